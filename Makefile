@@ -1,0 +1,70 @@
+# `make help` says what there is. Everything is installed into .venv; nothing outside this folder changes, but that
+# `make test` installs Debian's chromium where there is none and it may.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
+CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
+
+.PHONY: help demo test lint chromium constraints clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         install what the demo needs, and run it; ARGS=... go to 'streamvis demo'"
+	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
+	@echo "make lint         check the code with ruff"
+	@echo "make constraints  write constraints.txt anew, with the newest releases"
+	@echo "make clean        remove .venv and what the tests left"
+	@echo "PYTHON=python3.12 makes .venv from that Python (after 'make clean', when there is one already)."
+
+demo: $(VENV)/.installed-demo
+	@$(VENV)/bin/streamvis demo $(ARGS)
+
+test: $(VENV)/.installed-test chromium
+	@$(VENV)/bin/pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	@$(VENV)/bin/ruff check $(ARGS) .
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Streamvis needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Name a newer one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Streamvis and its demo into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
+	@$(PIP) install -qq -e '.[demo]' -c constraints.txt
+	@touch $@
+
+# Holds what the demo needs too, so that both stamps are new after it.
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Streamvis, its demo and its tests into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
+	@$(PIP) install -qq -e '.[test,demo]' -c constraints.txt
+	@touch $(VENV)/.installed-demo $@
+
+# The browser tests say the same as the last line, and fail, where no browser could be installed; the others run all the same.
+chromium:
+	@{ $(CHROMIUM); } >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+		echo "Installing Debian's chromium for the browser tests ..."; \
+		$$sudo apt-get update -qq </dev/null && $$sudo env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends chromium fonts-liberation </dev/null >/dev/null; \
+	fi; \
+	{ $(CHROMIUM); } >/dev/null || echo "There is no Chromium for the browser tests. Install it: sudo apt-get install chromium" >&2
+
+# torch is held: newer releases come with several gigabytes of CUDA.
+constraints:
+	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch/venv"; grep '^torch==' constraints.txt >"$$scratch/held.txt"; \
+	"$$scratch/venv/bin/python" -m pip --disable-pip-version-check install -qq '.[dev]' -c "$$scratch/held.txt"; \
+	{ grep '^#' constraints.txt; \
+	  { "$$scratch/venv/bin/python" -m pip --disable-pip-version-check freeze --all | grep -vE '^(pip|streamvis|torch)\b'; cat "$$scratch/held.txt"; } | LC_ALL=C sort -f; \
+	} >"$$scratch/constraints.txt"; \
+	cp "$$scratch/constraints.txt" constraints.txt
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""What every test gets: the harness's fixtures, a home of its own, and hypothesis' profile."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["support.browser", "support.processes"]
+
+# On a busy machine a slow example says nothing about the code: no deadline for one example.
+settings.register_profile("ci", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=1000)
+settings.load_profile(os.environ.get("STREAMVIS_HYPOTHESIS_PROFILE", "ci"))
+
+_USER_FOLDERS = ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Spools, stores and settings go to the test's own folder, never to the person's who runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("STREAMVIS_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    for name in _USER_FOLDERS:
+        folder = home / name.lower()
+        folder.mkdir(parents=True, mode=0o700)
+        monkeypatch.setenv(name, str(folder))
+    return home

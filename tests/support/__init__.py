@@ -1,0 +1,1 @@
+"""The test harness: real processes, a real browser, and conditions with deadlines instead of sleeps."""

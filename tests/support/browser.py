@@ -1,0 +1,191 @@
+"""Pages in a real Chromium, and what their Bokeh documents hold there: what a person would see, not what a server sent."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from support.conditions import wait_until
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",  # as root, and in containers, Chromium starts in no other way
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+)
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+# Plain arrays from what Bokeh keeps: typed arrays, n-dimensional ones (which carry a shape), lists of either.
+_READ_SOURCE = """
+name => {
+  const plain = value => {
+    if (ArrayBuffer.isView(value)) {
+      const flat = Array.from(value, item => typeof item === "bigint" ? Number(item) : item)
+      const shape = value.shape ?? [flat.length]
+      return shape.slice(1).reduceRight((items, size) => {
+        const rows = []
+        for (let i = 0; i < items.length; i += size) rows.push(items.slice(i, i + size))
+        return rows
+      }, flat)
+    }
+    if (Array.isArray(value)) return value.map(plain)
+    if (value instanceof Map) return Object.fromEntries(Array.from(value, ([key, item]) => [String(key), plain(item)]))
+    if (value !== null && typeof value === "object" && Symbol.iterator in value) return Array.from(value, plain)
+    return value
+  }
+  for (const doc of window.Bokeh?.documents ?? []) {
+    const source = doc?.get_model_by_name(name)
+    if (source != null) {
+      const data = source.data instanceof Map ? source.data : Object.entries(source.data)
+      return Object.fromEntries(Array.from(data, ([column, values]) => [column, plain(values)]))
+    }
+  }
+  return null
+}
+"""
+
+
+class Tab:
+    """One browser tab. `page` is Playwright's own page, for everything that is not here."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []  # what the page wrote to the console as an error, and what it threw
+        self.requests_elsewhere: list[str] = []  # what it asked of any host but this machine
+        self._errors_are_expected = False
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(f"thrown: {error}"))
+        page.on("request", lambda request: self._on_request(request.url))
+        page.on("websocket", lambda socket: self._on_request(socket.url))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            at = message.location.get("url", "")
+            if not urlsplit(at).path.endswith("/favicon.ico"):
+                self.errors.append(f"console: {message.text} ({at})")
+
+    def _on_request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in LOOPBACK:
+            self.requests_elsewhere.append(url)
+
+    def expect_errors(self) -> None:
+        """For a test in which the page reports errors on purpose: teardown does not ask for a silent console."""
+        self._errors_are_expected = True
+
+    def source(self, name: str) -> dict[str, list[Any]]:
+        """The columns that the browser's own ColumnDataSource `name` holds now, as lists; NaN stays NaN, null is None."""
+        columns = self.page.evaluate(_READ_SOURCE, name)
+        assert columns is not None, f"no Bokeh document in the browser has a source named {name!r}"
+        return columns
+
+    def wait_for_source(
+        self, name: str, predicate: Callable[[dict[str, list[Any]]], Any] = bool, within_s: float = 20
+    ) -> dict[str, list[Any]]:
+        """Wait until the source `name` is there and `predicate` holds for its columns, and return these."""
+        __tracebackhide__ = True
+
+        def columns_that_fit() -> dict[str, list[Any]]:
+            columns = self.source(name)
+            assert predicate(columns), f"its columns were {_told(columns)}"
+            return columns
+
+        try:
+            return wait_until(
+                columns_that_fit, within_s=within_s, what=f"source {name!r} in the browser to fit", pause=self._pause_s
+            )
+        except AssertionError as late:
+            told = "\n".join(self.errors) or "(no error)"
+            raise AssertionError(f"{late}\n--- the browser's console ---\n{told}\n---") from None
+
+    def _pause_s(self, seconds: float) -> None:
+        self.page.wait_for_timeout(seconds * 1000)  # unlike a wait of this thread, lets Playwright hand out its events
+
+    def screenshot(self, path: Path) -> Path:
+        """Write a PNG of the whole page to `path`, and return it."""
+        self.page.screenshot(path=path, full_page=True)
+        return path
+
+    def check(self) -> None:
+        """Fail when the page reported errors that no test expected, or asked for something from another machine."""
+        assert self._errors_are_expected or not self.errors, "the page reported errors:\n" + "\n".join(self.errors)
+        assert not self.requests_elsewhere, "the page asked other machines for:\n" + "\n".join(self.requests_elsewhere)
+
+
+def _told(columns: dict[str, list[Any]]) -> str:
+    return ", ".join(
+        f"{name}: {len(values)} rows {values if len(values) <= 10 else f'...{values[-5:]}'}" for name, values in columns.items()
+    )
+
+
+def chromium_path() -> str:
+    """The system's Chromium; a missing one is an error, since a suite that skips the browser tests says too little."""
+    for name in CHROMIUM_NAMES:
+        if path := shutil.which(name):
+            return path
+    raise RuntimeError(
+        f"The browser tests need one of {', '.join(CHROMIUM_NAMES)} on the PATH, and there is none. "
+        "On Debian: sudo apt-get install chromium (`make test` does it where it may)."
+    )
+
+
+class _Chromium:
+    """One browser for all tests of this process, and the event loop that Playwright drives it with."""
+
+    def __init__(self, browser: Browser, loop: asyncio.AbstractEventLoop) -> None:
+        self.browser = browser
+        self.loop = loop
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[_Chromium]:
+    """The browser. Playwright's sync API leaves its event loop marked as this thread's running one, where no later test
+    could call `asyncio.run`: the mark is taken off while no tab is open, and put back for tabs (see `open_page`)."""
+    path = chromium_path()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+        loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        yield _Chromium(browser, loop)
+        asyncio._set_running_loop(loop)
+        browser.close()
+    asyncio._set_running_loop(None)
+
+
+@pytest.fixture
+def open_page(chromium: _Chromium) -> Iterator[Callable[..., Tab]]:
+    """`open_page(url, **context_options)` opens a tab in a browser context of its own, and returns it as a `Tab`.
+
+    At the end, a tab whose console holds an error fails the test, unless it called `expect_errors()`.
+    """
+    contexts: list[BrowserContext] = []
+    tabs: list[Tab] = []
+
+    def open_tab(url: str, **context_options) -> Tab:
+        contexts.append(chromium.browser.new_context(**context_options))
+        contexts[-1].set_default_timeout(20_000)
+        tabs.append(Tab(contexts[-1].new_page()))
+        tabs[-1].page.goto(url)
+        return tabs[-1]
+
+    asyncio._set_running_loop(chromium.loop)
+    try:
+        yield open_tab
+        for tab in tabs:
+            if not tab.page.is_closed():
+                tab.page.evaluate("0")  # a round trip: console messages that came before it have now been handed out
+    finally:
+        for context in contexts:
+            context.close()
+        asyncio._set_running_loop(None)
+    for tab in tabs:
+        tab.check()
