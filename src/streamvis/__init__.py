@@ -1,0 +1,25 @@
+"""Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
+
+`Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
+`Server` and `NewData` are loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamvis.client import Client
+from streamvis.errors import StreamvisError
+
+if TYPE_CHECKING:
+    from streamvis.page import NewData, Server
+
+__all__ = ["Client", "NewData", "Server", "StreamvisError"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("NewData", "Server"):
+        from streamvis import page
+
+        return getattr(page, name)
+    raise AttributeError(f"module 'streamvis' has no attribute {name!r}")

@@ -1,0 +1,161 @@
+"""Every error of Streamvis: what happened, and what to do about it.
+
+Errors are split by who can mend them. `UsageError` and `InvalidData` are the caller's: they are raised on the caller's
+line and nothing was stored or sent. `EndpointError` and its kinds are about the endpoint at the other end of an address.
+`StoreError` and its kinds are about the folder or the runs that an endpoint keeps. No message ever holds a token.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DeletedRun",
+    "EndpointError",
+    "EndpointRefused",
+    "EndpointUnreachable",
+    "FolderInUse",
+    "FolderUnusable",
+    "InvalidData",
+    "NotAnEndpoint",
+    "PageScriptError",
+    "PortTaken",
+    "StoreError",
+    "StoreUnavailable",
+    "StreamvisError",
+    "TokenRefused",
+    "UnknownRun",
+    "UsageError",
+    "VersionMismatch",
+]
+
+
+class StreamvisError(Exception):
+    """Base of every error that Streamvis raises."""
+
+
+class UsageError(StreamvisError):
+    """A call that cannot be carried out as it was made, such as `send` before `init`."""
+
+
+class InvalidData(StreamvisError, ValueError):
+    """Data that cannot be sent or stored. `where` names the place in the input, `allowed` what would be right."""
+
+    def __init__(self, problem: str, *, where: str = "", allowed: str = "") -> None:
+        self.problem, self.where, self.allowed = problem, where, allowed
+        text = f"{where}: {problem}" if where else problem
+        super().__init__(f"{text}. Allowed: {allowed}." if allowed else f"{text}.")
+
+
+class EndpointError(StreamvisError):
+    """Something between this process and the endpoint at `url`."""
+
+    def __init__(self, message: str, *, url: str) -> None:
+        self.url = url
+        super().__init__(message)
+
+
+class EndpointUnreachable(EndpointError):
+    """No answer from `url`: refused, timed out, or cut off. Worth trying again."""
+
+
+class EndpointRefused(EndpointError):
+    """The endpoint answered `status` with `detail`."""
+
+    def __init__(self, status: int, detail: str, *, url: str) -> None:
+        self.status, self.detail = status, detail
+        super().__init__(f"The endpoint at {url} answered {status}: {detail}", url=url)
+
+
+class NotAnEndpoint(EndpointError):
+    """Something that is not a Streamvis endpoint answers at `url`."""
+
+    def __init__(self, *, url: str) -> None:
+        super().__init__(
+            f"{url} answers, but not as a Streamvis endpoint. Check host and port: the endpoint prints its address when "
+            "it starts (`streamvis rest`).",
+            url=url,
+        )
+
+
+class TokenRefused(EndpointError):
+    """The endpoint at `url` wants a token, or another one."""
+
+    def __init__(self, *, url: str) -> None:
+        super().__init__(
+            f"The endpoint at {url} refused the token. Pass the one it printed when it started, as `token=...` or in "
+            "the environment variable STREAMVIS_TOKEN.",
+            url=url,
+        )
+
+
+class VersionMismatch(EndpointError):
+    """The endpoint at `url` speaks another version of the protocol."""
+
+    def __init__(self, *, ours: int, theirs: str, url: str) -> None:
+        self.ours, self.theirs = ours, theirs
+        super().__init__(
+            f"The endpoint at {url} speaks protocol {theirs}, this Streamvis speaks {ours}. Install the same version of "
+            "streamvis on both sides.",
+            url=url,
+        )
+
+
+class StoreError(StreamvisError):
+    """Something about the store of an endpoint."""
+
+
+class UnknownRun(StoreError):
+    """No run `run` is in the store."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        super().__init__(f"There is no run {run!r}. GET /api/v1/runs lists the runs that there are.")
+
+
+class DeletedRun(StoreError):
+    """The run `run` was deleted, and is never made again."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        super().__init__(f"The run {run!r} was deleted. Start another run; a deleted one is never made again.")
+
+
+class FolderInUse(StoreError):
+    """Another endpoint holds the data folder; `listening` is its address where it is known."""
+
+    def __init__(self, folder: str, *, listening: str | None) -> None:
+        self.folder, self.listening = folder, listening
+        first = f" that listens at {listening}" if listening else ""
+        super().__init__(
+            f"The data folder {folder} is in use by another endpoint{first}. Use that one, or choose another folder "
+            "with --data."
+        )
+
+
+class FolderUnusable(StoreError):
+    """The data folder cannot be used, for the reason given."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder, self.reason = folder, reason
+        super().__init__(f"The data folder {folder} cannot be used: {reason}")
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot take or give data now (disk full, file gone); `full` tells a full disk from the rest."""
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        self.full = full
+        super().__init__(message)
+
+
+class PageScriptError(StreamvisError):
+    """A page script that cannot be served: missing, not Python, or without the two functions."""
+
+
+class PortTaken(StreamvisError):
+    """The port is in use by another program."""
+
+    def __init__(self, host: str, port: int, *, option: str) -> None:
+        self.host, self.port = host, port
+        super().__init__(
+            f"Port {port} on {host} is taken. Choose another with {option}, or {option} 0 for any free one."
+        )

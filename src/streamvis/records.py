@@ -1,0 +1,225 @@
+"""The values that cross between modules: frozen, and without behaviour beyond their own fields.
+
+A `Batch` is what a producer hands over in one request. Its chunks are in log order; within a batch the rows of one key
+are gathered into one `RowsChunk`, and nothing is gathered across a control record (`Start`, `Clear`, `Finish`), so that
+nothing overtakes anything. `body` of a chunk is its Arrow form (see `streamvis.wire`): the store keeps those bytes and gives
+them back without looking inside.
+
+This module knows nothing of bytes, files, or networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "FAILED",
+    "FINISHED",
+    "INTERRUPTED",
+    "PROTOCOL",
+    "RUNNING",
+    "STATES",
+    "Ack",
+    "AppInfo",
+    "Batch",
+    "Chunk",
+    "Clear",
+    "Cursor",
+    "Finish",
+    "KeyInfo",
+    "Refusal",
+    "Rows",
+    "RowsChunk",
+    "RunInfo",
+    "Start",
+    "Tail",
+    "Value",
+    "ValueChunk",
+]
+
+PROTOCOL = 1
+"""Version of the REST protocol; both sides say theirs in the header `Streamvis-Protocol`."""
+
+RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
+STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsChunk:
+    """Rows of one key, as columns.
+
+    `columns` maps each column to its dtype word (`streamvis.wire.columns`); `count` is the number of rows.
+    """
+
+    key: str
+    columns: Mapping[str, str]
+    count: int
+    first_step: int
+    last_step: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ValueChunk:
+    """One key's value at a step. `time` is in seconds since 1970 UTC."""
+
+    key: str
+    step: int
+    time: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A producer began, or joined, the run. `config` is JSON text; `joins` tells that the run's id was given to `init`."""
+
+    config: str
+    time: float
+    name: str | None = None
+    joins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """All rows and values of the run so far are taken back; its config and state stay."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The producer ended in `state`: finished, interrupted or failed."""
+
+    state: str
+    time: float
+
+
+Chunk = RowsChunk | ValueChunk | Start | Clear | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request carries. `(producer, number)` makes it known; `live` is false when a spool is delivered late."""
+
+    run: str
+    app: str
+    producer: str
+    number: int
+    chunks: Sequence[Chunk]
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A key whose records were not stored, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The answer to a batch, made only after the commit. `seq` is the batch's place in the run's log."""
+
+    seq: int
+    duplicate: bool = False
+    refused: tuple[Refusal, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A position in a run's log: after the batch `seq`, in `epoch`, in the store `store`. Text outside: `str(cursor)`."""
+
+    store: str
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.store}.{self.epoch}.{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read the text form. Raises ValueError when it is none."""
+        store, epoch, seq = text.split(".")
+        if not store or not epoch.isdecimal() or not seq.isdecimal():
+            raise ValueError(f"not a cursor: {text!r}")
+        return cls(store, int(epoch), int(seq))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key of a run: `kind` is "rows" or "value"; `columns` maps names to dtype words (empty for a value)."""
+
+    kind: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run as others see it. `config` is JSON text, times are seconds since 1970 UTC, `newest` is within its app."""
+
+    id: str
+    app: str
+    name: str
+    config: str
+    state: str
+    created: float
+    updated: float
+    first_step: int | None
+    last_step: int | None
+    newest: bool
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class AppInfo:
+    """An app, how many runs it has, and the id of its newest run (None while no run was started live)."""
+
+    name: str
+    runs: int
+    newest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """One piece of a run's log, from after the cursor that was asked for up to `cursor`.
+
+    `more` tells that another piece is there already; `restart` that the cursor asked for was of another epoch or store,
+    or past the end, and that this piece starts over. `keys` describes the keys that `bodies` speak of: all the columns
+    that each has had in this run. `bodies` are Arrow forms of rows in log order and of the newest values.
+    """
+
+    cursor: Cursor
+    more: bool
+    restart: bool
+    run: RunInfo
+    keys: Mapping[str, KeyInfo]
+    bodies: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Decoded rows of one key: `steps` int64 (n,), `times` float64 (n,) in seconds since 1970 UTC, columns of length n.
+
+    A column is a NumPy array of shape (n,), or a list of n arrays when its cells are arrays.
+    """
+
+    key: str
+    steps: np.ndarray
+    times: np.ndarray
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A decoded value: `data` exactly as it was sent, arrays as NumPy arrays."""
+
+    key: str
+    step: int
+    time: float
+    data: Mapping[str, Any]

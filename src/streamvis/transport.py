@@ -1,0 +1,125 @@
+"""HTTP to one endpoint: a single method, `request`, and what it means when that fails.
+
+`Transport` owns a pool of connections and may be used from many threads; after a fork, make another. Proxies of the
+environment are used for other machines, and ignored for loopback. What a status means is the caller's business, except what
+`check` finds out about who answered. A fake one for tests is any object with `request` and `close`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+
+from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, UsageError, VersionMismatch
+from streamvis.records import PROTOCOL
+
+__all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "path"]
+
+PROTOCOL_HEADER = "Streamvis-Protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What was answered; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given."""
+
+    def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0) -> None:
+        self.url = checked_url(url)
+        self._connect_timeout_s = connect_timeout_s
+        self._headers = {PROTOCOL_HEADER: str(PROTOCOL)}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        proxy = _proxy_for(self.url)
+        options: dict[str, Any] = {"maxsize": 16, "retries": False}
+        self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 10.0,
+    ) -> Response:
+        """One exchange. `params` that are None are left out. Raises EndpointUnreachable when there is no whole answer."""
+        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
+        try:
+            answer = self._pool.request(
+                method,
+                f"{self.url}{path}{'?' + query if query else ''}",
+                body=body,
+                headers={**self._headers, **(headers or {})},
+                timeout=urllib3.Timeout(connect=min(self._connect_timeout_s, timeout_s), read=timeout_s),
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            raise EndpointUnreachable(f"No answer from {self.url} ({reason}).", url=self.url) from error
+        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.data)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+
+def check(response: Response, *, url: str) -> Response:
+    """The response, if it came from an endpoint that speaks our protocol and knows our token.
+
+    Raises NotAnEndpoint, VersionMismatch or TokenRefused. A 5xx from a proxy in front is none of these.
+    """
+    theirs = response.headers.get(PROTOCOL_HEADER.lower())
+    if theirs is None and response.status < 500:
+        raise NotAnEndpoint(url=url)
+    if theirs is not None and theirs != str(PROTOCOL):
+        raise VersionMismatch(ours=PROTOCOL, theirs=theirs, url=url)
+    if response.status in (401, 403):
+        raise TokenRefused(url=url)
+    return response
+
+
+def path(*parts: str) -> str:
+    """The path `/api/v1/...` of these parts, each quoted."""
+    return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def checked_url(url: str) -> str:
+    """The endpoint's address without a slash at its end. Raises UsageError when it is no http(s) address."""
+    parts = urlsplit(url) if isinstance(url, str) else None
+    try:
+        usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{url!r} is no address of an endpoint. Give one like http://localhost:8080.")
+    return url.rstrip("/")
+
+
+def _proxy_for(url: str) -> str | None:
+    parts = urlsplit(url)
+    if _is_loopback(parts.hostname or "") or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

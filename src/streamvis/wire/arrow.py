@@ -1,0 +1,251 @@
+"""Bytes <-> chunks: the form in which batches travel and rows and values are stored.
+
+A body is one or more Arrow IPC streams, one after another; any Arrow library reads them. The metadata of each stream's schema
+holds under `streamvis` a JSON object whose `kind` says what the stream is:
+
+    rows     key                    columns 0 and 1 are the step (int64) and the time (float64, seconds since 1970 UTC) of each
+                                    row, the rest are the key's columns
+    value    key, step, time, tree  one row; the arrays of the value, with their shapes, in the order that `tree` counts them
+    start    config, time, name, joins      no columns; so are the other control records
+    clear    time
+    finish   state, time
+    head     the first stream of a tail: cursor, more, restart, run, keys
+
+Bytes from outside are checked in full before anything is believed (`decode_batch_body`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamvis.errors import InvalidData
+from streamvis.records import STATES, Chunk, Clear, Finish, KeyInfo, Rows, RowsChunk, Start, Value, ValueChunk
+from streamvis.wire.columns import arrow_column, column_dtype, numpy_column
+from streamvis.wire.tree import pack, unpack
+
+__all__ = [
+    "ARROW",
+    "checked_name",
+    "checked_step",
+    "decode_batch_body",
+    "decode_head",
+    "decode_tail_body",
+    "encode_control",
+    "encode_head",
+    "encode_rows",
+    "encode_value",
+    "parse_json",
+    "rows_of",
+    "slice_rows",
+    "table_of",
+    "value_of",
+]
+
+ARROW = "application/vnd.apache.arrow.stream"
+"""Media type of a body of Arrow IPC streams."""
+
+_STEP = pa.field("step", pa.int64(), nullable=False)
+_TIME = pa.field("time", pa.float64(), nullable=False)
+
+
+def encode_rows(key: str, steps: Any, times: Any, columns: Mapping[str, Any]) -> RowsChunk:
+    """Gathered rows of `key`: `steps` and `times` are of length n, and each column is a list or an array of n cells."""
+    steps = np.asarray(steps, dtype=np.int64)
+    made = [arrow_column(name, cells) for name, cells in columns.items()]
+    arrays = [pa.array(steps), pa.array(np.asarray(times, dtype=np.float64)), *(array for _, array in made)]
+    return _rows_chunk(key, pa.table(arrays, schema=pa.schema([_STEP, _TIME, *(field for field, _ in made)])))
+
+
+def _rows_chunk(key: str, table: pa.Table) -> RowsChunk:
+    body = _stream({"kind": "rows", "key": key}, table)
+    steps = table.column(0).to_numpy()
+    columns = {field.name: column_dtype(field) for field in list(table.schema)[2:]}
+    return RowsChunk(key, columns, table.num_rows, int(steps.min()), int(steps.max()), body)
+
+
+def encode_value(key: str, step: int, time: float, data: Mapping[str, Any]) -> ValueChunk:
+    """A value of `key` at `step`: `data` may be nested; arrays keep their dtype and shape."""
+    arrays: list[np.ndarray] = []
+    tree = pack(dict(data), arrays)
+    made = []
+    for i, array in enumerate(arrays):
+        field, flat = arrow_column(f"a{i}", np.ascontiguousarray(array).reshape(-1))
+        shape = {b"shape": json.dumps(array.shape).encode(), b"dtype": array.dtype.str.encode()}
+        cell = pa.ListArray.from_arrays(pa.array([0, len(flat)], type=pa.int32()), flat)
+        made.append((pa.field(field.name, cell.type, metadata=shape), cell))
+    table = pa.table([cell for _, cell in made], schema=pa.schema([field for field, _ in made]))
+    meta = {"kind": "value", "key": key, "step": step, "time": time, "tree": tree}
+    return ValueChunk(key, step, time, _stream(meta, table))
+
+
+def encode_control(record: Start | Clear | Finish) -> bytes:
+    """A control record as a stream without columns."""
+    kind = {Start: "start", Clear: "clear", Finish: "finish"}[type(record)]
+    return _stream({"kind": kind, **{name: getattr(record, name) for name in record.__slots__}}, None)
+
+
+def encode_head(head: Mapping[str, Any]) -> bytes:
+    """The first stream of a tail. `head` is plain JSON."""
+    return _stream({"kind": "head", **head}, None)
+
+
+def decode_batch_body(body: bytes) -> list[Chunk]:
+    """Read and check the body of a batch from outside. Raises InvalidData with the place of what is wrong."""
+    chunks: list[Chunk] = []
+    try:
+        for i, (meta, table, part) in enumerate(_streams(body)):
+            chunks.append(_chunk(meta, table, part, where=f"stream {i}"))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        if isinstance(error, InvalidData):
+            raise
+        raise InvalidData(f"not a batch in Arrow form ({type(error).__name__}: {error})", where=f"stream {len(chunks)}") from error
+    return chunks
+
+
+def decode_head(body: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The head of a tail, and the bytes after it."""
+    reader = pa.BufferReader(body)
+    with pa.ipc.open_stream(reader) as stream:
+        meta = _meta(stream.schema)
+        stream.read_all()
+    return meta, memoryview(body)[reader.tell() :]
+
+
+def decode_tail_body(body: bytes | memoryview) -> list[Rows | Value]:
+    """The rows and values of a tail, decoded, in log order. The bytes are our own endpoint's and are trusted."""
+    return [rows_of(meta, table) if meta["kind"] == "rows" else value_of(meta, table) for meta, table, _ in _streams(body)]
+
+
+def rows_of(meta: Mapping[str, Any], table: pa.Table) -> Rows:
+    """Decode rows."""
+    columns = {
+        field.name: numpy_column(field, _one_array(table.column(i + 2))) for i, field in enumerate(list(table.schema)[2:])
+    }
+    return Rows(meta["key"], table.column(0).to_numpy(), table.column(1).to_numpy(), columns)
+
+
+def value_of(meta: Mapping[str, Any], table: pa.Table) -> Value:
+    """Decode a value."""
+    arrays = []
+    for i, field in enumerate(table.schema):
+        cell = _one_array(table.column(i))
+        flat = numpy_column(pa.field(field.name, field.type.value_type), cell.values)
+        shape, dtype = json.loads(field.metadata[b"shape"]), field.metadata[b"dtype"].decode()
+        arrays.append(_as_sent(np.asarray(flat), dtype).reshape(shape))
+    return Value(meta["key"], meta["step"], meta["time"], unpack(meta["tree"], arrays))
+
+
+def table_of(body: bytes | memoryview) -> tuple[dict[str, Any], pa.Table]:
+    """The metadata and the table of a body of one stream."""
+    ((meta, table, _),) = _streams(body)
+    return meta, table
+
+
+def slice_rows(body: bytes, start: int, stop: int) -> bytes:
+    """The rows `start` to `stop` (exclusive) of a body of rows, as a body."""
+    meta, table = table_of(body)
+    return _stream(meta, table.slice(start, stop - start))
+
+
+def parse_json(text: str) -> Any:
+    """`json.loads` for texts that this package wrote (NaN and the infinities included)."""
+    return json.loads(text)
+
+
+def _stream(meta: Mapping[str, Any], table: pa.Table | None) -> bytes:
+    schema = (table.schema if table is not None else pa.schema([])).with_metadata({b"streamvis": json.dumps(meta).encode()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        if table is not None and table.num_rows:
+            writer.write_table(table.cast(schema) if table.schema.metadata else table.replace_schema_metadata(schema.metadata))
+    return sink.getvalue().to_pybytes()
+
+
+def _streams(body: bytes | memoryview) -> Iterator[tuple[dict[str, Any], pa.Table, bytes]]:
+    buffer = pa.py_buffer(body)
+    reader = pa.BufferReader(buffer)
+    while (start := reader.tell()) < buffer.size:
+        with pa.ipc.open_stream(reader) as stream:
+            table = stream.read_all()
+        yield _meta(table.schema), table, memoryview(body)[start : reader.tell()]
+
+
+def _meta(schema: pa.Schema) -> dict[str, Any]:
+    meta = json.loads((schema.metadata or {}).get(b"streamvis", b"null"))
+    if not isinstance(meta, dict):
+        raise InvalidData("the stream's schema has no `streamvis` metadata", allowed="the metadata that docs/rest.md describes")
+    return meta
+
+
+def _as_sent(flat: np.ndarray, dtype: str) -> np.ndarray:
+    """Strings and coarse times are stored in another dtype than NumPy's: give back the one that was sent."""
+    if dtype[1] == "U":
+        return np.array(flat.tolist(), dtype=np.str_)
+    return flat.astype(dtype, copy=False) if dtype[1] in "mM" else flat
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: str) -> Chunk:
+    table.validate(full=True)
+    kind = meta.get("kind")
+    if kind == "rows":
+        return _checked_rows(meta, table, part, where=where)
+    if kind == "value":
+        value = value_of(meta, table)
+        return ValueChunk(
+            checked_name(value.key, what="key", where=where), checked_step(value.step, where=where), float(value.time), bytes(part)
+        )
+    if kind == "start":
+        json.loads(meta["config"])
+        return Start(config=meta["config"], time=float(meta["time"]), name=meta["name"], joins=bool(meta["joins"]))
+    if kind == "clear":
+        return Clear(time=float(meta["time"]))
+    if kind == "finish":
+        if meta["state"] not in STATES[1:]:
+            raise InvalidData(f"state {meta['state']!r}", where=where, allowed=", ".join(STATES[1:]))
+        return Finish(state=meta["state"], time=float(meta["time"]))
+    raise InvalidData(f"kind {kind!r}", where=where, allowed="rows, value, start, clear, finish")
+
+
+def _checked_rows(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: str) -> RowsChunk:
+    checked_name(meta.get("key"), what="key", where=where)
+    schema = table.schema
+    if len(schema) < 3 or not schema[0].equals(_STEP) or not schema[1].equals(_TIME):
+        raise InvalidData("rows need a step (int64, not null), a time (float64, not null) and columns", where=where)
+    names = schema.names[2:]
+    if len(set(names)) < len(names):
+        raise InvalidData("a column name stands twice", where=where)
+    for name in names:
+        checked_name(name, what="column", where=where)
+    if not table.num_rows:
+        raise InvalidData("no rows", where=where, allowed="at least one")
+    if table.column(0).null_count or table.column(1).null_count:
+        raise InvalidData("a step or a time is missing", where=where)
+    chunk = _rows_chunk(meta["key"], table.combine_chunks()) if table.column(0).num_chunks > 1 else None
+    steps = table.column(0).to_numpy()
+    checked_step(int(steps.min()), where=where)
+    rows_of(meta, table)
+    columns = {field.name: column_dtype(field) for field in list(schema)[2:]}
+    return chunk or RowsChunk(meta["key"], columns, table.num_rows, int(steps.min()), int(steps.max()), bytes(part))
+
+
+def checked_name(name: Any, *, what: str, where: str) -> str:
+    """The name of a key or column, if it is one."""
+    if not isinstance(name, str) or not name:
+        raise InvalidData(f"the {what} {name!r} is no name", where=where, allowed="a string that is not empty")
+    return name
+
+
+def checked_step(step: Any, *, where: str) -> int:
+    """The step, if it is one."""
+    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 2**63:
+        raise InvalidData(f"the step {step!r} is not one", where=where, allowed="a whole number from 0")
+    return step

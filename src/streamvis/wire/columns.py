@@ -1,0 +1,230 @@
+"""One column of rows: from what a producer gave to Arrow, from Arrow to what a page reads, and the words for its type.
+
+A dtype word says what the cells of a column are. It is the same in the store's registry, in JSON and in error texts:
+
+    bool  int8 ... uint64  float16 float32 float64  string  datetime64[us]  datetime64[us, UTC]  timedelta64[us]
+    array<float32>      each cell is an array, of any shape
+    json                each cell is anything that JSON can say (mixed types, dicts, ragged lists)
+    null                nothing but None so far
+
+Everything here is pure. Callers have checked that columns of one key are of equal length.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamvis.errors import InvalidData
+from streamvis.wire.tree import pack, unpack
+
+__all__ = ["arrow_column", "column_dtype", "numpy_column", "unify_dtypes"]
+
+_JSON = {b"streamvis": b"json"}
+_ARRAY = {b"streamvis": b"array"}
+_EPOCH_UNITS = ("s", "ms", "us", "ns")
+
+
+def arrow_column(name: str, cells: Sequence[Any] | np.ndarray) -> tuple[pa.Field, pa.Array]:
+    """Turn `cells`, one per row, into an Arrow field and array. An ndarray of shape (n, ...) holds n cells."""
+    if isinstance(cells, np.ndarray):
+        if cells.ndim == 1 and cells.dtype.kind != "O":
+            array = _from_vector(cells)
+            return pa.field(name, array.type), array
+        if cells.ndim > 1 and cells.dtype.kind in "biuf":
+            return _array_cells(name, cells.reshape(-1), cells.shape[1:], len(cells))
+        cells = list(cells)
+    return _from_cells(name, cells)
+
+
+def numpy_column(field: pa.Field, array: pa.Array) -> np.ndarray | list[Any]:
+    """Turn an Arrow column into a NumPy array of shape (n,), or into a list of n arrays when its cells are arrays.
+
+    A missing cell is NaN in numbers (integers become floats), NaT in times, and None elsewhere.
+    """
+    mark = (field.metadata or {}).get(b"streamvis")
+    if mark == b"json":
+        return _objects([None if text is None else unpack(json.loads(text), ()) for text in array.to_pylist()])
+    if mark == b"array":
+        return _read_array_cells(array)
+    if pa.types.is_null(field.type):
+        return _objects([None] * len(array))
+    if pa.types.is_boolean(field.type) and array.null_count:
+        return _objects(array.to_pylist())
+    if pa.types.is_timestamp(field.type) or pa.types.is_duration(field.type):
+        unit = field.type.unit
+        kind = "M8" if pa.types.is_timestamp(field.type) else "m8"
+        numbers = array.view(pa.int64()).fill_null(np.iinfo(np.int64).min) if array.null_count else array.view(pa.int64())
+        return numbers.to_numpy(zero_copy_only=False).view(f"{kind}[{unit}]")
+    return array.to_numpy(zero_copy_only=False)
+
+
+def column_dtype(field: pa.Field) -> str:
+    """The dtype word of an Arrow field."""
+    mark = (field.metadata or {}).get(b"streamvis")
+    kind = field.type
+    if mark == b"json":
+        return "json"
+    if mark == b"array":
+        return f"array<{column_dtype(pa.field('', kind.field('data').type.value_type))}>"
+    if pa.types.is_timestamp(kind):
+        return f"datetime64[{kind.unit}, UTC]" if kind.tz else f"datetime64[{kind.unit}]"
+    if pa.types.is_duration(kind):
+        return f"timedelta64[{kind.unit}]"
+    if pa.types.is_float16(kind):
+        return "float16"
+    words = {pa.float32(): "float32", pa.float64(): "float64", pa.string(): "string", pa.null(): "null", pa.bool_(): "bool"}
+    if kind in words:
+        return words[kind]
+    if pa.types.is_integer(kind):
+        return str(kind)
+    raise InvalidData(f"Arrow type {kind} of column {field.name!r} is not stored", allowed="the types that docs/rest.md lists")
+
+
+def unify_dtypes(one: str, other: str) -> str:
+    """The dtype word of a column that has had cells of both words: the first that can say all of them."""
+    if one == other or other == "null":
+        return one
+    if one == "null":
+        return other
+    if one.startswith("array<") and other.startswith("array<"):
+        return f"array<{unify_dtypes(one[6:-1], other[6:-1])}>"
+    if _is_number(one) and _is_number(other):
+        return str(np.result_type(one, other))
+    for kind in ("datetime64[", "timedelta64["):
+        if one.startswith(kind) and other.startswith(kind):
+            units = [_EPOCH_UNITS.index(word[len(kind) : -1].split(",")[0]) for word in (one, other)]
+            zone = ", UTC" if "UTC" in one or "UTC" in other else ""
+            return f"{kind}{_EPOCH_UNITS[max(units)]}{zone}]"
+    return "json"
+
+
+def _is_number(word: str) -> bool:
+    return word.startswith(("int", "uint", "float"))
+
+
+def _from_vector(cells: np.ndarray) -> pa.Array:
+    kind = cells.dtype.kind
+    if kind in "Mm":
+        unit = np.datetime_data(cells.dtype)[0]
+        if unit not in _EPOCH_UNITS:
+            unit = "s" if unit in ("Y", "M", "W", "D", "h", "m", "generic") else "ns"
+            cells = cells.astype(f"{kind}8[{unit}]")
+        return pa.array(cells)
+    if kind in "US":
+        return pa.array(cells.astype(str).tolist(), type=pa.string())
+    return pa.array(np.ascontiguousarray(cells))
+
+
+def _from_cells(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
+    kinds = set(map(type, cells))
+    kinds.discard(type(None))
+    array = _plain_cells(kinds, cells)
+    if array is not None:
+        return pa.field(name, array.type), array
+    if kinds and all(issubclass(kind, (list, tuple, np.ndarray)) for kind in kinds):
+        arrays = [None if cell is None else _as_array(cell) for cell in cells]
+        if all(array is not None or cell is None for array, cell in zip(arrays, cells, strict=True)):
+            return _ragged_array_cells(name, arrays)
+    texts = [None if cell is None else json.dumps(pack(cell)) for cell in cells]
+    return pa.field(name, pa.string(), metadata=_JSON), pa.array(texts, type=pa.string())
+
+
+def _plain_cells(kinds: set[type], cells: Sequence[Any]) -> pa.Array | None:
+    """An Arrow array for cells of one plain kind, or of int and float; None when they are something else."""
+    if not kinds:
+        return pa.nulls(len(cells))
+    if kinds == {float}:
+        return pa.array(cells, type=pa.float64())
+    if kinds == {int}:
+        for kind in (pa.int64(), pa.uint64()):
+            try:
+                return pa.array(cells, type=kind)
+            except (OverflowError, pa.ArrowInvalid):
+                continue
+        kinds = {int, float}
+    if kinds == {int, float}:
+        return pa.array([None if cell is None else float(cell) for cell in cells], type=pa.float64())
+    if kinds == {bool}:
+        return pa.array(cells, type=pa.bool_())
+    if kinds == {str}:
+        return pa.array(cells, type=pa.string())
+    if all(issubclass(kind, dt.datetime) for kind in kinds):
+        if any(cell is not None and cell.tzinfo is not None for cell in cells):
+            utc = [cell if cell is None or cell.tzinfo else cell.replace(tzinfo=dt.UTC) for cell in cells]
+            return pa.array(utc, type=pa.timestamp("us", tz="UTC"))
+        return pa.array(cells, type=pa.timestamp("us"))
+    if kinds == {dt.timedelta}:
+        return pa.array(cells, type=pa.duration("us"))
+    return None
+
+
+def _as_array(cell: Any) -> np.ndarray | None:
+    """The cell as an array of numbers or booleans, or None when it is ragged or holds anything else."""
+    if isinstance(cell, np.ndarray):
+        return cell if cell.dtype.kind in "biuf" else None
+    try:
+        array = np.array(cell)
+    except ValueError:
+        return None
+    if array.size == 0 and array.ndim <= 1:
+        return array.astype(np.float64)
+    if array.dtype.kind == "f" or array.dtype.kind in "iu":
+        # np.array([True, 2]) is an integer array: mixed cells stay as they are.
+        return None if _holds_bool(cell) else array
+    return array if array.dtype.kind == "b" else None
+
+
+def _holds_bool(cell: Any) -> bool:
+    return any(_holds_bool(part) if isinstance(part, (list, tuple)) else isinstance(part, bool) for part in cell)
+
+
+def _ragged_array_cells(name: str, arrays: Sequence[np.ndarray | None]) -> tuple[pa.Field, pa.Array]:
+    there = [array for array in arrays if array is not None]
+    kinds = {array.dtype for array in there if array.size}
+    dtype = np.result_type(*kinds) if kinds else np.dtype(np.float64)
+    flat = np.concatenate([array.reshape(-1).astype(dtype, copy=False) for array in there])
+    sizes = [0 if array is None else array.size for array in arrays]
+    data = pa.ListArray.from_arrays(_offsets(sizes), pa.array(flat))
+    shapes = pa.array([None if array is None else list(array.shape) for array in arrays], type=pa.list_(pa.int32()))
+    return _array_struct(name, data, shapes, mask=pa.array([array is None for array in arrays], type=pa.bool_()))
+
+
+def _array_cells(name: str, flat: np.ndarray, shape: tuple[int, ...], count: int) -> tuple[pa.Field, pa.Array]:
+    size = int(np.prod(shape))
+    data = pa.ListArray.from_arrays(_offsets([size] * count), pa.array(np.ascontiguousarray(flat)))
+    dims = np.tile(np.asarray(shape, dtype=np.int32), count)
+    shapes = pa.ListArray.from_arrays(_offsets([len(shape)] * count), pa.array(dims))
+    return _array_struct(name, data, shapes, mask=None)
+
+
+def _array_struct(name: str, data: pa.Array, shapes: pa.Array, *, mask: pa.Array | None) -> tuple[pa.Field, pa.Array]:
+    array = pa.StructArray.from_arrays([data, shapes], names=["data", "shape"], mask=mask)
+    return pa.field(name, array.type, metadata=_ARRAY), array
+
+
+def _offsets(sizes: Sequence[int]) -> pa.Array:
+    ends = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=ends[1:])
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise InvalidData("more than 2**31 numbers in one column of one batch", allowed="fewer per call")
+    return pa.array(ends.astype(np.int32))
+
+
+def _read_array_cells(array: pa.StructArray) -> list[Any]:
+    data, shapes = array.field("data"), array.field("shape")
+    flat = data.values.to_numpy(zero_copy_only=False)
+    ends = data.offsets.to_numpy(zero_copy_only=False)
+    valid = array.is_valid().to_pylist()
+    return [
+        flat[ends[i] : ends[i + 1]].reshape(shape) if valid[i] else None for i, shape in enumerate(shapes.to_pylist())
+    ]
+
+
+def _objects(cells: Sequence[Any]) -> np.ndarray:
+    return np.fromiter(cells, dtype=object, count=len(cells))
