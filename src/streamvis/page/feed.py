@@ -1,0 +1,305 @@
+"""The live tails of a page process: one per run and one per app, shared by all of its sessions.
+
+A feed is a thread that follows the endpoint with long polls, and ends some seconds after its last session left. Sessions do not
+wait on a feed: it wakes them, and they look. `RunFeed.join` hands a session the cursor from which the feed delivers; what lies
+before it the session reads on its own, so the two never overlap and leave no gap. What a session has not taken yet waits in
+its `Inbox`, which is bounded: one that overflows is emptied, and its session reads from the store again.
+
+`FEEDS` is the one table of feeds in a process, and its only module-level state.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from weakref import WeakSet
+
+from bokeh.document import Document
+
+from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
+from streamvis.page.new_data import NewData, PageRun, merge_rows
+from streamvis.page.reader import EndpointReader, Piece, RunHead
+from streamvis.records import Rows, Value
+
+__all__ = ["FEEDS", "AppFeed", "Feeds", "Inbox", "Lost", "RunFeed", "fold"]
+
+_log = logging.getLogger("streamvis.page")
+
+_POLL_S = 25.0
+_LINGER_S = 10.0
+"""How long a feed goes on after its last session left: a reload finds it still there."""
+_RETRY_S = (0.1, 0.2, 0.4, 0.8)
+_READERS = 4
+INBOX_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Since when (seconds since 1970) there is no good answer from the endpoint, and why."""
+
+    since: float
+    reason: str
+
+
+class Inbox:
+    """What one session has not taken yet. Rows are kept as pieces, of a value only the newest."""
+
+    def __init__(self, wake: Callable[[], None], *, limit_bytes: int = INBOX_BYTES) -> None:
+        self.wake = wake
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._pieces: list[Piece] = []
+        self._size_bytes = 0
+        self.overflowed = False
+
+    def put(self, piece: Piece) -> None:
+        """Add a piece, in log order."""
+        with self._lock:
+            if self.overflowed:
+                return
+            self._pieces.append(piece)
+            self._size_bytes += piece.size_bytes
+            if self._size_bytes > self._limit_bytes:
+                self._clear()
+                self.overflowed = True
+        self.wake()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything waits, or was dropped and must be read again."""
+        return bool(self._pieces) or self.overflowed
+
+    def take(self) -> list[Piece]:
+        """All that waits, which may be nothing."""
+        with self._lock:
+            pieces, self._pieces, self._size_bytes = self._pieces, [], 0
+        return pieces
+
+    def reset(self) -> None:
+        """Empty the inbox, and let it take pieces again."""
+        with self._lock:
+            self._clear()
+
+
+def fold(run: PageRun, pieces: list[Piece]) -> NewData:
+    """The pieces, in log order, as what `update_page` is given."""
+    rows: dict[str, list[Rows]] = {}
+    values: dict[str, Value] = {}
+    dtypes = {}
+    for piece in pieces:
+        dtypes.update(piece.dtypes)
+        for item in piece.items:
+            if isinstance(item, Rows):
+                rows.setdefault(item.key, []).append(item)
+            else:
+                values[item.key] = item
+    merged = {key: merge_rows(key, parts, dtypes[key]) for key, parts in rows.items()}
+    return NewData(run, merged, values)
+
+
+class _Feed:
+    """A thread that follows something at the endpoint for as long as anybody listens. `known` is set after the first answer."""
+
+    def __init__(self, reader: EndpointReader, *, name: str, ended: Callable[[], None]) -> None:
+        self._reader, self._ended = reader, ended
+        self._lock = threading.Lock()
+        self._wakes: dict[object, Callable[[], None]] = {}
+        self._left_at = time.monotonic()
+        self._running = True
+        self._nap = threading.Event()
+        self.lost: Lost | None = None
+        self.known = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"streamvis {name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def listen(self, who: object, wake: Callable[[], None]) -> bool:
+        """Call `wake`, from the feed's thread, whenever there may be something new. False when the feed has just ended."""
+        with self._lock:
+            self._wakes[who] = wake
+            return self._running
+
+    def leave(self, who: object) -> None:
+        """Stop listening. Leaving twice is no error."""
+        with self._lock:
+            self._wakes.pop(who, None)
+            self._left_at = time.monotonic()
+
+    def _follow(self) -> None:
+        failures = 0
+        while self._is_wanted():
+            try:
+                self._step()
+            except Exception as error:
+                if not isinstance(error, StreamvisError):
+                    _log.exception("%s failed, and goes on", self._thread.name)
+                elif self.lost is None:
+                    _log.warning("%s Pages say that they are out of date until it answers.", error)
+                self.lost = self.lost or Lost(time.time(), str(error))
+                self._wake_all()
+                self._nap.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+                failures += 1
+            else:
+                if self.lost is not None:
+                    _log.warning("The endpoint at %s answers again.", self._reader.url)
+                    self.lost = None
+                    self._wake_all()
+                failures = 0
+
+    def _step(self) -> None:
+        raise NotImplementedError
+
+    def _is_wanted(self) -> bool:
+        with self._lock:
+            if self._wakes or time.monotonic() - self._left_at < _LINGER_S:
+                return True
+            self._running = False
+        self._ended()
+        return False
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            wakes = list(self._wakes.values())
+        for wake in wakes:
+            wake()
+
+
+class AppFeed(_Feed):
+    """Which run of an app is the newest: `head`, or None while there is no run (see `known`)."""
+
+    def __init__(self, reader: EndpointReader, app: str, *, ended: Callable[[], None]) -> None:
+        super().__init__(reader, name=f"app {app}", ended=ended)
+        self.app = app
+        self.head: RunHead | None = None
+        self._cursor: str | None = None
+
+    def _step(self) -> None:
+        tail = self._reader.app_tail(self.app, after=self._cursor, wait_s=_POLL_S)
+        try:
+            head = self._reader.run(tail.newest) if tail.newest is not None else None
+        except (UnknownRun, DeletedRun):
+            self._cursor = None
+            return
+        self._cursor, self.head = tail.cursor, head
+        self.known.set()
+        self._wake_all()
+
+
+class RunFeed(_Feed):
+    """The live tail of one run.
+
+    `head` is the run as it was when the feed began; `restarts` counts how often its past was taken back; `gone` says that it is
+    not there (any more).
+    """
+
+    def __init__(self, reader: EndpointReader, run: str, *, ended: Callable[[], None]) -> None:
+        super().__init__(reader, name=f"run {run}", ended=ended)
+        self.run = run
+        self.head: RunHead | None = None
+        self.restarts = 0
+        self.gone: str | None = None
+        self._cursor: str | None = None
+        self._inboxes: dict[object, Inbox] = {}
+
+    def join(self, who: object, inbox: Inbox) -> str | None:
+        """Deliver into `inbox` from the cursor that is returned; None while the feed has not reached the endpoint yet."""
+        with self._lock:
+            if self._cursor is not None:
+                inbox.reset()
+                self._inboxes[who] = inbox
+            return self._cursor
+
+    def part(self, who: object) -> None:
+        """Stop delivering; listening goes on."""
+        with self._lock:
+            self._inboxes.pop(who, None)
+
+    def leave(self, who: object) -> None:
+        self.part(who)
+        super().leave(who)
+
+    def _step(self) -> None:
+        try:
+            if self._cursor is None:
+                head = self._reader.run(self.run)
+                with self._lock:
+                    self.head, self._cursor, self.gone = head, head.cursor, None
+                self.known.set()
+                self._wake_all()
+            piece = self._reader.tail(self.run, after=self._cursor, wait_s=_POLL_S)
+        except (UnknownRun, DeletedRun) as error:
+            # A run that is asked for by its id may still come: look again, at a calm pace.
+            was_gone, self.gone = self.gone, str(error)
+            if was_gone is None:
+                self._restart()
+            self._nap.wait(_RETRY_S[-1])
+            return
+        if piece.restart:
+            self._restart()
+            return
+        with self._lock:
+            moved = piece.cursor != self._cursor
+            self._cursor = piece.cursor
+            inboxes = list(self._inboxes.values())
+            if moved:
+                # Under the lock, so that a session that joins meanwhile gets each piece once.
+                for inbox in inboxes:
+                    inbox.put(piece)
+
+    def _restart(self) -> None:
+        with self._lock:
+            self._cursor = None
+            self.restarts += 1
+            self._inboxes.clear()
+        self._wake_all()
+
+
+class Feeds:
+    """The feeds of a process, made when first asked for, and the documents (`served`) that have a session."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers: dict[tuple[str, str | None], EndpointReader] = {}
+        self._feeds: dict[tuple[str, ...], _Feed] = {}
+        self.served: WeakSet[Document] = WeakSet()
+        self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
+
+    def reader(self, url: str, token: str | None) -> EndpointReader:
+        """The reader of the endpoint at `url`, with its connections."""
+        with self._lock:
+            if (url, token) not in self._readers:
+                self._readers[url, token] = EndpointReader(url, token=token)
+            return self._readers[url, token]
+
+    def app(self, reader: EndpointReader, app: str, who: object, wake: Callable[[], None]) -> AppFeed:
+        """The feed of an app, with `who` listening."""
+        return self._listen(("app", reader.url, app), lambda ended: AppFeed(reader, app, ended=ended), who, wake)
+
+    def run(self, reader: EndpointReader, run: str, who: object, wake: Callable[[], None]) -> RunFeed:
+        """The feed of a run, with `who` listening."""
+        return self._listen(("run", reader.url, run), lambda ended: RunFeed(reader, run, ended=ended), who, wake)
+
+    def _listen(self, at: tuple[str, ...], make: Callable[..., _Feed], who: object, wake: Callable[[], None]) -> _Feed:
+        with self._lock:
+            feed = self._feeds.get(at)
+            if feed is None or not feed.listen(who, wake):
+                feed = self._feeds[at] = make(lambda: self._forget(at, feed))
+                feed.listen(who, wake)
+                feed.start()
+            return feed
+
+    def _forget(self, at: tuple[str, ...], feed: _Feed) -> None:
+        with self._lock:
+            if self._feeds.get(at) is feed:
+                del self._feeds[at]
+
+
+FEEDS = Feeds()

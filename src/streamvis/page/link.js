@@ -1,0 +1,102 @@
+// The browser's end of a session's link (see link.py). Runs once, when the document is ready, as the body of a CustomJS whose
+// argument `link` is the model. It owns the notices over the page, the echo, and loading the page again; it touches nothing else.
+const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000
+const state = {lost: false, heard: Date.now(), reloading: false}
+
+const host = document.createElement("div")
+host.id = "streamvis-notices"
+const shadow = host.attachShadow({mode: "open"})
+const style = document.createElement("style")
+style.textContent = `
+  :host { --ink: #1c2733; --paper: #ffffff; --edge: #c9d3dd; --soft: #5b6b7a; --stale: #fff4d6; --error: #ffe9e7; --bar: #2f7ed8 }
+  @media (prefers-color-scheme: dark) {
+    :host { --ink: #e6edf3; --paper: #161c23; --edge: #3b4652; --soft: #9fb0c0; --stale: #4a3a10; --error: #4a1d1a; --bar: #6db1ff } }
+  * { box-sizing: border-box }
+  section { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); border: 1px solid var(--edge) }
+  h1 { font-size: 15px; margin: 0 } p { margin: .3em 0 0; color: var(--soft); overflow-wrap: anywhere }
+  pre { font: 12px/1.5 ui-monospace, monospace; margin: .8em 0 0; white-space: pre-wrap; overflow-wrap: anywhere }
+  .stack { position: fixed; z-index: 99999; left: 50%; top: 10px; transform: translateX(-50%); width: min(760px, calc(100vw - 20px));
+    display: grid; gap: 8px; pointer-events: none }
+  .stack section { border-radius: 8px; padding: 10px 16px; box-shadow: 0 4px 18px #0004; pointer-events: auto;
+    max-height: 70vh; overflow: auto }
+  .stale { background: var(--stale) } .stale p, .error p { color: inherit } .error { background: var(--error) }
+  .corner { position: fixed; z-index: 99998; right: 10px; bottom: 10px; display: grid; gap: 6px; max-width: min(420px, 60vw);
+    pointer-events: none }
+  .corner section { border-radius: 6px; padding: 5px 10px; font-size: 12px; opacity: .94 } .corner h1 { font-size: 12px; font-weight: 600 }
+  .waiting { position: fixed; inset: 0; z-index: 99997; border: 0; display: grid; place-content: center; text-align: center; padding: 24px }
+  .waiting h1 { font-size: 20px; font-weight: 600 } .waiting p { font-size: 15px; max-width: 640px }
+  .waiting::before { content: ""; width: 26px; height: 26px; margin: 0 auto 18px; border-radius: 50%; border: 3px solid var(--edge);
+    border-top-color: var(--bar); animation: turn 1s linear infinite }
+  @keyframes turn { to { transform: rotate(360deg) } }
+  @media (prefers-reduced-motion: reduce) { .waiting::before { animation: none } }`
+shadow.append(style)
+document.body.append(host)
+
+const element = (tag, text, kind) => {
+  const made = document.createElement(tag)
+  if (text != null) made.textContent = text
+  if (kind != null) made.className = kind
+  return made
+}
+
+const show = () => {
+  const notices = JSON.parse(link.notices)
+  if (state.lost) notices.unshift({kind: "stale", title: "Out of date: no connection to the page server",
+    text: `Since ${new Date(state.lost).toLocaleTimeString()}. The page loads again by itself as soon as the server answers.`})
+  const stack = element("div", null, "stack"), corner = element("div", null, "corner"), whole = []
+  for (const {kind, title, text, detail} of notices) {
+    const section = element("section", null, kind)
+    section.setAttribute("role", kind == "error" ? "alert" : "status")
+    section.append(element("h1", title))
+    if (text) section.append(element("p", text))
+    if (detail) section.append(element("pre", detail))
+    if (kind == "waiting") whole.push(section)
+    else (kind == "slow" || kind == "reading" ? corner : stack).append(section)
+  }
+  shadow.replaceChildren(style, ...whole, stack, corner)
+}
+
+const reload = () => {
+  // A page that would load again and again slows down instead of hammering the server.
+  if (state.reloading) return
+  state.reloading = true
+  const now = Date.now(), recent = JSON.parse(sessionStorage.getItem("streamvis-reloads") ?? "[]").filter((t) => now - t < 20000)
+  sessionStorage.setItem("streamvis-reloads", JSON.stringify([...recent, now]))
+  setTimeout(() => location.reload(), recent.length < 5 ? 0 : 3000)
+}
+const reload_when_seen = () => {
+  if (!document.hidden) reload()
+  else document.addEventListener("visibilitychange", reload_when_seen, {once: true})
+}
+
+const echo = () => requestAnimationFrame(() => setTimeout(() => { link.seen = link.sent }, 0))
+
+const probe_url = document.querySelector("script[src*='bokeh']")?.src ?? location.href
+const probe = async () => {
+  if (!state.lost || state.reloading) return
+  try {
+    const answer = await fetch(probe_url, {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS)})
+    if (answer.ok) return reload()
+  } catch { /* not there yet */ }
+  setTimeout(probe, PROBE_EVERY_MS)
+}
+const lost = () => {
+  if (state.lost || state.reloading) return
+  state.lost = state.heard = Date.now()
+  show()
+  probe()
+}
+
+const heard = () => { state.heard = Date.now() }
+setInterval(() => { if (!document.hidden && Date.now() - state.heard > STALE_AFTER_MS) lost() }, 5000)
+document.addEventListener("visibilitychange", () => { if (!document.hidden) heard() })
+addEventListener("beforeunload", () => { state.reloading = true })
+
+window.streamvis = {lost}
+link.properties.sent.change.connect(() => { heard(); echo() })
+link.properties.beat.change.connect(heard)
+link.properties.notices.change.connect(() => { heard(); show() })
+link.properties.reload.change.connect(reload_when_seen)
+show()
+if (link.reload) reload_when_seen()
+echo()

@@ -1,0 +1,88 @@
+"""The link between a session and its browser: the echo, the notices over the page, and the order to load it again.
+
+`Link` is a small model that lives in the author's document without being a root of it, so that templates and layouts stay the
+author's. The browser answers each number in `sent` with the same in `seen`, after it has painted; what the page has to say
+besides its data goes through `notices`, as JSON that the browser shows as text, never as HTML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+
+from bokeh.core.properties import Bool, Int, String
+from bokeh.document import Document
+from bokeh.model import DataModel
+from bokeh.models import CustomJS
+
+__all__ = ["BrowserLink", "Notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the page says. `kind` is waiting, stale, error, slow or reading; `detail` is shown as it is."""
+
+    kind: str
+    title: str
+    text: str = ""
+    detail: str = ""
+
+
+class StreamvisLink(DataModel):
+    """What travels between the session and the browser."""
+
+    sent = Int(default=1)
+    seen = Int(default=0)
+    beat = Int(default=0)
+    notices = String(default="[]")
+    reload = Bool(default=False)
+
+
+class BrowserLink:
+    """The server's end of a link. Everything here runs under the document lock."""
+
+    def __init__(self, doc: Document, on_echo: Callable[[], None]) -> None:
+        self._doc, self._on_echo = doc, on_echo
+        self._model = StreamvisLink()
+        self._keeper = CustomJS(args={"link": self._model}, code="/* keeps the link in the document */")
+        code = files(__package__).joinpath("link.js").read_text(encoding="utf-8")
+        doc.js_on_event("document_ready", CustomJS(args={"link": self._model}, code=code))
+        doc.js_on_event("connection_lost", CustomJS(code="window.streamvis?.lost()"))
+        # Bokeh's own reconnecting rebuilds the document in place; the link loads the page again instead, and says so itself.
+        doc.config.reconnect_session = False
+        doc.config.notify_connection_status = False
+        self._model.on_change("seen", lambda attr, old, new: self._on_echo())
+
+    @property
+    def is_echoed(self) -> bool:
+        """Whether the browser has painted all that was sent, for the first time when the page is ready."""
+        return self._model.seen >= self._model.sent
+
+    def attach(self) -> None:
+        """Make sure that the document holds the link: hang it on the first root, or make it one where there is none."""
+        if self._model.document is self._doc:
+            return
+        if self._doc.roots:
+            self._doc.roots[0].js_on_change("name", self._keeper)
+        else:
+            self._doc.add_root(self._model)
+
+    def send(self) -> None:
+        """Ask the browser to echo once it has painted everything up to here."""
+        self._model.sent += 1
+
+    def beat(self) -> None:
+        """Tell the browser that the session is alive."""
+        self._model.beat += 1
+
+    def show(self, notices: list[Notice]) -> None:
+        """Show these notices, and no others."""
+        text = json.dumps([asdict(notice) for notice in notices])
+        if text != self._model.notices:
+            self._model.notices = text
+
+    def reload(self) -> None:
+        """Load the page again, into a new session."""
+        self._model.reload = True

@@ -1,0 +1,131 @@
+"""What `update_page` is given: `NewData`, and how decoded pieces of a log are merged into it. Pure.
+
+The columns of rows are made so that they always fit `ColumnDataSource.stream`, whatever came before. In the browser the first
+data of a column decide how it is kept, and later data are squeezed into that: a whole number first would cut the fractions off
+everything after it. So each column is of one form for as long as a page is open: numbers are float64, times datetime64, and
+anything else is a list. Which form that is follows from all that the column has ever held in the run (its dtype word), not from the
+piece at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamvis.records import Rows, Value
+
+__all__ = ["NewData", "PageRun", "column_form", "merge_rows"]
+
+NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
+
+
+@dataclass(frozen=True, slots=True)
+class PageRun:
+    """The run that a page shows: its id, its name, the config that `Client.init` was given, and its state."""
+
+    id: str
+    name: str
+    config: Mapping[str, Any]
+    state: str
+
+
+class NewData(Mapping[str, Mapping[str, Any]]):
+    """All that is new since the last call of `update_page`: a mapping of each key that has news to its columns.
+
+    For rows, a column is a float64 array (numbers; missing ones are NaN), a datetime64 or timedelta64 array (NaT), or a list
+    (anything else; None), all of the same length n: what `ColumnDataSource.stream` takes. For a value it is what was sent.
+    """
+
+    def __init__(self, run: PageRun, rows: Mapping[str, Rows], values: Mapping[str, Value]) -> None:
+        self.run = run
+        self._rows, self._values = rows, values
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        return self._rows[key].columns if key in self._rows else self._values[key].data
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._rows
+        yield from self._values
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._values)
+
+    def __repr__(self) -> str:
+        rows = [f"{key!r}: {len(rows.steps)} rows" for key, rows in self._rows.items()]
+        values = [f"{key!r}: a value at step {value.step}" for key, value in self._values.items()]
+        return f"NewData({', '.join(rows + values)})"
+
+    def steps(self, key: str) -> np.ndarray:
+        """The step of each row, int64 of shape (n,); for a value, of shape (1,)."""
+        return self._rows[key].steps if key in self._rows else np.array([self._values[key].step], dtype=np.int64)
+
+    def times(self, key: str) -> np.ndarray:
+        """When each row was sent, datetime64[us] in UTC of shape (n,); for a value, of shape (1,)."""
+        seconds = self._rows[key].times if key in self._rows else np.array([self._values[key].time])
+        return np.rint(seconds * 1e6).astype(np.int64).view("M8[us]")
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are, over all keys."""
+        return sum(len(rows.steps) for rows in self._rows.values())
+
+
+def column_form(dtype: str) -> str:
+    """The form in which a column of this dtype word reaches a page. Cells that were all None so far count as numbers."""
+    if dtype == "null" or dtype.startswith(("int", "uint", "float")):
+        return NUMBER
+    if dtype.startswith("datetime64"):
+        return TIME
+    return DURATION if dtype.startswith("timedelta64") else LIST
+
+
+def merge_rows(key: str, pieces: Sequence[Rows], dtypes: Mapping[str, str]) -> Rows:
+    """The pieces of one key, in log order, as one: with every column of `dtypes`, each in its form, and nothing shared."""
+    columns = {}
+    for name, dtype in dtypes.items():
+        parts = [(piece.columns.get(name), len(piece.steps)) for piece in pieces]
+        columns[name] = _FORMS[column_form(dtype)](parts)
+    return Rows(key, np.concatenate([p.steps for p in pieces]), np.concatenate([p.times for p in pieces]), columns)
+
+
+_Parts = Sequence[tuple[Any, int]]
+
+
+def _numbers(parts: _Parts) -> np.ndarray:
+    return np.concatenate(
+        [np.full(count, np.nan) if _is_missing(part) else part.astype(np.float64) for part, count in parts]
+    )
+
+
+def _moments(parts: _Parts, kind: str) -> np.ndarray:
+    return np.concatenate(
+        [np.full(count, "NaT", dtype=f"{kind}8[us]") if _is_missing(part) else part for part, count in parts]
+    )
+
+
+def _cells(parts: _Parts) -> list[Any]:
+    cells: list[Any] = []
+    for part, count in parts:
+        if part is None:
+            cells.extend([None] * count)
+        elif isinstance(part, np.ndarray) and part.dtype.kind in "mM":
+            cells.extend(part.astype(f"{part.dtype.kind}8[us]").tolist())
+        else:
+            cells.extend(part.tolist() if isinstance(part, np.ndarray) else part)
+    return cells
+
+
+def _is_missing(part: Any) -> bool:
+    """Whether the piece lacked the column, or had nothing but None in it."""
+    return part is None or part.dtype.kind == "O"
+
+
+_FORMS = {
+    NUMBER: _numbers,
+    TIME: lambda parts: _moments(parts, "M"),
+    DURATION: lambda parts: _moments(parts, "m"),
+    LIST: _cells,
+}

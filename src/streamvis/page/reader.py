@@ -1,0 +1,129 @@
+"""What a page server asks the endpoint, and what it makes of the answers. Blocking: never called on Bokeh's event loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, UnknownRun
+from streamvis.page.new_data import PageRun
+from streamvis.records import Rows, Value
+from streamvis.transport import Response, Transport, check, path
+from streamvis.wire.arrow import ARROW, decode_head, decode_tail_body
+from streamvis.wire.tree import unpack
+
+__all__ = ["AppTail", "EndpointReader", "Piece", "RunHead"]
+
+_SLACK_S = 5.0
+"""How much longer than the time asked for a long poll may take before the endpoint counts as away."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHead:
+    """A run, and the cursor at the end of its log."""
+
+    run: PageRun
+    cursor: str
+    last_step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppTail:
+    """The newest run of an app, or None, and where to go on from."""
+
+    newest: str | None
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A decoded piece of a run's log up to `cursor`; `dtypes` maps each rows key in it to all its columns' dtype words."""
+
+    cursor: str
+    more: bool
+    restart: bool
+    name: str
+    state: str
+    dtypes: Mapping[str, Mapping[str, str]]
+    items: Sequence[Rows | Value]
+    size_bytes: int
+
+
+class EndpointReader:
+    """Reads from the endpoint at `url`. Usable from many threads.
+
+    Every method raises EndpointError (of the kind that fits) when there is no good answer, and UnknownRun or DeletedRun.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        self._transport = Transport(url, token=token)
+        self.url = self._transport.url
+
+    def run(self, run: str) -> RunHead:
+        """The run with this id."""
+        response = self._get(path("runs", run), run=run, accept=ARROW)
+        head, _ = decode_head(response.body)
+        config = unpack(json.loads(head["config"]), ())
+        return RunHead(PageRun(head["run"], head["name"], config, head["state"]), head["cursor"], head["last_step"])
+
+    def app_tail(self, app: str, *, after: str | None, wait_s: float) -> AppTail:
+        """The newest run of the app, once that may have changed since `after`, or after `wait_s` seconds."""
+        params = {"app": app, "after": after, "wait": wait_s if after else 0}
+        answer = json.loads(self._get(path("apps", "tail"), params=params, timeout_s=wait_s + _SLACK_S).body)
+        return AppTail(answer["newest"], answer["cursor"])
+
+    def tail(
+        self, run: str, *, after: str | None, until: str | None = None, wait_s: float = 0, max_bytes: int | None = None
+    ) -> Piece:
+        """The next piece of the run's log after `after`, not past `until`; waits up to `wait_s` seconds for news."""
+        params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes}
+        response = self._get(
+            path("runs", run, "tail"), run=run, params=params, accept=ARROW, timeout_s=wait_s + 2 * _SLACK_S
+        )
+        head, body = decode_head(response.body)
+        return Piece(
+            cursor=head["cursor"],
+            more=head["more"],
+            restart=head["restart"],
+            name=head["run"]["name"],
+            state=head["run"]["state"],
+            dtypes={key: info["columns"] for key, info in head["keys"].items() if info["kind"] == "rows"},
+            items=decode_tail_body(body),
+            size_bytes=len(response.body),
+        )
+
+    def overview(self) -> dict[str, list[dict[str, Any]]]:
+        """The runs of every app, newest first, as the endpoint describes them."""
+        apps = json.loads(self._get(path("apps")).body)["apps"]
+        return {
+            app["name"]: json.loads(self._get(path("runs"), params={"app": app["name"]}).body)["runs"] for app in apps
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _get(
+        self,
+        where: str,
+        *,
+        run: str = "",
+        params: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
+        timeout_s: float = 10.0,
+    ) -> Response:
+        response = self._transport.request(
+            "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
+        )
+        check(response, url=self.url)
+        if response.status == 404:
+            raise UnknownRun(run)
+        if response.status == 410:
+            raise DeletedRun(run)
+        if response.status >= 500:
+            raise EndpointUnreachable(f"The endpoint at {self.url} answers {response.status}.", url=self.url)
+        if response.status != 200:
+            raise EndpointRefused(response.status, response.body[:500].decode(errors="replace"), url=self.url)
+        return response

@@ -1,0 +1,83 @@
+"""`Server`: what a page script calls under plain `bokeh serve`, and what `streamvis serve` calls for the script."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bokeh.application.application import SessionContext
+from bokeh.document import Document
+from bokeh.settings import settings
+
+from streamvis.errors import UsageError
+from streamvis.page.feed import FEEDS
+from streamvis.page.session import InitPage, Session, UpdatePage
+
+__all__ = ["LOOPBACK_ORIGINS", "Server", "argument"]
+
+LOOPBACK_ORIGINS = ("localhost:*", "127.0.0.1:*", "[::1]:*")
+"""Origins from which a page may be opened: this machine under any name and port, so that forwarded ports work."""
+
+
+class Server:
+    """Serves one document: shows the newest run of `app` in it, or the run that the page's address names as `?run=ID`.
+
+    Args:
+        doc: the session's document, `curdoc()` in a script
+        url: address of the endpoint, such as "http://localhost:8080"
+        app: name of the app; `?app=` in the page's address overrides it
+        init_page: called as `init_page(doc, config)` once, before the page is shown
+        update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more
+        token: the endpoint's token, where it wants one; by default the environment variable STREAMVIS_TOKEN
+
+    Raises UsageError when an argument is of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        doc: Document,
+        url: str,
+        app: str,
+        init_page: InitPage,
+        update_page: UpdatePage,
+        *,
+        token: str | None = None,
+    ) -> None:
+        if not isinstance(doc, Document):
+            raise UsageError(f"doc is {type(doc).__name__}, not a Bokeh document. Pass curdoc().")
+        if not isinstance(app, str) or not app:
+            raise UsageError(f"app is {app!r}. Give the name under which the producer sends, such as 'demo'.")
+        for name, function in (("init_page", init_page), ("update_page", update_page)):
+            if not callable(function):
+                raise UsageError(f"{name} is {type(function).__name__}, not a function.")
+        if doc in FEEDS.served:
+            raise UsageError("This document has a Server already: a script starts one.")
+        FEEDS.served.add(doc)
+        self._session = Session(
+            doc,
+            FEEDS.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
+            FEEDS,
+            app=argument(doc.session_context, "app") or app,
+            run=argument(doc.session_context, "run"),
+            init_page=init_page,
+            update_page=update_page,
+        )
+
+    def start(self) -> None:
+        """Begin to serve the document."""
+        _allow_loopback_origins()
+        self._session.start()
+
+
+def argument(session_context: SessionContext | None, name: str) -> str | None:
+    """The argument `name` of the address under which the page was opened."""
+    request = session_context.request if session_context else None
+    values = request.arguments.get(name) if request else None
+    return values[0].decode(errors="replace") if values else None
+
+
+def _allow_loopback_origins() -> None:
+    """Let a page under `bokeh serve` open at any loopback name, unless its operator said which origins there are."""
+    said = "--allow-websocket-origin" in " ".join(sys.orig_argv) or settings.allowed_ws_origin()
+    if not said:
+        settings.allowed_ws_origin = list(LOOPBACK_ORIGINS)

@@ -1,0 +1,277 @@
+"""One browser tab on a page: from the empty document to the last update.
+
+A session is a small machine on Bokeh's event loop. `_advance` runs under the document lock whenever something may have changed
+(the browser echoed, a feed woke it, a read ended, a pause is over) and does the next thing, if it is time for one:
+
+1. There is no run yet: say so, and load the page again once there is one. `init_page` runs only while a document is made, so that
+   templates, themes and titles work, and nothing of an old session can leak into a new one.
+2. The run has a new epoch, or is not the newest any more: load the page again.
+3. The past: read the next piece up to the cursor at which the run's feed delivers into the inbox, and hand it over.
+4. Live: hand over what the inbox has, merged. An inbox that overflowed leads back to 3.
+
+Never is more than one update under way to the browser: the next waits for the echo of the last. Nothing here waits for a network.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from bokeh.document import Document
+from tornado.ioloop import IOLoop
+
+from streamvis.errors import StreamvisError
+from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed, fold
+from streamvis.page.link import BrowserLink, Notice
+from streamvis.page.new_data import NewData, column_form
+from streamvis.page.reader import EndpointReader, Piece, RunHead
+
+__all__ = ["InitPage", "Session", "UpdatePage"]
+
+_log = logging.getLogger("streamvis.page")
+
+InitPage = Callable[[Document, Mapping[str, Any]], object]
+UpdatePage = Callable[[Document, NewData], object]
+
+_MIN_INTERVAL_S = 0.05
+_RETRY_S = 0.5
+_BEAT_S = 10
+_SLOW_S = 0.2
+_READING_NOTICE_AFTER_S = 1.0
+
+
+class Session:
+    """Follows the newest run of `app`, or the run `run` where that is given, in the document `doc`."""
+
+    def __init__(
+        self,
+        doc: Document,
+        reader: EndpointReader,
+        feeds: Feeds,
+        *,
+        app: str,
+        run: str | None,
+        init_page: InitPage,
+        update_page: UpdatePage,
+    ) -> None:
+        self._doc, self._reader, self._feeds = doc, reader, feeds
+        self._app, self._pinned = app, run
+        self._init_page, self._update_page = init_page, update_page
+        self._loop = IOLoop.current()
+        self._is_woken = self._is_over = self._is_broken = self._is_outdated = False
+        self._app_feed: AppFeed | None = None
+        self._run_feed: RunFeed | None = None
+        self._inbox = Inbox(self.wake)
+        self._head: RunHead | None = None
+        self._restarts = 0
+        self._cursor: str | None = None
+        self._target: str | None = None
+        self._piece: Piece | None = None
+        self._reading: Future | None = None
+        self._forms: dict[tuple[str, str], str] = {}
+        self._durations: deque[float] = deque(maxlen=5)
+        self._next_at = 0.0
+        self._read_rows, self._reading_since = 0, time.monotonic()
+        self._error: Notice | None = None
+        self._link = BrowserLink(doc, self.wake)
+
+    def start(self) -> None:
+        """Begin. Called while the document is made, on the event loop; `init_page` runs here when the run is known."""
+        if self._pinned is None:
+            self._app_feed = self._feeds.app(self._reader, self._app, self, self.wake)
+            self._head = self._app_feed.head
+        else:
+            self._run_feed = self._feeds.run(self._reader, self._pinned, self, self.wake)
+            self._head = self._run_feed.head
+        if self._head is not None:
+            if self._run_feed is None:
+                self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
+            self._restarts = self._run_feed.restarts
+            self._guard("init_page", self._init_page, self._doc, self._head.run.config)
+        else:
+            self._doc.title = self._app
+        self._link.attach()
+        self._link.show(self._notices())
+        self._doc.on_session_destroyed(self._end)
+        self._doc.add_periodic_callback(self._link.beat, _BEAT_S * 1000)
+
+    def wake(self) -> None:
+        """There may be something to do. From any thread."""
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.add_callback(self._plan)
+
+    def _plan(self, delay_s: float = 0.0) -> None:
+        if self._is_over:
+            return
+        if delay_s:
+            self._doc.add_timeout_callback(self._advance, max(1, round(delay_s * 1000)))
+        else:
+            self._doc.add_next_tick_callback(self._advance)
+
+    def _end(self, session_context: object) -> None:
+        self._is_over = True
+        for feed in (self._app_feed, self._run_feed):
+            if feed is not None:
+                feed.leave(self)
+        self._inbox.reset()
+
+    def _advance(self) -> None:
+        self._is_woken = False
+        if self._is_over:
+            return
+        self._link.show(self._notices())
+        if self._has_another_run():
+            self._reload()
+        elif self._link.is_echoed and self._head is not None and not self._is_broken:
+            early_s = self._next_at - time.monotonic()
+            if early_s > 0.001:
+                if self._has_news():
+                    self._is_woken = True
+                    self._plan(early_s)
+                return
+            pieces = self._take_pieces()
+            if pieces:
+                self._hand_over(pieces)
+
+    def _has_another_run(self) -> bool:
+        """Whether a new session would show something else than this one: another run, a new epoch, or a run at last."""
+        if self._is_outdated or (self._head is not None and self._run_feed.restarts != self._restarts):
+            return True
+        if self._pinned is not None:
+            return self._head is None and self._run_feed is not None and self._run_feed.head is not None
+        if self._app_feed is None or not self._app_feed.known.is_set():
+            return False
+        newest = self._app_feed.head
+        return (newest and newest.run.id) != (self._head and self._head.run.id)
+
+    def _reload(self) -> None:
+        self._link.reload()
+        self._end(None)
+
+    def _has_news(self) -> bool:
+        return self._piece is not None or self._cursor != self._target or self._inbox.has_news
+
+    def _take_pieces(self) -> list[Piece]:
+        """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there."""
+        if self._target is None or self._inbox.overflowed:
+            self._run_feed.part(self)
+            self._target = self._run_feed.join(self, self._inbox)
+            self._reading_since, self._read_rows = time.monotonic(), 0
+            if self._target is None:
+                return []
+        if self._piece is not None:
+            piece, self._piece = self._piece, None
+            self._cursor = piece.cursor if piece.more else self._target
+            if piece.more:
+                self._read_on()
+            return [piece]
+        if self._cursor != self._target:
+            self._read_on()
+            return []
+        pieces = self._inbox.take()
+        if pieces:
+            self._cursor = self._target = pieces[-1].cursor
+        return pieces
+
+    def _read_on(self) -> None:
+        """Read the next piece of the past in a thread, one at a time."""
+        if self._reading is None:
+            self._reading = self._feeds.executor.submit(
+                self._reader.tail, self._head.run.id, after=self._cursor, until=self._target
+            )
+            self._loop.add_future(self._reading, self._take_reading)
+
+    def _take_reading(self, reading: Future) -> None:
+        self._reading = None
+        try:
+            piece = reading.result()
+        except StreamvisError as error:
+            # The run's feed meets the same trouble, and it is the feed that says so.
+            _log.debug("reading the past failed, and is tried again: %s", error)
+            self._loop.call_later(_RETRY_S, self.wake)
+            return
+        self._is_outdated = piece.restart
+        self._piece = piece
+        self.wake()
+
+    def _hand_over(self, pieces: list[Piece]) -> None:
+        if self._has_changed_form(pieces):
+            self._reload()
+            return
+        run = replace(self._head.run, name=pieces[-1].name, state=pieces[-1].state)
+        changed = run != self._head.run
+        self._head = replace(self._head, run=run)
+        new_data = fold(run, pieces)
+        self._read_rows += new_data.row_count
+        if not new_data and not changed:
+            self.wake()
+            return
+        began = time.monotonic()
+        self._guard("update_page", self._update_page, self._doc, new_data)
+        took_s = time.monotonic() - began
+        self._durations.append(took_s)
+        # At most half of the time goes to one session's updates, so that other sessions have theirs.
+        self._next_at = began + max(_MIN_INTERVAL_S, 2 * took_s)
+        self._link.attach()
+        self._link.send()
+        self._link.show(self._notices())
+
+    def _has_changed_form(self, pieces: list[Piece]) -> bool:
+        """Whether a column now reaches pages in another form than this page began with (see `new_data`)."""
+        for piece in pieces:
+            for key, dtypes in piece.dtypes.items():
+                for column, dtype in dtypes.items():
+                    form = column_form(dtype)
+                    if self._forms.setdefault((key, column), form) != form:
+                        return True
+        return False
+
+    def _guard(self, name: str, function: Callable[..., object], *args: object) -> None:
+        """Call the author's function; what it raises is shown in the page, logged once, and ends this session's updates."""
+        try:
+            function(*args)
+        except Exception as error:
+            text = "".join(traceback.format_exception(error.with_traceback(_own_frames_off(error))))
+            _log.error("%s of the page for app %r failed:\n%s", name, self._app, text)
+            self._is_broken = True
+            if self._run_feed is not None:
+                self._run_feed.part(self)
+            self._inbox.reset()
+            what = f"{type(error).__name__}: {error}"
+            hint = "This page gets no more data. Mend the script and load the page again."
+            self._error = Notice("error", f"{name} failed: {what[:300]}", hint, text)
+
+    def _notices(self) -> list[Notice]:
+        notices = [self._error] if self._error else []
+        lost = next((feed.lost for feed in (self._run_feed, self._app_feed) if feed is not None and feed.lost), None)
+        if self._head is None:
+            notices.append(self._waiting_notice(lost.reason if lost else ""))
+        elif lost is not None:
+            since = time.strftime("%H:%M:%S", time.localtime(lost.since))
+            notices.append(Notice("stale", f"Out of date since {since}", f"{lost.reason} Trying again."))
+        if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
+            notices.append(Notice("slow", f"update_page takes {typical_s:.1f} s a call", "Updates are slowed to that pace."))
+        is_past = self._target is not None and self._cursor != self._target and self._head is not None
+        if is_past and time.monotonic() - self._reading_since > _READING_NOTICE_AFTER_S:
+            notices.append(Notice("reading", f"Reading the past: {self._read_rows:,} rows so far"))
+        return notices
+
+    def _waiting_notice(self, trouble: str) -> Notice:
+        if self._pinned is not None:
+            gone = self._run_feed.gone if self._run_feed else None
+            return Notice("waiting", f"Waiting for the run “{self._pinned}”", trouble or gone or "")
+        hint = f"Start a producer: Client({self._reader.url!r}, {self._app!r}). This page shows it as soon as it begins."
+        return Notice("waiting", f"Waiting for a run of the app “{self._app}”", trouble or hint)
+
+
+def _own_frames_off(error: BaseException) -> Any:
+    """The traceback without the frame of this module, which tells an author nothing."""
+    return error.__traceback__.tb_next if error.__traceback__ and error.__traceback__.tb_next else error.__traceback__

@@ -1,0 +1,142 @@
+"""Starts programs as children, waits until each is ready, starts again what dies, and ends them all together.
+
+Knows nothing of what the programs do: a child is ready when it prints a line that begins with `ready`. A child that listens on
+port 0 gets the port that it found when it is started again, so that nobody who knows its address loses it. Each child has a pipe
+from this process as its standard input, by which it notices when this process is killed.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from streamvis.errors import StreamvisError
+
+__all__ = ["Child", "Supervisor"]
+
+_END_S = 8.0
+_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+_STEADY_S = 30.0
+"""A child that lived this long was well: the next restart is at once again."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A program to watch. `command` ends with the option for its port where it has one."""
+
+    name: str
+    command: Sequence[str]
+    ready: str | None
+    port: int | None = None
+    port_option: str = ""
+    restarts: bool = True
+    process: subprocess.Popen[str] | None = field(default=None, init=False)
+    started: float = field(default=0.0, init=False)
+    failures: int = field(default=0, init=False)
+    address: str = field(default="", init=False)
+
+
+class Supervisor:
+    """Watches children while it is entered as a context."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self._ended: queue.SimpleQueue[tuple[Child, int] | None] = queue.SimpleQueue()
+        self._is_ending = False
+
+    def __enter__(self) -> Supervisor:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._is_ending = True
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_IGN)
+        # The newest first: a producer still delivers to the endpoint before that ends.
+        for child in reversed(self._children):
+            _end(child)
+        return kind is KeyboardInterrupt
+
+    def _interrupt(self, signum: int, frame: object) -> None:
+        if not self._is_ending:
+            self._is_ending = True
+            raise KeyboardInterrupt
+
+    def start(self, child: Child) -> str:
+        """Start a child, wait until it is ready, and return its address. Raises StreamvisError when it ends before."""
+        self._children.append(child)
+        ready = self._launch(child)
+        if not ready.get():
+            status = child.process.wait()
+            raise _StartFailed(f"The {child.name} did not start (exit status {status}).")
+        return child.address
+
+    def watch(self) -> None:
+        """Start again what dies, until SIGINT or SIGTERM."""
+        while (ended := self._ended.get()) is not None:
+            child, status = ended
+            if not child.restarts:
+                continue
+            if time.monotonic() - child.started > _STEADY_S:
+                child.failures = 0
+            pause_s = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
+            child.failures += 1
+            print(f"The {child.name} ended (exit status {status}); it is started again.", file=sys.stderr, flush=True)
+            time.sleep(pause_s)
+            self._launch(child)
+
+    def _launch(self, child: Child) -> queue.SimpleQueue[bool]:
+        port = [] if child.port is None else [str(child.port)]
+        child.started = time.monotonic()
+        # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the children in order.
+        child.process = subprocess.Popen(
+            [*child.command, *port], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(child, child.process, ready), daemon=True).start()
+        return ready
+
+    def _listen(self, child: Child, process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) -> None:
+        """Pass on what the child prints, note its address, and tell when it has ended."""
+        is_ready = child.ready is None
+        if is_ready:
+            ready.put(True)
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if not is_ready and line.startswith(child.ready):
+                is_ready = True
+                child.address = line.removeprefix(child.ready).strip()
+                child.port = urlsplit(child.address).port
+                ready.put(True)
+        status = process.wait()
+        if not is_ready:
+            ready.put(False)
+        if is_ready or child.failures:
+            self._ended.put((child, status))
+
+
+class _StartFailed(StreamvisError):
+    """A child ended before it was ready; it has said why itself."""
+
+
+def _end(child: Child) -> None:
+    process = child.process
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT if not child.restarts else signal.SIGTERM)
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

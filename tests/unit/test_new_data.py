@@ -1,0 +1,110 @@
+"""What `update_page` gets: columns in one form for as long as a page is open, whatever the pieces were."""
+
+import numpy as np
+import pytest
+from bokeh.models import ColumnDataSource
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamvis.page.new_data import column_form, merge_rows
+from streamvis.records import Rows
+from streamvis.wire.arrow import decode_tail_body, encode_rows
+from streamvis.wire.columns import unify_dtypes
+
+CELLS = {
+    "int": st.integers(-(2**53), 2**53),
+    "float": st.floats(allow_nan=True, allow_infinity=True),
+    "bool": st.booleans(),
+    "str": st.text(max_size=5),
+    "time": st.datetimes(),
+    "missing": st.none(),
+    "array": st.lists(st.floats(allow_nan=False), max_size=4),
+    "dict": st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+}
+
+
+def piece(columns):
+    count = len(next(iter(columns.values())))
+    (rows,) = decode_tail_body(encode_rows("k", range(count), [0.0] * count, columns).body)
+    return rows
+
+
+def registry(pieces_of_columns):
+    """The dtype words that the store keeps for these pieces."""
+    dtypes = {}
+    for columns in pieces_of_columns:
+        count = len(next(iter(columns.values())))
+        for name, word in encode_rows("k", range(count), [0.0] * count, columns).columns.items():
+            dtypes[name] = unify_dtypes(dtypes.get(name, word), word)
+    return dtypes
+
+
+@st.composite
+def histories(draw):
+    """Pieces of a key: some have the column, of one kind of cells or another."""
+    kinds = draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=4))
+    pieces = []
+    for kind in kinds:
+        count = draw(st.integers(1, 3))
+        columns = {"x": list(range(count))}
+        if draw(st.booleans()):
+            columns["y"] = draw(st.lists(CELLS[kind], min_size=count, max_size=count))
+        pieces.append(columns)
+    return pieces
+
+
+@given(histories())
+def test_merged_rows_always_fit_a_source_that_began_empty(pieces):
+    dtypes = registry(pieces)
+    source = ColumnDataSource({name: [] for name in dtypes})
+    for columns in pieces:
+        source.stream(dict(merge_rows("k", [piece(columns)], dtypes).columns))
+    for name in dtypes:
+        assert len(source.data[name]) == sum(len(columns["x"]) for columns in pieces)
+
+
+@given(histories())
+def test_pieces_handed_over_one_by_one_equal_those_handed_over_at_once(pieces):
+    dtypes = registry(pieces)
+    decoded = [piece(columns) for columns in pieces]
+    at_once = merge_rows("k", decoded, dtypes)
+    apart = [merge_rows("k", [one], dtypes) for one in decoded]
+    for name in dtypes:
+        parts = [one.columns[name] for one in apart]
+        if isinstance(at_once.columns[name], list):
+            joined = [cell for part in parts for cell in part]
+            assert repr(joined) == repr(at_once.columns[name])
+        else:
+            np.testing.assert_array_equal(np.concatenate(parts), at_once.columns[name])
+
+
+def test_whole_numbers_reach_pages_as_doubles():
+    merged = merge_rows("k", [piece({"x": [1, 2]})], {"x": "int64"})
+    assert merged.columns["x"].dtype == np.float64
+
+
+def test_a_column_that_a_piece_lacked_is_filled_in():
+    merged = merge_rows(
+        "k",
+        [piece({"x": [1]}), piece({"x": [2], "y": [0.5], "s": ["a"], "t": np.array(["2026-01-01"], "M8[us]")})],
+        {"x": "int64", "y": "float64", "s": "string", "t": "datetime64[us]"},
+    )
+    assert np.isnan(merged.columns["y"][0])
+    assert merged.columns["y"][1] == 0.5
+    assert merged.columns["s"] == [None, "a"]
+    assert np.isnat(merged.columns["t"][0])
+
+
+def test_merging_shares_nothing_with_the_pieces():
+    rows = Rows("k", np.array([0]), np.array([0.0]), {"y": np.array([1.0])})
+    merged = merge_rows("k", [rows], {"y": "float64"})
+    merged.columns["y"][0] = 5.0
+    assert rows.columns["y"][0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "form"),
+    [("uint8", "number"), ("null", "number"), ("bool", "list"), ("datetime64[ns, UTC]", "time"), ("array<float32>", "list")],
+)
+def test_the_form_of_a_column_follows_from_its_dtype(dtype, form):
+    assert column_form(dtype) == form
