@@ -18,10 +18,12 @@ __all__ = [
     "NotAnEndpoint",
     "PageScriptError",
     "PortTaken",
+    "RunConflict",
     "StoreError",
     "StoreUnavailable",
     "StreamvisError",
     "TokenRefused",
+    "UnknownKey",
     "UnknownRun",
     "UsageError",
     "VersionMismatch",
@@ -117,6 +119,22 @@ class DeletedRun(StoreError):
     def __init__(self, run: str) -> None:
         self.run = run
         super().__init__(f"The run {run!r} was deleted. Start another run; a deleted one is never made again.")
+
+
+class UnknownKey(StoreError):
+    """The run `run` has no key `key`."""
+
+    def __init__(self, run: str, key: str) -> None:
+        self.run, self.key = run, key
+        super().__init__(f"The run {run!r} has no key {key!r}. GET /api/v1/runs/{run} lists its keys.")
+
+
+class RunConflict(StoreError):
+    """What was asked does not fit what the run is; `code` is a word for programs."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class FolderInUse(StoreError):

@@ -16,7 +16,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
-from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, UsageError, VersionMismatch
+from streamvis.address import checked_url
+from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.records import PROTOCOL
 
 __all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "path"]
@@ -95,18 +96,6 @@ def check(response: Response, *, url: str) -> Response:
 def path(*parts: str) -> str:
     """The path `/api/v1/...` of these parts, each quoted."""
     return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def checked_url(url: str) -> str:
-    """The endpoint's address without a slash at its end. Raises UsageError when it is no http(s) address."""
-    parts = urlsplit(url) if isinstance(url, str) else None
-    try:
-        usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"{url!r} is no address of an endpoint. Give one like http://localhost:8080.")
-    return url.rstrip("/")
 
 
 def _proxy_for(url: str) -> str | None:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from bokeh.server.server import Server as BokehServer
+from bokeh.settings import settings
 from tornado.ioloop import IOLoop
 from tornado.template import Template
 from tornado.web import RequestHandler
@@ -44,6 +45,8 @@ def run_pages(
         if names.count(script.name) > 1:
             raise PageScriptError(f"Two page scripts are named {script.name}; their pages would have the same address.")
         add_to_path(script)
+    # Read at every connection; the server's own option takes no wildcard for the port.
+    settings.allowed_ws_origin = _origins(host, allowed_hosts)
     loop = IOLoop.current()
     index = {"scripts": scripts, "reader": FEEDS.reader(url, token)}
     try:
@@ -51,7 +54,6 @@ def run_pages(
             {f"/{script.name}": page_application(script, url=url, app=app, token=token) for script in scripts},
             port=port,
             address=host,
-            allow_websocket_origin=_origins(host, allowed_hosts),
             use_index=False,
             redirect_root=False,
             extra_patterns=[("/", _IndexHandler, index)],

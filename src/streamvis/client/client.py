@@ -1,0 +1,180 @@
+"""`Client`: what a training script, a simulation or an instrument calls.
+
+It checks, copies, and hands on; nothing here waits for a network but `init`, `flush` and `close`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from streamvis.address import checked_url
+from streamvis.client import closing
+from streamvis.client.entries import Begin, Clear
+from streamvis.client.intake import Intake, checked_text, config_copy
+from streamvis.client.producer import new_id
+from streamvis.client.sender import Sender
+from streamvis.errors import InvalidData, UsageError
+
+__all__ = ["Client"]
+
+_INIT_WAIT_S = 2.0
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_MEMORY_BYTES = 64 * 2**20
+_MAX_SPOOL_BYTES = 2 * 2**30
+
+
+class Client:
+    """One producer: sends a run's data to the endpoint at `url`, under the name `app`.
+
+    `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
+    `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
+    states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
+    same client, as a producer of its own. Raises UsageError for a `url` or `app` that is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        app: str,
+        *,
+        token: str | None = None,
+        spool: str | os.PathLike[str] | None = None,
+        max_memory_bytes: int = _MAX_MEMORY_BYTES,
+        max_spool_bytes: int = _MAX_SPOOL_BYTES,
+    ) -> None:
+        self.url = checked_url(url)
+        self.app = checked_text(app, "app")
+        self._token = token if token is not None else os.environ.get("STREAMVIS_TOKEN") or None
+        self._spool_folder = _spool_folder(spool)
+        self._max_memory_bytes, self._max_spool_bytes = max_memory_bytes, max_spool_bytes
+        self._run: str | None = None
+        self._intake: Intake | None = None
+        self._sender = self._new_sender()
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run, once `init` was called."""
+        return self._run
+
+    def init(self, config: Mapping[str, Any] | None = None, *, run: str | None = None, name: str | None = None) -> str:
+        """Start a run with `config`, or join the run with the id `run`, and return its id.
+
+        Waits at most 2 s for the endpoint; if that is away, it warns once and goes on. A run that this client began before is
+        finished. Raises NotAnEndpoint, TokenRefused or VersionMismatch when such an answer comes within that time, DeletedRun
+        for a run that was deleted, and InvalidData for a config that JSON cannot say or an id that is none.
+        """
+        begin = Begin(_checked_run(run) or new_id(), config_copy(config), name and checked_text(name, "name"), run is not None)
+        if self._sender.is_stopped:
+            self._sender = self._new_sender()
+        self._run, self._intake = begin.run, Intake()
+        known = self._sender.begin(begin)
+        known.reached.wait(_INIT_WAIT_S)
+        if known.error is not None:
+            self._sender.forget(begin.run)
+            self._run = self._intake = None
+            raise known.error
+        return begin.run
+
+    def sendl(self, step: int, key: str, data: Mapping[str, Any]) -> None:
+        """Append rows to the columns of `key`: each column a list or array of n cells, or a scalar, which is one row.
+
+        Returns at once. What is changed in place afterwards does not change what was sent. Raises InvalidData for what cannot be
+        stored, and UsageError before `init` and for a key that holds a value.
+        """
+        intake = self._intake
+        if intake is None:
+            raise _not_begun("sendl")
+        self._put(intake.rows(step, key, data))
+
+    def send(self, step: int, key: str, data: Mapping[str, Any]) -> None:
+        """Set the value of `key` at `step`, in place of the one sent for that step before: arrays of any shape, nested data.
+
+        Returns at once. What is changed in place afterwards does not change what was sent. Raises InvalidData for what cannot be
+        stored, and UsageError before `init` and for a key that holds rows.
+        """
+        intake = self._intake
+        if intake is None:
+            raise _not_begun("send")
+        self._put(intake.value(step, key, data))
+
+    def clear(self) -> None:
+        """Take back all rows and values that the run has had so far; its config stays. Raises UsageError before `init`."""
+        if self._intake is None:
+            raise _not_begun("clear")
+        self._intake.forget_keys()
+        self._sender.control(Clear())
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until all that was sent before is stored; False when that took longer than `timeout_s` seconds."""
+        marker = self._sender.mark()
+        return marker.reached.wait(timeout_s) and marker.error is None
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Finish the run, deliver what waits, and end; True when all was delivered.
+
+        Takes at most `timeout_s` seconds; by default up to 60 s while batches are being acknowledged, and 10 s when none is.
+        What is not delivered then stays in the spool. Closing twice does nothing.
+        """
+        return self._close("finished", timeout_s)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close(closing.state_of(kind), None)
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r}, {self.app!r}, run={self._run!r})"
+
+    def _close(self, state: str, timeout_s: float | None) -> bool:
+        self._intake = None
+        return closing.close([self._sender], state, timeout_s=timeout_s)
+
+    def _new_sender(self) -> Sender:
+        url, token = self.url, self._token
+
+        def make_transport() -> Any:
+            from streamvis.transport import Transport
+
+            return Transport(url, token=token)
+
+        sender = Sender(
+            url,
+            self.app,
+            make_transport=make_transport,
+            on_start=closing.close_with_worker,
+            spool_folder=self._spool_folder,
+            max_memory_bytes=self._max_memory_bytes,
+            max_spool_bytes=self._max_spool_bytes,
+        )
+        closing.watch(sender)
+        weakref.finalize(self, sender.abandon).atexit = False
+        self._put = sender.outbox.put
+        return sender
+
+
+def _checked_run(run: Any) -> str | None:
+    if run is not None and not (isinstance(run, str) and _RUN_ID.fullmatch(run) and run != "newest"):
+        raise InvalidData(
+            f"{run!r} is no id of a run", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+        )
+    return run
+
+
+def _spool_folder(spool: str | os.PathLike[str] | None) -> Path:
+    given = spool or os.environ.get("STREAMVIS_SPOOL")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return platformdirs.user_state_path("streamvis") / "spool"
+
+
+def _not_begun(call: str) -> UsageError:
+    return UsageError(f"{call}() without a run. Call client.init(config) first: it starts one, and after close() another.")

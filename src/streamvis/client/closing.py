@@ -1,0 +1,145 @@
+"""The end of a producer: deliver what waits, within a time limit, and say what became of it.
+
+An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), the end of a worker of
+`multiprocessing`, or a client that nobody holds any more. Around a fork the child's senders become producers of their own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+import weakref
+from collections.abc import Iterable, Sequence
+
+from streamvis.client.entries import Marker
+from streamvis.client.sender import Sender
+
+__all__ = ["close", "close_with_worker", "state_of", "watch"]
+
+_PATIENCE_S = 10.0
+"""So long nothing need be acknowledged before the end gives up."""
+_LONGEST_S = 60.0
+_TELL_AFTER_S = 1.0
+_TELL_EVERY_S = 5.0
+_LOOK_AGAIN_S = 0.1
+
+_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+def watch(sender: Sender) -> None:
+    """Have `sender` closed at the end of this process, and made anew in children after a fork."""
+    _senders.add(sender)
+
+
+def close(senders: Iterable[Sender], state: str, *, timeout_s: float | None = None) -> bool:
+    """Finish the senders' runs in `state`, deliver, and end their threads; True when all was delivered.
+
+    With `timeout_s` it takes so many seconds at most. Without, it goes on for up to 60 s as long as batches are acknowledged, and
+    gives up after 10 s in which none was. KeyboardInterrupt gives up at once, and is raised again.
+    """
+    waiting: list[tuple[Sender, Marker]] = []
+    for sender in senders:
+        _senders.discard(sender)
+        if not sender.is_untouched and not sender.producer.ended:
+            sender.end(state)
+            waiting.append((sender, sender.mark()))
+        sender.producer.stop()
+    try:
+        _wait(waiting, timeout_s)
+    finally:
+        for sender, marker in waiting:
+            if not marker.reached.is_set():
+                sender.producer.give_up()
+            sender.producer.join(1.0 if marker.reached.is_set() else 0.2)
+            _report(sender)
+    return all(marker.reached.is_set() and not sender.failed_records for sender, marker in waiting)
+
+
+def state_of(error: type[BaseException] | None) -> str:
+    """The state in which a run ends that `error` left."""
+    if error is None or issubclass(error, SystemExit | GeneratorExit):
+        return "finished"
+    return "interrupted" if issubclass(error, KeyboardInterrupt) else "failed"
+
+
+def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> None:
+    began = progressed = time.monotonic()
+    tell_at = began + _TELL_AFTER_S
+    last_settled = 0
+    while left := [(sender, marker) for sender, marker in waiting if not (marker.reached.is_set() or sender.producer.ended)]:
+        now = time.monotonic()
+        if (settled := sum(sender.producer.settled for sender, _ in waiting)) != last_settled:
+            last_settled, progressed = settled, now
+        give_up_at = began + timeout_s if timeout_s is not None else min(progressed + _PATIENCE_S, began + _LONGEST_S)
+        if now >= give_up_at:
+            return
+        if now >= tell_at:
+            tell_at = now + _TELL_EVERY_S
+            for sender, _ in left:
+                _print(f"delivering {sender.unsettled_records:,} records to {sender.url} ... (Ctrl-C gives up)")
+        left[0][1].reached.wait(min(_LOOK_AGAIN_S, give_up_at - now))
+
+
+def _report(sender: Sender) -> None:
+    if left := sender.unsettled_records:
+        kept = f"They are kept in {sender.producer.kept_in}." if sender.producer.kept_in else "They are lost."
+        _print(f"{left:,} records did not reach {sender.url} in time. {kept}")
+    if sender.lost_records:
+        _print(f"{sender.lost_records:,} records were dropped.")
+    if sender.producer.set_aside_records:
+        _print(f"{sender.producer.set_aside_records:,} records were refused by {sender.url}.")
+
+
+def _print(text: str) -> None:
+    try:
+        print(f"Streamvis: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError):
+        pass  # nobody reads: standard error is closed, or there is none
+
+
+def _close_at_exit() -> None:
+    # The interpreter keeps the exception that ended the program here; at a prompt it may be any old one.
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_type", None)
+    _close_quietly(list(_senders), state_of(error))
+
+
+def _close_in_worker(ref: weakref.ref[Sender]) -> None:
+    sender = ref()
+    if sender is not None:
+        _close_quietly([sender], state_of(sys.exc_info()[0]))
+
+
+def _close_quietly(senders: Sequence[Sender], state: str) -> None:
+    try:
+        close(senders, state)
+    except KeyboardInterrupt:
+        pass  # the second Ctrl-C: the process is ending already
+
+
+def close_with_worker(sender: Sender) -> None:
+    """Workers of `multiprocessing` end without `atexit`: register with what they call instead."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _close_in_worker, args=(weakref.ref(sender),), exitpriority=100)
+
+
+def _before_fork() -> None:
+    for sender in list(_senders):
+        sender.producer.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for sender in list(_senders):
+        sender.producer.after_fork()
+
+
+def _after_fork_in_child() -> None:
+    for sender in list(_senders):
+        sender.after_fork_in_child()
+
+
+atexit.register(_close_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,350 @@
+"""Copies of the caller's data that nobody else can change: lists, dicts, arrays, tensors.
+
+Tensors of PyTorch and JAX are known by the module of their type, so neither library is imported. One that lies on a device is
+cloned there, and becomes a `Deferred` that the sender's thread fetches: a call never waits for a device.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "Copier", "Deferred", "Refused", "Unfetched"]
+
+MAX_CALL_BYTES = 64 * 2**20
+MAX_DEPTH = 64
+LOWEST, HIGHEST = -(2**63), 2**64 - 1
+_CELL_BYTES = 32
+_WHOLE = "whole numbers from -2**63 to 2**64-1"
+_ANYTHING = "numbers, booleans, strings, datetimes, None, arrays and tensors of these, lists and dicts"
+_FLOATS_OF_OTHERS = ("bfloat16", "float8", "float6", "float4")
+
+
+class Refused(Exception):
+    """Why a part cannot be sent; `trail` is its place, innermost first."""
+
+    def __init__(self, problem: str, allowed: str = _ANYTHING) -> None:
+        super().__init__(problem)
+        self.problem, self.allowed, self.trail = problem, allowed, []
+
+
+class Deferred:
+    """An array on a device, cloned there; `fetch` waits for it and brings it to the host."""
+
+    __slots__ = ("_clone", "_ready", "nbytes", "shape")
+
+    def __init__(self, clone: Any, *, ready: Any, shape: tuple[int, ...], nbytes: int) -> None:
+        self._clone, self._ready, self.shape, self.nbytes = clone, ready, shape, nbytes
+
+    def fetch(self) -> Any:
+        """The array, or its item where it has no dimension."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        clone = self._clone.cpu() if hasattr(self._clone, "cpu") else self._clone
+        copier = Copier()
+        return copier.array(clone)
+
+
+class Unfetched:
+    """Data that holds `Deferred` arrays: the device's part of an entry."""
+
+    __slots__ = ("_data", "_deferred")
+
+    def __init__(self, data: Any, deferred: Sequence[Deferred]) -> None:
+        self._data, self._deferred = data, deferred
+
+    @property
+    def device_bytes(self) -> int:
+        return sum(part.nbytes for part in self._deferred)
+
+    def fetch(self) -> Any:
+        """The data with every array on the host. Waits for the devices."""
+        return _fetched(self._data)
+
+
+def _fetched(node: Any) -> Any:
+    if type(node) is Deferred:
+        return node.fetch()
+    if type(node) is dict:
+        return {name: _fetched(part) for name, part in node.items()}
+    if type(node) is list:
+        return [_fetched(part) for part in node]
+    return node
+
+
+class Copier:
+    """Copies the parts of one call; `size` sums up their bytes, and `deferred` lists what still lies on a device."""
+
+    def __init__(self, *, arrays_as_lists: bool = False) -> None:
+        self.size = 0
+        self.deferred: list[Deferred] = []
+        self._arrays_as_lists = arrays_as_lists
+
+    def column(self, column: Any) -> tuple[Any, int | None]:
+        """A copy of a column and its number of rows; a scalar, or a dict, is one cell and has None."""
+        if isinstance(column, (list, tuple, range)):
+            copied = self._list(column, 1)
+            return copied, len(copied)
+        copied = self.tree(column)
+        if type(copied) is list:
+            return copied, len(copied)
+        if type(copied) is Deferred:
+            return copied, copied.shape[0] if copied.shape else None
+        if _is_ndarray(copied):
+            if copied.ndim > 1 and copied.dtype.kind not in "biuf":
+                copied = _nested_lists(copied)
+            return copied, len(copied)
+        return copied, None
+
+    def tree(self, node: Any, depth: int = 0) -> Any:
+        """A copy of `node`, whatever it is made of. Raises Refused."""
+        kind = type(node)
+        if kind is float or kind is bool or node is None:
+            return node
+        if kind is int:
+            return _checked_int(node)
+        if kind is str:
+            return self._text(node)
+        if depth > MAX_DEPTH:
+            raise Refused("nested too deep, or contains itself", f"at most {MAX_DEPTH} levels")
+        if isinstance(node, (list, tuple, range)):
+            return self._list(node, depth + 1)
+        if isinstance(node, Mapping):
+            return self._dict(node, depth + 1)
+        if isinstance(node, (dt.date, dt.timedelta)):
+            return self._moment(node)
+        if isinstance(node, (int, float, str)):
+            return self.tree(_bare(node))
+        copied = self.array(node)
+        if type(copied) is Deferred:
+            if self._arrays_as_lists:
+                copied = copied.fetch()
+            else:
+                self.deferred.append(copied)
+        if self._arrays_as_lists and _is_ndarray(copied):
+            return self.tree(_nested_lists(copied), depth + 1)
+        return copied
+
+    def array(self, node: Any) -> Any:
+        """A copy of an array, tensor, or scalar of NumPy: an ndarray, a list, a `Deferred`, or one plain scalar."""
+        library = type(node).__module__.partition(".")[0]
+        if library == "torch" or (library not in ("numpy", "jax", "jaxlib") and _is_torch_tensor(node)):
+            return self._torch(node)
+        if library in ("jax", "jaxlib"):
+            return self._jax(node)
+        if library == "pandas" and type(node).__name__ in ("NAType", "NaTType"):
+            return None
+        if library == "array" or hasattr(node, "__array__") or hasattr(node, "__array_interface__"):
+            return self._numpy(_asarray(node), is_own=False)
+        kind = type(node).__name__
+        if isinstance(node, complex):
+            raise Refused(f"{node!r} is a complex number", "real and imaginary part as two columns")
+        if isinstance(node, (bytes, bytearray, memoryview)):
+            raise Refused(f"{kind} cannot be stored", "text as str, numbers as arrays (np.frombuffer)")
+        if isinstance(node, (set, frozenset)):
+            raise Refused(f"{kind} has no order", "a list, such as sorted(...)")
+        raise Refused(f"{kind} cannot be stored")
+
+    def _list(self, node: Sequence[Any], depth: int) -> list[Any]:
+        self._grow(_CELL_BYTES * len(node))
+        copied = list(node)
+        kinds = set(map(type, copied))
+        if kinds == {float} or kinds == {bool} or (kinds == {int} and min(copied) >= LOWEST and max(copied) <= HIGHEST):
+            return copied
+        if depth > MAX_DEPTH:
+            raise Refused("nested too deep, or contains itself", f"at most {MAX_DEPTH} levels")
+        for place, part in enumerate(copied):
+            try:
+                copied[place] = self.tree(part, depth)
+            except Refused as refused:
+                refused.trail.append(f"[{place}]")
+                raise
+        return copied
+
+    def _dict(self, node: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        copied = {}
+        self._grow(64 * len(node))
+        for name in list(node):
+            if not isinstance(name, str):
+                raise Refused(f"the name {name!r} is not a string", "dicts whose names are strings")
+            try:
+                copied[self._text(str.__str__(name))] = self.tree(node[name], depth)
+            except Refused as refused:
+                refused.trail.append(f"[{name!r}]")
+                raise
+        return copied
+
+    def _grow(self, size: int) -> None:
+        """Count bytes, before they are copied."""
+        self.size += size
+        if self.size > MAX_CALL_BYTES:
+            raise Refused(f"more than {MAX_CALL_BYTES:,} bytes in one call", "several calls, or smaller numbers such as float32")
+
+    def _text(self, text: str) -> str:
+        self._grow(len(text))
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise Refused("the text has a lone surrogate", "text that UTF-8 can say") from None
+        return text
+
+    def _moment(self, node: Any) -> Any:
+        if node != node:  # pandas' NaT says that it is a datetime
+            return None
+        if isinstance(node, dt.timedelta):
+            return dt.timedelta(node.days, node.seconds, node.microseconds)
+        if not isinstance(node, dt.datetime):
+            node = dt.datetime(node.year, node.month, node.day)
+        return dt.datetime.combine(dt.date(node.year, node.month, node.day), node.timetz())
+
+    def _numpy(self, array: Any, *, is_own: bool) -> Any:
+        """`is_own` tells that nobody else holds the array's memory."""
+        import numpy as np
+
+        if isinstance(array, np.ma.MaskedArray):
+            array, is_own = _unmasked(array), True
+        kind = array.dtype.kind
+        if kind == "c":
+            raise Refused(f"an array of complex numbers ({array.dtype})", "real and imaginary part as two arrays")
+        if kind == "S":
+            raise Refused("an array of bytes", "strings (astype(str)), or numbers")
+        if kind == "V":
+            array, is_own = _widened(array), True
+        if array.dtype.kind in "OT":
+            return self.tree(array.tolist())
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            array, is_own = array.astype(np.float64), True
+        if array.ndim == 0:
+            return self._item(array)
+        self._grow(array.nbytes)
+        if not (is_own and type(array) is np.ndarray and array.dtype.isnative and array.flags.c_contiguous):
+            array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
+        if kind == "U" and not all(map(_is_text, array.ravel().tolist())):
+            raise Refused("a text in the array has a lone surrogate", "text that UTF-8 can say")
+        return array
+
+    def _item(self, array: Any) -> Any:
+        if array.dtype.kind in "Mm":
+            item = array.astype(f"{array.dtype.kind}8[us]").item()
+            return item if item is None else self._moment(item)
+        return self.tree(array.item())
+
+    def _torch(self, tensor: Any) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(tensor, torch.Tensor):
+            raise Refused(f"{type(tensor).__name__} cannot be stored")
+        tensor = tensor.detach()
+        if tensor.is_complex():
+            raise Refused(f"a tensor of complex numbers ({tensor.dtype})", "real and imaginary part as two tensors")
+        if tensor.device.type == "meta":
+            raise Refused("a tensor on the meta device has no data")
+        if tensor.is_quantized:
+            tensor = tensor.dequantize()
+        if tensor.layout is not torch.strided:
+            tensor = tensor.to_dense()
+        if tensor.device.type != "cpu":
+            self._grow(tensor.nbytes)
+            clone = tensor.clone(memory_format=torch.contiguous_format)
+            ready = torch.cuda.current_stream(tensor.device).record_event() if tensor.device.type == "cuda" else None
+            return Deferred(clone, ready=ready, shape=tuple(tensor.shape), nbytes=tensor.nbytes)
+        if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+            tensor = tensor.to(torch.float32)
+        copied = tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        return self._numpy(copied.numpy(), is_own=True)
+
+    def _jax(self, array: Any) -> Any:
+        jax = sys.modules.get("jax")
+        if jax is None or not isinstance(array, jax.Array):
+            return self._numpy(_asarray(array), is_own=False) if hasattr(array, "__array__") else _refuse(array)
+        # A later call may take the array's memory for itself (donation), so even what cannot change is copied.
+        if not isinstance(array, jax.core.Tracer) and any(device.platform != "cpu" for device in array.devices()):
+            nbytes = math.prod(array.shape) * array.dtype.itemsize
+            self._grow(nbytes)
+            return Deferred(array.copy(), ready=None, shape=tuple(array.shape), nbytes=nbytes)
+        return self._numpy(_asarray(array), is_own=False)
+
+
+def _refuse(node: Any) -> Any:
+    raise Refused(f"{type(node).__name__} cannot be stored")
+
+
+def _bare(node: Any) -> Any:
+    """The plain number or text inside a subclass, such as an enum's or NumPy's float64."""
+    if isinstance(node, str):
+        return str.__str__(node)
+    return float.__float__(node) if isinstance(node, float) else int.__int__(node)
+
+
+def _checked_int(number: int) -> int:
+    if LOWEST <= number <= HIGHEST:
+        return number
+    raise Refused(f"a whole number of {number.bit_length()} bits", f"{_WHOLE}; larger ones as float or str")
+
+
+def _is_ndarray(node: Any) -> bool:
+    return type(node).__module__ == "numpy" and type(node).__name__ == "ndarray"
+
+
+def _is_torch_tensor(node: Any) -> bool:
+    torch = sys.modules.get("torch")
+    tensor = getattr(torch, "Tensor", None)
+    return tensor is not None and isinstance(node, tensor)
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _asarray(node: Any) -> Any:
+    import numpy as np
+
+    try:
+        return np.asanyarray(node)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise Refused(f"{type(node).__name__} did not become an array ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def _unmasked(array: Any) -> Any:
+    """Masked cells become NaN, NaT, or None; those of whole numbers in several dimensions make the array one of floats."""
+    import numpy as np
+
+    if not np.ma.getmaskarray(array).any():
+        return array.filled()
+    kind = array.dtype.kind
+    if kind == "f" or (kind in "iu" and array.ndim > 1):
+        return array.astype(np.float64 if kind in "iu" else array.dtype).filled(np.nan)
+    if kind in "mM":
+        return array.filled(np.array("NaT", dtype=array.dtype))
+    return np.array(array.tolist(), dtype=object)
+
+
+def _widened(array: Any) -> Any:
+    """Small numbers of other libraries (bfloat16 and the like) as NumPy's next wider ones. Raises Refused for the rest."""
+    import numpy as np
+
+    name = array.dtype.name
+    if array.dtype.names is None and name.startswith(_FLOATS_OF_OTHERS):
+        return array.astype(np.float32)
+    if array.dtype.names is None and name in ("int4", "uint4", "int2", "uint2"):
+        return array.astype(np.int8)
+    raise Refused(f"an array of records ({array.dtype})", "one array per field")
+
+
+def _nested_lists(array: Any) -> list[Any]:
+    if array.dtype.kind in "mM":
+        array = array.astype(f"{array.dtype.kind}8[us]")
+    return array.tolist()

@@ -1,0 +1,59 @@
+"""What waits in the outbox: one entry per call of the caller, in the order of the calls.
+
+An entry is a plain tuple `(kind, step, time, key, data, size)`, since making anything richer would be a third of what a call of
+`sendl` costs. `size` is what the entry holds in bytes, roughly; it is 0 for a few scalars, which are bounded by their number.
+
+    ROW      data maps columns to one cell each
+    ROWS     data maps columns to lists or arrays of one length
+    VALUE    data is the value
+    CONTROL  data is one of the classes below; step and key are None
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["CONTROL", "ROW", "ROWS", "VALUE", "Begin", "Clear", "End", "Entry", "Marker"]
+
+ROW, ROWS, VALUE, CONTROL = "row", "rows", "value", "control"
+
+Entry = tuple[str, Any, float, Any, Any, int]
+
+
+class Begin(NamedTuple):
+    """From here on records belong to `run`; `joins` tells that its id was given, not made."""
+
+    run: str
+    config: Mapping[str, Any]
+    name: str | None
+    joins: bool
+
+
+class Clear(NamedTuple):
+    """The run's rows and values so far are taken back."""
+
+
+class End(NamedTuple):
+    """The producer ended in `state`."""
+
+    state: str
+
+
+class Marker:
+    """Somebody waits until all that is before it in the outbox is stored.
+
+    `number` is the batch to wait for, known once the marker left the outbox. `error` is what stands in the way.
+    """
+
+    def __init__(self, *, wants_errors: bool = False) -> None:
+        self.number = 0
+        self.error: Exception | None = None
+        self.wants_errors = wants_errors
+        self.reached = threading.Event()
+
+    def reach(self, error: Exception | None = None) -> None:
+        """Let go who waits; with `error` when it stood in the way."""
+        self.error = self.error or error
+        self.reached.set()

@@ -1,0 +1,121 @@
+"""Entries of the outbox, gathered by key into columns. Pure.
+
+Rows of one key that stand between two control records become one `Gathered`; of values for the same key and step the last
+one stays. Order within a key is the order of the entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamvis.client.entries import CONTROL, ROW, VALUE, Entry
+
+__all__ = ["Control", "GatheredRows", "GatheredValue", "gather"]
+
+
+class GatheredRows(NamedTuple):
+    """Rows of one key: `steps` and `times` have one element per row, each column a list or an array of as many cells."""
+
+    key: str
+    steps: Sequence[int]
+    times: Sequence[float]
+    columns: Mapping[str, Any]
+
+
+class GatheredValue(NamedTuple):
+    """One key's value at a step."""
+
+    key: str
+    step: int
+    time: float
+    data: Mapping[str, Any]
+
+
+class Control(NamedTuple):
+    """A control record as it came."""
+
+    time: float
+    record: Any
+
+
+def gather(entries: Iterable[Entry]) -> list[GatheredRows | GatheredValue | Control]:
+    """Gather entries; nothing passes a control record."""
+    gathered: list[GatheredRows | GatheredValue | Control] = []
+    rows: dict[str, list[Entry]] = {}
+    values: dict[tuple[str, int], Entry] = {}
+    for entry in entries:
+        kind = entry[0]
+        if kind is VALUE:
+            values.pop((entry[3], entry[1]), None)
+            values[entry[3], entry[1]] = entry
+        elif kind is CONTROL:
+            gathered += _between_controls(rows, values)
+            rows, values = {}, {}
+            gathered.append(Control(entry[2], entry[4]))
+        elif entry[3] in rows:
+            rows[entry[3]].append(entry)
+        else:
+            rows[entry[3]] = [entry]
+    return gathered + _between_controls(rows, values)
+
+
+def _between_controls(rows: Mapping[str, list[Entry]], values: Mapping[Any, Entry]) -> list[GatheredRows | GatheredValue]:
+    gathered: list[Any] = [_rows_of(key, entries) for key, entries in rows.items()]
+    gathered = [one for one in gathered if one.steps]
+    return gathered + [GatheredValue(key, step, time, data) for _, step, time, key, data, _ in values.values()]
+
+
+def _rows_of(key: str, entries: Sequence[Entry]) -> GatheredRows:
+    datas = [entry[4] for entry in entries]
+    names = dict.fromkeys(name for data in datas for name in data)
+    if all(entry[0] is ROW for entry in entries):
+        steps, times = [entry[1] for entry in entries], [entry[2] for entry in entries]
+        if all(len(data) == len(names) for data in datas):
+            return GatheredRows(key, steps, times, {name: [data[name] for data in datas] for name in names})
+        return GatheredRows(key, steps, times, {name: [data.get(name) for data in datas] for name in names})
+    counts = [1 if entry[0] is ROW else len(next(iter(entry[4].values()))) for entry in entries]
+    steps = [entry[1] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
+    times = [entry[2] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
+    return GatheredRows(key, steps, times, {name: _column(name, entries, counts) for name in names})
+
+
+def _column(name: str, entries: Sequence[Entry], counts: Sequence[int]) -> Any:
+    """One column out of the parts that the entries have of it; None stands for a part that is missing."""
+    parts: list[Any] = []
+    for entry, count in zip(entries, counts, strict=True):
+        part = entry[4].get(name)
+        if entry[0] is ROW:
+            part = [part]
+        if count and part is not None:
+            parts.append(part)
+        elif count:
+            parts.append(count)
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) == len(parts) and _fit(arrays):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    cells: list[Any] = []
+    for part in parts:
+        if isinstance(part, int):
+            cells += [None] * part
+        else:
+            cells += part if isinstance(part, list) else _cells(part)
+    return cells
+
+
+def _fit(arrays: Sequence[np.ndarray]) -> bool:
+    """Whether the arrays make one array without a change of what the cells are."""
+    if len({array.shape[1:] for array in arrays}) > 1:
+        return False
+    kinds = {array.dtype.kind for array in arrays}
+    return kinds <= {"i", "u", "f"} or len(kinds) == 1
+
+
+def _cells(array: np.ndarray) -> list[Any]:
+    if array.ndim > 1:
+        return list(array)
+    if array.dtype.kind in "mM":
+        return array.astype(f"{array.dtype.kind}8[us]").tolist()
+    return array.tolist()

@@ -1,0 +1,215 @@
+"""Check and copy what the caller gave, in the call: a wrong record is an error on the caller's line, and spoils no other.
+
+This is the hot path of a training loop: a few scalars under a key seen before take one loop over them and nothing else.
+Nothing here knows of threads, networks, or Arrow; NumPy is touched only where the caller's data brought it along.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any
+
+from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
+from streamvis.client.entries import ROW, ROWS, VALUE, Entry
+from streamvis.errors import InvalidData, UsageError
+
+__all__ = ["Intake", "checked_text", "config_copy"]
+
+MAX_NAME_LENGTH = 500
+MAX_COLUMNS = 10_000
+_FEW = 8
+"""A row of so many scalars counts as small: the outbox bounds it by number."""
+_MAX_KNOWN_NAMES = 100_000
+_MAX_STEP = 2**63 - 1
+_NAME = f"a string of 1 to {MAX_NAME_LENGTH} characters"
+_KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
+
+
+class Intake:
+    """What one run's calls have shown so far: which kind each key holds, and which names were found good."""
+
+    __slots__ = ("_hinted", "_kinds", "_names", "_now")
+
+    def __init__(self, *, now: Callable[[], float] = time) -> None:
+        self._kinds: dict[str, str] = {}
+        self._names: set[str] = set()
+        self._hinted = False
+        self._now = now
+
+    def forget_keys(self) -> None:
+        """After a clear a key may hold the other kind."""
+        self._kinds = {}
+
+    def rows(self, step: int, key: str, data: Mapping[str, Any]) -> Entry:
+        """The entry of a `sendl`. Raises InvalidData and UsageError."""
+        if type(data) is dict and type(step) is int and type(key) is str and 0 <= step <= _MAX_STEP:
+            if self._kinds.get(key) is ROWS and 0 < len(data) <= _FEW:
+                names = self._names
+                for name, cell in data.items():
+                    kind = type(cell)
+                    if name not in names or not (kind is float or (kind is int and LOWEST <= cell <= HIGHEST)):
+                        break
+                else:
+                    return (ROW, step, self._now(), key, data.copy(), 0)
+        return self._checked_rows(step, key, data)
+
+    def value(self, step: int, key: str, data: Mapping[str, Any]) -> Entry:
+        """The entry of a `send`. Raises InvalidData and UsageError."""
+        now = self._now()
+        step, key = _checked_step(step), self._checked_name(key, "key", "key")
+        self._check_kind(key, VALUE)
+        copier = Copier()
+        copied: dict[str, Any] = {}
+        only_numbers = True
+        for name, part in _checked_mapping(data).items():
+            self._checked_name(name, "name", "data")
+            try:
+                copied[name] = copier.tree(part)
+            except Refused as refused:
+                raise _invalid(refused, f"data[{_shown(name)}]") from refused.__cause__
+            only_numbers = only_numbers and type(copied[name]) in (int, float, bool)
+        self._kinds[key] = VALUE
+        if only_numbers and copied and not self._hinted:
+            self._hinted = True
+            _hint_at_sendl(key)
+        return (VALUE, step, now, key, Unfetched(copied, copier.deferred) if copier.deferred else copied, copier.size + 256)
+
+    def _checked_rows(self, step: Any, key: Any, data: Any) -> Entry:
+        now = self._now()
+        step, key = _checked_step(step), self._checked_name(key, "key", "key")
+        self._check_kind(key, ROWS)
+        data = _checked_mapping(data)
+        if not data:
+            raise InvalidData("no columns", where="data", allowed="at least one column")
+        copier = Copier()
+        columns: dict[str, Any] = {}
+        lengths: dict[str, int | None] = {}
+        for name, column in data.items():
+            self._checked_name(name, "column name", "data")
+            try:
+                columns[name], lengths[name] = copier.column(column)
+            except Refused as refused:
+                raise _invalid(refused, f"data[{_shown(name)}]") from refused.__cause__
+        kind = _checked_lengths(columns, lengths)
+        self._kinds[key] = ROWS
+        size = 0 if kind is ROW and len(columns) <= _FEW and not copier.size else copier.size + 64 * len(columns) + 256
+        return (kind, step, now, key, Unfetched(columns, copier.deferred) if copier.deferred else columns, size)
+
+    def _check_kind(self, key: str, kind: str) -> None:
+        holds = self._kinds.get(key, kind)
+        if holds != kind:
+            raise UsageError(
+                f"The key {key!r} holds {_KIND[holds]}, and was used for {_KIND[kind]}. A key holds one kind: use another key."
+            )
+
+    def _checked_name(self, name: Any, what: str, where: str) -> str:
+        if type(name) is str and name in self._names:
+            return name
+        _check_name(name, what, where)
+        name = str.__str__(name)
+        if len(self._names) >= _MAX_KNOWN_NAMES:
+            self._names = set()
+        self._names.add(name)
+        return name
+
+
+def checked_text(name: Any, what: str) -> str:
+    """The name of an app or a run, if it is one. Raises InvalidData."""
+    _check_name(name, what, what)
+    return str.__str__(name)
+
+
+def config_copy(config: Any) -> dict[str, Any]:
+    """A copy of the config; arrays become lists. Raises InvalidData."""
+    copied: dict[str, Any] = {}
+    copier = Copier(arrays_as_lists=True)
+    for name, part in _checked_mapping({} if config is None else config, what="config").items():
+        _check_name(name, "name", "config")
+        try:
+            copied[name] = copier.tree(part)
+        except Refused as refused:
+            raise _invalid(refused, f"config[{_shown(name)}]") from refused.__cause__
+    return copied
+
+
+def _checked_step(step: Any) -> int:
+    if not isinstance(step, int) or isinstance(step, bool):
+        index = getattr(type(step), "__index__", None)
+        if index is None or isinstance(step, bool) or type(step).__name__.startswith("bool"):
+            raise InvalidData(
+                f"{_shown(step)} ({type(step).__name__}) is no step",
+                where="step",
+                allowed="a whole number from 0, such as the loop's counter or int(...) of what you have",
+            )
+        try:
+            step = index(step)
+        except (TypeError, ValueError) as error:
+            problem = f"{type(step).__name__} is no step ({error})"
+            raise InvalidData(problem, where="step", allowed="a whole number from 0") from error
+    if not 0 <= step <= _MAX_STEP:
+        raise InvalidData(f"{step} is no step", where="step", allowed="a whole number from 0 to 2**63-1")
+    return int(step)
+
+
+def _checked_mapping(data: Any, what: str = "data") -> dict[Any, Any]:
+    if type(data) is not dict:
+        if not (isinstance(data, Mapping) or (hasattr(data, "keys") and hasattr(data, "__getitem__"))):
+            allowed = 'a dict of names to data, such as {"y": 1.5}'
+            raise InvalidData(f"{type(data).__name__} is no mapping", where=what, allowed=allowed)
+        data = {name: data[name] for name in data.keys()}  # a DataFrame, which has `keys`, iterates otherwise
+    if len(data) > MAX_COLUMNS:
+        raise InvalidData(f"{len(data)} names", where=what, allowed=f"at most {MAX_COLUMNS}")
+    return data
+
+
+def _check_name(name: Any, what: str, where: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidData(f"the {what} {_shown(name)} is not a string", where=where, allowed=_NAME)
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        shown = "empty" if not name else f"{len(name)} characters long"
+        raise InvalidData(f"the {what} is {shown}", where=where, allowed=_NAME)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidData(f"the {what} {name!a} has a lone surrogate", where=where, allowed="text that UTF-8 can say") from None
+
+
+def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None]) -> str:
+    """ROW when all columns are scalars; else ROWS, with scalars made into lists of one."""
+    if all(length is None for length in lengths.values()):
+        return ROW
+    for name, length in lengths.items():
+        if length is None:
+            columns[name] = [columns[name]]
+    found = {name: 1 if length is None else length for name, length in lengths.items()}
+    if len(set(found.values())) > 1:
+        shown = ", ".join(f"{_shown(name)}: {length}" for name, length in list(found.items())[:6])
+        raise InvalidData(
+            f"columns of unequal length ({shown}{', ...' if len(found) > 6 else ''})",
+            where="data",
+            allowed="columns of one length (a scalar counts as one row)",
+        )
+    return ROWS
+
+
+def _invalid(refused: Refused, place: str) -> InvalidData:
+    return InvalidData(refused.problem, where=place + "".join(reversed(refused.trail)), allowed=refused.allowed)
+
+
+def _shown(name: Any) -> str:
+    text = json.dumps(name, ensure_ascii=False) if isinstance(name, str) else repr(name)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _hint_at_sendl(key: str) -> None:
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("streamvis.client"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"send(step, {key!r}, ...) got numbers alone, and shows the newest only. For a curve that grows, use sendl: it appends rows.",
+        stacklevel=level - 1,
+    )

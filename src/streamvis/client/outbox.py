@@ -1,0 +1,107 @@
+"""What the callers put in and the sender takes out: bounded, in order per thread, and without a lock or a wake-up per call.
+
+Appending to a deque is one step under the interpreter's lock, and so is looking at a flag: while the sender polls, a call does
+no more than that. Only the first call after a pause wakes the sender. When there is no room, a call waits a bounded time for the
+sender to put things away on the local disk, and then drops its record and counts it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from streamvis.client.entries import Entry
+
+__all__ = ["Outbox"]
+
+_MAX_ENTRIES = 65_536
+_LONGEST_WAIT_S = 1.0
+_LOOK_AGAIN_S = 0.001
+
+
+class Outbox:
+    """Entries on their way from the callers to the sender; `max_bytes` bounds those that are not small.
+
+    `wake` is called for the first entry after a pause; the sender then leaves `park`.
+    """
+
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        *,
+        max_bytes: int,
+        max_entries: int = _MAX_ENTRIES,
+        longest_wait_s: float = _LONGEST_WAIT_S,
+    ) -> None:
+        self._wake = wake
+        self.max_bytes = max_bytes
+        self.max_entries = max_entries
+        self._longest_wait_s = longest_wait_s
+        self.empty_out()
+
+    def empty_out(self) -> None:
+        """Begin anew, as after a fork: nothing inside, no lock held, the sender to be woken."""
+        self.entries: deque[Entry] = deque()
+        self.parked = True
+        self.awake = threading.Event()
+        self.dropped = 0
+        self._given_up = False
+        # Two counters with one writer each are exact without a lock; callers share one, so theirs has a lock that only
+        # large entries take. It is reentrant for the sake of signal handlers that send.
+        self._lock = threading.RLock()
+        self._bytes_in = 0
+        self._bytes_out = 0
+
+    def put(self, entry: Entry) -> bool:
+        """Add an entry at the end; False when it was dropped for want of room."""
+        if entry[5] or len(self.entries) >= self.max_entries:
+            if not self._has_room(entry[5]):
+                return False
+        self.entries.append(entry)
+        if self.parked:
+            self._wake()
+        return True
+
+    def put_always(self, entry: Entry) -> None:
+        """Add what must not be dropped: a control record, of which there are few."""
+        self.entries.append(entry)
+        self._wake()
+
+    def take(self) -> Entry:
+        """The oldest entry. For the sender alone, which has seen that there is one."""
+        entry = self.entries.popleft()
+        self._bytes_out += entry[5]
+        return entry
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the entries that are not small."""
+        return self._bytes_in - self._bytes_out
+
+    def park(self) -> None:
+        """Wait for the next call. For the sender alone."""
+        self.awake.clear()
+        self.parked = True
+        if not self.entries:
+            self.awake.wait()
+        self.parked = False
+
+    def _has_room(self, size: int) -> bool:
+        deadline = None
+        while True:
+            with self._lock:
+                fits = not size or not self.waiting_bytes or self.waiting_bytes + size <= self.max_bytes
+                if fits and len(self.entries) < self.max_entries:
+                    self._bytes_in += size
+                    self._given_up = False
+                    return True
+                if self._given_up or (deadline is not None and time.monotonic() >= deadline):
+                    # Who waited in vain once does not wait again: a loop of calls would crawl.
+                    self._given_up = True
+                    self.dropped += 1
+                    return False
+            deadline = deadline or time.monotonic() + self._longest_wait_s
+            self._wake()
+            time.sleep(_LOOK_AGAIN_S)

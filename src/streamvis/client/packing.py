@@ -1,0 +1,99 @@
+"""Entries of the outbox into numbered batches of one producer. For one thread at a time: its user holds a lock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from streamvis.client.entries import CONTROL, Begin, Entry, Marker
+from streamvis.client.outbox import Outbox
+from streamvis.client.spool import Outgoing
+
+__all__ = ["Packer", "say_once"]
+
+_MAX_BATCH_BYTES = 4 * 2**20
+_MAX_BATCH_ENTRIES = 32_768
+_SMALL_BYTES = 128
+_MAX_SAID = 1000
+
+
+class Packer:
+    """Makes batches of what waits in `outbox`.
+
+    A batch holds records of one run, has about 4 MiB at most (more when one record has more), and takes the next number. `gone` are
+    the runs of which nothing is sent any more. `markers` are those that left the outbox, with the number they wait for.
+    """
+
+    def __init__(self, outbox: Outbox, *, app: str, producer: str, say: Callable[..., None]) -> None:
+        self._outbox, self._app, self._producer, self._say = outbox, app, producer, say
+        self._run: Begin | None = None
+        self._encode: Any = None
+        self._encode_begin: Any = None
+        self.begins: dict[str, Begin] = {}
+        self.gone: set[str] = set()
+        self.markers: list[Marker] = []
+        self.number = 0
+        self.lost_records = 0
+
+    def load(self) -> None:
+        """Import Arrow, which takes long."""
+        from streamvis.client import encoding
+
+        self._encode, self._encode_begin = encoding.encode, encoding.encode_begin
+
+    def pack(self) -> Outgoing | None:
+        """The next batch; None when nothing waits, or when it came to nothing."""
+        taken: list[Entry] = []
+        markers: list[Marker] = []
+        size = 0
+        entries = self._outbox.entries
+        while entries and size < _MAX_BATCH_BYTES and len(taken) < _MAX_BATCH_ENTRIES:
+            kind, data = entries[0][0], entries[0][4]
+            if kind is CONTROL and type(data) is Marker:
+                markers.append(self._outbox.take()[4])
+                continue
+            if kind is CONTROL and type(data) is Begin:
+                if taken:
+                    break
+                self._run = self.begins[data.run] = data
+            taken.append(self._outbox.take())
+            size += taken[-1][5] or _SMALL_BYTES
+        try:
+            return self._encoded(taken)
+        finally:
+            for marker in markers:
+                marker.number = self.number
+            self.markers += markers
+
+    def joining(self, run: str, time: float) -> bytes | None:
+        """The bytes that make `run` known to an endpoint that does not know it; None when it was never begun here."""
+        begin = self.begins.get(run)
+        return self._encode_begin(begin._replace(joins=True), time) if begin else None
+
+    def _encoded(self, taken: list[Entry]) -> Outgoing | None:
+        run = self._run
+        if not taken or run is None or run.run in self.gone:
+            self.lost_records += sum(entry[0] is not CONTROL for entry in taken)
+            return None
+        encoded = self._encode(taken)
+        for text in encoded.left_out:
+            self.lost_records += 1
+            self._say(f"a record could not be sent ({text}).")
+        if not encoded.body:
+            return None
+        self.number += 1
+        records = sum(entry[0] is not CONTROL for entry in taken)
+        return Outgoing(run.run, self._app, self._producer, self.number, records, encoded.body)
+
+
+def say_once(log: logging.Logger) -> Callable[..., None]:
+    """A function that logs a warning, each text once and not without end."""
+    said: set[str] = set()
+
+    def say(text: str, **options: Any) -> None:
+        if text not in said and len(said) < _MAX_SAID:
+            said.add(text)
+            log.warning("Streamvis: %s", text, **options)
+
+    return say

@@ -1,0 +1,359 @@
+"""A producer: one client in one process. Takes what waits in the outbox, makes batches of it, and brings them to the endpoint, in
+order, each until it is settled.
+
+A batch is settled when the endpoint acknowledged it, or refused it for good. Until then it is sent again, the same bytes with
+the same number. One batch is under way at a time. What the endpoint does not take at the first try, or within a moment, goes
+to the spool together with what follows, and is delivered from there.
+
+Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, `_keep_all` packs into the spool
+instead. `_lock` is held to pack and to move batches, never while anybody waits for the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streamvis.client.entries import Marker
+from streamvis.client.outbox import Outbox
+from streamvis.client.packing import Packer, say_once
+from streamvis.client.spool import Outgoing, Spool
+from streamvis.errors import (
+    DeletedRun,
+    EndpointError,
+    EndpointRefused,
+    NotAnEndpoint,
+    TokenRefused,
+    UnknownRun,
+    VersionMismatch,
+)
+
+__all__ = ["Producer", "new_id"]
+
+log = logging.getLogger("streamvis")
+
+_POLL_S = 0.002
+_PARK_AFTER_S = 0.03
+_KEEP_EVERY_S = 0.05
+_RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
+_UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
+
+
+class Producer:
+    """Sends what comes into `outbox` under an id of its own.
+
+    `make_transport` is called in the thread; the spool lies in a folder of the producer's own under `spool_folder`.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        url: str,
+        app: str,
+        make_transport: Callable[[], Any],
+        spool_folder: Path,
+        max_memory_bytes: int,
+        max_spool_bytes: int,
+    ) -> None:
+        self.id = new_id()
+        self._outbox, self._url, self._make_transport = outbox, url, make_transport
+        self._transport: Any = None
+        self._post: Any = None
+        self._say = say_once(log)
+        self._packer = Packer(outbox, app=app, producer=self.id, say=self._say)
+        self._spool = Spool(spool_folder / self.id, max_bytes=max_spool_bytes, max_memory_bytes=max_memory_bytes)
+        self._lock = threading.Lock()
+        self._lock_holder: int | None = None
+        self._threads: list[threading.Thread] = []
+        self._loaded = threading.Event()
+        self._hurry = threading.Event()
+        self._busy = threading.Event()
+        self.stopping = False
+        self._given_up = False
+        self._current: Outgoing | None = None
+        self._held_up_since: float | None = None
+        self._failures = 0
+        self._warned_away = False
+        self._markers: list[Marker] = []
+        self._unsettled_records = 0
+        self._dropped_records = 0
+        self.settled = 0
+        self.set_aside_records = 0
+
+    # What the sender asks of it
+
+    @property
+    def started(self) -> bool:
+        return bool(self._threads)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self.started and not self._threads[0].is_alive()
+
+    @property
+    def unsettled_records(self) -> int:
+        """How many records left the outbox and are not settled."""
+        return self._unsettled_records
+
+    @property
+    def lost_records(self) -> int:
+        """How many could not be encoded or kept, or belonged to a run that is gone."""
+        return self._dropped_records + self._packer.lost_records
+
+    @property
+    def kept_in(self) -> Path | None:
+        """The folder of the spool, when there is anything in it."""
+        return self._spool.folder if self._spool.bytes > self._spool.memory_bytes else None
+
+    def start(self) -> None:
+        """Start the threads. They are daemons: nothing of ours keeps a process from ending."""
+        self._busy.set()
+        self._threads = [
+            threading.Thread(target=target, name=f"streamvis-{name}", daemon=True)
+            for name, target in (("sender", self._deliver_all), ("keeper", self._keep_all))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def forget(self, run: str) -> None:
+        """Send nothing of `run` any more."""
+        self._packer.gone.add(run)
+        self._hurry.set()
+
+    def remember(self, run: str) -> None:
+        """Take `forget` back."""
+        self._packer.gone.discard(run)
+
+    def stop(self) -> None:
+        """Let the threads end as soon as all is settled."""
+        self.stopping = True
+        self._hurry.set()
+        self._outbox.awake.set()
+
+    def give_up(self) -> None:
+        """Let the threads end now, and leave what is not settled in the spool."""
+        self.stopping = self._given_up = True
+        self._hurry.set()
+        self._busy.set()
+        self._outbox.awake.set()
+        if self._loaded.is_set() and self._lock.acquire(timeout=1.0):
+            try:
+                self._spool_all()
+            finally:
+                self._lock.release()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads to end, so long at most."""
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def before_fork(self) -> None:
+        """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
+        if self._threads:
+            self._loaded.wait(5.0)
+            if self._lock.acquire(timeout=1.0):
+                self._lock_holder = threading.get_ident()
+
+    def after_fork(self) -> None:
+        """In the parent: go on."""
+        if self._lock_holder == threading.get_ident():
+            self._lock_holder = None
+            self._lock.release()
+
+    # The thread that delivers
+
+    def _deliver_all(self) -> None:
+        try:
+            self._load()
+        except Exception:  # noqa: BLE001 - the top of the thread: a training run goes on where Streamvis cannot
+            self._say("the sender could not start, and sends nothing.", exc_info=True)
+            return
+        last_work = time.monotonic()
+        while not self._given_up:
+            try:
+                batch = self._next()
+                if batch is not None:
+                    self._deliver(batch)
+                    last_work = time.monotonic()
+                elif self._outbox.entries:
+                    continue
+                elif self.stopping:
+                    break
+                elif time.monotonic() - last_work < _PARK_AFTER_S:
+                    time.sleep(_POLL_S)
+                else:
+                    self._park()
+                    last_work = time.monotonic()
+            except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
+                self._survive()
+        self._end()
+
+    def _load(self) -> None:
+        try:
+            from streamvis.client.delivery import deliver
+
+            self._packer.load()
+            self._post, self._transport = deliver, self._make_transport()
+        finally:
+            self._loaded.set()
+
+    def _park(self) -> None:
+        self._busy.clear()
+        self._outbox.park()
+        self._busy.set()
+        if not self.stopping:
+            time.sleep(_POLL_S / 2)  # the calls of one step come together
+
+    def _next(self) -> Outgoing | None:
+        with self._lock:
+            batch = self._current or self._spool.head()
+            if batch is None:
+                batch = self._current = self._packed()
+            if batch is None and not self._outbox.entries:
+                self._settle_to(self._packer.number)
+            return batch
+
+    def _packed(self) -> Outgoing | None:
+        batch = self._packer.pack()
+        if batch is not None:
+            self._unsettled_records += batch.records
+        if self._outbox.dropped:
+            self._say("records come faster than they can be kept: some were dropped.")
+        return batch
+
+    def _deliver(self, batch: Outgoing) -> None:
+        if batch.run in self._packer.gone:
+            self._dropped_records += batch.records
+            self._settle(batch)
+            return
+        self._held_up_since = time.monotonic()
+        try:
+            ack = self._posted(batch)
+        except DeletedRun as error:
+            self.forget(batch.run)
+            self._dropped_records += batch.records
+            self._say(f"{error} Nothing more is sent for it.")
+            self._settle(batch, error=error)
+        except EndpointRefused as error:
+            self.set_aside_records += batch.records
+            self._say(f"{batch.records} records were refused, and are left out. {error}")
+            self._settle(batch, error=error)
+        except EndpointError as error:
+            self._wait_for_return(error)
+        else:
+            for refusal in ack.refused:
+                self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
+            for warning in ack.warnings:
+                self._say(warning)
+            self._settle(batch)
+        finally:
+            self._held_up_since = None
+
+    def _posted(self, batch: Outgoing) -> Any:
+        try:
+            return self._post(self._transport, batch)
+        except UnknownRun as error:
+            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
+            before = self._packer.joining(batch.run, time.time())
+            if before is None:
+                raise EndpointRefused(404, str(error), url=self._url) from error
+        try:
+            return self._post(self._transport, batch, before=before)
+        except UnknownRun as error:
+            raise EndpointRefused(404, str(error), url=self._url) from error
+
+    def _settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
+        with self._lock:
+            if self._current is not None:
+                self._current = None
+            elif self._spool.head_number == batch.number:
+                self._spool.drop_head()
+            self._unsettled_records -= batch.records
+            self._settle_to(batch.number, error=error)
+        self._failures = 0
+        if self._warned_away:
+            self._warned_away = False
+            log.warning("Streamvis: the endpoint at %s answers again; what waited is being delivered.", self._url)
+
+    def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
+        """All batches up to `number` are settled: let go who waits for them. Needs the lock."""
+        self.settled = number
+        self._markers += self._packer.markers
+        self._packer.markers = []
+        for marker in [marker for marker in self._markers if marker.number <= number]:
+            self._markers.remove(marker)
+            marker.reach(error)
+
+    def _wait_for_return(self, error: EndpointError) -> None:
+        """The endpoint did not take the batch now: keep all, say so once, and wait before the next try."""
+        self._failures += 1
+        with self._lock:
+            self._spool_all()
+            if isinstance(error, _UNUSABLE):
+                for marker in [*self._markers, *self._packer.markers]:
+                    if marker.wants_errors:
+                        marker.reach(error)
+        if self._failures == 2 and not self._warned_away:
+            self._warned_away = True
+            log.warning("Streamvis: %s Records are kept, and sent when it takes them.", error)
+        delay_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
+        self._hurry.wait(delay_s * (0.75 + os.urandom(1)[0] / 512))
+        self._hurry.clear()
+
+    def _survive(self) -> None:
+        """An error of ours, or of what we use: say so once, leave out what may have caused it, and go on."""
+        self._say("an unexpected error in the sender; the batch under way is left out.", exc_info=True)
+        with self._lock:
+            batch = self._current or self._spool.head()
+        if batch is not None:
+            self._dropped_records += batch.records
+            self._settle(batch)
+        time.sleep(_KEEP_EVERY_S)
+
+    def _end(self) -> None:
+        self._busy.set()
+        with self._lock:
+            self._spool.close()
+        self._transport.close()
+
+    # The thread that keeps
+
+    def _keep_all(self) -> None:
+        """While the delivering thread is held up, bring what waits to the spool."""
+        while not self.stopping:
+            self._busy.wait()
+            time.sleep(_KEEP_EVERY_S)
+            since = self._held_up_since
+            if since is not None and time.monotonic() - since >= _KEEP_EVERY_S:
+                with self._lock:
+                    self._spool_all()
+
+    def _spool_all(self) -> None:
+        """Move the batch under way and all of the outbox to the spool. Needs the lock."""
+        if self._current is not None and self._spool.append(self._current):
+            self._current = None
+        while self._outbox.entries:
+            batch = self._packed()
+            if batch is not None and not self._spool.append(batch):
+                self._dropped_records += batch.records
+                self._unsettled_records -= batch.records
+                why = self._spool.problem or f"the limit of {self._spool.max_bytes:,} bytes is reached"
+                self._say(f"no room to keep more records in {self._spool.folder} ({why}); new ones are dropped.")
+
+
+def new_id() -> str:
+    """A short id that is unique, and sorts by the time it was made."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    moment, text = int(time.time() * 1000), ""
+    while moment:
+        moment, digit = divmod(moment, 36)
+        text = digits[digit] + text
+    return f"{text}-{os.urandom(4).hex()}"

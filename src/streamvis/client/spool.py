@@ -1,0 +1,212 @@
+"""Batches that the endpoint has not taken yet, in order, in files: an append-only queue on the local disk.
+
+A spool belongs to one producer. Its folder holds segments `00000001.spool`, ..., each a row of frames
+
+    magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
+
+A segment is deleted when all of its batches were delivered, so a batch may be found again after a crash: sending it again is
+always safe. A frame cut off at the end of a segment is not one. Where the disk takes nothing, batches stay in memory, up to a
+limit.
+The files are for the crash of a process, not of a machine: nothing is synced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+__all__ = ["Outgoing", "Spool", "read_segment"]
+
+_MAGIC = b"SVB1"
+_FRAME = struct.Struct("<4sIII")
+_SEGMENT_BYTES = 32 * 2**20
+_MAX_HEAD_BYTES = 2**16
+
+
+class Outgoing(NamedTuple):
+    """An encoded batch on its way."""
+
+    run: str
+    app: str
+    producer: str
+    number: int
+    records: int
+    body: bytes
+
+
+class _Waiting(NamedTuple):
+    """Where a batch lies: in memory, or in a segment."""
+
+    number: int
+    batch: Outgoing | None
+    segment: int
+    offset: int
+    size: int
+
+
+class Spool:
+    """A queue of batches under `folder`. For one thread at a time."""
+
+    def __init__(self, folder: Path, *, max_bytes: int, max_memory_bytes: int, segment_bytes: int = _SEGMENT_BYTES) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.max_memory_bytes = max_memory_bytes
+        self.problem: OSError | None = None
+        self.lost = 0
+        self.bytes = 0
+        self.memory_bytes = 0
+        self._segment_bytes = segment_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._writing: BinaryIO | None = None
+        self._reading: BinaryIO | None = None
+        self._reading_segment = 0
+        self._segment = 0
+        self._read: Outgoing | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def append(self, batch: Outgoing) -> bool:
+        """Put a batch at the end; False when there is no room for it, neither on the disk nor in memory."""
+        frame = _frame(batch)
+        if self.bytes + len(frame) > self.max_bytes:
+            return False
+        try:
+            waiting = self._write(frame, batch.number)
+        except OSError as error:
+            self.problem = error
+            if self.memory_bytes + len(frame) > self.max_memory_bytes:
+                return False
+            waiting = _Waiting(batch.number, batch, 0, 0, len(frame))
+            self.memory_bytes += len(frame)
+        self.bytes += len(frame)
+        self._waiting.append(waiting)
+        return True
+
+    @property
+    def head_number(self) -> int | None:
+        """The number of the oldest batch, without reading it."""
+        return self._waiting[0].number if self._waiting else None
+
+    def head(self) -> Outgoing | None:
+        """The oldest batch, which stays."""
+        while self._waiting and self._read is None:
+            waiting = self._waiting[0]
+            if waiting.batch is not None:
+                return waiting.batch
+            try:
+                self._read = self._read_at(waiting)
+            except (OSError, ValueError) as error:
+                # Somebody deleted or damaged the file: what it held is lost, what follows is not.
+                self.problem = error if isinstance(error, OSError) else OSError(str(error))
+                self.lost += 1
+                self.drop_head()
+        return self._read
+
+    def drop_head(self) -> None:
+        """Forget the oldest batch: it was delivered, or never will be."""
+        waiting = self._waiting.popleft()
+        self._read = None
+        self.bytes -= waiting.size
+        if waiting.batch is not None:
+            self.memory_bytes -= waiting.size
+        elif not self._waiting or self._waiting[0].segment != waiting.segment:
+            if not any(other.segment == waiting.segment for other in self._waiting):
+                self._delete(waiting.segment)
+
+    def close(self) -> None:
+        """Close the files, and remove the folder when nothing waits in it."""
+        for file in (self._writing, self._reading):
+            if file is not None:
+                file.close()
+        self._writing = self._reading = None
+        if not self._waiting and self._segment:
+            try:
+                self.folder.rmdir()
+            except OSError:
+                pass  # others put something there, or took it away
+
+    def _write(self, frame: bytes, number: int) -> _Waiting:
+        if self._writing is not None and self._writing.tell() >= self._segment_bytes:
+            self._writing.close()
+            self._writing = None
+        if self._writing is None:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._segment += 1
+            self._writing = self._path(self._segment).open("xb", buffering=0)
+        offset = self._writing.tell()
+        try:
+            written = self._writing.write(frame)
+        except OSError:
+            written = 0
+        if written != len(frame):
+            # Half a frame would hide those after it: this segment ends here.
+            writing, self._writing = self._writing, None
+            with writing:
+                writing.truncate(offset)
+            raise OSError(f"no room in {self.folder}")
+        return _Waiting(number, None, self._segment, offset, len(frame))
+
+    def _read_at(self, waiting: _Waiting) -> Outgoing:
+        if self._reading is None or self._reading_segment != waiting.segment:
+            if self._reading is not None:
+                self._reading.close()
+            self._reading = self._path(waiting.segment).open("rb")
+            self._reading_segment = waiting.segment
+        self._reading.seek(waiting.offset)
+        batch = _read_frame(self._reading)
+        if batch is None:
+            raise ValueError(f"{self._path(waiting.segment)} was changed by somebody else")
+        return batch
+
+    def _delete(self, segment: int) -> None:
+        if self._reading is not None and self._reading_segment == segment:
+            self._reading.close()
+            self._reading = None
+        if self._writing is not None and self._segment == segment:
+            self._writing.close()
+            self._writing = None
+        try:
+            self._path(segment).unlink()
+        except OSError:
+            pass  # it is delivered; found again, it would be acknowledged and not stored again
+
+    def _path(self, segment: int) -> Path:
+        return self.folder / f"{segment:08}.spool"
+
+
+def read_segment(path: Path) -> Iterator[Outgoing]:
+    """The whole batches of a segment, in order; ends at the first that is cut off or damaged."""
+    with path.open("rb") as file:
+        while (batch := _read_frame(file)) is not None:
+            yield batch
+
+
+def _frame(batch: Outgoing) -> bytes:
+    names = [name for name in Outgoing._fields if name != "body"]
+    head = json.dumps({name: getattr(batch, name) for name in names}).encode()
+    crc = zlib.crc32(batch.body, zlib.crc32(head))
+    return b"".join((_FRAME.pack(_MAGIC, len(head), len(batch.body), crc), head, batch.body))
+
+
+def _read_frame(file: BinaryIO) -> Outgoing | None:
+    start = file.read(_FRAME.size)
+    if len(start) < _FRAME.size:
+        return None
+    magic, head_bytes, body_bytes, crc = _FRAME.unpack(start)
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if magic != _MAGIC or head_bytes > _MAX_HEAD_BYTES or head_bytes + body_bytes > left:
+        return None
+    head, body = file.read(head_bytes), file.read(body_bytes)
+    if zlib.crc32(body, zlib.crc32(head)) != crc:
+        return None
+    try:
+        return Outgoing(body=body, **json.loads(head))
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,131 @@
+"""What every store can do, whatever is behind it. One suite of tests holds for all of them.
+
+A store knows runs, batches and cursors. It does not know HTTP, and it does not look inside the bodies that it keeps. All
+methods may be called from any thread; writes are done one after another, reads never wait for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamvis.errors import StreamvisError
+from streamvis.records import Ack, AppInfo, Batch, Cursor, KeyInfo, RunInfo, Tail
+
+__all__ = ["TAIL_BYTES", "Changes", "RowsPiece", "Store"]
+
+TAIL_BYTES = 4 * 2**20
+"""How many bytes of bodies one piece of a tail holds at most, unless told otherwise or a single batch is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a commit changed: runs with something new in their log, apps with something new in their list of runs."""
+
+    runs: frozenset[str]
+    apps: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsPiece:
+    """Bodies of one key's rows, in log order, that overlap a range of steps; their rows outside of it are still there.
+
+    `more` tells that bodies that overlap the range were left out, because of `limit` or `max_bytes`.
+    """
+
+    info: KeyInfo
+    bodies: Sequence[bytes]
+    more: bool
+
+
+class Store(Protocol):
+    """The runs that one endpoint keeps. Raises StoreUnavailable where it cannot take or give data now."""
+
+    id: str
+    """Made with the store, and never the same for another one."""
+
+    def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
+        """Store each batch whole or not at all, all of them in one durable commit; the answers stand in the same order.
+
+        An answer is UnknownRun, DeletedRun or RunConflict where the batch does not fit; nothing of it is stored then.
+        """
+        ...
+
+    def listen(self, listener: Callable[[Changes], None]) -> None:
+        """Call `listener` after every commit, on the thread that made it, with what it changed."""
+        ...
+
+    def apps(self) -> list[AppInfo]:
+        """The apps that have runs, by name."""
+        ...
+
+    def app_cursor(self, app: str) -> Cursor:
+        """The head of the app's list of runs: newer whenever a run starts, ends, is renamed, deleted, or becomes newest."""
+        ...
+
+    def runs(self, app: str | None = None) -> list[RunInfo]:
+        """The runs of an app, or of all: the newest, then by when they were created, the last first."""
+        ...
+
+    def newest(self, app: str) -> RunInfo | None:
+        """The run of the app that was started live last."""
+        ...
+
+    def run(self, run: str) -> RunInfo:
+        """The run. Raises UnknownRun or DeletedRun, as all that follow."""
+        ...
+
+    def keys(self, run: str) -> Mapping[str, KeyInfo]:
+        """The run's keys."""
+        ...
+
+    def tail(
+        self, run: str, after: Cursor | None, *, until: Cursor | None = None, max_bytes: int = TAIL_BYTES
+    ) -> Tail:
+        """The piece of the run's log after `after` (None: from the beginning), and not past `until`.
+
+        A key's value is in the piece in which the newest one (greatest step, then stored last) was stored, and nowhere else.
+        """
+        ...
+
+    def rows(
+        self,
+        run: str,
+        key: str,
+        *,
+        from_step: int = 0,
+        to_step: int | None = None,
+        limit: int | None = None,
+        max_bytes: int | None = None,
+    ) -> RowsPiece:
+        """Rows of one key whose chunks overlap the steps; enough for `limit` rows. Raises UnknownKey or RunConflict."""
+        ...
+
+    def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
+        """The body of the key's value at the step (None: the newest), or None where there is none. Raises UnknownKey or RunConflict."""
+        ...
+
+    def rename(self, run: str, name: str) -> RunInfo:
+        """Give the run a name."""
+        ...
+
+    def finish(self, run: str, state: str) -> RunInfo:
+        """Set the run's state, whatever its producers said. A later Start makes it running again."""
+        ...
+
+    def clear(self, run: str) -> RunInfo:
+        """Take back the run's rows and values."""
+        ...
+
+    def delete(self, run: str) -> None:
+        """Delete the run for ever."""
+        ...
+
+    def tidy(self) -> bool:
+        """Do a short piece of housekeeping, such as giving freed space back; True when there is more to do."""
+        ...
+
+    def close(self) -> None:
+        """Close everything. Nothing else may be called after."""
+        ...
