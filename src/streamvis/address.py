@@ -1,4 +1,4 @@
-"""The address of an endpoint, checked. Apart from `transport`, since `Client` checks it in its own call, before any HTTP library."""
+"""The address of an endpoint, checked: apart from `transport`, since `Client` checks it before any HTTP library is there."""
 
 from __future__ import annotations
 

@@ -19,10 +19,12 @@ __all__ = [
     "PageScriptError",
     "PortTaken",
     "RunConflict",
+    "RunConflict",
     "StoreError",
     "StoreUnavailable",
     "StreamvisError",
     "TokenRefused",
+    "UnknownKey",
     "UnknownKey",
     "UnknownRun",
     "UsageError",
@@ -135,6 +137,18 @@ class RunConflict(StoreError):
     def __init__(self, message: str, *, code: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class UnknownKey(StoreError):
+    """The run has no key of that name."""
+
+    def __init__(self, run: str, key: str) -> None:
+        self.run, self.key = run, key
+        super().__init__(f"The run {run!r} has no key {key!r}. GET /api/v1/runs/{run} lists its keys.")
+
+
+class RunConflict(StoreError):
+    """What was asked does not fit the run as it is: another app's run, or a key of the other kind."""
 
 
 class FolderInUse(StoreError):

@@ -210,6 +210,6 @@ def _hint_at_sendl(key: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("streamvis.client"):
         level, frame = level + 1, frame.f_back
     warnings.warn(
-        f"send(step, {key!r}, ...) got numbers alone, and shows the newest only. For a curve that grows, use sendl: it appends rows.",
+        f"send(step, {key!r}, ...) got numbers alone; pages show the newest only. For a curve, use sendl, which appends rows.",
         stacklevel=level - 1,
     )

@@ -21,8 +21,9 @@ _MAX_SAID = 1000
 class Packer:
     """Makes batches of what waits in `outbox`.
 
-    A batch holds records of one run, has about 4 MiB at most (more when one record has more), and takes the next number. `gone` are
-    the runs of which nothing is sent any more. `markers` are those that left the outbox, with the number they wait for.
+    A batch holds records of one run, has about 4 MiB at most (more when one record has more), and takes the next number.
+    `gone` are the runs of which nothing is sent any more. `markers` are those that left the outbox, with the number they
+    wait for.
     """
 
     def __init__(self, outbox: Outbox, *, app: str, producer: str, say: Callable[..., None]) -> None:

@@ -5,8 +5,8 @@ A batch is settled when the endpoint acknowledged it, or refused it for good. Un
 the same number. One batch is under way at a time. What the endpoint does not take at the first try, or within a moment, goes
 to the spool together with what follows, and is delivered from there.
 
-Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, `_keep_all` packs into the spool
-instead. `_lock` is held to pack and to move batches, never while anybody waits for the network.
+Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, `_keep_all` packs into the
+spool instead. `_lock` is held to pack and to move batches, never while anybody waits for the network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands behind one `Client`: its outbox, and the producer that empties it. In a forked child, another producer takes over."""
+"""What stands behind one `Client`: its outbox, and the producer that empties it. After a fork the child has another."""
 
 from __future__ import annotations
 

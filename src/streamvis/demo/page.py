@@ -38,16 +38,18 @@ TEMPLATE = """
   @media (prefers-color-scheme: dark) {
     :root { --page: #0f1216; --panel: #171b21; --line: #2b323b; --text: #e4e8ec; --muted: #98a3af; }
   }
-  body {
+  body { background: var(--page); color: var(--text); font-family: system-ui, sans-serif; }
+  main {
     display: grid; grid: auto repeat(2, minmax(270px, 1fr)) / repeat(4, minmax(0, 1fr)); gap: 10px; padding: 10px;
-    background: var(--page); color: var(--text); font-family: system-ui, sans-serif;
+    box-sizing: border-box; min-height: 100%;
   }
-  body > div > * { grid-column: 1 / -1; }
-  body > div > .bk-Figure { grid-column: auto; background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 4px; }
-  body > div > .wide { grid-column: span 2; }
-  @media (max-width: 1000px) { body { grid: auto / repeat(2, minmax(0, 1fr)); grid-auto-rows: minmax(320px, auto); } }
+  main > div > * { grid-column: 1 / -1; }
+  main > div > .bk-Figure { grid-column: auto; background: var(--panel); border: 1px solid var(--line); border-radius: 8px; }
+  main > div > .wide { grid-column: span 2; }
+  @media (max-width: 1000px) { main { grid: auto / repeat(2, minmax(0, 1fr)); grid-auto-rows: minmax(320px, auto); } }
 </style>
 {% endblock %}
+{% block contents %}<main>{{ super() }}</main>{% endblock %}
 """
 
 
@@ -81,28 +83,30 @@ def update_page(doc, new_data):
 
 
 def panel(doc, title, *, tools="", **options):
-    plot = figure(title=title, tools=tools, sizing_mode="stretch_both", min_border=10, **options)
+    plot = figure(title=title, tools=tools, toolbar_location="above", sizing_mode="stretch_both", min_border=10, **options)
     plot.toolbar.update(logo=None, autohide=True)
-    plot.toolbar_location = "above"
+    plot.stylesheets = [".bk-events:focus:not(:focus-visible) { outline: none; }"]
     doc.add_root(plot)
     return plot
 
 
 def style_legend(plot, **options):
     plot.legend.update(click_policy="hide", label_text_color=GREY, label_text_font_size="12px", **options)
-    plot.legend.update(background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, glyph_height=16, glyph_width=16)
+    plot.legend.update(inactive_fill_color=GREY, inactive_fill_alpha=0.4, background_fill_alpha=0, border_line_color=None)
+    plot.legend.update(padding=2, spacing=0, glyph_height=16, glyph_width=16)
 
 
 def add_curves(doc):
     sources = [ColumnDataSource({"step": [], "loss": [], "accuracy": []}, name=f"{name}_curve") for name in ("train", "held_out")]
-    tools = "pan,box_zoom,wheel_zoom,reset"
-    loss = panel(doc, "Loss", tools=tools, y_axis_type="log", x_axis_label="step")
-    accuracy = panel(doc, "Accuracy", tools=tools, x_axis_label="step", x_range=loss.x_range)
+    options = {"x_axis_label": "step", "tools": "box_zoom,pan,wheel_zoom,reset", "active_drag": "box_zoom"}
+    loss = panel(doc, "Loss", y_axis_type="log", **options)
+    accuracy = panel(doc, "Accuracy", x_range=loss.x_range, **options)
     accuracy.yaxis.formatter = NumeralTickFormatter(format="0%")
     for plot, column, corner in [(loss, "loss", "bottom_left"), (accuracy, "accuracy", "bottom_right")]:
         plot.line("step", column, source=sources[0], legend_label="training", color=BLUE, alpha=0.6)
         plot.line("step", column, source=sources[1], legend_label="held out", color=ORANGE, line_width=2.5)
         style_legend(plot, location=corner)
+        plot.update(min_border_left=50, min_border_bottom=50)
 
 
 def add_confusion(doc):
@@ -119,6 +123,7 @@ def add_confusion(doc):
         text_align="center", text_baseline="middle",
     )  # fmt: skip
     plot.grid.visible = False
+    plot.update(min_border_left=50, min_border_bottom=50)
 
 
 def show_confusion(doc, count):
@@ -136,7 +141,7 @@ def add_projection(doc):
     source.selected.on_change("indices", lambda attr, old, new: show_selected(doc))
     plot = panel(
         doc, "Held-out images in the last hidden layer (PCA; × is read wrong)", css_classes=["wide"],
-        tools="lasso_select,box_select,tap,pan,wheel_zoom,reset,hover", active_drag="lasso_select", tooltips="a @true, read as @predicted",
+        tools="lasso_select,box_select,tap,pan,wheel_zoom,reset", active_drag="lasso_select",
         x_range=(-2.1, 2.1), y_range=(-2.1, 2.1),
     )  # fmt: skip
     for digit, color in zip(CLASSES, CLASS_COLORS, strict=True):
@@ -162,8 +167,8 @@ def show_projection(doc, x, y, predicted):
 
 def show_selected(doc):
     points = doc.get_model_by_name("points")
-    chosen = points.selected.indices
-    title = f"Selected: {len(chosen)}" if chosen else "Select: draw around points on the left"
+    chosen = sorted(points.selected.indices)
+    title = f"Selected: {len(chosen)}" if chosen else "Selected: none yet, draw around some points"
     doc.get_model_by_name("selected_panel").title.text = title
     if points.tags:
         images, true = points.tags

@@ -32,9 +32,11 @@ __all__ = [
     "ARROW",
     "checked_name",
     "checked_step",
+    "checked_time",
     "decode_batch_body",
     "decode_head",
     "decode_tail_body",
+    "encode_columns",
     "encode_control",
     "encode_head",
     "encode_rows",
@@ -49,14 +51,32 @@ __all__ = [
 ARROW = "application/vnd.apache.arrow.stream"
 """Media type of a body of Arrow IPC streams."""
 
+# What Arrow, NumPy and this package raise on bytes that are not what they say.
+_BROKEN = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    NotImplementedError,
+)
+
 _STEP = pa.field("step", pa.int64(), nullable=False)
 _TIME = pa.field("time", pa.float64(), nullable=False)
 
 
 def encode_rows(key: str, steps: Any, times: Any, columns: Mapping[str, Any]) -> RowsChunk:
     """Gathered rows of `key`: `steps` and `times` are of length n, and each column is a list or an array of n cells."""
+    return encode_columns(key, steps, times, [arrow_column(name, cells) for name, cells in columns.items()])
+
+
+def encode_columns(key: str, steps: Any, times: Any, made: Sequence[tuple[pa.Field, pa.Array]]) -> RowsChunk:
+    """Gathered rows of `key` whose columns are Arrow fields and arrays already."""
     steps = np.asarray(steps, dtype=np.int64)
-    made = [arrow_column(name, cells) for name, cells in columns.items()]
     arrays = [pa.array(steps), pa.array(np.asarray(times, dtype=np.float64)), *(array for _, array in made)]
     return _rows_chunk(key, pa.table(arrays, schema=pa.schema([_STEP, _TIME, *(field for field, _ in made)])))
 
@@ -100,9 +120,11 @@ def decode_batch_body(body: bytes) -> list[Chunk]:
     try:
         for i, (meta, table, part) in enumerate(_streams(body)):
             chunks.append(_chunk(meta, table, part, where=f"stream {i}"))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except _BROKEN as error:
         if isinstance(error, InvalidData):
-            raise
+            if error.where.startswith("stream "):
+                raise
+            raise InvalidData(error.problem, where=f"stream {len(chunks)}", allowed=error.allowed) from error
         raise InvalidData(f"not a batch in Arrow form ({type(error).__name__}: {error})", where=f"stream {len(chunks)}") from error
     return chunks
 
@@ -200,18 +222,25 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
         return _checked_rows(meta, table, part, where=where)
     if kind == "value":
         value = value_of(meta, table)
+        if not isinstance(value.data, dict):
+            raise InvalidData("the tree of a value is no mapping", where=where)
         return ValueChunk(
-            checked_name(value.key, what="key", where=where), checked_step(value.step, where=where), float(value.time), bytes(part)
+            checked_name(value.key, what="key", where=where),
+            checked_step(value.step, where=where),
+            checked_time(value.time, where=where),
+            bytes(part),
         )
     if kind == "start":
-        json.loads(meta["config"])
-        return Start(config=meta["config"], time=float(meta["time"]), name=meta["name"], joins=bool(meta["joins"]))
+        name = None if not meta["name"] else checked_name(meta["name"], what="name of the run", where=where)
+        if not isinstance(unpack(json.loads(meta["config"]), ()), dict):
+            raise InvalidData("the config is no mapping", where=where)
+        return Start(meta["config"], checked_time(meta["time"], where=where), name, bool(meta["joins"]))
     if kind == "clear":
-        return Clear(time=float(meta["time"]))
+        return Clear(time=checked_time(meta["time"], where=where))
     if kind == "finish":
         if meta["state"] not in STATES[1:]:
             raise InvalidData(f"state {meta['state']!r}", where=where, allowed=", ".join(STATES[1:]))
-        return Finish(state=meta["state"], time=float(meta["time"]))
+        return Finish(state=meta["state"], time=checked_time(meta["time"], where=where))
     raise InvalidData(f"kind {kind!r}", where=where, allowed="rows, value, start, clear, finish")
 
 
@@ -232,6 +261,8 @@ def _checked_rows(meta: dict[str, Any], table: pa.Table, part: memoryview, *, wh
     chunk = _rows_chunk(meta["key"], table.combine_chunks()) if table.column(0).num_chunks > 1 else None
     steps = table.column(0).to_numpy()
     checked_step(int(steps.min()), where=where)
+    if not np.isfinite(table.column(1).to_numpy()).all():
+        raise InvalidData("a time is not finite", where=where, allowed="seconds since 1970 UTC")
     rows_of(meta, table)
     columns = {field.name: column_dtype(field) for field in list(schema)[2:]}
     return chunk or RowsChunk(meta["key"], columns, table.num_rows, int(steps.min()), int(steps.max()), bytes(part))
@@ -241,7 +272,19 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
     """The name of a key or column, if it is one."""
     if not isinstance(name, str) or not name:
         raise InvalidData(f"the {what} {name!r} is no name", where=where, allowed="a string that is not empty")
+    if not name.isprintable():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidData(f"the {what} {name!r} is not valid Unicode", where=where, allowed="no halves of surrogate pairs") from None
     return name
+
+
+def checked_time(time: Any, *, where: str) -> float:
+    """The time in seconds since 1970 UTC, if it is one."""
+    if isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < 1e12:
+        raise InvalidData(f"the time {time!r} is not one", where=where, allowed="seconds since 1970 UTC")
+    return float(time)
 
 
 def checked_step(step: Any, *, where: str) -> int:

@@ -17,26 +17,33 @@ import numpy as np
 
 from streamvis.errors import InvalidData
 
-__all__ = ["pack", "to_plain", "unpack"]
+__all__ = ["MAX_DEPTH", "pack", "to_plain", "unpack"]
 
 _LONG_LIST = 16
 """Lists of plain numbers from this length on are stored as arrays."""
 
+MAX_DEPTH = 100
+"""How deep lists and dicts may be nested: whatever is stored can be read again without running out of stack."""
 
-def pack(node: Any, arrays: list[np.ndarray] | None = None) -> Any:
+
+def pack(node: Any, arrays: list[np.ndarray] | None = None, *, depth: int = 0) -> Any:
     """Turn nested data into a JSON tree; arrays go into `arrays`, or become nested lists where that is None."""
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
     if isinstance(node, dict):
-        return {f"~{name}" if name.startswith("~") else name: pack(part, arrays) for name, part in node.items()}
+        _check_depth(depth)
+        return {
+            f"~{name}" if name.startswith("~") else name: pack(part, arrays, depth=depth + 1) for name, part in node.items()
+        }
     if isinstance(node, (list, tuple)):
         if arrays is not None and len(node) >= _LONG_LIST and (flat := _flat_numbers(node)) is not None:
             arrays.append(flat)
             return {"~l": len(arrays) - 1}
-        return [pack(part, arrays) for part in node]
+        _check_depth(depth)
+        return [pack(part, arrays, depth=depth + 1) for part in node]
     if isinstance(node, np.ndarray):
         if arrays is None or node.dtype.kind == "O":
-            return pack(node.tolist(), arrays)
+            return pack(node.tolist(), arrays, depth=depth)
         arrays.append(node)
         return {"~a": len(arrays) - 1}
     if isinstance(node, dt.datetime):
@@ -46,12 +53,14 @@ def pack(node: Any, arrays: list[np.ndarray] | None = None) -> Any:
     raise InvalidData(f"{type(node).__name__} cannot be stored", allowed="numbers, strings, times, None, arrays, lists, dicts")
 
 
-def unpack(node: Any, arrays: Sequence[np.ndarray]) -> Any:
+def unpack(node: Any, arrays: Sequence[np.ndarray], *, depth: int = 0) -> Any:
     """Turn the tree that `pack` made back into the data."""
     if isinstance(node, list):
-        return [unpack(part, arrays) for part in node]
+        _check_depth(depth)
+        return [unpack(part, arrays, depth=depth + 1) for part in node]
     if not isinstance(node, dict):
         return node
+    _check_depth(depth)
     if len(node) == 1:
         (tag, content), *_ = node.items()
         if tag == "~a":
@@ -62,7 +71,7 @@ def unpack(node: Any, arrays: Sequence[np.ndarray]) -> Any:
             return dt.datetime.fromisoformat(content)
         if tag == "~d":
             return dt.timedelta(microseconds=content)
-    return {name.removeprefix("~"): unpack(part, arrays) for name, part in node.items()}
+    return {name.removeprefix("~"): unpack(part, arrays, depth=depth + 1) for name, part in node.items()}
 
 
 def to_plain(node: Any) -> Any:
@@ -80,6 +89,11 @@ def to_plain(node: Any) -> Any:
     if isinstance(node, dt.timedelta):
         return node.total_seconds()
     return node
+
+
+def _check_depth(depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise InvalidData("lists and dicts are nested too deep", allowed=f"{MAX_DEPTH} levels")
 
 
 def _flat_numbers(node: Sequence[Any]) -> np.ndarray | None:

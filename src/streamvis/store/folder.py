@@ -1,0 +1,68 @@
+"""The data folder of an endpoint: usable, and used by one endpoint only.
+
+The lock is the operating system's, so it is free again when its owner dies, however it dies. Beside it lies the address at which
+the owner listens, for the message to a second one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from streamvis.errors import FolderInUse, FolderUnusable
+
+__all__ = ["DataFolder"]
+
+_NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "afs", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.glusterfs")
+
+
+class DataFolder:
+    """The folder at `path`, made where it is not there, and held until `release`.
+
+    Raises FolderUnusable or FolderInUse.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._address = self.path / "address"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise FolderUnusable(
+                str(self.path), f"{error.strerror}. Choose one that you can write to with --data."
+            ) from error
+        kind = _file_system(self.path)
+        if kind.startswith(_NETWORK):
+            raise FolderUnusable(
+                str(self.path),
+                f"it lies on a network file system ({kind}), where SQLite cannot lock. Choose a local one with --data.",
+            )
+        self._lock = FileLock(self.path / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            listening = self._address.read_text().strip() if self._address.exists() else None
+            raise FolderInUse(str(self.path), listening=listening) from None
+
+    def announce(self, url: str) -> None:
+        """Note where the endpoint of this folder listens."""
+        self._address.write_text(url)
+
+    def release(self) -> None:
+        """Give the folder free."""
+        self._address.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system on which the path lies, in lower case."""
+    mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
+    for folder in (path, *path.parents):
+        if str(folder) in mounts:
+            return mounts[str(folder)].lower()
+    return ""

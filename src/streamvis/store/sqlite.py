@@ -1,0 +1,445 @@
+"""The store in one SQLite file: WAL, synchronous to disk at every commit, one writer, a reader per thread.
+
+A batch is applied in a savepoint of its own inside the commit that it shares with the others that waited. All SQL is in
+`statements`; what this module adds is the meaning: who may write what, what counts as newest, which piece a tail is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
+from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, KeyInfo, Refusal, RunInfo, Start, Tail
+from streamvis.store import statements as sql
+from streamvis.store.applying import apply_batch, end_run, start_over
+from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
+
+__all__ = ["RunRow", "SqliteStore"]
+
+_BUSY_S = 10.0
+_TIDY_ROWS = 500
+_TIDY_PAGES = 2000
+_ALL = 2**63 - 1
+
+
+@dataclass(slots=True)
+class RunRow:
+    """A run's row, while it is read or changed."""
+
+    no: int
+    id: str
+    app_no: int
+    app: str
+    name: str | None
+    config: str
+    state: str
+    created: float
+    updated: float
+    first_step: int | None
+    last_step: int | None
+    epoch: int
+    seq: int
+    log: int
+    deleted: int
+    newest: int
+
+
+class SqliteStore:
+    """The store in the file `streamvis.sqlite` of `folder`. See `Store` for its methods.
+
+    Raises FolderUnusable when the file was made by a newer version, or is none of ours.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = folder / "streamvis.sqlite"
+        self._clock = clock
+        self._write_lock = threading.Lock()
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._listeners: list[Callable[[Changes], None]] = []
+        try:
+            self._writer = self._connect()
+            self.id = self._open_schema()
+        except sqlite3.DatabaseError as error:
+            raise FolderUnusable(str(folder), f"{self._path.name} is not usable ({error}).") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        self._connections.append(connection)
+        return connection
+
+    def _open_schema(self) -> str:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > sql.SCHEMA_VERSION:
+            raise FolderUnusable(
+                str(self._path.parent), f"it was written by a newer Streamvis (schema {version}). Update this one."
+            )
+        if version == 0:
+            self._writer.executescript(f"BEGIN; {sql.SCHEMA}; PRAGMA user_version = {sql.SCHEMA_VERSION}; COMMIT;")
+            self._writer.execute(sql.SET_META, ("id", uuid.uuid4().hex[:12]))
+        return self._writer.execute(sql.GET_META, ("id",)).fetchone()[0]
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._write_lock:
+            for connection in self._connections:
+                connection.close()
+
+    def listen(self, listener: Callable[[Changes], None]) -> None:
+        """Call `listener` after every commit with what it changed."""
+        self._listeners.append(listener)
+
+    # Writing
+
+    def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
+        """Store each batch whole or not at all, all of them in one durable commit."""
+        answers: list[Ack | StreamvisError] = []
+        with self._writing() as (db, changes):
+            for batch in batches:
+                db.execute("SAVEPOINT batch")
+                try:
+                    answers.append(self._append_one(db, batch, changes))
+                except StreamvisError as error:
+                    db.execute("ROLLBACK TO batch")
+                    answers.append(error)
+                db.execute("RELEASE batch")
+        return answers
+
+    def _append_one(self, db: sqlite3.Connection, batch: Batch, changes: _Changed) -> Ack:
+        run = _find(db, batch.run)
+        is_new = run is None
+        if is_new:
+            if not batch.app or not batch.chunks or not isinstance(batch.chunks[0], Start):
+                raise UnknownRun(batch.run)
+            run = self._make_run(db, batch, batch.chunks[0])
+            changes.apps.add(batch.app)
+        elif run.deleted:
+            raise DeletedRun(batch.run)
+        elif batch.app and batch.app != run.app:
+            raise RunConflict(f"The run {run.id!r} is of the app {run.app!r}, not of {batch.app!r}. Choose another run id.")
+        known = db.execute(sql.GET_PRODUCER, (run.no, batch.producer)).fetchone() if batch.producer else None
+        if known and batch.number <= known[0]:
+            refused, warnings = (tuple(json.loads(text)) for text in known[2:4])
+            return Ack(known[1], duplicate=True, refused=tuple(_refusal(pair) for pair in refused), warnings=warnings)
+        before = (run.state, run.name)
+        run.seq += 1
+        run.updated = self._clock()
+        refused, warnings = apply_batch(db, run, batch, is_new=is_new)
+        _save(db, run)
+        if batch.producer:
+            db.execute(
+                sql.SAVE_NUMBER,
+                (
+                    run.no,
+                    batch.producer,
+                    batch.number,
+                    run.seq,
+                    json.dumps([[refusal.key, refusal.reason] for refusal in refused]),
+                    json.dumps(warnings),
+                ),
+            )
+        changes.runs.add(run.id)
+        if (run.state, run.name) != before:
+            db.execute(sql.TOUCH_APP, (run.app_no,))
+            changes.apps.add(run.app)
+        return Ack(run.seq, refused=tuple(refused), warnings=tuple(warnings))
+
+    def _make_run(self, db: sqlite3.Connection, batch: Batch, start: Start) -> RunRow:
+        db.execute(sql.ADD_APP, (batch.app,))
+        app_no, _, _, lives, _ = db.execute(sql.GET_APP, (batch.app,)).fetchone()
+        log = db.execute(sql.ADD_LOG).lastrowid
+        live = lives + 1 if batch.live else None
+        now = self._clock()
+        no = db.execute(
+            sql.ADD_RUN, (batch.run, app_no, start.name, start.config, RUNNING, start.time, now, live, log)
+        ).lastrowid
+        db.execute(sql.COUNT_RUN, (1, app_no))
+        if batch.live:
+            db.execute(sql.TAKE_LIVE, (no, app_no))
+        return _find(db, batch.run)
+
+    def rename(self, run: str, name: str) -> RunInfo:
+        """Give the run a name."""
+        with self._changing(run) as (db, row):
+            row.name = name
+            db.execute(sql.TOUCH_APP, (row.app_no,))
+        return self.run(run)
+
+    def finish(self, run: str, state: str = FINISHED) -> RunInfo:
+        """Set the run's state, whatever its producers said."""
+        with self._changing(run) as (db, row):
+            end_run(db, row, state)
+            db.execute(sql.TOUCH_APP, (row.app_no,))
+        return self.run(run)
+
+    def clear(self, run: str) -> RunInfo:
+        """Take back the run's rows and values."""
+        with self._changing(run) as (db, row):
+            start_over(db, row)
+        return self.run(run)
+
+    def delete(self, run: str) -> None:
+        """Delete the run for ever; its id stays taken."""
+        with self._changing(run) as (db, row):
+            start_over(db, row)
+            db.execute(sql.DELETE_PRODUCERS, (row.no,))
+            _save(db, row)
+            db.execute(sql.BURY_RUN, (row.no,))
+            db.execute(sql.COUNT_RUN, (-1, row.app_no))
+            if row.newest:
+                following = db.execute(sql.NEXT_NEWEST, (row.app_no,)).fetchone()
+                db.execute(sql.SET_NEWEST, (following and following[0], row.app_no))
+            row.deleted = 1
+
+    def tidy(self) -> bool:
+        """Delete a part of what was taken back, and give freed space back; True when there is more to do."""
+        with self._write_lock:
+            dropped = self._writer.execute(sql.GET_DROPPED_LOG).fetchone()
+        if dropped is None:
+            with self._write_lock:
+                self._writer.execute(f"PRAGMA incremental_vacuum({_TIDY_PAGES})").fetchall()
+                return self._writer.execute("PRAGMA freelist_count").fetchone()[0] > 0
+        with self._writing() as (db, _):
+            log = dropped[0]
+            for find, remove in (
+                (sql.GET_CHUNKS_TO_DELETE, sql.DELETE_CHUNK),
+                (sql.GET_VALUES_TO_DELETE, sql.DELETE_VALUE),
+            ):
+                rows = db.execute(find, (log, _TIDY_ROWS)).fetchall()
+                db.executemany(remove, [(no,) for no, _ in rows])
+                if rows:
+                    return True
+            db.execute(sql.DELETE_KEYS, (log,))
+            db.execute(sql.DELETE_LOG, (log,))
+        return True
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[sqlite3.Connection, _Changed]]:
+        """One transaction of the writer; the listeners hear of it after the commit."""
+        changes = _Changed(set(), set())
+        with self._write_lock:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer, changes
+                    self._writer.execute("COMMIT")
+                finally:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise _unavailable(error) from error
+        for listener in self._listeners:
+            listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
+
+    @contextmanager
+    def _changing(self, run: str) -> Iterator[tuple[sqlite3.Connection, RunRow]]:
+        """A change of one run that did not come with a batch; it takes a place in the run's log too."""
+        with self._writing() as (db, changes):
+            row = _required(db, run)
+            row.seq += 1
+            row.updated = self._clock()
+            yield db, row
+            if not row.deleted:
+                _save(db, row)
+            changes.runs.add(row.id)
+            changes.apps.add(row.app)
+
+    # Reading
+
+    def apps(self) -> list[AppInfo]:
+        """The apps that have runs, by name."""
+        with self._reading() as db:
+            return [AppInfo(*row) for row in db.execute(sql.GET_APPS)]
+
+    def app_cursor(self, app: str) -> Cursor:
+        """The head of the app's list of runs."""
+        with self._reading() as db:
+            row = db.execute(sql.GET_APP, (app,)).fetchone()
+            return Cursor(self.id, 0, row[1] if row else 0)
+
+    def runs(self, app: str | None = None) -> list[RunInfo]:
+        """The runs of an app, or of all, the newest first."""
+        with self._reading() as db:
+            found = db.execute(sql.GET_RUNS) if app is None else db.execute(sql.GET_RUNS_OF_APP, (app,))
+            return [self._info(RunRow(*row)) for row in found]
+
+    def newest(self, app: str) -> RunInfo | None:
+        """The run of the app that was started live last."""
+        with self._reading() as db:
+            row = db.execute(sql.GET_NEWEST, (app,)).fetchone()
+            return self._info(RunRow(*row)) if row else None
+
+    def run(self, run: str) -> RunInfo:
+        """The run."""
+        with self._reading() as db:
+            return self._info(_required(db, run))
+
+    def keys(self, run: str) -> Mapping[str, KeyInfo]:
+        """The run's keys."""
+        with self._reading() as db:
+            found = db.execute(sql.GET_KEYS, (_required(db, run).log,))
+            return {name: KeyInfo(kind, json.loads(columns)) for name, kind, columns in found}
+
+    def tail(self, run: str, after: Cursor | None, *, until: Cursor | None = None, max_bytes: int = TAIL_BYTES) -> Tail:
+        """The piece of the run's log after `after`, and not past `until`."""
+        with self._reading() as db:
+            row = _required(db, run)
+            head = Cursor(self.id, row.epoch, row.seq)
+            restart = after is not None and not _is_before(after, head)
+            start = 0 if after is None or restart else after.seq
+            end = until.seq if until is not None and _is_before(until, head) else head.seq
+            stop = _stop(db, row.log, start, end, max_bytes)
+            found = db.execute(sql.GET_CHUNKS, (row.log, start, stop)).fetchall()
+            for _, _, key, step in db.execute(sql.GET_KEYS_WITH_NEWS, (row.log, start, stop)).fetchall():
+                found.append((key, db.execute(sql.GET_VALUE, (key, step)).fetchone()[0]))
+            keys = {}
+            for key in dict.fromkeys(key for key, _ in found):
+                name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
+                keys[name] = KeyInfo(kind, json.loads(columns))
+            return Tail(
+                cursor=Cursor(self.id, row.epoch, max(start, stop)),
+                more=stop < end,
+                restart=restart,
+                run=self._info(row),
+                keys=keys,
+                bodies=[body for _, body in found],
+            )
+
+    def rows(
+        self,
+        run: str,
+        key: str,
+        *,
+        from_step: int = 0,
+        to_step: int | None = None,
+        limit: int | None = None,
+        max_bytes: int | None = None,
+    ) -> RowsPiece:
+        """Bodies of one key's rows that overlap the steps."""
+        with self._reading() as db:
+            no, columns, _ = self._key(db, run, key, "rows")
+            last = _ALL if to_step is None else to_step
+            bodies, count, size = [], 0, 0
+            for chunk, first_step, last_step, rows, nbytes in db.execute(sql.GET_CHUNKS_OF_KEY, (no, from_step, last)).fetchall():
+                if (limit is not None and count >= limit) or (max_bytes is not None and bodies and size + nbytes > max_bytes):
+                    return RowsPiece(KeyInfo("rows", columns), bodies, more=True)
+                bodies.append(db.execute(sql.GET_BODY, (chunk,)).fetchone()[0])
+                # Only a chunk that lies inside the range is sure to give all of its rows.
+                count += rows if from_step <= first_step and last_step <= last else 0
+                size += nbytes
+            return RowsPiece(KeyInfo("rows", columns), bodies, more=False)
+
+    def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
+        """The body of the key's value at the step, or of the newest."""
+        with self._reading() as db:
+            no, _, newest_step = self._key(db, run, key, "value")
+            found = db.execute(sql.GET_VALUE, (no, newest_step if step is None else step)).fetchone()
+            return found[0] if found else None
+
+    def _key(self, db: sqlite3.Connection, run: str, key: str, kind: str) -> tuple[int, Mapping[str, str], int | None]:
+        found = db.execute(sql.GET_KEY, (_required(db, run).log, key)).fetchone()
+        if found is None:
+            raise UnknownKey(run, key)
+        no, its_kind, columns, newest_step = found
+        if its_kind != kind:
+            raise RunConflict(f"The key {key!r} holds {'rows' if its_kind == 'rows' else 'a value'}, not {kind}.")
+        return no, json.loads(columns), newest_step
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot, on this thread's own connection."""
+        try:
+            if not hasattr(self._local, "connection"):
+                self._local.connection = self._connect()
+            db = self._local.connection
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def _info(self, row: RunRow) -> RunInfo:
+        return RunInfo(
+            id=row.id,
+            app=row.app,
+            name=row.name or row.id,
+            config=row.config,
+            state=row.state,
+            created=row.created,
+            updated=row.updated,
+            first_step=row.first_step,
+            last_step=row.last_step,
+            newest=bool(row.newest),
+            cursor=Cursor(self.id, row.epoch, row.seq),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    runs: set[str]
+    apps: set[str]
+
+
+def _find(db: sqlite3.Connection, run: str) -> RunRow | None:
+    row = db.execute(sql.GET_RUN, (run,)).fetchone()
+    return RunRow(*row) if row else None
+
+
+def _required(db: sqlite3.Connection, run: str) -> RunRow:
+    row = _find(db, run)
+    if row is None:
+        raise UnknownRun(run)
+    if row.deleted:
+        raise DeletedRun(run)
+    return row
+
+
+def _save(db: sqlite3.Connection, row: RunRow) -> None:
+    saved = (row.name, row.config, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log, row.no)
+    db.execute(sql.SAVE_RUN, saved)
+
+
+def _is_before(cursor: Cursor, head: Cursor) -> bool:
+    """Whether the cursor is a place in the log that ends at `head`."""
+    return cursor.store == head.store and cursor.epoch == head.epoch and cursor.seq <= head.seq
+
+
+def _stop(db: sqlite3.Connection, log: int, start: int, end: int, max_bytes: int) -> int:
+    """The last batch of a piece that begins after `start`: at least one batch, and no more than `max_bytes` where possible."""
+    values = [(seq, size) for seq, size, *_ in db.execute(sql.GET_KEYS_WITH_NEWS, (log, start, end))]
+    total, first = 0, None
+    chunks = db.execute(sql.GET_CHUNK_SIZES, (log, start, end))
+    for seq, size in _in_order(chunks, iter(values)):
+        first = seq if first is None else first
+        total += size
+        if total > max_bytes and seq > first:
+            return seq - 1
+    return end
+
+
+def _in_order(one: Iterator[tuple[int, int]], other: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    return heapq.merge(one, other, key=lambda item: item[0])
+
+
+def _refusal(pair: Sequence[str]) -> Refusal:
+    return Refusal(*pair)
+
+
+def _unavailable(error: sqlite3.Error) -> StoreUnavailable:
+    full = "full" in str(error)
+    what = "The disk of the data folder is full. Make room; producers keep their data and try again." if full else ""
+    return StoreUnavailable(what or f"The store cannot be used now: {error}.", full=full)
