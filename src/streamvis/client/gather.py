@@ -69,17 +69,30 @@ def _between_controls(rows: Mapping[str, list[Entry]], values: Mapping[Any, Entr
 
 
 def _rows_of(key: str, entries: Sequence[Entry]) -> GatheredRows:
+    if any(entry[0] is not ROW for entry in entries):
+        return _rows_of_columns(key, [entry for entry in entries if _count(entry)])
     datas = [entry[4] for entry in entries]
-    names = dict.fromkeys(name for data in datas for name in data)
-    if all(entry[0] is ROW for entry in entries):
-        steps, times = [entry[1] for entry in entries], [entry[2] for entry in entries]
-        if all(len(data) == len(names) for data in datas):
-            return GatheredRows(key, steps, times, {name: [data[name] for data in datas] for name in names})
-        return GatheredRows(key, steps, times, {name: [data.get(name) for data in datas] for name in names})
-    counts = [1 if entry[0] is ROW else len(next(iter(entry[4].values()))) for entry in entries]
+    names = _names(datas)
+    steps, times = [entry[1] for entry in entries], [entry[2] for entry in entries]
+    if all(len(data) == len(names) for data in datas):
+        return GatheredRows(key, steps, times, {name: [data[name] for data in datas] for name in names})
+    return GatheredRows(key, steps, times, {name: [data.get(name) for data in datas] for name in names})
+
+
+def _rows_of_columns(key: str, entries: Sequence[Entry]) -> GatheredRows:
+    counts = [_count(entry) for entry in entries]
     steps = [entry[1] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
     times = [entry[2] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
-    return GatheredRows(key, steps, times, {name: _column(name, entries, counts) for name in names})
+    return GatheredRows(key, steps, times, {name: _column(name, entries, counts) for name in _names(entry[4] for entry in entries)})
+
+
+def _names(datas: Iterable[Mapping[str, Any]]) -> dict[str, None]:
+    """All the names, in the order in which they came."""
+    return dict.fromkeys(name for data in datas for name in data)
+
+
+def _count(entry: Entry) -> int:
+    return 1 if entry[0] is ROW else len(next(iter(entry[4].values())))
 
 
 def _column(name: str, entries: Sequence[Entry], counts: Sequence[int]) -> Any:
@@ -89,10 +102,7 @@ def _column(name: str, entries: Sequence[Entry], counts: Sequence[int]) -> Any:
         part = entry[4].get(name)
         if entry[0] is ROW:
             part = [part]
-        if count and part is not None:
-            parts.append(part)
-        elif count:
-            parts.append(count)
+        parts.append(count if part is None else part)
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
     if len(arrays) == len(parts) and _fit(arrays):
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -206,10 +206,10 @@ def _shown(name: Any) -> str:
 
 
 def _hint_at_sendl(key: str) -> None:
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("streamvis.client"):
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("streamvis."):
         level, frame = level + 1, frame.f_back
     warnings.warn(
         f"send(step, {key!r}, ...) got numbers alone; pages show the newest only. For a curve, use sendl, which appends rows.",
-        stacklevel=level - 1,
+        stacklevel=level,
     )

@@ -11,7 +11,7 @@ import sys
 import time
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes
+from scipy.linalg import orthogonal_procrustes  # scikit-learn brings SciPy
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix, log_loss

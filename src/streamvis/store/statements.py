@@ -143,6 +143,11 @@ GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 LIMIT 1"
 DELETE_LOG = "DELETE FROM logs WHERE no = ?"
 
 GET_PRODUCER = "SELECT number, seq, refused, warnings FROM producers WHERE run = ? AND id = ?"
+SAVE_PRODUCER = """
+INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run, id) DO UPDATE SET number = excluded.number, seq = excluded.seq, refused = excluded.refused,
+    warnings = excluded.warnings, started = excluded.started, state = excluded.state
+"""
 SAVE_NUMBER = """
 INSERT INTO producers (run, id, number, seq, refused, warnings, started, state)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL)

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import InvalidData
-from streamvis.records import STATES, Chunk, Clear, Finish, KeyInfo, Rows, RowsChunk, Start, Value, ValueChunk
+from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
 from streamvis.wire.columns import arrow_column, column_dtype, numpy_column
 from streamvis.wire.tree import pack, unpack
 

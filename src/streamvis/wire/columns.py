@@ -23,7 +23,7 @@ import pyarrow as pa
 from streamvis.errors import InvalidData
 from streamvis.wire.tree import pack, unpack
 
-__all__ = ["arrow_column", "column_dtype", "numpy_column", "unify_dtypes"]
+__all__ = ["arrow_column", "column_dtype", "json_column", "numpy_column", "unify_dtypes"]
 
 _JSON = {b"streamvis": b"json"}
 _ARRAY = {b"streamvis": b"array"}
@@ -40,6 +40,12 @@ def arrow_column(name: str, cells: Sequence[Any] | np.ndarray) -> tuple[pa.Field
             return _array_cells(name, cells.reshape(-1), cells.shape[1:], len(cells))
         cells = list(cells)
     return _from_cells(name, cells)
+
+
+def json_column(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
+    """Turn cells of any kind into an Arrow field and array that keep them as JSON."""
+    texts = [None if cell is None else json.dumps(pack(cell)) for cell in cells]
+    return pa.field(name, pa.string(), metadata=_JSON), pa.array(texts, type=pa.string())
 
 
 def numpy_column(field: pa.Field, array: pa.Array) -> np.ndarray | list[Any]:
@@ -131,8 +137,7 @@ def _from_cells(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
         arrays = [None if cell is None else _as_array(cell) for cell in cells]
         if all(array is not None or cell is None for array, cell in zip(arrays, cells, strict=True)):
             return _ragged_array_cells(name, arrays)
-    texts = [None if cell is None else json.dumps(pack(cell)) for cell in cells]
-    return pa.field(name, pa.string(), metadata=_JSON), pa.array(texts, type=pa.string())
+    return json_column(name, cells)
 
 
 def _plain_cells(kinds: set[type], cells: Sequence[Any]) -> pa.Array | None:
@@ -186,7 +191,7 @@ def _holds_bool(cell: Any) -> bool:
 
 def _ragged_array_cells(name: str, arrays: Sequence[np.ndarray | None]) -> tuple[pa.Field, pa.Array]:
     there = [array for array in arrays if array is not None]
-    kinds = {array.dtype for array in there if array.size}
+    kinds = {array.dtype for array in there if array.size} or {array.dtype for array in there}
     dtype = np.result_type(*kinds) if kinds else np.dtype(np.float64)
     flat = np.concatenate([array.reshape(-1).astype(dtype, copy=False) for array in there])
     sizes = [0 if array is None else array.size for array in arrays]

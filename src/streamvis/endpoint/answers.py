@@ -1,0 +1,108 @@
+"""How the endpoint answers: the form of errors, the header that names the protocol, JSON or Arrow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from streamvis.errors import (
+    DeletedRun,
+    InvalidData,
+    RunConflict,
+    StoreUnavailable,
+    StreamvisError,
+    UnknownKey,
+    UnknownRun,
+)
+from streamvis.records import PROTOCOL, RunInfo
+from streamvis.transport import PROTOCOL_HEADER
+from streamvis.wire.arrow import ARROW
+
+__all__ = ["BodyTooLarge", "ProtocolHeader", "UnsupportedMedia", "add_error_answers", "error_answer", "run_json", "wants_arrow"]
+
+
+class BodyTooLarge(StreamvisError):
+    """A body over the limit."""
+
+
+class UnsupportedMedia(StreamvisError):
+    """A content type that is neither JSON nor Arrow."""
+
+
+_KINDS: dict[type[StreamvisError], tuple[int, str]] = {
+    InvalidData: (422, "invalid_data"),
+    UnknownRun: (404, "unknown_run"),
+    UnknownKey: (404, "unknown_key"),
+    DeletedRun: (410, "deleted_run"),
+    RunConflict: (409, "conflict"),
+    BodyTooLarge: (413, "too_large"),
+    UnsupportedMedia: (415, "unsupported_media_type"),
+}
+
+
+def error_answer(status: int, code: str, message: str, **more: str) -> JSONResponse:
+    """An error in the one form that all of them have."""
+    return JSONResponse({"error": {"code": code, "message": message, **{k: v for k, v in more.items() if v}}}, status)
+
+
+def add_error_answers(app: FastAPI) -> None:
+    """Answer our errors, and the framework's, in our form."""
+
+    @app.exception_handler(StreamvisError)
+    async def ours(request: Request, error: StreamvisError) -> JSONResponse:
+        if isinstance(error, StoreUnavailable):
+            return error_answer(507 if error.full else 503, "store_full" if error.full else "store_unavailable", str(error))
+        status, code = _KINDS.get(type(error), (400, "bad_request"))
+        return error_answer(status, code, str(error), where=getattr(error, "where", ""), allowed=getattr(error, "allowed", ""))
+
+    @app.exception_handler(RequestValidationError)
+    async def arguments(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return error_answer(422, "invalid_arguments", f"{where}: {first['msg']}", where=where)
+
+    @app.exception_handler(HTTPException)
+    async def routing(request: Request, error: HTTPException) -> JSONResponse:
+        text = {404: "There is nothing at this address. GET /docs describes the API.", 405: "This address has no such method."}
+        return error_answer(error.status_code, "no_such_route", text.get(error.status_code, str(error.detail)))
+
+
+class ProtocolHeader:
+    """Puts the protocol's version on every answer, by which clients know that a Streamvis endpoint answered."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._header = (PROTOCOL_HEADER.lower().encode(), str(PROTOCOL).encode())
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_header(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), self._header]
+            await send(message)
+
+        await self._app(scope, receive, send_with_header if scope["type"] == "http" else send)
+
+
+def wants_arrow(request: Request) -> bool:
+    """Whether the client asks for Arrow."""
+    return ARROW in request.headers.get("accept", "")
+
+
+def run_json(run: RunInfo) -> dict[str, Any]:
+    """A run without its config and keys."""
+    return {
+        "run": run.id,
+        "app": run.app,
+        "name": run.name,
+        "state": run.state,
+        "created": run.created,
+        "updated": run.updated,
+        "first_step": run.first_step,
+        "last_step": run.last_step,
+        "newest": run.newest,
+        "cursor": str(run.cursor),
+    }

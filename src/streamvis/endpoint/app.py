@@ -1,0 +1,326 @@
+"""The routes under /api/v1. What they do is a few lines each: check, ask the store in a thread, answer in JSON or Arrow.
+
+What an answer costs does not depend on how long a run is. Nothing here blocks the event loop but decoding small bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import pyarrow as pa
+from fastapi import Body, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
+
+from streamvis.endpoint.answers import (
+    BodyTooLarge,
+    ProtocolHeader,
+    UnsupportedMedia,
+    add_error_answers,
+    run_json,
+    wants_arrow,
+)
+from streamvis.endpoint.news import News
+from streamvis.endpoint.writer import Writer
+from streamvis.errors import InvalidData, UnknownRun
+from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, RunInfo, Start, Tail
+from streamvis.store import Store
+from streamvis.wire.arrow import ARROW, decode_batch_body, encode_head, table_of
+from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
+from streamvis.wire.tree import to_plain, unpack
+
+__all__ = ["MAX_WAIT_S", "create_app"]
+
+MAX_WAIT_S = 25.0
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_THREAD_FROM_BYTES = 64 * 2**10
+"""Bodies from this size on are decoded in a thread."""
+
+_App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
+_Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
+_Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news.")]
+
+
+def create_app(store: Store, *, version: str, max_body_bytes: int = 64 * 2**20) -> FastAPI:
+    """The endpoint as an ASGI application over `store`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.news, app.state.writer = News(), Writer(store)
+        store.listen(app.state.news.announce)
+        tidying = asyncio.create_task(app.state.writer.keep_tidy())
+        yield
+        tidying.cancel()
+
+    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, description="Runs, and the data that they sent.")
+    app.add_middleware(ProtocolHeader)
+    add_error_answers(app)
+    _add_reading(app, store, version)
+    _add_tails(app, store)
+    _add_writing(app, store, max_body_bytes)
+    return app
+
+
+def _add_reading(app: FastAPI, store: Store, version: str) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, Any]:
+        """Whether the endpoint runs, and which it is."""
+        return {"status": "ok", "protocol": PROTOCOL, "version": version, "store": store.id}
+
+    @app.get("/api/v1/apps")
+    async def apps() -> dict[str, Any]:
+        """The apps that have runs."""
+        found = await run_in_threadpool(store.apps)
+        return {"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]}
+
+    @app.get("/api/v1/runs")
+    async def runs(app: _App) -> dict[str, Any]:
+        """The runs of an app, the newest first."""
+        return {"runs": [run_json(one) for one in await run_in_threadpool(store.runs, app)]}
+
+    @app.get("/api/v1/runs/newest")
+    async def newest(app: _App, request: Request) -> Response:
+        """The newest run of an app."""
+        found = await run_in_threadpool(store.newest, app)
+        if found is None:
+            raise UnknownRun(f"newest of {app}")
+        return await _whole_run(store, found, request)
+
+    @app.get("/api/v1/runs/{run}")
+    async def one_run(run: str, request: Request) -> Response:
+        """One run, with its config, keys and columns."""
+        return await _whole_run(store, await run_in_threadpool(store.run, run), request)
+
+    @app.get("/api/v1/runs/{run}/rows")
+    async def rows(
+        run: str,
+        key: _Key,
+        request: Request,
+        from_step: Annotated[int, Query(ge=0)] = 0,
+        to_step: Annotated[int | None, Query(ge=0)] = None,
+        columns: Annotated[list[str] | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
+    ) -> Response:
+        """One key's rows from one step to another, both included, in log order."""
+
+        def read() -> bytes | dict[str, Any]:
+            piece = store.rows(run, key, from_step=from_step, to_step=to_step, limit=limit)
+            table, more = _select(piece.bodies, from_step, to_step, columns, limit)
+            if wants_arrow(request):
+                return _plain_stream(table)
+            empty = {"steps": [], "times": [], "columns": {}}
+            return {"key": key, "more": more or piece.more, **(rows_to_json(table) if table is not None else empty)}
+
+        return _answer(await run_in_threadpool(read))
+
+    @app.get("/api/v1/runs/{run}/value")
+    async def value(run: str, key: _Key, request: Request, step: Annotated[int | None, Query(ge=0)] = None) -> Response:
+        """A key's value at a step, or its newest."""
+        body = await run_in_threadpool(lambda: store.value(run, key, step=step))
+        if body is None:
+            return JSONResponse(
+                {"error": {"code": "no_value", "message": f"The key {key!r} has no value at step {step}."}}, 404
+            )
+        return _answer(body if wants_arrow(request) else body_to_json(body))
+
+
+def _add_tails(app: FastAPI, store: Store) -> None:
+    @app.get("/api/v1/apps/tail")
+    async def app_tail(request: Request, app: _App, after: str | None = None, wait: _Wait = 0) -> dict[str, Any]:
+        """The runs of an app, once the list is newer than `after`."""
+        news: News = request.app.state.news
+        deadline = time.monotonic() + wait
+        while True:
+            with news.listen("app", app) as future:
+                cursor = str(await run_in_threadpool(store.app_cursor, app))
+                left_s = deadline - time.monotonic()
+                if cursor != after or left_s <= 0 or news.is_closing:
+                    found = await run_in_threadpool(store.runs, app)
+                    newest = next((one.id for one in found if one.newest), None)
+                    return {"cursor": cursor, "newest": newest, "runs": [run_json(one) for one in found[:100]]}
+                await asyncio.wait([future], timeout=left_s)
+
+    @app.get("/api/v1/runs/{run}/tail")
+    async def run_tail(
+        request: Request,
+        run: str,
+        after: str | None = None,
+        until: str | None = None,
+        wait: _Wait = 0,
+        max_bytes: Annotated[int, Query(ge=1, le=2**28)] = 4 * 2**20,
+    ) -> Response:
+        """What came to a run's log after the cursor `after`: the rows in log order, and the newest values."""
+        news: News = request.app.state.news
+        start, end = _cursor(after, "after"), _cursor(until, "until")
+        deadline = time.monotonic() + wait
+        while True:
+            with news.listen("run", run) as future:
+                tail = await run_in_threadpool(lambda: store.tail(run, start, until=end, max_bytes=max_bytes))
+                left_s = deadline - time.monotonic()
+                if tail.cursor != start or tail.restart or left_s <= 0 or news.is_closing:
+                    return await run_in_threadpool(_tail_answer, tail, wants_arrow(request))
+                await asyncio.wait([future], timeout=left_s)
+
+
+def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
+    @app.post("/api/v1/runs/{run}/batches")
+    async def append(
+        request: Request,
+        run: str,
+        app: Annotated[str, Query(max_length=1000)] = "",
+        producer: Annotated[str, Query(max_length=200)] = "",
+        number: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+        live: bool = True,
+    ) -> dict[str, Any]:
+        """Append a batch. Answered after the commit; a batch that was stored before is not stored again."""
+        is_arrow = _is_arrow(request)
+        body = await _read_body(request, max_body_bytes)
+
+        def decode() -> Batch:
+            if is_arrow:
+                return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live)
+            data = load_json(body)
+            chunks = chunks_from_json(data, now=time.time())
+            its_producer, its_number = str(data.get("producer", producer)), data.get("number", number)
+            if not isinstance(its_number, int) or not 0 <= its_number < 2**63:
+                raise InvalidData(f"the number {its_number!r}", where="number", allowed="a whole number from 0")
+            return Batch(_run_id(run), str(data.get("app", app)), its_producer, its_number, chunks, live)
+
+        batch = await run_in_threadpool(decode) if len(body) > _THREAD_FROM_BYTES else decode()
+        return _ack_json(await request.app.state.writer.append(batch))
+
+    @app.post("/api/v1/runs", status_code=201)
+    async def start(request: Request, order: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        """Start a run of `app`, with a `config`; with `run`, join it or make it under that id."""
+        app, run, name = order.get("app"), order.get("run"), order.get("name")
+        if not isinstance(app, str) or not 0 < len(app) <= 1000:
+            raise InvalidData("a run needs an app", where="app", allowed="a string that is not empty")
+        if name is not None and not isinstance(name, str):
+            raise InvalidData("a name is a string", where="name")
+        chunk = Start(config_text(order.get("config", {})), time.time(), name, run is not None)
+        run = _run_id(run) if run is not None else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+        ack = await request.app.state.writer.append(Batch(run, app, "", 0, [chunk]))
+        return {**run_json(await run_in_threadpool(store.run, run)), "warnings": list(ack.warnings)}
+
+    @app.patch("/api/v1/runs/{run}")
+    async def rename(run: str, name: Annotated[str, Body(embed=True, min_length=1, max_length=1000)]) -> dict[str, Any]:
+        """Give a run a name."""
+        return run_json(await run_in_threadpool(store.rename, run, name))
+
+    @app.post("/api/v1/runs/{run}/finish")
+    async def finish(run: str, state: Annotated[str, Body(embed=True)] = "finished") -> dict[str, Any]:
+        """End a run, as finished, interrupted or failed."""
+        if state not in STATES[1:]:
+            raise InvalidData(f"the state {state!r}", where="state", allowed=", ".join(STATES[1:]))
+        return run_json(await run_in_threadpool(store.finish, run, state))
+
+    @app.post("/api/v1/runs/{run}/clear")
+    async def clear(run: str) -> dict[str, Any]:
+        """Take back a run's rows and values. Pages that show it load themselves again."""
+        return run_json(await run_in_threadpool(store.clear, run))
+
+    @app.delete("/api/v1/runs/{run}", status_code=204)
+    async def delete(run: str) -> Response:
+        """Delete a run for ever."""
+        await run_in_threadpool(store.delete, run)
+        return Response(status_code=204)
+
+
+async def _whole_run(store: Store, run: RunInfo, request: Request) -> Response:
+    if wants_arrow(request):
+        return _answer(encode_head({**run_json(run), "config": run.config}))
+    keys = await run_in_threadpool(store.keys, run.id)
+    config = to_plain(unpack(json.loads(run.config), ()))
+    described = {key: {"kind": info.kind, "columns": info.columns} for key, info in keys.items()}
+    return _answer({**run_json(run), "config": config, "keys": described})
+
+
+def _tail_answer(tail: Tail, as_arrow: bool) -> Response:
+    run = tail.run
+    head = {
+        "cursor": str(tail.cursor),
+        "more": tail.more,
+        "restart": tail.restart,
+        "run": {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch},
+        "keys": {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in tail.keys.items()},
+    }
+    if as_arrow:
+        return _answer(b"".join([encode_head(head), *tail.bodies]))
+    return _answer({**head, "records": [body_to_json(body) for body in tail.bodies]})
+
+
+def _answer(content: bytes | dict[str, Any]) -> Response:
+    return Response(content, media_type=ARROW) if isinstance(content, bytes) else JSONResponse(content)
+
+
+def _ack_json(ack: Ack) -> dict[str, Any]:
+    refused = [{"key": refusal.key, "reason": refusal.reason} for refusal in ack.refused]
+    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": list(ack.warnings)}
+
+
+def _cursor(text: str | None, where: str) -> Cursor | None:
+    if not text:
+        return None
+    try:
+        return Cursor.parse(text)
+    except ValueError as error:
+        raise InvalidData(f"{text!r} is no cursor", where=where, allowed="a cursor that this endpoint gave") from error
+
+
+def _run_id(run: Any) -> str:
+    if not isinstance(run, str) or not _RUN_ID.fullmatch(run) or run == "newest":
+        raise InvalidData(f"the run id {run!r}", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit")
+    return run
+
+
+def _is_arrow(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind not in (ARROW, "application/json"):
+        raise UnsupportedMedia(f"The content type is {kind or 'missing'}. Send application/json or {ARROW}.")
+    return kind == ARROW
+
+
+async def _read_body(request: Request, max_body_bytes: int) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > max_body_bytes:
+            raise BodyTooLarge(f"The body is over the limit of {max_body_bytes} bytes. Send smaller batches.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _select(
+    bodies: Any, from_step: int, to_step: int | None, columns: list[str] | None, limit: int
+) -> tuple[pa.Table | None, bool]:
+    """The rows inside the range, of the columns asked for, as one table."""
+    tables = []
+    for body in bodies:
+        _, table = table_of(body)
+        steps = table.column(0).to_numpy()
+        table = table.filter(pa.array((steps >= from_step) & (steps <= (math.inf if to_step is None else to_step))))
+        if columns is not None:
+            table = table.select([0, 1, *(i for i, name in enumerate(table.column_names) if i > 1 and name in columns)])
+        tables.append(table.replace_schema_metadata(None))
+    if not tables:
+        return None, False
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    return whole.slice(0, limit), whole.num_rows > limit
+
+
+def _plain_stream(table: pa.Table | None) -> bytes:
+    sink = pa.BufferOutputStream()
+    schema = table.schema if table is not None else pa.schema([])
+    with pa.ipc.new_stream(sink, schema) as writer:
+        if table is not None:
+            writer.write_table(table)
+    return sink.getvalue().to_pybytes()

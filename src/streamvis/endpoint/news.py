@@ -1,0 +1,54 @@
+"""Who waits for news of what. Lives on the event loop; commits tell it from their own thread.
+
+A reader listens first and reads then, so that nothing that is stored in between goes by unheard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamvis.store import Changes
+
+__all__ = ["News"]
+
+
+class News:
+    """Futures of those who wait, by run or by app."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
+        self._loop = asyncio.get_running_loop()
+        self.is_closing = False
+
+    @contextmanager
+    def listen(self, kind: str, name: str) -> Iterator[asyncio.Future[None]]:
+        """A future that is done at the next news of the run or app, or when the endpoint ends."""
+        future = self._loop.create_future()
+        at = (kind, name)
+        self._waiting.setdefault(at, set()).add(future)
+        try:
+            yield future
+        finally:
+            self._waiting[at].discard(future)
+            if not self._waiting[at]:
+                del self._waiting[at]
+
+    def announce(self, changes: Changes) -> None:
+        """Tell of a commit. From any thread."""
+        self._loop.call_soon_threadsafe(self._wake, changes)
+
+    def _wake(self, changes: Changes) -> None:
+        for at in [("run", run) for run in changes.runs] + [("app", app) for app in changes.apps]:
+            for future in self._waiting.get(at, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    def close(self) -> None:
+        """Let everybody go who waits."""
+        self.is_closing = True
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)

@@ -1,0 +1,85 @@
+"""The endpoint as a program: the data folder, the port, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+
+from streamvis.endpoint.app import create_app
+from streamvis.errors import PortTaken, StreamvisError
+from streamvis.store import DataFolder, SqliteStore
+
+__all__ = ["run_endpoint"]
+
+_GRACE_S = 2
+
+
+def run_endpoint(folder: Path, host: str, port: int, *, port_option: str = "--port", on_ready: Callable[[str], None]) -> None:
+    """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
+
+    Raises FolderInUse, FolderUnusable or PortTaken.
+    """
+    held = DataFolder(folder)
+    try:
+        listener = _listen(host, port, port_option)
+        store = SqliteStore(held.path)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        held.announce(url)
+        try:
+            asyncio.run(_serve(store, listener, lambda: on_ready(url)))
+        finally:
+            store.close()
+    finally:
+        held.release()
+
+
+def _listen(host: str, port: int, port_option: str) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host, port, option=port_option) from error
+        raise StreamvisError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+
+
+async def _serve(store: SqliteStore, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    app = create_app(store, version=version("streamvis"))
+    config = uvicorn.Config(
+        app, access_log=False, log_level="warning", lifespan="on", timeout_graceful_shutdown=_GRACE_S, server_header=False
+    )
+    server = _Server(config, on_ready)
+
+    def end() -> None:
+        app.state.news.close()
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, end)
+    await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but the signals are ours: an order to end is no error, and long polls are let go first."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()

@@ -1,0 +1,173 @@
+"""The JSON form of batches, rows and values, so that curl is a full client. Pure.
+
+A column in JSON is a list of cells, or `{"dtype": ..., "data": [...]}` with a dtype word. "NaN", "Infinity" and "-Infinity" stand for
+the numbers that JSON lacks, `null` for what is missing, ISO texts for times.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamvis.errors import InvalidData
+from streamvis.records import STATES, Chunk, Clear, Finish, Start
+from streamvis.wire.arrow import checked_name, checked_step, encode_rows, encode_value, table_of, value_of
+from streamvis.wire.columns import column_dtype, numpy_column
+from streamvis.wire.tree import pack, to_plain
+
+__all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "rows_to_json"]
+
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+def load_json(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a body. Raises InvalidData."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidData(f"not JSON ({error})", allowed="a JSON object") from error
+    if not isinstance(data, dict):
+        raise InvalidData(f"a JSON {type(data).__name__}", allowed="a JSON object")
+    return data
+
+
+def config_text(config: Any, *, where: str = "config") -> str:
+    """A config from JSON as it is stored."""
+    if not isinstance(config, dict):
+        raise InvalidData(f"a config is an object, not {type(config).__name__}", where=where)
+    return json.dumps(pack(config))
+
+
+def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
+    """The records of a batch. Raises InvalidData that names the place, such as `records[3].data.y`."""
+    records = data.get("records")
+    if not isinstance(records, list):
+        raise InvalidData("a batch needs a list of records", where="records")
+    chunks = []
+    for i, record in enumerate(records):
+        where = f"records[{i}]"
+        if not isinstance(record, dict):
+            raise InvalidData("a record is an object", where=where)
+        try:
+            chunks.append(_chunk(record, now=now, where=where))
+        except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+            if isinstance(error, InvalidData):
+                raise
+            raise InvalidData(str(error), where=where) from error
+    return chunks
+
+
+def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
+    kind = record.get("kind")
+    time = record.get("time", now)
+    if isinstance(time, bool) or not isinstance(time, (int, float)):
+        raise InvalidData(f"the time {time!r} is not one", where=f"{where}.time", allowed="seconds since 1970, UTC")
+    if kind == "start":
+        name = record.get("name")
+        return Start(config_text(record.get("config", {}), where=f"{where}.config"), time, name, bool(record.get("joins")))
+    if kind == "clear":
+        return Clear(time)
+    if kind == "finish":
+        state = record.get("state", "finished")
+        if state not in STATES[1:]:
+            raise InvalidData(f"the state {state!r}", where=f"{where}.state", allowed=", ".join(STATES[1:]))
+        return Finish(state, time)
+    if kind not in ("rows", "value"):
+        raise InvalidData(f"the kind {kind!r}", where=f"{where}.kind", allowed="rows, value, start, clear, finish")
+    key = checked_name(record.get("key"), what="key", where=f"{where}.key")
+    step = checked_step(record.get("step"), where=f"{where}.step")
+    data = record.get("data")
+    if not isinstance(data, dict) or not data:
+        raise InvalidData("data is an object of names and what they hold", where=f"{where}.data")
+    for name in data:
+        checked_name(name, what="column", where=f"{where}.data")
+    if kind == "value":
+        return encode_value(key, step, time, {name: _value(part) for name, part in data.items()})
+    columns = {name: _cells(cells, where=f"{where}.data.{name}") for name, cells in data.items()}
+    counts = {name: len(cells) for name, cells in columns.items()}
+    if len(set(counts.values())) > 1:
+        raise InvalidData(f"columns of unequal length: {counts}", where=f"{where}.data")
+    count = next(iter(counts.values()))
+    if not count:
+        raise InvalidData("no rows", where=f"{where}.data", allowed="at least one")
+    return encode_rows(key, [step] * count, [time] * count, columns)
+
+
+def _value(part: Any) -> Any:
+    if isinstance(part, dict) and set(part) == {"dtype", "data"}:
+        return np.array(_finite(part["data"]), dtype=part["dtype"])
+    return part
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_finite(part) for part in data]
+    return _NOT_FINITE.get(data, data) if isinstance(data, str) else data
+
+
+def _cells(cells: Any, *, where: str) -> Any:
+    if isinstance(cells, dict) and set(cells) == {"dtype", "data"}:
+        if not isinstance(cells["data"], list):
+            raise InvalidData("data is a list of cells", where=where)
+        try:
+            return _typed_cells(cells["dtype"], cells["data"])
+        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+            raise InvalidData(f"not cells of {cells['dtype']!r} ({error})", where=where) from error
+    return cells if isinstance(cells, list) else [cells]
+
+
+def _typed_cells(dtype: str, data: list[Any]) -> Any:
+    if dtype.startswith("array<"):
+        return [None if cell is None else np.array(_finite(cell), dtype=dtype[6:-1]) for cell in data]
+    if dtype.startswith("datetime64"):
+        if "UTC" in dtype:
+            return [None if cell is None else dt.datetime.fromisoformat(cell).astimezone(dt.UTC) for cell in data]
+        return np.array(["NaT" if cell is None else cell for cell in data], dtype=dtype)
+    if dtype.startswith("timedelta64"):
+        return np.array(["NaT" if cell is None else cell for cell in data], dtype=dtype)
+    if dtype.startswith("float"):
+        numbers = _finite(data)
+        return [None if cell is None else float(cell) for cell in numbers] if None in numbers else np.array(numbers, dtype=dtype)
+    if dtype.startswith(("int", "uint")):
+        return data if None in data else np.array(data, dtype=dtype)
+    if dtype not in ("bool", "string", "json", "null"):
+        raise ValueError("no dtype of ours")
+    return data
+
+
+def body_to_json(body: bytes | memoryview) -> dict[str, Any]:
+    """Stored rows or a stored value, as a record in JSON."""
+    meta, table = table_of(body)
+    if meta["kind"] == "rows":
+        return {"kind": "rows", "key": meta["key"], **rows_to_json(table)}
+    value = value_of(meta, table)
+    return {"kind": "value", "key": value.key, "step": value.step, "time": value.time, "data": to_plain(value.data)}
+
+
+def rows_to_json(table: pa.Table) -> dict[str, Any]:
+    """Rows with their steps, times and columns."""
+    columns = {}
+    for i, field in enumerate(list(table.schema)[2:]):
+        column = table.column(i + 2).combine_chunks()
+        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
+        if isinstance(array, pa.ChunkedArray):
+            array = pa.array([], type=field.type)
+        columns[field.name] = {"dtype": column_dtype(field), "data": _plain_cells(field, array)}
+    return {"steps": table.column(0).to_pylist(), "times": to_plain(table.column(1).to_pylist()), "columns": columns}
+
+
+def _plain_cells(field: pa.Field, array: pa.Array) -> list[Any]:
+    if field.metadata and b"streamvis" in field.metadata:
+        return [to_plain(cell) for cell in numpy_column(field, array)]
+    if pa.types.is_timestamp(field.type):
+        zone = "Z" if field.type.tz else ""
+        texts = array.cast(pa.timestamp(field.type.unit)).cast(pa.string()).to_pylist()
+        return [None if text is None else text.replace(" ", "T") + zone for text in texts]
+    if pa.types.is_duration(field.type):
+        return array.cast(pa.int64()).to_pylist()
+    return to_plain(array.to_pylist())

@@ -1,0 +1,358 @@
+"""The sender against a fake endpoint: numbers, retries, refusals, the spool, and what is said about them."""
+
+import itertools
+import logging
+import threading
+
+import pytest
+from support.conditions import wait_until
+from support.fake_endpoint import FakeEndpoint, away
+
+from streamvis import records
+from streamvis.client.closing import close
+from streamvis.client.entries import Begin
+from streamvis.client.intake import Intake
+from streamvis.client.sender import Sender
+from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
+from streamvis.transport import Response
+
+
+class Script(Sender):
+    """A sender with a caller's words."""
+
+    def __init__(self, endpoint, folder, **options):
+        limits = {"max_memory_bytes": 2**26, "max_spool_bytes": 2**30, **options}
+        super().__init__(
+            endpoint.url, "app", make_transport=lambda: endpoint, on_start=lambda sender: None, spool_folder=folder, **limits
+        )
+        self.intake = Intake()
+
+    def start_run(self, run="run", within_s=10):
+        marker = self.begin(Begin(run, {"a": 1}, None, False))
+        assert marker.reached.wait(within_s)
+        return marker
+
+    def sendl(self, step, key="k", **columns):
+        return self.outbox.put(self.intake.rows(step, key, columns or {"x": step}))
+
+    def flush(self, within_s=20):
+        return self.mark().reached.wait(within_s)
+
+
+@pytest.fixture
+def endpoint():
+    return FakeEndpoint()
+
+
+@pytest.fixture
+def make_script(endpoint, tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(Script(endpoint, tmp_path / "spool", **options))
+        return made[-1]
+
+    yield make
+    endpoint.answer = lambda params, body: None
+    for script in made:
+        close([script], "finished", timeout_s=5)
+
+
+@pytest.fixture
+def script(make_script):
+    return make_script()
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.WARNING, logger="streamvis")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def steps(endpoint, run="run"):
+    """Steps of the rows that the endpoint stored, in order."""
+    from streamvis.wire.arrow import decode_tail_body
+
+    chunks = [chunk for chunk in endpoint.runs.get(run, []) if isinstance(chunk, records.RowsChunk)]
+    return [step for chunk in chunks for rows in decode_tail_body(chunk.body) for step in rows.steps.tolist()]
+
+
+def spooled(tmp_path):
+    return sorted((tmp_path / "spool").rglob("*.spool"))
+
+
+def test_batches_are_numbered_from_1_and_arrive_in_order(script, endpoint):
+    script.start_run()
+    for step in range(50):
+        script.sendl(step)
+        if step % 10 == 0:
+            assert script.flush()
+    assert script.flush()
+    assert steps(endpoint) == list(range(50))
+    (numbers,) = endpoint.numbers.values()
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 6
+    assert {params["app"] for params, _ in endpoint.requests} == {"app"}
+
+
+def test_a_batch_that_failed_is_sent_again_with_the_same_bytes_and_number(script, endpoint, said):
+    script.start_run()
+    left = itertools.chain([503, 429, 408, 500, 401, 403], itertools.repeat(None))
+    endpoint.answer = lambda params, body: next(left)
+    script.sendl(0)
+    assert script.flush()
+    tries = [(params["number"], body) for params, body in endpoint.requests if params["number"] == 2]
+    assert len(tries) == 7 and len(set(tries)) == 1
+    assert steps(endpoint) == [0]
+    assert len(said()) == 2 and "a reason" in said()[0] and "answers again" in said()[1]
+
+
+def test_a_lost_answer_does_not_store_twice(script, endpoint):
+    script.start_run()
+    failing = threading.Event()
+    real = endpoint.request
+
+    def lose_the_answer(*args, **options):
+        answer = real(*args, **options)
+        if not failing.is_set():
+            failing.set()
+            away({}, b"")
+        return answer
+
+    endpoint.request = lose_the_answer
+    script.sendl(0)
+    script.sendl(1)
+    assert script.flush()
+    assert steps(endpoint) == [0, 1] and failing.is_set()
+
+
+def test_what_comes_while_the_endpoint_is_away_goes_to_the_spool_and_is_delivered_in_order(script, endpoint, tmp_path, said):
+    script.start_run()
+    endpoint.answer = away
+    for step in range(100):
+        script.sendl(step)
+        if step % 20 == 0:
+            wait_until(lambda: not script.outbox.entries, what="the outbox to be packed")
+    wait_until(lambda: spooled(tmp_path) and not script.outbox.entries)
+    assert len(wait_until(said)) == 1
+    endpoint.answer = lambda params, body: None
+    assert script.flush()
+    assert steps(endpoint) == list(range(100))
+    assert spooled(tmp_path) == []
+    assert len(said()) == 2
+    (numbers,) = endpoint.numbers.values()
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_while_a_request_hangs_records_reach_the_spool(script, endpoint, tmp_path):
+    script.start_run()
+    going_on = threading.Event()
+    endpoint.answer = lambda params, body: going_on.wait(30) and None
+    for step in range(10):
+        script.sendl(step)
+    wait_until(lambda: spooled(tmp_path) and not script.outbox.entries, what="the keeper to spool")
+    for step in range(10, 20):
+        script.sendl(step)
+    wait_until(lambda: not script.outbox.entries)
+    going_on.set()
+    assert script.flush()
+    assert steps(endpoint) == list(range(20)) and spooled(tmp_path) == []
+
+
+def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint, said):
+    script.start_run()
+    endpoint.answer = lambda params, body: 422 if params["number"] == 2 else None
+    script.sendl(0)
+    marker = script.mark()
+    assert marker.reached.wait(10) and isinstance(marker.error, EndpointRefused)
+    script.sendl(1)
+    assert script.flush()
+    assert steps(endpoint) == [1]
+    assert len(said()) == 1 and "a reason" in said()[0]
+    assert script.failed_records == script.producer.set_aside_records == 1
+    assert not close([script], "finished")
+
+
+def test_an_endpoint_that_lost_the_run_is_told_of_it_again(script, endpoint):
+    script.start_run()
+    script.sendl(0)
+    assert script.flush()
+    endpoint.runs.clear()
+    endpoint.numbers.clear()
+    script.sendl(1)
+    assert script.flush()
+    assert endpoint.runs["run"][0] == records.Start('{"a": 1}', endpoint.runs["run"][0].time, None, True)
+    assert steps(endpoint) == [1]
+
+
+def test_nothing_more_is_sent_for_a_deleted_run(script, endpoint, said):
+    script.start_run()
+    endpoint.answer = lambda params, body: 410 if "run" in str(body) and params["number"] < 5 else None
+    for step in range(20):
+        script.sendl(step)
+        script.flush()
+    assert len([params for params, _ in endpoint.requests if params["number"] > 1]) == 1
+    assert len(said()) == 1 and "deleted" in said()[0]
+    assert script.lost_records == 20
+    script.start_run("another")
+    script.sendl(0)
+    assert script.flush() and steps(endpoint, "another") == [0]
+
+
+def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
+    script.start_run()
+    endpoint.refused, endpoint.warnings = [{"key": "k", "reason": "it holds a value"}], ["the config differs"]
+    for step in range(3):
+        script.sendl(step)
+        assert script.flush()
+    assert sorted(said()) == ["Streamvis: records of the key 'k' were not stored: it holds a value", "Streamvis: the config differs"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (lambda: Response(404, {}, b"hello"), NotAnEndpoint),
+        (lambda: Response(200, {"streamvis-protocol": "99"}, b"{}"), VersionMismatch),
+        (lambda: Response(401, {"streamvis-protocol": "1"}, b"{}"), TokenRefused),
+        (lambda: Response(410, {"streamvis-protocol": "1"}, b"{}"), DeletedRun),
+        (lambda: Response(422, {"streamvis-protocol": "1"}, b"{}"), EndpointRefused),
+    ],
+)
+def test_who_begins_a_run_learns_why_it_cannot_be(script, endpoint, answer, error):
+    endpoint.request = lambda *args, **options: answer()
+    assert isinstance(script.start_run().error, error)
+
+
+def test_each_run_of_a_client_has_its_own_records(script, endpoint):
+    for run in ("one", "two"):
+        script.start_run(run)
+        script.sendl(len(run), run)
+    assert script.flush()
+    assert [type(chunk).__name__ for chunk in endpoint.runs["one"]] == ["Start", "RowsChunk", "Finish"]
+    assert [type(chunk).__name__ for chunk in endpoint.runs["two"]] == ["Start", "RowsChunk"]
+
+
+def test_many_records_make_bounded_batches(script, endpoint):
+    import numpy as np
+
+    script.start_run()
+    going_on = threading.Event()
+    endpoint.answer = lambda params, body: going_on.wait(30) and None
+    script.sendl(0)
+    for step in range(1, 33):
+        script.sendl(step, x=np.zeros(2**16))
+    going_on.set()
+    assert script.flush()
+    assert len(steps(endpoint)) == 1 + 32 * 2**16
+    assert max(len(body) for _, body in endpoint.requests) < 16 * 2**20
+
+
+def test_a_full_outbox_waits_a_bounded_time_then_drops_and_counts(make_script, endpoint, said):
+    import numpy as np
+
+    script = make_script(max_memory_bytes=2**20)
+    script.start_run()
+    held = script.producer._lock
+    with held:
+        taken = [script.sendl(step, x=np.zeros(2**13)) for step in range(40)]
+    assert 0 < taken.count(False) < 40 and script.lost_records == taken.count(False)
+    assert script.flush()
+    assert len(steps(endpoint)) == taken.count(True) * 2**13
+    assert len(said()) == 1 and "dropped" in said()[0]
+    assert not close([script], "finished")
+
+
+def test_beyond_the_spools_limit_records_are_dropped_and_counted(make_script, endpoint, said, tmp_path):
+    import numpy as np
+
+    script = make_script(max_spool_bytes=2**20)
+    script.start_run()
+    endpoint.answer = away
+    for step in range(40):
+        script.sendl(step, x=np.full(2**13, step))
+        wait_until(lambda: not script.outbox.entries)
+    assert sum(path.stat().st_size for path in spooled(tmp_path)) <= 2**20
+    endpoint.answer = lambda params, body: None
+    assert script.flush()
+    kept = sorted(set(steps(endpoint)))
+    assert 2 < len(kept) < 40 and script.lost_records == 40 - len(kept)
+    assert kept[0] == 0 and any("no room" in text for text in said())
+
+
+def test_threads_keep_their_order(script, endpoint):
+    script.start_run()
+
+    def send(key):
+        intake = Intake()
+        for step in range(2000):
+            script.outbox.put(intake.rows(step, key, {"x": step}))
+
+    threads = [threading.Thread(target=send, args=(f"k{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert script.flush()
+    by_key = {}
+    for chunk in endpoint.runs["run"][1:]:
+        from streamvis.wire.arrow import decode_tail_body
+
+        for rows in decode_tail_body(chunk.body):
+            by_key.setdefault(rows.key, []).extend(rows.steps.tolist())
+    assert by_key == {f"k{i}": list(range(2000)) for i in range(4)}
+
+
+def test_an_unexpected_error_is_said_and_what_follows_goes_on(script, endpoint, said):
+    script.start_run()
+    real, script.producer._packer._encode = script.producer._packer._encode, lambda entries: 1 / 0
+    script.sendl(0)
+    wait_until(said)
+    script.producer._packer._encode = real
+    script.sendl(1)
+    assert script.flush() and steps(endpoint) == [1]
+
+
+def test_nothing_waiting_wakes_nobody(script, endpoint):
+    script.start_run()
+    wait_until(lambda: script.outbox.parked, what="the sender to park")
+    script.sendl(0)
+    assert not script.outbox.parked
+    assert script.flush()
+
+
+def test_an_abandoned_client_delivers_finishes_and_leaves_no_thread(script, endpoint):
+    script.start_run()
+    script.sendl(0)
+    threads = list(script.producer._threads)
+    script.abandon()
+    wait_until(lambda: not any(thread.is_alive() for thread in threads), what="the threads to end")
+    assert steps(endpoint) == [0] and endpoint.runs["run"][-1].state == "finished"
+
+
+def test_closing_gives_up_in_time_and_says_where_the_records_lie(script, endpoint, tmp_path, capsys):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    assert not close([script], "finished", timeout_s=0.2)
+    (path,) = spooled(tmp_path)
+    told = capsys.readouterr().err
+    assert "1 records did not reach http://fake in time" in told and str(path.parent) in told
+
+
+def test_closing_says_when_it_takes_long(script, endpoint, capsys):
+    script.start_run()
+    release = threading.Event()
+    endpoint.answer = lambda params, body: release.wait(30) and None
+    script.sendl(0)
+    closing = threading.Thread(target=close, args=([script], "finished"))
+    closing.start()
+    told = ""
+
+    def progress():
+        nonlocal told
+        told += capsys.readouterr().err
+        return "delivering" in told
+
+    wait_until(progress, what="a progress line")
+    release.set()
+    closing.join(10)
+    assert steps(endpoint) == [0] and endpoint.runs["run"][-1].state == "finished"
