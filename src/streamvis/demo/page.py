@@ -1,7 +1,7 @@
 """The demo's page: how a small neural network learns to read handwritten digits, in plain Bokeh.
 
-Made to be copied. `init_page` draws empty panels; `update_page` puts new data into their sources and draws nothing anew,
-so what a viewer zoomed, selected or hid stays so. The page knows the keys that come, not how they were made.
+Made to be copied. `init_page` draws empty panels; `update_page` puts new data into their sources and draws nothing
+anew, so what a viewer zoomed, selected or hid stays so. The page knows the keys that come, not how they were made.
 
     streamvis serve page.py
 """
@@ -9,7 +9,15 @@ so what a viewer zoomed, selected or hid stays so. The page knows the keys that 
 from html import escape
 
 import numpy as np
-from bokeh.models import CDSView, ColumnDataSource, DataRange1d, Div, GroupFilter, LinearColorMapper, NumeralTickFormatter
+from bokeh.models import (
+    CDSView,
+    ColumnDataSource,
+    DataRange1d,
+    Div,
+    GroupFilter,
+    LinearColorMapper,
+    NumeralTickFormatter,
+)
 from bokeh.plotting import figure
 from bokeh.themes import Theme
 
@@ -17,11 +25,11 @@ app = "digits"
 
 BLUE, ORANGE, GREY = "#3486d6", "#d4611c", "#767f89"  # blue is right, orange is wrong; all read on light and on dark
 INK = [f"{BLUE}{alpha:02x}" for alpha in range(256)]
-BLUE_TO_ORANGE = [f"{BLUE}{alpha:02x}" for alpha in reversed(range(256))] + [f"{ORANGE}{alpha:02x}" for alpha in range(256)]
+BLUE_TO_ORANGE = INK[::-1] + [f"{ORANGE}{alpha:02x}" for alpha in range(256)]
 # Ten colours that colour-blind readers can tell apart as well as ten can be: Petroff 2021, arXiv:2107.02270.
 CLASS_COLORS = "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
 CLASSES = [str(digit) for digit in range(10)]
-PICTURES = {"weights": (6, 6, 9), "selected": (7, 5, 13), "mistakes": (7, 5, 13)}  # columns, rows, pixels from row to row
+PICTURES = {"weights": (6, 6, 9), "selected": (7, 5, 13), "mistakes": (7, 5, 13)}  # columns, rows, row height
 
 # Only the browser knows whether to be light or dark, so those colours are CSS variables; Bokeh reads those named --bk-.
 # The roots of the document are the cells of one grid: a header across all columns, then the panels.
@@ -55,13 +63,9 @@ TEMPLATE = """
 {% block contents %}<main>{{ super() }}</main>{% endblock %}
 """
 
+HEADING = "<b style='font-size: 20px'>Learning to read digits</b>"
 STYLES = {
-    "Plot": {
-        "min_border": 10,
-        "sizing_mode": "stretch_both",
-        "stylesheets": [".bk-events:focus:not(:focus-visible) { outline: none; }"],
-        "toolbar_location": "above",
-    },
+    "Plot": {"min_border": 10, "sizing_mode": "stretch_both", "toolbar_location": "above"},
     "Toolbar": {"autohide": True, "logo": None},
     "Legend": {
         "background_fill_alpha": 0,
@@ -83,7 +87,7 @@ STYLES = {
 
 def init_page(doc, config):
     doc.title, doc.template, doc.theme = "Digits", TEMPLATE, Theme(json={"attrs": STYLES})
-    doc.add_root(Div(name="header", styles={"font-size": "14px"}))
+    doc.add_root(Div(name="header", text=HEADING, styles={"font-size": "14px"}))
     add_curves(doc)
     add_confusion(doc)
     add_pictures(doc, "weights", "First-layer weights", LinearColorMapper(BLUE_TO_ORANGE, low=-0.5, high=0.5))
@@ -110,10 +114,10 @@ def update_page(doc, new_data):
 
 
 def add_curves(doc):
-    train, held_out = [
-        ColumnDataSource({"step": [], "loss": [], "accuracy": []}, name=f"{name}_curve") for name in ("train", "held_out")
-    ]
-    options = {"tools": "box_zoom,pan,wheel_zoom,reset", "active_drag": "box_zoom", "x_axis_label": "step"}
+    columns = ("step", "loss", "accuracy")
+    train = ColumnDataSource({column: [] for column in columns}, name="train_curve")
+    held_out = ColumnDataSource({column: [] for column in columns}, name="held_out_curve")
+    options = {"tools": "box_zoom,wheel_zoom,reset", "active_drag": "box_zoom", "x_axis_label": "step"}
     options |= {"min_border_left": 50, "min_border_bottom": 50}
     loss = figure(title="Loss", y_axis_type="log", **options)
     accuracy = figure(title="Accuracy", x_range=loss.x_range, **options)
@@ -134,6 +138,7 @@ def add_confusion(doc):
         title="Confusion",
         tools="hover",
         tooltips="@count of the true @true were read as @predicted",
+        toolbar_location=None,
         x_range=CLASSES,
         y_range=CLASSES[::-1],
         x_axis_label="read as",
@@ -159,7 +164,7 @@ def add_projection(doc):
     source = ColumnDataSource({"x": [], "y": [], "true": [], "predicted": [], "marker": []}, name="points")
     source.selected.on_change("indices", lambda attr, old, new: show_selected(doc))
     plot = figure(
-        title="Held-out images in the last hidden layer (PCA; × is read wrong)",
+        title="Held-out images in the last hidden layer (× is read wrong)",
         tools="lasso_select,box_select,tap,pan,wheel_zoom,reset",
         active_drag="lasso_select",
         x_range=(-2.1, 2.1),
@@ -170,7 +175,7 @@ def add_projection(doc):
     for digit, color in zip(CLASSES, CLASS_COLORS, strict=True):
         view = CDSView(filter=GroupFilter(column_name="true", group=digit))
         plot.scatter("x", "y", source=source, view=view, marker="marker", color=color, legend_label=digit, **style)
-        plot.scatter([np.nan], [np.nan], size=8, color=color, legend_label=digit)  # the legend shows a dot, never a cross
+        plot.scatter([np.nan], [np.nan], size=8, color=color, legend_label=digit)  # so the legend shows no cross
     plot.add_layout(plot.legend[0], "right")
     plot.axis.visible = False
     doc.add_root(plot)
@@ -189,8 +194,8 @@ def show_selected(doc):
     chosen = sorted(source.selected.indices)
     title = f"Selected: {len(chosen)}" if chosen else "Selected: none yet, draw around some points"
     doc.get_model_by_name("selected_panel").title.text = title
-    held_out = source.tags[0]
-    show_pictures(doc, "selected", held_out["image"][chosen], held_out["true"][chosen], source.data["predicted"][chosen])
+    image, true = (source.tags[0][column][chosen] for column in ("image", "true"))
+    show_pictures(doc, "selected", image, true, source.data["predicted"][chosen])
 
 
 def add_pictures(doc, name, title, color_mapper):
@@ -232,8 +237,8 @@ def show_header(doc, run):
     accuracy = doc.get_model_by_name("held_out_curve").data["accuracy"]
     facts = [run.name or run.id, run.state]
     if len(step):
-        facts.append(f"step {step[-1]:.0f} of {run.config['steps']}")
+        facts.append(f"{step[-1] + 1:.0f} of {run.config['steps']} steps")
     if len(accuracy):
         facts.append(f"reads {accuracy[-1]:.1%} of the held-out images right")
     text = " &ensp;·&ensp; ".join(escape(fact) for fact in facts)
-    doc.get_model_by_name("header").text = f"<b style='font-size: 20px'>Learning to read digits</b> &emsp; {text}"
+    doc.get_model_by_name("header").text = f"{HEADING} &emsp; {text}"
