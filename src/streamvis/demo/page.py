@@ -117,7 +117,7 @@ def add_curves(doc):
     columns = ("step", "loss", "accuracy")
     train = ColumnDataSource({column: [] for column in columns}, name="train_curve")
     held_out = ColumnDataSource({column: [] for column in columns}, name="held_out_curve")
-    options = {"tools": "box_zoom,wheel_zoom,reset", "active_drag": "box_zoom", "x_axis_label": "step"}
+    options = {"tools": "box_zoom,pan,wheel_zoom,reset", "active_drag": "box_zoom", "x_axis_label": "step"}
     options |= {"min_border_left": 50, "min_border_bottom": 50}
     loss = figure(title="Loss", y_axis_type="log", **options)
     accuracy = figure(title="Accuracy", x_range=loss.x_range, **options)
@@ -164,7 +164,7 @@ def add_projection(doc):
     source = ColumnDataSource({"x": [], "y": [], "true": [], "predicted": [], "marker": []}, name="points")
     source.selected.on_change("indices", lambda attr, old, new: show_selected(doc))
     plot = figure(
-        title="Held-out images in the last hidden layer (× is read wrong)",
+        title="Held-out images in the last hidden layer (PCA; × is read wrong)",
         tools="lasso_select,box_select,tap,pan,wheel_zoom,reset",
         active_drag="lasso_select",
         x_range=(-2.1, 2.1),

@@ -1,0 +1,146 @@
+"""Pages in a real browser, with the real programs around them, some of them killed."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from support.conditions import wait_until
+
+from streamvis import Client
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "quickstart"
+LINES = '''
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
+app = "lines"
+def init_page(doc, config):
+    source = ColumnDataSource({c: [] for c in ["x", *config["ycolumns"]]}, name="main_plot")
+    plot = figure()
+    for y in config["ycolumns"]:
+        plot.line("x", y, source=source)
+    doc.add_root(plot)
+def update_page(doc, new_data):
+    if "main_plot" in new_data:
+        doc.get_model_by_name("main_plot").stream(new_data["main_plot"])
+'''
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+def notices(tab) -> str:
+    """All that the page says besides its data."""
+    return tab.page.evaluate("document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''")
+
+
+def send(client, first, last):
+    """Rows that a browser can hold exactly, some of them whole and some broken numbers."""
+    for step in range(first, last):
+        client.sendl(step, "main_plot", {"x": step, "y": step if step < 5 else step / 4})
+
+
+def expect_rows(tab, count):
+    """The browser's own numbers, one by one."""
+
+    def equal():
+        columns = tab.source("main_plot")
+        assert columns["x"] == list(range(count))
+        assert columns["y"] == [step if step < 5 else step / 4 for step in range(count)]
+        return True
+
+    wait_until(equal, within_s=40, what=f"the {count} rows that were sent")
+
+
+def test_a_page_opened_late_gets_all_and_survives_every_kill(tmp_path, start_endpoint, start_pages, open_page):
+    page = tmp_path / "lines.py"
+    page.write_text(LINES)
+    endpoint = start_endpoint()
+    pages = start_pages(page, url=endpoint.url)
+    with Client(endpoint.url, "lines") as client:
+        client.init({"ycolumns": ["y"]})
+        send(client, 0, 3)
+        assert client.flush()
+        tab = open_page(f"{pages.url}/lines")
+        tab.expect_errors()
+        expect_rows(tab, 3)
+        send(client, 3, 100)
+        expect_rows(tab, 100)
+        endpoint.kill()
+        wait_until(lambda: "Out of date" in notices(tab), within_s=20, what="the page says that it is out of date")
+        send(client, 100, 200)
+        endpoint.restart()
+        expect_rows(tab, 200)
+        wait_until(lambda: "Out of date" not in notices(tab), within_s=20, what="the notice goes away")
+        pages.kill()
+        send(client, 200, 300)
+        pages.restart()
+        expect_rows(tab, 300)
+        client.clear()
+        send(client, 0, 7)
+        expect_rows(tab, 7)
+        client.init({"ycolumns": ["y"]})
+        send(client, 0, 9)
+        expect_rows(tab, 9)
+
+
+def test_errors_of_an_author_stay_on_their_page(tmp_path, start_endpoint, start_pages, open_page):
+    (tmp_path / "lines.py").write_text(LINES)
+    (tmp_path / "bad_init.py").write_text('app = "lines"\ndef init_page(doc, config):\n    1 / 0\ndef update_page(doc, n): pass\n')
+    (tmp_path / "bad_update.py").write_text(LINES.replace('if "main_plot"', 'raise KeyError("<b>oops</b>")\n    if "main_plot"'))
+    endpoint = start_endpoint()
+    pages = start_pages(*(tmp_path / f"{name}.py" for name in ("lines", "bad_init", "bad_update")), url=endpoint.url)
+    with Client(endpoint.url, "lines") as client:
+        client.init({"ycolumns": ["y"]})
+        send(client, 0, 10)
+        bad_init, bad_update = open_page(f"{pages.url}/bad_init"), open_page(f"{pages.url}/bad_update")
+        good = open_page(f"{pages.url}/lines")
+        wait_until(lambda: "ZeroDivisionError" in notices(bad_init), within_s=20, what="the traceback of init_page")
+        wait_until(lambda: "<b>oops</b>" in notices(bad_update), within_s=20, what="the traceback of update_page, as text")
+        assert 'line 2' in notices(bad_init) or "line 3" in notices(bad_init)
+        send(client, 10, 20)
+        expect_rows(good, 20)
+    assert pages.output().count("ZeroDivisionError: division by zero") == 1
+
+
+def test_a_page_that_is_open_first_says_what_it_waits_for(tmp_path, start_endpoint, start_pages, open_page):
+    page = tmp_path / "lines.py"
+    page.write_text(LINES)
+    endpoint = start_endpoint()
+    pages = start_pages(page, url=endpoint.url)
+    tab = open_page(f"{pages.url}/lines")
+    wait_until(lambda: "Waiting for a run of the app “lines”" in notices(tab), within_s=20, what="the notice")
+    with Client(endpoint.url, "lines") as client:
+        client.init({"ycolumns": ["y"]})
+        send(client, 0, 10)
+        expect_rows(tab, 10)
+
+
+@pytest.mark.parametrize("order", [("endpoint", "page", "producer"), ("producer", "page", "endpoint"), ("page", "producer", "endpoint")])
+def test_the_quickstart_draws_three_growing_lines_in_any_order(order, tmp_path, start_program, open_page):
+    port = free_port()
+    where = ["localhost", str(port), "quick"]
+    commands = {
+        "endpoint": [sys.executable, "rest-server.py", str(port)],
+        "producer": [sys.executable, "my-app-client.py", *where, "--pace-s", "0.05"],
+        "page": [sys.executable, "-m", "bokeh", "serve", "my-app-server.py", "--port", "0", "--args", *where],
+    }
+    started = {}
+    for name in order:
+        started[name] = start_program(commands[name], cwd=EXAMPLES, env={"STREAMVIS_DATA": str(tmp_path / "data")})
+        if name == "page":
+            found = started[name].wait_for_line(r"http://localhost:(\d+)/my-app-server")
+            # 127.0.0.1 is an origin that `bokeh serve` alone refuses.
+            tab = open_page(f"http://127.0.0.1:{found.group(1)}/my-app-server")
+            tab.expect_errors()
+    columns = tab.wait_for_source("main_plot", lambda columns: len(columns.get("y3", [])) > 10, within_s=40)
+    count = len(columns["x"])
+    tab.wait_for_source("main_plot", lambda columns: len(columns["y1"]) > count)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now: the quickstart's programs are told theirs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
