@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 def notices(tab) -> str:
     """All that the page says besides its data."""
-    return tab.page.evaluate("document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''")
+    return tab.evaluate("document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''")
 
 
 def send(client, first, last):

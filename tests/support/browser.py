@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from support.conditions import wait_until
 
@@ -82,9 +83,17 @@ class Tab:
         """For a test in which the page reports errors on purpose: teardown does not ask for a silent console."""
         self._errors_are_expected = True
 
+    def evaluate(self, script: str, argument: Any = None) -> Any:
+        """What the script gives in the page. A page that is just loading again is an AssertionError: not yet."""
+        try:
+            return self.page.evaluate(script, argument)
+        except PlaywrightError as error:
+            assert "navigation" not in str(error) and "context was destroyed" not in str(error), "the page is loading again"
+            raise
+
     def source(self, name: str) -> dict[str, list[Any]]:
         """The columns that the browser's own ColumnDataSource `name` holds now, as lists; NaN stays NaN, null is None."""
-        columns = self.page.evaluate(_READ_SOURCE, name)
+        columns = self.evaluate(_READ_SOURCE, name)
         assert columns is not None, f"no Bokeh document in the browser has a source named {name!r}"
         return columns
 

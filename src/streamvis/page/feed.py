@@ -157,6 +157,11 @@ class _Feed:
     def _step(self) -> None:
         raise NotImplementedError
 
+    @property
+    def _wait_s(self) -> float:
+        """How long a poll may take: none at all where the next answer is what tells that the endpoint is back."""
+        return 0.0 if self.lost else _POLL_S
+
     def _is_wanted(self) -> bool:
         with self._lock:
             if self._wakes or time.monotonic() - self._left_at < _LINGER_S:
@@ -182,7 +187,7 @@ class AppFeed(_Feed):
         self._cursor: str | None = None
 
     def _step(self) -> None:
-        tail = self._reader.app_tail(self.app, after=self._cursor, wait_s=_POLL_S)
+        tail = self._reader.app_tail(self.app, after=self._cursor, wait_s=self._wait_s)
         try:
             head = self._reader.run(tail.newest) if tail.newest is not None else None
         except (UnknownRun, DeletedRun):
@@ -234,7 +239,7 @@ class RunFeed(_Feed):
                     self.head, self._cursor, self.gone = head, head.cursor, None
                 self.known.set()
                 self._wake_all()
-            piece = self._reader.tail(self.run, after=self._cursor, wait_s=_POLL_S)
+            piece = self._reader.tail(self.run, after=self._cursor, wait_s=self._wait_s)
         except (UnknownRun, DeletedRun) as error:
             # A run that is asked for by its id may still come: look again, at a calm pace.
             was_gone, self.gone = self.gone, str(error)
