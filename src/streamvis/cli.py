@@ -147,8 +147,9 @@ def serve(
     supervisor = Supervisor()
     with supervisor:
         url, address = _start_both(supervisor, scripts, host, port, rest_port, data, app, allowed_hosts)
-        _say(f"Open {address} in a browser. Producers send to {url}. Ctrl-C ends both.")
-        _open_browser(_first_page(address, scripts), no_browser)
+        page_address = _first_page(address, scripts)
+        _say(f"Open {page_address} in a browser. Producers send to {url}. Ctrl-C ends both.")
+        _open_browser(page_address, no_browser)
         supervisor.watch()
 
 
@@ -226,7 +227,7 @@ def _data_folder(data: Path | None) -> Path:
 
 
 def _first_page(address: str, scripts: tuple[Path, ...]) -> str:
-    return f"{address}/{scripts[0].stem}" if len(scripts) == 1 else address
+    return f"{address}/{scripts[0].stem}" if len(scripts) == 1 else f"{address}/"
 
 
 def _open_browser(address: str, no_browser: bool) -> None:

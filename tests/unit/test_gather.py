@@ -1,5 +1,8 @@
 """Gathering by key: what is decoded is what was sent, in the order of the calls."""
 
+import subprocess
+import sys
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,7 +88,26 @@ def test_int_and_float_mix_to_float_and_what_lacks_is_missing():
 def test_arrays_of_one_kind_stay_one_array():
     intake = Intake()
     (rows,) = gather([intake.rows(step, "k", {"x": np.full(3, step, dtype=np.float32)}) for step in range(4)])
-    assert rows.columns["x"].dtype == np.float32 and len(rows.columns["x"]) == 12 and rows.steps == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert rows.columns["x"].dtype == np.float32 and rows.columns["x"].tolist() == rows.steps == sorted([0, 1, 2, 3] * 3)
+
+
+def test_numbers_are_encoded_without_pandas():
+    program = """
+import sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            print("pandas")
+sys.meta_path.insert(0, Watch())
+import numpy as np
+from streamvis.client.encoding import encode
+from streamvis.client.intake import Intake
+intake = Intake()
+encode([intake.rows(0, "k", {"x": 1, "y": 2.0}), intake.rows(1, "k", {"x": 2})])
+encode([intake.rows(0, "a", {"x": np.ones((2, 3)), "y": np.array([True, False])}), intake.value(0, "v", {"x": np.eye(3)})])
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout == ""
 
 
 def test_of_values_for_one_step_the_last_stays():

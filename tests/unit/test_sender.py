@@ -5,8 +5,6 @@ import logging
 import threading
 
 import pytest
-from support.conditions import wait_until
-from support.fake_endpoint import FakeEndpoint, away
 
 from streamvis import records
 from streamvis.client.closing import close
@@ -15,6 +13,8 @@ from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
+from support.conditions import wait_until
+from support.fake_endpoint import FakeEndpoint, away
 
 
 class Script(Sender):
@@ -103,7 +103,8 @@ def test_a_batch_that_failed_is_sent_again_with_the_same_bytes_and_number(script
     tries = [(params["number"], body) for params, body in endpoint.requests if params["number"] == 2]
     assert len(tries) == 7 and len(set(tries)) == 1
     assert steps(endpoint) == [0]
-    assert len(said()) == 2 and "a reason" in said()[0] and "answers again" in said()[1]
+    wait_until(lambda: len(said()) == 2)
+    assert "a reason" in said()[0] and "answers again" in said()[1]
 
 
 def test_a_lost_answer_does_not_store_twice(script, endpoint):
@@ -138,7 +139,7 @@ def test_what_comes_while_the_endpoint_is_away_goes_to_the_spool_and_is_delivere
     assert script.flush()
     assert steps(endpoint) == list(range(100))
     assert spooled(tmp_path) == []
-    assert len(said()) == 2
+    wait_until(lambda: len(said()) == 2)
     (numbers,) = endpoint.numbers.values()
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -162,8 +163,7 @@ def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint,
     script.start_run()
     endpoint.answer = lambda params, body: 422 if params["number"] == 2 else None
     script.sendl(0)
-    marker = script.mark()
-    assert marker.reached.wait(10) and isinstance(marker.error, EndpointRefused)
+    assert script.flush()
     script.sendl(1)
     assert script.flush()
     assert steps(endpoint) == [1]
@@ -186,7 +186,7 @@ def test_an_endpoint_that_lost_the_run_is_told_of_it_again(script, endpoint):
 
 def test_nothing_more_is_sent_for_a_deleted_run(script, endpoint, said):
     script.start_run()
-    endpoint.answer = lambda params, body: 410 if "run" in str(body) and params["number"] < 5 else None
+    endpoint.answer = lambda params, body: 410 if params["number"] == 2 else None
     for step in range(20):
         script.sendl(step)
         script.flush()
@@ -204,7 +204,8 @@ def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
     for step in range(3):
         script.sendl(step)
         assert script.flush()
-    assert sorted(said()) == ["Streamvis: records of the key 'k' were not stored: it holds a value", "Streamvis: the config differs"]
+    key, config = sorted(said())
+    assert "the key 'k' were not stored: it holds a value" in key and "the config differs" in config
 
 
 @pytest.mark.parametrize(

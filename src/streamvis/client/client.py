@@ -111,9 +111,13 @@ class Client:
         self._sender.control(Clear())
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until all that was sent before is stored; False when that took longer than `timeout_s` seconds."""
-        marker = self._sender.mark()
-        return marker.reached.wait(timeout_s) and marker.error is None
+        """Wait until all that was sent before is stored.
+
+        False when that takes longer than `timeout_s` seconds, and when records were dropped or refused since the last `flush`.
+        """
+        in_time = self._sender.mark().reached.wait(timeout_s)
+        failed_before, self._failed_records = self._failed_records, self._sender.failed_records
+        return in_time and self._failed_records == failed_before
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Finish the run, deliver what waits, and end; True when all was delivered.
@@ -137,6 +141,7 @@ class Client:
         return closing.close([self._sender], state, timeout_s=timeout_s)
 
     def _new_sender(self) -> Sender:
+        self._failed_records = 0
         url, token = self.url, self._token
 
         def make_transport() -> Any:

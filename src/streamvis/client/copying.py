@@ -14,10 +14,13 @@ from typing import Any
 
 __all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "Copier", "Deferred", "Refused", "Unfetched"]
 
-MAX_CALL_BYTES = 64 * 2**20
+MAX_CALL_BYTES = 48 * 2**20
+"""The endpoint takes bodies of 64 MiB; a batch may hold some more than one call."""
 MAX_DEPTH = 64
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 _CELL_BYTES = 32
+_NUMBERS = frozenset("?bBhHiIlLqQefd")
+"""Characters of the dtypes that are copied as they are: booleans, whole numbers, and floats of up to 64 bits."""
 _WHOLE = "whole numbers from -2**63 to 2**64-1"
 _ANYTHING = "numbers, booleans, strings, datetimes, None, arrays and tensors of these, lists and dicts"
 _FLOATS_OF_OTHERS = ("bfloat16", "float8", "float6", "float4")
@@ -85,6 +88,9 @@ class Copier:
 
     def column(self, column: Any) -> tuple[Any, int | None]:
         """A copy of a column and its number of rows; a scalar, or a dict, is one cell and has None."""
+        if _is_ndarray(column) and column.dtype.char in _NUMBERS and column.dtype.isnative and column.ndim:
+            self.grow(column.nbytes)
+            return column.copy(), len(column)
         if isinstance(column, (list, tuple, range)):
             copied = self._list(column, 1)
             return copied, len(copied)
@@ -149,7 +155,7 @@ class Copier:
         raise Refused(f"{kind} cannot be stored")
 
     def _list(self, node: Sequence[Any], depth: int) -> list[Any]:
-        self._grow(_CELL_BYTES * len(node))
+        self.grow(_CELL_BYTES * len(node))
         copied = list(node)
         kinds = set(map(type, copied))
         if kinds == {float} or kinds == {bool} or (kinds == {int} and min(copied) >= LOWEST and max(copied) <= HIGHEST):
@@ -166,7 +172,7 @@ class Copier:
 
     def _dict(self, node: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         copied = {}
-        self._grow(64 * len(node))
+        self.grow(64 * len(node))
         for name in list(node):
             if not isinstance(name, str):
                 raise Refused(f"the name {name!r} is not a string", "dicts whose names are strings")
@@ -177,14 +183,14 @@ class Copier:
                 raise
         return copied
 
-    def _grow(self, size: int) -> None:
+    def grow(self, size: int) -> None:
         """Count bytes, before they are copied."""
         self.size += size
         if self.size > MAX_CALL_BYTES:
             raise Refused(f"more than {MAX_CALL_BYTES:,} bytes in one call", "several calls, or smaller numbers such as float32")
 
     def _text(self, text: str) -> str:
-        self._grow(len(text))
+        self.grow(len(text))
         if not text.isascii():
             try:
                 text.encode()
@@ -220,7 +226,7 @@ class Copier:
             array, is_own = array.astype(np.float64), True
         if array.ndim == 0:
             return self._item(array)
-        self._grow(array.nbytes)
+        self.grow(array.nbytes)
         if not (is_own and type(array) is np.ndarray and array.dtype.isnative and array.flags.c_contiguous):
             array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
         if kind == "U" and not all(map(_is_text, array.ravel().tolist())):
@@ -247,7 +253,7 @@ class Copier:
         if tensor.layout is not torch.strided:
             tensor = tensor.to_dense()
         if tensor.device.type != "cpu":
-            self._grow(tensor.nbytes)
+            self.grow(tensor.nbytes)
             clone = tensor.clone(memory_format=torch.contiguous_format)
             ready = torch.cuda.current_stream(tensor.device).record_event() if tensor.device.type == "cuda" else None
             return Deferred(clone, ready=ready, shape=tuple(tensor.shape), nbytes=tensor.nbytes)
@@ -263,7 +269,7 @@ class Copier:
         # A later call may take the array's memory for itself (donation), so even what cannot change is copied.
         if not isinstance(array, jax.core.Tracer) and any(device.platform != "cpu" for device in array.devices()):
             nbytes = math.prod(array.shape) * array.dtype.itemsize
-            self._grow(nbytes)
+            self.grow(nbytes)
             return Deferred(array.copy(), ready=None, shape=tuple(array.shape), nbytes=nbytes)
         return self._numpy(_asarray(array), is_own=False)
 
@@ -286,7 +292,8 @@ def _checked_int(number: int) -> int:
 
 
 def _is_ndarray(node: Any) -> bool:
-    return type(node).__module__ == "numpy" and type(node).__name__ == "ndarray"
+    kind = type(node)
+    return kind.__name__ == "ndarray" and kind.__module__ == "numpy"
 
 
 def _is_torch_tensor(node: Any) -> bool:

@@ -55,14 +55,18 @@ def _encode_group(group: GatheredRows | GatheredValue | Control, left_out: list[
     """One group; if it has no Arrow form, its rows one by one, so that one bad row spoils no other."""
     if isinstance(group, Control):
         return [_encode_control(group)]
-    try:
-        return [_encode_one(group)]
-    except _UNENCODABLE as error:
-        parts = _singly(group)
-        if len(parts) <= 1:
-            left_out.append(f"key {group.key!r}: {error}")
-            return []
-        return [body for part in parts for body in _encode_group(part, left_out)]
+    problem: Exception | None = None
+    # Tried twice: at the end of a program Arrow fails to import pandas, where that is installed, once; then it goes on without.
+    for _ in range(2):
+        try:
+            return [_encode_one(group)]
+        except _UNENCODABLE as error:
+            problem = error
+    parts = _singly(group)
+    if len(parts) <= 1:
+        left_out.append(f"key {group.key!r}: {problem}")
+        return []
+    return [body for part in parts for body in _encode_group(part, left_out)]
 
 
 def _singly(group: GatheredRows | GatheredValue) -> list[GatheredRows]:

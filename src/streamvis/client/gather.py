@@ -83,7 +83,8 @@ def _rows_of_columns(key: str, entries: Sequence[Entry]) -> GatheredRows:
     counts = [_count(entry) for entry in entries]
     steps = [entry[1] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
     times = [entry[2] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
-    return GatheredRows(key, steps, times, {name: _column(name, entries, counts) for name in _names(entry[4] for entry in entries)})
+    names = _names(entry[4] for entry in entries)
+    return GatheredRows(key, steps, times, {name: _column(name, entries, counts) for name in names})
 
 
 def _names(datas: Iterable[Mapping[str, Any]]) -> dict[str, None]:

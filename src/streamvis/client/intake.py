@@ -23,6 +23,9 @@ MAX_NAME_LENGTH = 500
 MAX_COLUMNS = 10_000
 _FEW = 8
 """A row of so many scalars counts as small: the outbox bounds it by number."""
+_ROW_BYTES = 16
+"""What a row costs beside its columns: its step and its time."""
+_MAX_CONFIG_BYTES = 2 * 2**20
 _MAX_KNOWN_NAMES = 100_000
 _MAX_STEP = 2**63 - 1
 _NAME = f"a string of 1 to {MAX_NAME_LENGTH} characters"
@@ -94,9 +97,13 @@ class Intake:
                 columns[name], lengths[name] = copier.column(column)
             except Refused as refused:
                 raise _invalid(refused, f"data[{_shown(name)}]") from refused.__cause__
-        kind = _checked_lengths(columns, lengths)
+        kind, count = _checked_lengths(columns, lengths)
+        try:
+            copier.grow(_ROW_BYTES * count)
+        except Refused as refused:
+            raise _invalid(refused, "data") from None
         self._kinds[key] = ROWS
-        size = 0 if kind is ROW and len(columns) <= _FEW and not copier.size else copier.size + 64 * len(columns) + 256
+        size = 0 if kind is ROW and len(columns) <= _FEW and copier.size == _ROW_BYTES else copier.size + 64 * len(columns) + 256
         return (kind, step, now, key, Unfetched(columns, copier.deferred) if copier.deferred else columns, size)
 
     def _check_kind(self, key: str, kind: str) -> None:
@@ -133,6 +140,8 @@ def config_copy(config: Any) -> dict[str, Any]:
             copied[name] = copier.tree(part)
         except Refused as refused:
             raise _invalid(refused, f"config[{_shown(name)}]") from refused.__cause__
+    if (size := len(json.dumps(copied, default=str))) > _MAX_CONFIG_BYTES:
+        raise InvalidData(f"{size:,} bytes", where="config", allowed=f"at most {_MAX_CONFIG_BYTES:,}; send data with `send`")
     return copied
 
 
@@ -178,10 +187,10 @@ def _check_name(name: Any, what: str, where: str) -> None:
         raise InvalidData(f"the {what} {name!a} has a lone surrogate", where=where, allowed="text that UTF-8 can say") from None
 
 
-def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None]) -> str:
-    """ROW when all columns are scalars; else ROWS, with scalars made into lists of one."""
+def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None]) -> tuple[str, int]:
+    """ROW when all columns are scalars; else ROWS, with scalars made into lists of one. And the number of rows."""
     if all(length is None for length in lengths.values()):
-        return ROW
+        return ROW, 1
     for name, length in lengths.items():
         if length is None:
             columns[name] = [columns[name]]
@@ -193,7 +202,7 @@ def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None])
             where="data",
             allowed="columns of one length (a scalar counts as one row)",
         )
-    return ROWS
+    return ROWS, next(iter(found.values()))
 
 
 def _invalid(refused: Refused, place: str) -> InvalidData:

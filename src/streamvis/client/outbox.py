@@ -46,6 +46,7 @@ class Outbox:
         self.entries: deque[Entry] = deque()
         self.parked = True
         self.awake = threading.Event()
+        self._released = False
         self.dropped = 0
         self._given_up = False
         # Two counters with one writer each are exact without a lock; callers share one, so theirs has a lock that only
@@ -64,9 +65,9 @@ class Outbox:
             self._wake()
         return True
 
-    def put_always(self, entry: Entry) -> None:
-        """Add what must not be dropped: a control record, of which there are few."""
-        self.entries.append(entry)
+    def put_always(self, *entries: Entry) -> None:
+        """Add, with nothing between them, what must not be dropped: control records, of which there are few."""
+        self.entries.extend(entries)
         self._wake()
 
     def take(self) -> Entry:
@@ -84,9 +85,14 @@ class Outbox:
         """Wait for the next call. For the sender alone."""
         self.awake.clear()
         self.parked = True
-        if not self.entries:
+        if not (self.entries or self._released):
             self.awake.wait()
         self.parked = False
+
+    def release(self) -> None:
+        """Never let the sender park again: it is to end."""
+        self._released = True
+        self.awake.set()
 
     def _has_room(self, size: int) -> bool:
         deadline = None

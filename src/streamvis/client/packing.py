@@ -57,6 +57,7 @@ class Packer:
             if kind is CONTROL and type(data) is Begin:
                 if taken:
                     break
+                self.gone.discard(data.run)
                 self._run = self.begins[data.run] = data
             taken.append(self._outbox.take())
             size += taken[-1][5] or _SMALL_BYTES

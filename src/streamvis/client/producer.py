@@ -123,26 +123,22 @@ class Producer:
             thread.start()
 
     def forget(self, run: str) -> None:
-        """Send nothing of `run` any more."""
+        """Send nothing of `run` any more, unless it is begun again."""
         self._packer.gone.add(run)
         self._hurry.set()
-
-    def remember(self, run: str) -> None:
-        """Take `forget` back."""
-        self._packer.gone.discard(run)
 
     def stop(self) -> None:
         """Let the threads end as soon as all is settled."""
         self.stopping = True
         self._hurry.set()
-        self._outbox.awake.set()
+        self._outbox.release()
 
     def give_up(self) -> None:
         """Let the threads end now, and leave what is not settled in the spool."""
         self.stopping = self._given_up = True
         self._hurry.set()
         self._busy.set()
-        self._outbox.awake.set()
+        self._outbox.release()
         if self._loaded.is_set() and self._lock.acquire(timeout=1.0):
             try:
                 self._spool_all()

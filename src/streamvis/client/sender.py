@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from streamvis.client.outbox import Outbox
 from streamvis.client.producer import Producer
 
 __all__ = ["Sender"]
+
+log = logging.getLogger("streamvis")
 
 
 class Sender:
@@ -77,10 +80,10 @@ class Sender:
             self.outbox.entries.clear()  # a child that starts a run of its own does not join its parent's
         else:
             self.end("finished")
-        self.producer.remember(begin.run)
         self._begun = begin
-        self.control(begin)
-        return self.mark(wants_errors=True)
+        marker = Marker(wants_errors=True)
+        self.control(begin, marker)
+        return marker
 
     def end(self, state: str) -> None:
         """Finish the run that was begun, if there is one."""
@@ -93,13 +96,14 @@ class Sender:
         self.producer.forget(run)
         self._begun = None
 
-    def control(self, record: Any) -> None:
-        """Put a control record on its way."""
-        self.outbox.put_always((CONTROL, None, time.time(), None, record, 0))
+    def control(self, *records: Any) -> None:
+        """Put control records on their way."""
+        now = time.time()
+        self.outbox.put_always(*((CONTROL, None, now, None, record, 0) for record in records))
 
-    def mark(self, *, wants_errors: bool = False) -> Marker:
+    def mark(self) -> Marker:
         """A marker behind all that is in the outbox now."""
-        marker = Marker(wants_errors=wants_errors)
+        marker = Marker()
         if self.is_untouched:
             marker.reach()
         else:
@@ -112,9 +116,16 @@ class Sender:
         if not self.producer.started:
             with self._starting:
                 if not self.producer.started and not self.producer.stopping:
-                    self.producer.start()
-                    self._on_start(self)
+                    self._start()
         self.outbox.awake.set()
+
+    def _start(self) -> None:
+        try:
+            self.producer.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            log.warning("Streamvis: nothing can be sent (%s).", error)
+        else:
+            self._on_start(self)
 
     def abandon(self) -> None:
         """Nobody holds the client any more: finish the run and end when all is settled, without anybody waiting."""

@@ -25,11 +25,12 @@ import pyarrow as pa
 
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
-from streamvis.wire.columns import arrow_column, column_dtype, numpy_column
+from streamvis.wire.columns import arrow_column, column_dtype, number_array, numpy_column
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
     "ARROW",
+    "MAX_NAME_CHARS",
     "checked_name",
     "checked_step",
     "checked_time",
@@ -65,6 +66,9 @@ _BROKEN = (
     NotImplementedError,
 )
 
+MAX_NAME_CHARS = 1_000
+"""How long names of apps, runs, keys and columns may be."""
+
 _STEP = pa.field("step", pa.int64(), nullable=False)
 _TIME = pa.field("time", pa.float64(), nullable=False)
 
@@ -77,15 +81,21 @@ def encode_rows(key: str, steps: Any, times: Any, columns: Mapping[str, Any]) ->
 def encode_columns(key: str, steps: Any, times: Any, made: Sequence[tuple[pa.Field, pa.Array]]) -> RowsChunk:
     """Gathered rows of `key` whose columns are Arrow fields and arrays already."""
     steps = np.asarray(steps, dtype=np.int64)
-    arrays = [pa.array(steps), pa.array(np.asarray(times, dtype=np.float64)), *(array for _, array in made)]
+    arrays = [number_array(steps), number_array(np.asarray(times, dtype=np.float64)), *(array for _, array in made)]
     return _rows_chunk(key, pa.table(arrays, schema=pa.schema([_STEP, _TIME, *(field for field, _ in made)])))
 
 
 def _rows_chunk(key: str, table: pa.Table) -> RowsChunk:
     body = _stream({"kind": "rows", "key": key}, table)
-    steps = table.column(0).to_numpy()
+    steps = _steps(table)
     columns = {field.name: column_dtype(field) for field in list(table.schema)[2:]}
     return RowsChunk(key, columns, table.num_rows, int(steps.min()), int(steps.max()), body)
+
+
+def _steps(table: pa.Table) -> np.ndarray:
+    """The steps of a table of rows without nulls. Arrow's own `to_numpy` would import pandas, see `number_array`."""
+    parts = [np.frombuffer(part.buffers()[1], np.int64, len(part), 8 * part.offset) for part in table.column(0).chunks]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def encode_value(key: str, step: int, time: float, data: Mapping[str, Any]) -> ValueChunk:
@@ -96,7 +106,7 @@ def encode_value(key: str, step: int, time: float, data: Mapping[str, Any]) -> V
     for i, array in enumerate(arrays):
         field, flat = arrow_column(f"a{i}", np.ascontiguousarray(array).reshape(-1))
         shape = {b"shape": json.dumps(array.shape).encode(), b"dtype": array.dtype.str.encode()}
-        cell = pa.ListArray.from_arrays(pa.array([0, len(flat)], type=pa.int32()), flat)
+        cell = pa.ListArray.from_arrays(number_array(np.array([0, len(flat)], dtype=np.int32)), flat)
         made.append((pa.field(field.name, cell.type, metadata=shape), cell))
     table = pa.table([cell for _, cell in made], schema=pa.schema([field for field, _ in made]))
     meta = {"kind": "value", "key": key, "step": step, "time": time, "tree": tree}
@@ -125,7 +135,8 @@ def decode_batch_body(body: bytes) -> list[Chunk]:
             if error.where.startswith("stream "):
                 raise
             raise InvalidData(error.problem, where=f"stream {len(chunks)}", allowed=error.allowed) from error
-        raise InvalidData(f"not a batch in Arrow form ({type(error).__name__}: {error})", where=f"stream {len(chunks)}") from error
+        problem = f"not a batch in Arrow form ({type(error).__name__}: {error})"
+        raise InvalidData(problem, where=f"stream {len(chunks)}") from error
     return chunks
 
 
@@ -272,11 +283,15 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
     """The name of a key or column, if it is one."""
     if not isinstance(name, str) or not name:
         raise InvalidData(f"the {what} {name!r} is no name", where=where, allowed="a string that is not empty")
+    if len(name) > MAX_NAME_CHARS:
+        problem = f"the {what} {name[:40]!r}... has {len(name):,} characters"
+        raise InvalidData(problem, where=where, allowed=f"at most {MAX_NAME_CHARS:,}")
     if not name.isprintable():
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise InvalidData(f"the {what} {name!r} is not valid Unicode", where=where, allowed="no halves of surrogate pairs") from None
+            problem = f"the {what} {name!r} is not valid Unicode"
+            raise InvalidData(problem, where=where, allowed="no halves of surrogate pairs") from None
     return name
 
 
