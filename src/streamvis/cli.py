@@ -79,6 +79,8 @@ def rest(host: str, port: int, data: Path | None, with_parent: bool) -> None:
     from streamvis.endpoint import run_endpoint
 
     _end_with_parent(with_parent)
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        click.echo(f"Listening on {host}: whoever reaches this port can read and change all runs. No token is asked for.", err=True)
     run_endpoint(_data_folder(data), host, port, on_ready=lambda url: _say(f"{_REST_READY}{url}"))
 
 
