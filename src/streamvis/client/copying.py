@@ -12,6 +12,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from streamvis.client.arrays import (
+    asarray,
+    is_ndarray,
+    is_text,
+    is_torch_tensor,
+    nested_lists,
+    unmasked,
+    widened,
+)
+
 __all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "Copier", "Deferred", "Refused", "Unfetched"]
 
 MAX_CALL_BYTES = 48 * 2**20
@@ -23,7 +33,6 @@ _NUMBERS = frozenset("?bBhHiIlLqQefd")
 """Characters of the dtypes that are copied as they are: booleans, whole numbers, and floats of up to 64 bits."""
 _WHOLE = "whole numbers from -2**63 to 2**64-1"
 _ANYTHING = "numbers, booleans, strings, datetimes, None, arrays and tensors of these, lists and dicts"
-_FLOATS_OF_OTHERS = ("bfloat16", "float8", "float6", "float4")
 
 
 class Refused(Exception):
@@ -88,7 +97,7 @@ class Copier:
 
     def column(self, column: Any) -> tuple[Any, int | None]:
         """A copy of a column and its number of rows; a scalar, or a dict, is one cell and has None."""
-        if _is_ndarray(column) and column.dtype.char in _NUMBERS and column.dtype.isnative and column.ndim:
+        if is_ndarray(column) and column.dtype.char in _NUMBERS and column.dtype.isnative and column.ndim:
             self.grow(column.nbytes)
             return column.copy(), len(column)
         if isinstance(column, (list, tuple, range)):
@@ -99,9 +108,9 @@ class Copier:
             return copied, len(copied)
         if type(copied) is Deferred:
             return copied, copied.shape[0] if copied.shape else None
-        if _is_ndarray(copied):
+        if is_ndarray(copied):
             if copied.ndim > 1 and copied.dtype.kind not in "biuf":
-                copied = _nested_lists(copied)
+                copied = nested_lists(copied)
             return copied, len(copied)
         return copied, None
 
@@ -130,21 +139,28 @@ class Copier:
                 copied = copied.fetch()
             else:
                 self.deferred.append(copied)
-        if self._arrays_as_lists and _is_ndarray(copied):
-            return self.tree(_nested_lists(copied), depth + 1)
+        if self._arrays_as_lists and is_ndarray(copied):
+            return self.tree(nested_lists(copied), depth + 1)
         return copied
 
     def array(self, node: Any) -> Any:
         """A copy of an array, tensor, or scalar of NumPy: an ndarray, a list, a `Deferred`, or one plain scalar."""
+        try:
+            return self._array(node)
+        except (RuntimeError, TypeError, ValueError, BufferError) as error:  # what libraries raise for arrays without data
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise Refused(f"{type(node).__name__} did not become an array ({reason})") from error
+
+    def _array(self, node: Any) -> Any:
         library = type(node).__module__.partition(".")[0]
-        if library == "torch" or (library not in ("numpy", "jax", "jaxlib") and _is_torch_tensor(node)):
+        if library == "torch" or (library not in ("numpy", "jax", "jaxlib") and is_torch_tensor(node)):
             return self._torch(node)
         if library in ("jax", "jaxlib"):
             return self._jax(node)
         if library == "pandas" and type(node).__name__ in ("NAType", "NaTType"):
             return None
         if library == "array" or hasattr(node, "__array__") or hasattr(node, "__array_interface__"):
-            return self._numpy(_asarray(node), is_own=False)
+            return self._numpy(asarray(node), is_own=False)
         kind = type(node).__name__
         if isinstance(node, complex):
             raise Refused(f"{node!r} is a complex number", "real and imaginary part as two columns")
@@ -212,14 +228,16 @@ class Copier:
         import numpy as np
 
         if isinstance(array, np.ma.MaskedArray):
-            array, is_own = _unmasked(array), True
+            array, is_own = unmasked(array), True
         kind = array.dtype.kind
         if kind == "c":
             raise Refused(f"an array of complex numbers ({array.dtype})", "real and imaginary part as two arrays")
         if kind == "S":
             raise Refused("an array of bytes", "strings (astype(str)), or numbers")
         if kind == "V":
-            array, is_own = _widened(array), True
+            records, array, is_own = array, widened(array), True
+            if array is None:
+                raise Refused(f"an array of records ({records.dtype})", "one array per field")
         if array.dtype.kind in "OT":
             return self.tree(array.tolist())
         if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -229,7 +247,7 @@ class Copier:
         self.grow(array.nbytes)
         if not (is_own and type(array) is np.ndarray and array.dtype.isnative and array.flags.c_contiguous):
             array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
-        if kind == "U" and not all(map(_is_text, array.ravel().tolist())):
+        if kind == "U" and not all(map(is_text, array.ravel().tolist())):
             raise Refused("a text in the array has a lone surrogate", "text that UTF-8 can say")
         return array
 
@@ -254,7 +272,10 @@ class Copier:
             tensor = tensor.to_dense()
         if tensor.device.type != "cpu":
             self.grow(tensor.nbytes)
-            clone = tensor.clone(memory_format=torch.contiguous_format)
+            try:
+                clone = tensor.clone(memory_format=torch.contiguous_format)
+            except RuntimeError:  # no room on the device: wait for it this once
+                return self._torch(tensor.cpu())
             ready = torch.cuda.current_stream(tensor.device).record_event() if tensor.device.type == "cuda" else None
             return Deferred(clone, ready=ready, shape=tuple(tensor.shape), nbytes=tensor.nbytes)
         if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
@@ -265,13 +286,13 @@ class Copier:
     def _jax(self, array: Any) -> Any:
         jax = sys.modules.get("jax")
         if jax is None or not isinstance(array, jax.Array):
-            return self._numpy(_asarray(array), is_own=False) if hasattr(array, "__array__") else _refuse(array)
+            return self._numpy(asarray(array), is_own=False) if hasattr(array, "__array__") else _refuse(array)
         # A later call may take the array's memory for itself (donation), so even what cannot change is copied.
         if not isinstance(array, jax.core.Tracer) and any(device.platform != "cpu" for device in array.devices()):
             nbytes = math.prod(array.shape) * array.dtype.itemsize
             self.grow(nbytes)
             return Deferred(array.copy(), ready=None, shape=tuple(array.shape), nbytes=nbytes)
-        return self._numpy(_asarray(array), is_own=False)
+        return self._numpy(asarray(array), is_own=False)
 
 
 def _refuse(node: Any) -> Any:
@@ -289,69 +310,3 @@ def _checked_int(number: int) -> int:
     if LOWEST <= number <= HIGHEST:
         return number
     raise Refused(f"a whole number of {number.bit_length()} bits", f"{_WHOLE}; larger ones as float or str")
-
-
-def _is_ndarray(node: Any) -> bool:
-    kind = type(node)
-    return kind.__name__ == "ndarray" and kind.__module__ == "numpy"
-
-
-def _is_torch_tensor(node: Any) -> bool:
-    torch = sys.modules.get("torch")
-    tensor = getattr(torch, "Tensor", None)
-    return tensor is not None and isinstance(node, tensor)
-
-
-def _is_text(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _asarray(node: Any) -> Any:
-    import numpy as np
-
-    try:
-        return np.asanyarray(node)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        raise Refused(f"{type(node).__name__} did not become an array ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
-def _unmasked(array: Any) -> Any:
-    """Masked cells become NaN, NaT, or None; those of whole numbers in several dimensions make the array one of floats."""
-    import numpy as np
-
-    if not np.ma.getmaskarray(array).any():
-        return array.filled()
-    kind = array.dtype.kind
-    if kind == "f" or (kind in "iu" and array.ndim > 1):
-        return array.astype(np.float64 if kind in "iu" else array.dtype).filled(np.nan)
-    if kind in "mM":
-        return array.filled(np.array("NaT", dtype=array.dtype))
-    return np.array(array.tolist(), dtype=object)
-
-
-def _widened(array: Any) -> Any:
-    """Small numbers of other libraries (bfloat16 and the like) as NumPy's next wider ones. Raises Refused for the rest."""
-    import numpy as np
-
-    name = array.dtype.name
-    if array.dtype.names is None and name.startswith(_FLOATS_OF_OTHERS):
-        return array.astype(np.float32)
-    if array.dtype.names is None and name in ("int4", "uint4", "int2", "uint2"):
-        return array.astype(np.int8)
-    raise Refused(f"an array of records ({array.dtype})", "one array per field")
-
-
-def _nested_lists(array: Any) -> list[Any]:
-    if array.dtype.kind in "mM":
-        array = array.astype(f"{array.dtype.kind}8[us]")
-    return array.tolist()

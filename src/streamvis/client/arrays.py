@@ -1,0 +1,77 @@
+"""What arrays are, and what becomes of those that neither Arrow nor a page could read as they are.
+
+NumPy is imported only where an array is at hand, and so there already; PyTorch is looked up, never imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["asarray", "is_ndarray", "is_text", "is_torch_tensor", "nested_lists", "unmasked", "widened"]
+
+_FLOATS_OF_OTHERS = ("bfloat16", "float8", "float6", "float4")
+
+
+def is_ndarray(node: Any) -> bool:
+    """Whether it is an array of NumPy itself, not of a subclass."""
+    kind = type(node)
+    return kind.__name__ == "ndarray" and kind.__module__ == "numpy"
+
+
+def is_torch_tensor(node: Any) -> bool:
+    """Whether it is a tensor of PyTorch, or of a subclass."""
+    torch = sys.modules.get("torch")
+    tensor = getattr(torch, "Tensor", None)
+    return tensor is not None and isinstance(node, tensor)
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can say it."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def asarray(node: Any) -> Any:
+    """`node` as an array; one that is masked stays so."""
+    import numpy as np
+
+    return np.asanyarray(node)
+
+
+def unmasked(array: Any) -> Any:
+    """Masked cells become NaN, NaT, or None; those of whole numbers in several dimensions make the array one of floats."""
+    import numpy as np
+
+    if not np.ma.getmaskarray(array).any():
+        return array.filled()
+    kind = array.dtype.kind
+    if kind == "f" or (kind in "iu" and array.ndim > 1):
+        return array.astype(np.float64 if kind in "iu" else array.dtype).filled(np.nan)
+    if kind in "mM":
+        return array.filled(np.array("NaT", dtype=array.dtype))
+    return np.array(array.tolist(), dtype=object)
+
+
+def widened(array: Any) -> Any:
+    """Small numbers of other libraries (bfloat16 and the like) as NumPy's next wider ones; None for records."""
+    import numpy as np
+
+    name = array.dtype.name
+    if array.dtype.names is None and name.startswith(_FLOATS_OF_OTHERS):
+        return array.astype(np.float32)
+    if array.dtype.names is None and name in ("int4", "uint4", "int2", "uint2"):
+        return array.astype(np.int8)
+    return None
+
+
+def nested_lists(array: Any) -> list[Any]:
+    """The array as nested lists; times as Python's own, in microseconds."""
+    if array.dtype.kind in "mM":
+        array = array.astype(f"{array.dtype.kind}8[us]")
+    return array.tolist()
