@@ -100,18 +100,13 @@ class Session:
         self._link.attach()
         self._link.show(self._notices())
         self._doc.on_session_destroyed(self._end)
-        self._doc.add_periodic_callback(self._beat, _BEAT_S * 1000)
+        self._doc.add_periodic_callback(self._link.beat, _BEAT_S * 1000)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
         if not self._is_woken:
             self._is_woken = True
             self._loop.add_callback(self._plan)
-
-    def _beat(self) -> None:
-        self._link.beat()
-        if not self._is_over:
-            self._link.show(self._notices())
 
     def _plan(self, delay_s: float = 0.0) -> None:
         if self._is_over:
