@@ -80,7 +80,8 @@ def rest(host: str, port: int, data: Path | None, with_parent: bool) -> None:
 
     _end_with_parent(with_parent)
     if host not in ("127.0.0.1", "localhost", "::1"):
-        click.echo(f"Listening on {host}: whoever reaches this port can read and change all runs. No token is asked for.", err=True)
+        risk = "whoever reaches this port can read and change all runs. No token is asked for."
+        click.echo(f"Listening on {host}: {risk}", err=True)
     run_endpoint(_data_folder(data), host, port, on_ready=lambda url: _say(f"{_REST_READY}{url}"))
 
 
@@ -241,9 +242,14 @@ def _open_browser(address: str, no_browser: bool) -> None:
 
 def _end_with_parent(with_parent: bool) -> None:
     """End with the program that started this one, even if that was killed: standard input is closed then."""
+    def wait_for_the_end() -> None:
+        # Not through sys.stdin: its buffer would be locked by this thread when the interpreter ends, which aborts it.
+        while os.read(0, 1024):
+            pass
+        os._exit(1)
+
     if with_parent:
-        stdin = sys.stdin.buffer
-        threading.Thread(target=lambda: (stdin.read(), os._exit(1)), name="streamvis parent", daemon=True).start()
+        threading.Thread(target=wait_for_the_end, name="streamvis parent", daemon=True).start()
 
 
 def _say(line: str) -> None:

@@ -124,22 +124,6 @@ class DeletedRun(StoreError):
 
 
 class UnknownKey(StoreError):
-    """The run `run` has no key `key`."""
-
-    def __init__(self, run: str, key: str) -> None:
-        self.run, self.key = run, key
-        super().__init__(f"The run {run!r} has no key {key!r}. GET /api/v1/runs/{run} lists its keys.")
-
-
-class RunConflict(StoreError):
-    """What was asked does not fit what the run is; `code` is a word for programs."""
-
-    def __init__(self, message: str, *, code: str) -> None:
-        self.code = code
-        super().__init__(message)
-
-
-class UnknownKey(StoreError):
     """The run has no key of that name."""
 
     def __init__(self, run: str, key: str) -> None:

@@ -8,12 +8,12 @@ from contextlib import suppress
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.conditions import wait_until
 
 from streamvis import Client
 from streamvis.errors import EndpointError
 from streamvis.page.feed import Feeds, Inbox, fold
 from streamvis.page.reader import EndpointReader
+from support.conditions import wait_until
 
 NUMBERS = st.one_of(st.integers(-(2**31), 2**31), st.floats(allow_nan=True, allow_infinity=False))
 ROWS_A = st.fixed_dictionaries({"x": NUMBERS, "y": NUMBERS})

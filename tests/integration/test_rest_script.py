@@ -4,10 +4,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.conditions import wait_until
 
 from streamvis import Client
 from streamvis.page.reader import EndpointReader
+from support.conditions import wait_until
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "quickstart" / "rest-server-test.sh"
 

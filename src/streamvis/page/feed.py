@@ -138,7 +138,7 @@ class _Feed:
         while self._is_wanted():
             try:
                 self._step()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the top of a feed's thread
                 if not isinstance(error, StreamvisError):
                     _log.exception("%s failed, and goes on", self._thread.name)
                 elif self.lost is None:

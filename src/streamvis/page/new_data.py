@@ -3,8 +3,8 @@
 The columns of rows are made so that they always fit `ColumnDataSource.stream`, whatever came before. In the browser the first
 data of a column decide how it is kept, and later data are squeezed into that: a whole number first would cut the fractions off
 everything after it. So each column is of one form for as long as a page is open: numbers are float64, times datetime64, and
-anything else is a list. Which form that is follows from all that the column has ever held in the run (its dtype word), not from the
-piece at hand.
+anything else is a list. Which form that is follows from all that the column has ever held in the run (its dtype word), not from
+the piece at hand.
 """
 
 from __future__ import annotations

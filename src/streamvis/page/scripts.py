@@ -86,7 +86,7 @@ class _PageHandler(Handler):
         with patch_curdoc(doc):
             try:
                 self._serve(doc)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # around an author's script
                 text = "".join(traceback.format_exception(error.with_traceback(_script_frames(error, self._script.path))))
                 _log.error("the page script %s failed:\n%s", self._script.path, text)
                 link = BrowserLink(doc, _ignore)

@@ -238,7 +238,7 @@ class Session:
         """Call the author's function; what it raises is shown in the page, logged once, and ends this session's updates."""
         try:
             function(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # around an author's function
             text = "".join(traceback.format_exception(error.with_traceback(_own_frames_off(error))))
             _log.error("%s of the page for app %r failed:\n%s", name, self._app, text)
             self._is_broken = True

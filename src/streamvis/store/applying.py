@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any
+from dataclasses import dataclass
 
 from streamvis.records import (
     FAILED,
@@ -22,12 +22,34 @@ from streamvis.records import (
 from streamvis.store import statements as sql
 from streamvis.wire.columns import unify_dtypes
 
-__all__ = ["apply_batch", "end_run", "start_over"]
+__all__ = ["RunRow", "apply_batch", "end_run", "start_over"]
 
-OTHER_CONFIG = "This run began with another config, which stays: the first of a run wins."
+_OTHER_CONFIG = "This run began with another config, which stays: the first of a run wins."
 
 
-def apply_batch(db: sqlite3.Connection, run: Any, batch: Batch, *, is_new: bool) -> tuple[list[Refusal], list[str]]:
+@dataclass(slots=True)
+class RunRow:
+    """A run's row, while it is read or changed."""
+
+    no: int
+    id: str
+    app_no: int
+    app: str
+    name: str | None
+    config: str
+    state: str
+    created: float
+    updated: float
+    first_step: int | None
+    last_step: int | None
+    epoch: int
+    seq: int
+    log: int
+    deleted: int
+    newest: int
+
+
+def apply_batch(db: sqlite3.Connection, run: RunRow, batch: Batch, *, is_new: bool) -> tuple[list[Refusal], list[str]]:
     """Apply the chunks in order, at the run's `seq`. Returns the keys that were refused, and warnings."""
     refused: list[Refusal] = []
     warnings: list[str] = []
@@ -38,7 +60,7 @@ def apply_batch(db: sqlite3.Connection, run: Any, batch: Batch, *, is_new: bool)
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
             if not is_new and json.loads(chunk.config) != json.loads(run.config):
-                warnings.append(OTHER_CONFIG)
+                warnings.append(_OTHER_CONFIG)
             if batch.producer:
                 db.execute(sql.START_PRODUCER, (run.no, batch.producer))
             run.state = RUNNING
@@ -49,7 +71,7 @@ def apply_batch(db: sqlite3.Connection, run: Any, batch: Batch, *, is_new: bool)
     return refused, warnings
 
 
-def start_over(db: sqlite3.Connection, run: Any) -> None:
+def start_over(db: sqlite3.Connection, run: RunRow) -> None:
     """Take back the run's past: another log, and the next epoch."""
     db.execute(sql.DROP_LOG, (run.log,))
     run.log = db.execute(sql.ADD_LOG).lastrowid
@@ -57,13 +79,13 @@ def start_over(db: sqlite3.Connection, run: Any) -> None:
     run.first_step = run.last_step = None
 
 
-def end_run(db: sqlite3.Connection, run: Any, state: str) -> None:
+def end_run(db: sqlite3.Connection, run: RunRow, state: str) -> None:
     """Set the state, for the run and for its producers that had not ended."""
     db.execute(sql.END_PRODUCERS, (state, run.no))
     run.state = state
 
 
-def _finish(db: sqlite3.Connection, run: Any, producer: str, chunk: Finish) -> None:
+def _finish(db: sqlite3.Connection, run: RunRow, producer: str, chunk: Finish) -> None:
     if not producer:
         end_run(db, run, chunk.state)
         return
@@ -73,7 +95,7 @@ def _finish(db: sqlite3.Connection, run: Any, producer: str, chunk: Finish) -> N
         run.state = next((state for state in (FAILED, INTERRUPTED) if state in states), FINISHED)
 
 
-def _add(db: sqlite3.Connection, run: Any, chunk: RowsChunk | ValueChunk) -> str:
+def _add(db: sqlite3.Connection, run: RunRow, chunk: RowsChunk | ValueChunk) -> str:
     """Store rows or a value. Returns why not, where it cannot be."""
     kind = "rows" if isinstance(chunk, RowsChunk) else "value"
     found = db.execute(sql.GET_KEY, (run.log, chunk.key)).fetchone()
@@ -92,7 +114,7 @@ def _add(db: sqlite3.Connection, run: Any, chunk: RowsChunk | ValueChunk) -> str
     return ""
 
 
-def _add_rows(db: sqlite3.Connection, run: Any, key: int, columns_text: str, chunk: RowsChunk) -> None:
+def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns_text: str, chunk: RowsChunk) -> None:
     columns = json.loads(columns_text)
     unified = columns | {name: unify_dtypes(columns.get(name, word), word) for name, word in chunk.columns.items()}
     if unified != columns:
@@ -102,14 +124,14 @@ def _add_rows(db: sqlite3.Connection, run: Any, key: int, columns_text: str, chu
     _extend(run, chunk.first_step, chunk.last_step)
 
 
-def _add_value(db: sqlite3.Connection, run: Any, key: int, newest_step: int | None, chunk: ValueChunk) -> None:
+def _add_value(db: sqlite3.Connection, run: RunRow, key: int, newest_step: int | None, chunk: ValueChunk) -> None:
     db.execute(sql.SAVE_VALUE, (key, chunk.step, run.seq, chunk.time, len(chunk.body), chunk.body))
     if newest_step is None or chunk.step >= newest_step:
         db.execute(sql.SET_KEY_NEWEST, (chunk.step, run.seq, len(chunk.body), key))
     _extend(run, chunk.step, chunk.step)
 
 
-def _extend(run: Any, first: int, last: int) -> None:
+def _extend(run: RunRow, first: int, last: int) -> None:
     run.first_step = first if run.first_step is None else min(run.first_step, first)
     run.last_step = last if run.last_step is None else max(run.last_step, last)
 

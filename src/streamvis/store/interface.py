@@ -103,7 +103,10 @@ class Store(Protocol):
         ...
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
-        """The body of the key's value at the step (None: the newest), or None where there is none. Raises UnknownKey or RunConflict."""
+        """The body of the key's value at the step (None: the newest), or None where there is none.
+
+        Raises UnknownKey or RunConflict.
+        """
         ...
 
     def rename(self, run: str, name: str) -> RunInfo:

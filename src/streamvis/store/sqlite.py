@@ -20,37 +20,15 @@ from pathlib import Path
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
 from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, KeyInfo, Refusal, RunInfo, Start, Tail
 from streamvis.store import statements as sql
-from streamvis.store.applying import apply_batch, end_run, start_over
+from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
 from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
 
-__all__ = ["RunRow", "SqliteStore"]
+__all__ = ["SqliteStore"]
 
 _BUSY_S = 10.0
 _TIDY_ROWS = 500
 _TIDY_PAGES = 2000
 _ALL = 2**63 - 1
-
-
-@dataclass(slots=True)
-class RunRow:
-    """A run's row, while it is read or changed."""
-
-    no: int
-    id: str
-    app_no: int
-    app: str
-    name: str | None
-    config: str
-    state: str
-    created: float
-    updated: float
-    first_step: int | None
-    last_step: int | None
-    epoch: int
-    seq: int
-    log: int
-    deleted: int
-    newest: int
 
 
 class SqliteStore:

@@ -72,8 +72,8 @@ CREATE TABLE keys (
 );
 CREATE INDEX keys_with_news ON keys (log, newest_seq);
 
--- A chunk holds the rows of the batches first_seq to last_seq. marks tells which rows came with which batch, where there are several.
--- body stands last, so that reading the others does not read through it.
+-- A chunk holds the rows of the batches first_seq to last_seq. marks is for the merging of chunks: which rows came
+-- with which batch. body stands last, so that reading the others does not read through it.
 CREATE TABLE chunks (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -117,8 +117,8 @@ SET_NEWEST = "UPDATE apps SET newest = ? WHERE no = ?"
 NEXT_NEWEST = "SELECT no, id FROM runs WHERE app = ? AND deleted = 0 AND live IS NOT NULL ORDER BY live DESC LIMIT 1"
 
 _RUN_COLUMNS = """
-SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch, runs.seq, log,
-       deleted, apps.newest IS runs.no
+SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch,
+       runs.seq, log, deleted, apps.newest IS runs.no
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
@@ -127,14 +127,13 @@ GET_RUNS = f"{_RUN_COLUMNS} WHERE deleted = 0 ORDER BY created DESC, runs.no DES
 GET_RUNS_OF_APP = f"""
 {_RUN_COLUMNS} WHERE apps.name = ? AND deleted = 0 ORDER BY apps.newest IS runs.no DESC, created DESC, runs.no DESC
 """
-GET_RUN_ID = "SELECT id FROM runs WHERE no = ?"
 ADD_RUN = """
 INSERT INTO runs (id, app, name, config, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
 """
 SAVE_RUN = """
-UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ? WHERE no = ?
+UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?
+WHERE no = ?
 """
-TOUCH_RUN = "UPDATE runs SET seq = seq + 1 WHERE no = ?"
 BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, config = '{}', live = NULL, seq = seq + 1 WHERE no = ?"
 
 ADD_LOG = "INSERT INTO logs DEFAULT VALUES"
@@ -143,11 +142,6 @@ GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 LIMIT 1"
 DELETE_LOG = "DELETE FROM logs WHERE no = ?"
 
 GET_PRODUCER = "SELECT number, seq, refused, warnings FROM producers WHERE run = ? AND id = ?"
-SAVE_PRODUCER = """
-INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (run, id) DO UPDATE SET number = excluded.number, seq = excluded.seq, refused = excluded.refused,
-    warnings = excluded.warnings, started = excluded.started, state = excluded.state
-"""
 SAVE_NUMBER = """
 INSERT INTO producers (run, id, number, seq, refused, warnings, started, state)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL)
@@ -182,7 +176,8 @@ INSERT INTO chunks (log, key, first_seq, last_seq, first_step, last_step, count,
 GET_CHUNK_SIZES = "SELECT last_seq, size FROM chunks WHERE log = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq, no"
 GET_CHUNKS = "SELECT key, body FROM chunks WHERE log = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq, no"
 GET_CHUNKS_OF_KEY = """
-SELECT no, first_step, last_step, count, size FROM chunks WHERE key = ? AND last_step >= ? AND first_step <= ? ORDER BY last_seq, no
+SELECT no, first_step, last_step, count, size FROM chunks
+WHERE key = ? AND last_step >= ? AND first_step <= ? ORDER BY last_seq, no
 """
 GET_BODY = "SELECT body FROM chunks WHERE no = ?"
 

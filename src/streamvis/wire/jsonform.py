@@ -1,7 +1,7 @@
 """The JSON form of batches, rows and values, so that curl is a full client. Pure.
 
-A column in JSON is a list of cells, or `{"dtype": ..., "data": [...]}` with a dtype word. "NaN", "Infinity" and "-Infinity" stand for
-the numbers that JSON lacks, `null` for what is missing, ISO texts for times.
+A column in JSON is a list of cells, or `{"dtype": ..., "data": [...]}` with a dtype word. "NaN", "Infinity" and "-Infinity"
+stand for the numbers that JSON lacks, `null` for what is missing, ISO texts for times.
 """
 
 from __future__ import annotations
