@@ -1,8 +1,8 @@
 """The programs: `streamvis serve`, `demo`, `rest` and `page`. The only place that wires the parts together.
 
 `rest` and `page` are one process each. `serve` and `demo` start those as children, watch them, and start again what dies
-(see `streamvis.supervisor`). Each program prints one line with its address when it is ready, and a problem that the user can mend is
-one line on stderr and exit status 1.
+(see `streamvis.supervisor`). Each program prints one line with its address when it is ready, and a problem that the user can
+mend is one line on stderr and exit status 1.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The blocks of one document run in order, in one folder, with one endpoint in place of http://localhost:8080. A comment above a
 block says what to do with it:
 
-    <!-- file: NAME -->             save it as NAME; a page script is then opened in a browser, while `train.py` of the document, or
-                                    a small producer of ours, sends
+    <!-- file: NAME -->             save it as NAME; a page script is then opened in a browser, while
+                                    a small producer of ours sends
     <!-- file: NAME after OTHER --> a script for `bokeh serve`, which uses OTHER
     <!-- serves: PAGE -->           run it, with ports of its own; the page PAGE of it shows growing data
     <!-- make -->                   each line is a target of the Makefile that make can plan
@@ -90,7 +90,12 @@ class Reader:
 
     def bash(self, text: str) -> str:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=LIMIT_S
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -20,7 +20,7 @@ ROWS_B = st.fixed_dictionaries({"x": NUMBERS}, optional={"late": NUMBERS, "word"
 ACTIONS = st.one_of(
     st.tuples(st.just("rows"), st.just("a"), st.lists(ROWS_A, min_size=1, max_size=4)),
     st.tuples(st.just("rows"), st.just("b"), st.lists(ROWS_B, min_size=1, max_size=3)),
-    st.tuples(st.just("value"), st.sampled_from(["v", "w"]), st.integers(0, 5), st.integers()),
+    st.tuples(st.just("value"), st.sampled_from(["v", "w"]), st.integers(0, 5), st.integers(-(2**63), 2**63 - 1)),
     st.tuples(st.sampled_from(["clear", "new run", "hide", "show", "catch up", "catch up", "catch up", "reopen"])),
 )
 
