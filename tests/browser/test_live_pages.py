@@ -102,7 +102,7 @@ def test_errors_of_an_author_stay_on_their_page(tmp_path, start_endpoint, start_
         good = open_page(f"{pages.url}/lines")
         wait_until(lambda: "ZeroDivisionError" in notices(bad_init), within_s=20, what="the traceback of init_page")
         wait_until(lambda: "<b>oops</b>" in notices(bad_update), within_s=20, what="the traceback of update_page, as text")
-            assert "line 3" in notices(bad_init)
+        assert "line 3" in notices(bad_init)
         send(client, 10, 20)
         expect_rows(good, 20)
     assert pages.output().count("ZeroDivisionError: division by zero") == 1
