@@ -30,6 +30,7 @@ __all__ = [
     "Clear",
     "Cursor",
     "Finish",
+    "History",
     "KeyInfo",
     "Refusal",
     "Rows",
@@ -153,10 +154,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key of a run: `kind` is "rows" or "value"; `columns` maps names to dtype words (empty for a value)."""
+    """A key of a run: `kind` is "rows" or "value"; `columns` maps names to dtype words (empty for a value).
+
+    In a tail, `first_row` is the number of the key's first row in that piece, counted from 0 in the run.
+    """
 
     kind: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    first_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,28 @@ class Tail:
     run: RunInfo
     keys: Mapping[str, KeyInfo]
     bodies: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Some rows of one key over the range `start` to `stop` of `x`, which lose no lowest and no highest value of a bucket.
+
+    `rising` tells whether x rises over all of the key's `count` rows; where it does not, buckets are of neighbouring rows.
+    `complete` tells that the range has no other rows than these. `first_x` and `last_x` are of the whole key, None while it
+    has no x. `table` is an Arrow table of `row` (the number of each row in the key's log), `step`, `time`, x, and the columns asked for;
+    a column NAME of the key is called `.NAME` in it.
+    """
+
+    x: str
+    rising: bool
+    complete: bool
+    count: int
+    first_x: float | None
+    last_x: float | None
+    start: float | None
+    stop: float | None
+    buckets: int
+    table: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
 from streamvis.records import Ack, Batch, Clear, Finish, Start
 from streamvis.store import SqliteStore
+from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 
 START = Start("{}", 1.0)
@@ -22,8 +23,12 @@ PARTS = st.one_of(
     st.tuples(st.just("value"), st.sampled_from("vw"), st.integers(0, 3), st.integers(0, 99)),
     st.tuples(st.just("clear")),
 )
-# A producer's batch: sent once or again, the store closed and opened before it or not.
-BATCHES = st.tuples(st.sampled_from("pq"), st.lists(PARTS, min_size=1, max_size=3), st.booleans(), st.booleans())
+# A producer's batch: sent once or again, the store closed and opened before it or not, and how often it is tidied after it.
+BATCHES = st.tuples(
+    st.sampled_from("pq"), st.lists(PARTS, min_size=1, max_size=3), st.booleans(), st.booleans(), st.integers(0, 4)
+)
+# So small that chunks are merged, sealed and summarized all the time.
+SIZES = Sizes(seal_rows=8, merge_at=3, body_rows=16, fanout=2, block=2)
 
 
 def chunk(part):
@@ -77,16 +82,17 @@ class Reader:
 
 
 @given(st.lists(BATCHES, max_size=12), st.sets(st.integers(0, 12)))
-@example([("p", [("value", "v", 1, 1)], False, False), ("p", [("value", "v", 1, 2)], False, False)], {0})
+@example([("p", [("value", "v", 1, 1)], False, False, 0), ("p", [("value", "v", 1, 2)], False, False, 0)], {0})
+@example([("p", [("rows", "a", [i])], False, False, 3) for i in range(40)], {3, 17, 30})
 def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, looks):
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder))
+        store = SqliteStore(Path(folder), sizes=SIZES)
         assert store.append([Batch("run", "app", "p", 0, [START]), Batch("run", "app", "q", 0, [START])])
         model, live, numbers = Model(), Reader(), {"p": 0, "q": 0}
-        for i, (producer, parts, again, reopened) in enumerate(batches):
+        for i, (producer, parts, again, reopened, tidied) in enumerate(batches):
             if reopened:
                 store.close()
-                store = SqliteStore(Path(folder))
+                store = SqliteStore(Path(folder), sizes=SIZES)
             numbers[producer] += 1
             batch = Batch("run", "app", producer, numbers[producer], [chunk(part) for part in parts])
             (first,) = store.append([batch])
@@ -98,6 +104,8 @@ def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, look
                 model.add(part)
             if i in looks:
                 live.read(store)
+            for _ in range(tidied):
+                store.tidy()
         while store.tidy():
             pass
         live.read(store)

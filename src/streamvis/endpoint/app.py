@@ -32,7 +32,7 @@ from streamvis.endpoint.answers import (
 from streamvis.endpoint.news import News
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, UnknownRun
-from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, RunInfo, Start, Tail
+from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
 from streamvis.store import Store
 from streamvis.wire.arrow import ARROW, decode_batch_body, encode_head, table_of
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
@@ -240,7 +240,7 @@ async def _whole_run(store: Store, run: RunInfo, request: Request) -> Response:
         return _answer(encode_head({**run_json(run), "config": run.config}))
     keys = await run_in_threadpool(store.keys, run.id)
     config = to_plain(unpack(json.loads(run.config), ()))
-    described = {key: {"kind": info.kind, "columns": info.columns} for key, info in keys.items()}
+    described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
     return _answer({**run_json(run), "config": config, "keys": described})
 
 
@@ -251,11 +251,15 @@ def _tail_answer(tail: Tail, as_arrow: bool) -> Response:
         "more": tail.more,
         "restart": tail.restart,
         "run": {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch},
-        "keys": {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in tail.keys.items()},
+        "keys": {key: _key_json(info) for key, info in tail.keys.items()},
     }
     if as_arrow:
         return _answer(b"".join([encode_head(head), *tail.bodies]))
     return _answer({**head, "records": [body_to_json(body) for body in tail.bodies]})
+
+
+def _key_json(info: KeyInfo) -> dict[str, Any]:
+    return {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
 
 
 def _answer(content: bytes | dict[str, Any]) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from streamvis.errors import StoreUnavailable, StreamvisError
 from streamvis.records import Ack, Batch
@@ -10,8 +11,9 @@ from streamvis.store import Store
 
 __all__ = ["Writer"]
 
-_TIDY_EVERY_S = 2.0
-_TIDY_PAUSE_S = 0.02
+_TIDY_EVERY_S = 1.0
+_TIDY_SHARE = 0.5
+"""How much of the time tidying takes while there is much of it: the rest is for those who write and read."""
 
 
 class Writer:
@@ -52,8 +54,10 @@ class Writer:
         while True:
             await asyncio.sleep(_TIDY_EVERY_S)
             try:
+                began = time.monotonic()
                 while await asyncio.to_thread(self._store.tidy):
-                    await asyncio.sleep(_TIDY_PAUSE_S)
+                    await asyncio.sleep((time.monotonic() - began) * (1 / _TIDY_SHARE - 1))
+                    began = time.monotonic()
             except StreamvisError:
                 # The next append meets the same trouble, and answers for it.
                 continue

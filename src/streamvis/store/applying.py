@@ -100,27 +100,26 @@ def _add(db: sqlite3.Connection, run: RunRow, chunk: RowsChunk | ValueChunk) -> 
     kind = "rows" if isinstance(chunk, RowsChunk) else "value"
     found = db.execute(sql.GET_KEY, (run.log, chunk.key)).fetchone()
     if found is None:
-        columns = dict(chunk.columns) if isinstance(chunk, RowsChunk) else {}
-        key = db.execute(sql.ADD_KEY, (run.log, chunk.key, kind, json.dumps(columns))).lastrowid
-        found = (key, kind, json.dumps(columns), None)
-    key, its_kind, columns_text, newest_step = found
+        columns = json.dumps(dict(chunk.columns) if isinstance(chunk, RowsChunk) else {})
+        found = (db.execute(sql.ADD_KEY, (run.log, chunk.key, kind, columns)).lastrowid, kind, columns, None, 0)
+    key, its_kind, columns, newest_step, rows = found
     if its_kind != kind:
         holds, sent = ("rows", "a value") if its_kind == "rows" else ("a value", "rows")
         return f"The key {chunk.key!r} holds {holds} in this run, and {sent} came. Use another key for them."
     if isinstance(chunk, RowsChunk):
-        _add_rows(db, run, key, columns_text, chunk)
+        _add_rows(db, run, key, columns, rows, chunk)
     else:
         _add_value(db, run, key, newest_step, chunk)
     return ""
 
 
-def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns_text: str, chunk: RowsChunk) -> None:
-    columns = json.loads(columns_text)
-    unified = columns | {name: unify_dtypes(columns.get(name, word), word) for name, word in chunk.columns.items()}
-    if unified != columns:
-        db.execute(sql.SET_KEY_COLUMNS, (json.dumps(unified), key))
-    place = (run.log, key, run.seq, run.seq, chunk.first_step, chunk.last_step, chunk.count, len(chunk.body), chunk.body)
-    db.execute(sql.ADD_CHUNK, place)
+def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk) -> None:
+    known = json.loads(columns)
+    unified = known | {name: unify_dtypes(known.get(name, word), word) for name, word in chunk.columns.items()}
+    size = len(chunk.body)
+    db.execute(sql.ADD_KEY_ROWS, (columns if unified == known else json.dumps(unified), chunk.count, size, key))
+    place = (run.log, key, rows, run.seq, run.seq, chunk.first_step, chunk.last_step, chunk.count, size)
+    db.execute(sql.ADD_CHUNK, (*place, 0, None, chunk.body))
     _extend(run, chunk.first_step, chunk.last_step)
 
 

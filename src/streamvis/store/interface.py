@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamvis.errors import StreamvisError
-from streamvis.records import Ack, AppInfo, Batch, Cursor, KeyInfo, RunInfo, Tail
+from streamvis.records import Ack, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
 
 __all__ = ["TAIL_BYTES", "Changes", "RowsPiece", "Store"]
 
@@ -100,6 +100,25 @@ class Store(Protocol):
         max_bytes: int | None = None,
     ) -> RowsPiece:
         """Rows of one key whose chunks overlap the steps; enough for `limit` rows. Raises UnknownKey or RunConflict."""
+        ...
+
+    def history(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str] | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> History:
+        """Rows of one key for a screen, see `History` and `streamvis.store.history.Axis`.
+
+        x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are no arrays or
+        nested. Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
+        """
         ...
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:

@@ -16,18 +16,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
-from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, KeyInfo, Refusal, RunInfo, Start, Tail
+from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
+from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
+from streamvis.store.packed import Marks, unpack
+from streamvis.store.rows import KeyLevels
+from streamvis.store.summaries import Sizes
+from streamvis.store.tables import body_of_rows, rows_of_body
+from streamvis.store.tidying import Tidier
 
 __all__ = ["SqliteStore"]
 
 _BUSY_S = 10.0
-_TIDY_ROWS = 500
-_TIDY_PAGES = 2000
 _ALL = 2**63 - 1
 
 
@@ -37,13 +44,14 @@ class SqliteStore:
     Raises FolderUnusable when the file was made by a newer version, or is none of ours.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time, sizes: Sizes = Sizes()) -> None:  # noqa: B008
         self._path = folder / "streamvis.sqlite"
-        self._clock = clock
+        self._clock, self._sizes = clock, sizes
         self._write_lock = threading.Lock()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._listeners: list[Callable[[Changes], None]] = []
+        self._tidier = Tidier(self._reading, self._writing, sizes)
         try:
             self._writer = self._connect()
             self.id = self._open_schema()
@@ -67,6 +75,8 @@ class SqliteStore:
         if version == 0:
             self._writer.executescript(f"BEGIN; {sql.SCHEMA}; PRAGMA user_version = {sql.SCHEMA_VERSION}; COMMIT;")
             self._writer.execute(sql.SET_META, ("id", uuid.uuid4().hex[:12]))
+        for older in range(version, sql.SCHEMA_VERSION) if version else ():
+            self._writer.executescript(f"BEGIN; {sql.MIGRATIONS[older]}; PRAGMA user_version = {older + 1}; COMMIT;")
         return self._writer.execute(sql.GET_META, ("id",)).fetchone()[0]
 
     def close(self) -> None:
@@ -182,26 +192,8 @@ class SqliteStore:
             row.deleted = 1
 
     def tidy(self) -> bool:
-        """Delete a part of what was taken back, and give freed space back; True when there is more to do."""
-        with self._write_lock:
-            dropped = self._writer.execute(sql.GET_DROPPED_LOG).fetchone()
-        if dropped is None:
-            with self._write_lock:
-                self._writer.execute(f"PRAGMA incremental_vacuum({_TIDY_PAGES})").fetchall()
-                return self._writer.execute("PRAGMA freelist_count").fetchone()[0] > 0
-        with self._writing() as (db, _):
-            log = dropped[0]
-            for find, remove in (
-                (sql.GET_CHUNKS_TO_DELETE, sql.DELETE_CHUNK),
-                (sql.GET_VALUES_TO_DELETE, sql.DELETE_VALUE),
-            ):
-                rows = db.execute(find, (log, _TIDY_ROWS)).fetchall()
-                db.executemany(remove, [(no,) for no, _ in rows])
-                if rows:
-                    return True
-            db.execute(sql.DELETE_KEYS, (log,))
-            db.execute(sql.DELETE_LOG, (log,))
-        return True
+        """Do a short piece of housekeeping; True when there may be more to do."""
+        return self._tidier.tidy()
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, _Changed]]:
@@ -279,20 +271,20 @@ class SqliteStore:
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
             stop = _stop(db, row.log, start, end, max_bytes)
-            found = db.execute(sql.GET_CHUNKS, (row.log, start, stop)).fetchall()
+            parts = [_part(found, start, stop) for found in db.execute(sql.GET_CHUNKS, (row.log, start, stop))]
             for _, _, key, step in db.execute(sql.GET_KEYS_WITH_NEWS, (row.log, start, stop)).fetchall():
-                found.append((key, db.execute(sql.GET_VALUE, (key, step)).fetchone()[0]))
+                parts.append(_Part(key, db.execute(sql.GET_VALUE, (key, step)).fetchone()[0]))
             keys = {}
-            for key in dict.fromkeys(key for key, _ in found):
+            for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
-                keys[name] = KeyInfo(kind, json.loads(columns))
+                keys[name] = KeyInfo(kind, json.loads(columns), first_row)
             return Tail(
                 cursor=Cursor(self.id, row.epoch, max(start, stop)),
                 more=stop < end,
                 restart=restart,
                 run=self._info(row),
                 keys=keys,
-                bodies=[body for _, body in found],
+                bodies=[part.body for part in parts],
             )
 
     def rows(
@@ -313,11 +305,30 @@ class SqliteStore:
             for chunk, first_step, last_step, rows, nbytes in db.execute(sql.GET_CHUNKS_OF_KEY, (no, from_step, last)).fetchall():
                 if (limit is not None and count >= limit) or (max_bytes is not None and bodies and size + nbytes > max_bytes):
                     return RowsPiece(KeyInfo("rows", columns), bodies, more=True)
-                bodies.append(db.execute(sql.GET_BODY, (chunk,)).fetchone()[0])
+                _, packed, body = db.execute(sql.GET_BODY, (chunk,)).fetchone()
+                bodies.append(body_of_rows(key, unpack(body)[1]) if packed else body)
                 # Only a chunk that lies inside the range is sure to give all of its rows.
                 count += rows if from_step <= first_step and last_step <= last else 0
                 size += nbytes
             return RowsPiece(KeyInfo("rows", columns), bodies, more=False)
+
+    def history(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str] | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> History:
+        """Rows of one key for a screen."""
+        with self._reading() as db:
+            no, dtypes, _ = self._key(db, run, key, "rows")
+            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log)
+            return select(KeyLevels(db, no, self._sizes), axis, *drawn_names(columns, dtypes))
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
         """The body of the key's value at the step, or of the newest."""
@@ -330,7 +341,7 @@ class SqliteStore:
         found = db.execute(sql.GET_KEY, (_required(db, run).log, key)).fetchone()
         if found is None:
             raise UnknownKey(run, key)
-        no, its_kind, columns, newest_step = found
+        no, its_kind, columns, newest_step, _ = found
         if its_kind != kind:
             raise RunConflict(f"The key {key!r} holds {'rows' if its_kind == 'rows' else 'a value'}, not {kind}.")
         return no, json.loads(columns), newest_step
@@ -367,6 +378,15 @@ class SqliteStore:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """A body of a tail, of which key it is, and the number of its first row."""
+
+    key: int
+    body: bytes
+    first_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Changed:
     runs: set[str]
     apps: set[str]
@@ -396,16 +416,36 @@ def _is_before(cursor: Cursor, head: Cursor) -> bool:
     return cursor.store == head.store and cursor.epoch == head.epoch and cursor.seq <= head.seq
 
 
+def _part(found: tuple[Any, ...], start: int, stop: int) -> _Part:
+    """What came with the batches after `start` and up to `stop`, of a chunk."""
+    key, first_row, first_seq, last_seq, count, packed, marks, body = found
+    first, last = 0, count
+    if marks and (first_seq <= start or last_seq > stop):
+        marked = Marks.from_bytes(marks)
+        first, last = marked.rows_until(start), marked.rows_until(stop)
+    if packed or (first, last) != (0, count):
+        name, table = _opened(packed, body)
+        body = body_of_rows(name, table.slice(first, last - first))
+    return _Part(key, body, first_row + first)
+
+
+def _opened(packed: int, body: bytes) -> tuple[str, pa.Table]:
+    if not packed:
+        return rows_of_body(body)
+    meta, table = unpack(body)
+    return meta["key"], table
+
+
 def _stop(db: sqlite3.Connection, log: int, start: int, end: int, max_bytes: int) -> int:
     """The last batch of a piece that begins after `start`: at least one batch, and no more than `max_bytes` where possible."""
     values = [(seq, size) for seq, size, *_ in db.execute(sql.GET_KEYS_WITH_NEWS, (log, start, end))]
-    total, first = 0, None
+    total, last = 0, None
     chunks = db.execute(sql.GET_CHUNK_SIZES, (log, start, end))
     for seq, size in _in_order(chunks, iter(values)):
-        first = seq if first is None else first
         total += size
-        if total > max_bytes and seq > first:
-            return seq - 1
+        if total > max_bytes and last is not None and seq > last:
+            return last
+        last = seq
     return end
 
 

@@ -7,9 +7,25 @@ What a run needs at each append or read (its head, its first and last step, each
 the key's own row, so that no statement here looks at all of a run's past.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-SCHEMA = """
+_KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
+_CHUNK_INDEXES = """
+CREATE INDEX chunks_of_log ON chunks (log, last_seq, first_seq, key, first_row, size);
+CREATE UNIQUE INDEX chunks_of_key ON chunks (key, first_row, count, last_step, first_step, size);
+"""
+_SUMMARIES = """
+CREATE TABLE summaries (
+    no INTEGER PRIMARY KEY,
+    key INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    first_row INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (key, level, first_row)
+);
+"""
+
+SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- seq counts the changes of the app's list of runs; lives counts its live starts; newest is a run's no.
@@ -58,7 +74,9 @@ CREATE TABLE producers (
     PRIMARY KEY (run, id)
 ) WITHOUT ROWID;
 
--- newest_* are of the key's newest value, and NULL for rows.
+-- newest_* are of the key's newest value, and NULL for rows. Of rows: rows counts them all; the first `sealed` of them lie in
+-- chunks that stay as they are, and of the first `summed` there are summaries; pending counts the chunks that came since the
+-- key was tidied, open_bytes is what its unsealed chunks hold.
 CREATE TABLE keys (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -68,27 +86,38 @@ CREATE TABLE keys (
     newest_step INTEGER,
     newest_seq INTEGER,
     newest_size INTEGER,
+    rows INTEGER NOT NULL DEFAULT 0,
+    sealed INTEGER NOT NULL DEFAULT 0,
+    summed INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0,
+    open_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE (log, name)
 );
 CREATE INDEX keys_with_news ON keys (log, newest_seq);
+{_KEYS_DUE}
 
--- A chunk holds the rows of the batches first_seq to last_seq. marks is for the merging of chunks: which rows came
--- with which batch. body stands last, so that reading the others does not read through it.
+-- A chunk holds rows of the batches first_seq to last_seq; first_row is the number of its first row among its key's. marks tells
+-- which rows came with which batch, where it was made by merging (NULL: all with last_seq). body stands last, so that reading
+-- the others does not read through it; it is in the form of `packed`, or of the wire.
 CREATE TABLE chunks (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
     key INTEGER NOT NULL,
+    first_row INTEGER NOT NULL,
     first_seq INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
     first_step INTEGER NOT NULL,
     last_step INTEGER NOT NULL,
     count INTEGER NOT NULL,
     size INTEGER NOT NULL,
+    packed INTEGER NOT NULL DEFAULT 0,
     marks BLOB,
     body BLOB NOT NULL
 );
-CREATE INDEX chunks_of_log ON chunks (log, last_seq, no, size);
-CREATE INDEX chunks_of_key ON chunks (key, last_step, first_step, last_seq, no, count, size);
+{_CHUNK_INDEXES}
+
+-- See `summaries`: of the rows from first_row on, as many as the level says.
+{_SUMMARIES}
 
 CREATE TABLE key_values (
     no INTEGER PRIMARY KEY,
@@ -101,6 +130,31 @@ CREATE TABLE key_values (
     UNIQUE (key, step)
 );
 """
+
+MIGRATIONS = {
+    # Rows had no numbers, and chunks were never merged.
+    1: f"""
+ALTER TABLE keys ADD COLUMN rows INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN summed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN open_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE chunks ADD COLUMN first_row INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE chunks ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
+DROP INDEX chunks_of_log;
+DROP INDEX chunks_of_key;
+UPDATE chunks SET first_row = numbered.before FROM (
+    SELECT no, sum(count) OVER (PARTITION BY key ORDER BY last_seq, no) - count AS before FROM chunks
+) AS numbered WHERE chunks.no = numbered.no;
+UPDATE keys SET rows = chunked.rows, pending = chunked.chunks, open_bytes = chunked.bytes FROM (
+    SELECT key, sum(count) AS rows, count(*) AS chunks, sum(size) AS bytes FROM chunks GROUP BY key
+) AS chunked WHERE keys.no = chunked.key;
+{_KEYS_DUE}
+{_CHUNK_INDEXES}
+{_SUMMARIES}
+""",
+}
+"""What turns a file of each older version into one of the next."""
 
 GET_META = "SELECT value FROM meta WHERE name = ?"
 SET_META = "INSERT INTO meta (name, value) VALUES (?, ?)"
@@ -161,25 +215,56 @@ GET_PRODUCER_STATES = "SELECT DISTINCT state FROM producers WHERE run = ? AND (s
 DELETE_PRODUCERS = "DELETE FROM producers WHERE run = ?"
 
 GET_KEYS = "SELECT name, kind, columns FROM keys WHERE log = ? ORDER BY no"
-GET_KEY = "SELECT no, kind, columns, newest_step FROM keys WHERE log = ? AND name = ?"
+GET_KEY = "SELECT no, kind, columns, newest_step, rows FROM keys WHERE log = ? AND name = ?"
 GET_KEY_BY_NO = "SELECT name, kind, columns FROM keys WHERE no = ?"
 ADD_KEY = "INSERT INTO keys (log, name, kind, columns) VALUES (?, ?, ?, ?)"
-SET_KEY_COLUMNS = "UPDATE keys SET columns = ? WHERE no = ?"
+ADD_KEY_ROWS = """
+UPDATE keys SET columns = ?, rows = rows + ?, pending = pending + 1, open_bytes = open_bytes + ? WHERE no = ?
+"""
 SET_KEY_NEWEST = "UPDATE keys SET newest_step = ?, newest_seq = ?, newest_size = ? WHERE no = ?"
 GET_KEYS_WITH_NEWS = """
 SELECT newest_seq, newest_size, no, newest_step FROM keys WHERE log = ? AND newest_seq > ? AND newest_seq <= ? ORDER BY newest_seq
 """
+GET_KEY_DUE = """
+SELECT no, log, name, sealed, summed, pending FROM keys
+WHERE pending > 0 AND (pending >= ? OR rows - sealed >= ? OR open_bytes >= ? OR sealed - summed >= ?) LIMIT 1
+"""
+SET_KEY_TIDIED = """
+UPDATE keys SET sealed = ?1, summed = ?2, pending = pending - ?3,
+    open_bytes = (SELECT coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?1)
+WHERE no = ?4
+"""
 
 ADD_CHUNK = """
-INSERT INTO chunks (log, key, first_seq, last_seq, first_step, last_step, count, size, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-GET_CHUNK_SIZES = "SELECT last_seq, size FROM chunks WHERE log = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq, no"
-GET_CHUNKS = "SELECT key, body FROM chunks WHERE log = ? AND last_seq > ? AND last_seq <= ? ORDER BY last_seq, no"
+GET_CHUNK_SIZES = """
+SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 ORDER BY last_seq, first_seq
+"""
+GET_CHUNKS = """
+SELECT key, first_row, first_seq, last_seq, count, packed, marks, body FROM chunks
+WHERE log = ? AND last_seq > ? AND first_seq <= ? ORDER BY last_seq, key, first_row
+"""
 GET_CHUNKS_OF_KEY = """
 SELECT no, first_step, last_step, count, size FROM chunks
-WHERE key = ? AND last_step >= ? AND first_step <= ? ORDER BY last_seq, no
+WHERE key = ? AND last_step >= ? AND first_step <= ? ORDER BY first_row
 """
-GET_BODY = "SELECT body FROM chunks WHERE no = ?"
+GET_BODY = "SELECT key, packed, body FROM chunks WHERE no = ?"
+GET_OPEN_CHUNKS = """
+SELECT no, first_row, count, size, first_seq, last_seq FROM chunks WHERE key = ? AND first_row >= ? ORDER BY first_row LIMIT ?
+"""
+GET_CHUNKS_IN = """
+SELECT no, first_row, count FROM chunks
+WHERE key = ?1 AND first_row < ?3 AND first_row >= (
+    SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2
+) ORDER BY first_row
+"""
+GET_CHUNK = "SELECT packed, marks, body FROM chunks WHERE no = ?"
+
+GET_KEY_LENGTHS = "SELECT rows, summed FROM keys WHERE no = ?"
+ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, body) VALUES (?, ?, ?, ?)"
+GET_SUMMARY = "SELECT body FROM summaries WHERE key = ? AND level = ? AND first_row = ?"
 
 SAVE_VALUE = """
 INSERT INTO key_values (key, step, seq, time, size, body) VALUES (?, ?, ?, ?, ?, ?)
@@ -192,5 +277,9 @@ DELETE_CHUNK = "DELETE FROM chunks WHERE no = ?"
 GET_VALUES_TO_DELETE = """
 SELECT key_values.no, size FROM keys JOIN key_values ON key_values.key = keys.no WHERE keys.log = ? LIMIT ?
 """
+GET_SUMMARIES_TO_DELETE = """
+SELECT summaries.no, level FROM keys JOIN summaries ON summaries.key = keys.no WHERE keys.log = ? LIMIT ?
+"""
+DELETE_SUMMARY = "DELETE FROM summaries WHERE no = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
 DELETE_KEYS = "DELETE FROM keys WHERE log = ?"

@@ -31,6 +31,7 @@ from streamvis.wire.tree import pack, unpack
 __all__ = [
     "ARROW",
     "MAX_NAME_CHARS",
+    "body_of",
     "checked_name",
     "checked_step",
     "checked_time",
@@ -44,7 +45,6 @@ __all__ = [
     "encode_value",
     "parse_json",
     "rows_of",
-    "slice_rows",
     "table_of",
     "value_of",
 ]
@@ -86,7 +86,7 @@ def encode_columns(key: str, steps: Any, times: Any, made: Sequence[tuple[pa.Fie
 
 
 def _rows_chunk(key: str, table: pa.Table) -> RowsChunk:
-    body = _stream({"kind": "rows", "key": key}, table)
+    body = body_of({"kind": "rows", "key": key}, table)
     steps = _steps(table)
     columns = {field.name: column_dtype(field) for field in list(table.schema)[2:]}
     return RowsChunk(key, columns, table.num_rows, int(steps.min()), int(steps.max()), body)
@@ -110,18 +110,18 @@ def encode_value(key: str, step: int, time: float, data: Mapping[str, Any]) -> V
         made.append((pa.field(field.name, cell.type, metadata=shape), cell))
     table = pa.table([cell for _, cell in made], schema=pa.schema([field for field, _ in made]))
     meta = {"kind": "value", "key": key, "step": step, "time": time, "tree": tree}
-    return ValueChunk(key, step, time, _stream(meta, table))
+    return ValueChunk(key, step, time, body_of(meta, table))
 
 
 def encode_control(record: Start | Clear | Finish) -> bytes:
     """A control record as a stream without columns."""
     kind = {Start: "start", Clear: "clear", Finish: "finish"}[type(record)]
-    return _stream({"kind": kind, **{name: getattr(record, name) for name in record.__slots__}}, None)
+    return body_of({"kind": kind, **{name: getattr(record, name) for name in record.__slots__}}, None)
 
 
 def encode_head(head: Mapping[str, Any]) -> bytes:
     """The first stream of a tail. `head` is plain JSON."""
-    return _stream({"kind": "head", **head}, None)
+    return body_of({"kind": "head", **head}, None)
 
 
 def decode_batch_body(body: bytes) -> list[Chunk]:
@@ -179,18 +179,13 @@ def table_of(body: bytes | memoryview) -> tuple[dict[str, Any], pa.Table]:
     return meta, table
 
 
-def slice_rows(body: bytes, start: int, stop: int) -> bytes:
-    """The rows `start` to `stop` (exclusive) of a body of rows, as a body."""
-    meta, table = table_of(body)
-    return _stream(meta, table.slice(start, stop - start))
-
-
 def parse_json(text: str) -> Any:
     """`json.loads` for texts that this package wrote (NaN and the infinities included)."""
     return json.loads(text)
 
 
-def _stream(meta: Mapping[str, Any], table: pa.Table | None) -> bytes:
+def body_of(meta: Mapping[str, Any], table: pa.Table | None) -> bytes:
+    """A table, or nothing but metadata, as a body of one stream."""
     schema = (table.schema if table is not None else pa.schema([])).with_metadata({b"streamvis": json.dumps(meta).encode()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:

@@ -1,0 +1,223 @@
+"""Housekeeping in the SQLite store, a short piece at a time: merging small chunks, summaries, deleting, giving space back.
+
+What readers see never changes by it. Chunks and summaries that are there are changed here alone; appending only adds. So a
+piece of work is prepared from a snapshot, without a lock, and put in place in a short transaction.
+
+Chunks as they come are small. As soon as sixteen of about one size follow each other they are merged into one, so that a key
+never has many, and none of its rows is rewritten more than a few times. From `Sizes.seal_rows` rows (or `seal_bytes`) on a
+chunk is packed, and stays as it is. Chunks whose rows cannot stand in one table exactly as they are stay apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from streamvis.store import statements as sql
+from streamvis.store.packed import Marks, pack
+from streamvis.store.rows import read_rows
+from streamvis.store.summaries import Sizes, summary_of_rows, summary_of_summaries
+from streamvis.store.tables import body_of_rows, concat_common, concat_exact, numbers_of, rows_of_body
+
+__all__ = ["Tidier"]
+
+_CHUNKS_AT_ONCE = 2000
+_BYTES_AT_ONCE = 16 * 2**20
+_DELETE_ROWS = 500
+_VACUUM_PAGES = 2000
+_SPARE_SHARE = 0.05
+"""How much of the file may be free before space is given back: merging frees space all the time, and takes it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenChunk:
+    no: int
+    first_row: int
+    count: int
+    size: int
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    no: int
+    log: int
+    name: str
+    sealed: int
+    summed: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A chunk to put in place of those that hold its rows now."""
+
+    first_row: int
+    table: pa.Table
+    marks: Marks
+    sealed: bool
+
+
+class Tidier:
+    """Tidies the file that `reading` and `writing` open transactions of."""
+
+    def __init__(
+        self,
+        reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
+        sizes: Sizes,
+    ) -> None:
+        self._reading, self._writing, self._sizes = reading, writing, sizes
+        self._lock = threading.Lock()
+
+    def tidy(self) -> bool:
+        """Do a short piece of work; True when there may be more."""
+        with self._lock:
+            return self._tidy_key() or self._delete_dropped() or self._give_space_back()
+
+    def _tidy_key(self) -> bool:
+        sizes = self._sizes
+        due = (sizes.merge_at, sizes.seal_rows, sizes.seal_bytes, sizes.body_rows)
+        made, gone, summaries, seen = [], [], [], 0
+        with self._reading() as db:
+            found = db.execute(sql.GET_KEY_DUE, due).fetchone()
+            if found is None:
+                return False
+            key = _Key(*found)
+            if key.sealed - key.summed >= sizes.body_rows:
+                summaries = _summaries(db, key, sizes)
+            else:
+                chunks = [_OpenChunk(*row) for row in db.execute(sql.GET_OPEN_CHUNKS, (key.no, key.sealed, _CHUNKS_AT_ONCE))]
+                group = _chosen(chunks, sizes)
+                made, gone = _merged(db, group, sizes), [chunk.no for chunk in group]
+                if len(made) == len(gone) and not any(chunk.sealed for chunk in made):
+                    made, gone, seen = [], [], key.pending
+        sealed = key.sealed + sum(chunk.table.num_rows for chunk in made if chunk.sealed)
+        summed = key.summed + (sizes.body_rows if summaries else 0)
+        places = [_place(key, chunk) for chunk in made]
+        with self._writing() as (db, _):
+            db.executemany(sql.DELETE_CHUNK, [(no,) for no in gone])
+            db.executemany(sql.ADD_CHUNK, places)
+            db.executemany(sql.ADD_SUMMARY, summaries)
+            db.execute(sql.SET_KEY_TIDIED, (sealed, summed, seen, key.no))
+        return True
+
+    def _delete_dropped(self) -> bool:
+        with self._reading() as db:
+            dropped = db.execute(sql.GET_DROPPED_LOG).fetchone()
+        if dropped is None:
+            return False
+        with self._writing() as (db, _):
+            for find, remove in (
+                (sql.GET_CHUNKS_TO_DELETE, sql.DELETE_CHUNK),
+                (sql.GET_VALUES_TO_DELETE, sql.DELETE_VALUE),
+                (sql.GET_SUMMARIES_TO_DELETE, sql.DELETE_SUMMARY),
+            ):
+                rows = db.execute(find, (*dropped, _DELETE_ROWS)).fetchall()
+                db.executemany(remove, [(no,) for no, _ in rows])
+                if rows:
+                    return True
+            db.execute(sql.DELETE_KEYS, dropped)
+            db.execute(sql.DELETE_LOG, dropped)
+        return True
+
+    def _give_space_back(self) -> bool:
+        with self._writing() as (db, _):
+            (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+            if free <= max(_VACUUM_PAGES, _SPARE_SHARE * pages):
+                return False
+            db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        return True
+
+
+def _is_due(chunks: list[_OpenChunk], sizes: Sizes) -> bool:
+    """Whether the chunks are enough to be sealed."""
+    return sum(c.count for c in chunks) >= sizes.seal_rows or sum(c.size for c in chunks) >= sizes.seal_bytes
+
+
+def _chosen(chunks: list[_OpenChunk], sizes: Sizes) -> list[_OpenChunk]:
+    """Neighbours to merge now."""
+    if _is_due(chunks, sizes):
+        total = itertools.accumulate(chunk.size for chunk in chunks)
+        return chunks[: max(1, sum(1 for so_far in total if so_far <= _BYTES_AT_ONCE))]
+    # The smallest size that has enough neighbours: each row is rewritten once a size.
+    limit = sizes.merge_at
+    while limit < sizes.merge_at * sizes.seal_rows:
+        group: list[_OpenChunk] = []
+        for chunk in [*chunks, None]:
+            if chunk is not None and chunk.count < limit:
+                group.append(chunk)
+            elif len(group) >= sizes.merge_at:
+                return group
+            else:
+                group = []
+        limit *= sizes.merge_at
+    return []
+
+
+def _merged(db: sqlite3.Connection, chunks: list[_OpenChunk], sizes: Sizes) -> list[_Made]:
+    """What takes the place of the chunks."""
+    is_sealing = _is_due(chunks, sizes)
+    parts = []
+    for chunk in chunks:
+        packed, marks, body = db.execute(sql.GET_CHUNK, (chunk.no,)).fetchone()
+        marked = Marks.from_bytes(marks) if marks else Marks(np.array([chunk.last_seq]), np.array([chunk.count]))
+        parts.append((rows_of_body(body)[1], marked, chunk))
+    made: list[_Made] = []
+    groups = _that_fit(parts)
+    for i, group in enumerate(groups):
+        table = concat_exact([table for table, _, _ in group])
+        marks = Marks.joined([marks for _, marks, _ in group])
+        size, first_row = sum(chunk.size for _, _, chunk in group), group[0][2].first_row
+        rows = max(1, min(sizes.seal_rows, table.num_rows * sizes.seal_bytes // max(1, size)))
+        for start in range(0, table.num_rows, rows):
+            stop = min(start + rows, table.num_rows)
+            is_rest = stop - start < rows and i == len(groups) - 1
+            made.append(
+                _Made(first_row + start, table.slice(start, stop - start), marks.part(start, stop), is_sealing and not is_rest)
+            )
+    return made
+
+
+def _that_fit(parts: list[tuple[pa.Table, Marks, _OpenChunk]]) -> list[list[tuple[pa.Table, Marks, _OpenChunk]]]:
+    """The parts, in groups that can each be one table."""
+    if not parts:
+        return []
+    if len(parts) == 1 or concat_exact([table for table, _, _ in parts]) is not None:
+        return [parts]
+    middle = len(parts) // 2
+    left, right = _that_fit(parts[:middle]), _that_fit(parts[middle:])
+    if concat_exact([table for table, _, _ in left[-1] + right[0]]) is not None:
+        return [*left[:-1], left[-1] + right[0], *right[1:]]
+    return left + right
+
+
+def _place(key: _Key, made: _Made) -> tuple[object, ...]:
+    body = pack({"key": key.name}, made.table) if made.sealed else body_of_rows(key.name, made.table)
+    steps = numbers_of(made.table, "step")
+    seqs = (int(made.marks.seqs[0]), int(made.marks.seqs[-1]))
+    marks = made.marks.to_bytes() if len(made.marks.seqs) > 1 else None
+    about = (int(steps.min()), int(steps.max()), made.table.num_rows, len(body), int(made.sealed))
+    return (key.log, key.no, made.first_row, *seqs, *about, marks, body)
+
+
+def _summaries(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> list[tuple[int, int, int, bytes]]:
+    """The next body of level 1, and those of the levels above that it completes."""
+    end = key.summed + sizes.body_rows
+    body = summary_of_rows(concat_common(list(read_rows(db, key.no, key.summed, end))), sizes)
+    made = [(key.no, 1, key.summed, body)]
+    level = 2
+    while sizes.covered(level, end) > sizes.covered(level, key.summed):
+        first, step = end - sizes.body_rows_of(level), sizes.body_rows_of(level - 1)
+        bodies = [db.execute(sql.GET_SUMMARY, (key.no, level - 1, row)).fetchone()[0] for row in range(first, end - step, step)]
+        made.append((key.no, level, first, summary_of_summaries([*bodies, made[-1][3]], sizes)))
+        level += 1
+    return made

@@ -1,0 +1,161 @@
+"""History at the resolution of a screen, against the slowest and most obvious way to find it, over all rows."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from streamvis.errors import InvalidData
+from streamvis.records import Batch, Start
+from streamvis.store import SqliteStore
+from streamvis.store.summaries import Sizes
+from streamvis.store.tables import numbers_of
+from streamvis.wire.arrow import encode_rows
+
+# So small that a few hundred rows have summaries on four levels, and some rows have none yet.
+SIZES = Sizes(seal_rows=16, merge_at=3, body_rows=32, fanout=2, block=2)
+
+NUMBERS = st.one_of(st.integers(-20, 20), st.floats(-20, 20, width=16), st.just(math.nan))
+
+
+@st.composite
+def histories(draw):
+    """Batches of rows: x, and two columns of which each batch has both or one."""
+    count = draw(st.integers(0, 400))
+    seed = draw(st.integers(0, 2**32 - 1))
+    kind = draw(st.sampled_from(["noise", "smooth", "spikes"]))
+    random = np.random.default_rng(seed)
+    x = np.cumsum(random.integers(0, 4, count)) - draw(st.sampled_from([0, 30]))
+    if draw(st.booleans()):
+        x = x / 8
+    a = {"noise": random.normal(size=count), "smooth": np.arange(count) * 0.5, "spikes": np.zeros(count)}[kind]
+    if kind == "spikes" and count:
+        a[random.integers(0, count, 3)] = [99.0, -99.0, 5.0]
+    a[random.random(count) < draw(st.sampled_from([0, 0.05]))] = math.nan
+    b = random.integers(-9, 9, count)
+    batches, at = [], 0
+    while at < count:
+        size = int(random.integers(1, 40))
+        part = slice(at, at + size)
+        columns = {"x": x[part], "a": a[part], "b": b[part]}
+        if random.random() < 0.2:
+            del columns["b"]
+        batches.append((np.arange(at, min(count, at + size)), columns))
+        at += size
+    return batches
+
+
+def oracle(batches, start, stop, buckets, log):
+    """Of each bucket, and each column, the lowest and the highest value, and whether there is a gap."""
+    found = {}
+    for _, columns in batches:
+        for i, x in enumerate(columns["x"].tolist()):
+            if not start <= x <= stop or (log and x <= 0):
+                continue
+            low, high, at = (math.log10(v) for v in (start, stop, x)) if log else (start, stop, x)
+            place = min(buckets - 1, int(buckets * ((at - low) / (high - low)))) if high > low else 0
+            for name in "ab":
+                value = float(columns[name][i]) if name in columns else math.nan
+                lowest, highest, gap = found.get((place, name), (math.inf, -math.inf, False))
+                if math.isnan(value):
+                    found[place, name] = (lowest, highest, True)
+                else:
+                    found[place, name] = (min(lowest, value), max(highest, value), gap)
+    return found
+
+
+@given(
+    histories(),
+    st.integers(1, 30),
+    st.tuples(st.floats(-0.2, 1.2), st.floats(-0.2, 1.2)) | st.none(),
+    st.booleans(),
+    st.integers(0, 60),
+)
+def test_every_bucket_has_its_lowest_and_highest_rows_and_its_gaps(batches, buckets, view, log, tidied):
+    with tempfile.TemporaryDirectory() as folder:
+        store = filled(Path(folder), batches, tidied)
+        if not batches:
+            return
+        whole = [x for _, columns in batches for x in columns["x"].tolist()]
+        start = stop = None
+        if view:
+            start, stop = sorted(whole[0] + share * (whole[-1] - whole[0]) for share in view)
+            if log and start <= 0:
+                start = None
+        history = store.history("run", "k", x="x", start=start, stop=stop, buckets=buckets, log=log)
+        assert (history.first_x, history.last_x, history.count, history.rising) == (whole[0], whole[-1], len(whole), True)
+        check(history, batches, buckets, log)
+        store.close()
+
+
+def filled(folder, batches, tidied):
+    store = SqliteStore(folder, sizes=SIZES)
+    store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
+    for number, (steps, columns) in enumerate(batches, 1):
+        store.append([Batch("run", "app", "p", number, [encode_rows("k", steps, steps / 2, columns)])])
+    for _ in range(tidied):
+        store.tidy()
+    return store
+
+
+def check(history, batches, buckets, log):
+    rows = numbers_of(history.table, "row")
+    assert (np.diff(rows) > 0).all()
+    sent = {name: np.concatenate([columns.get(name, np.full(len(steps), math.nan)) for steps, columns in batches]) for name in "xab"}
+    for name in "xab":
+        np.testing.assert_array_equal(numbers_of(history.table, f".{name}").astype(float), sent[name][rows].astype(float))
+    if history.start is None or history.start > history.stop:
+        return
+    kept = {}
+    for row in rows.tolist():
+        one = ([row], {name: sent[name][row : row + 1] for name in "xab"})
+        kept_here = oracle([one], history.start, history.stop, buckets, log)
+        for at, (lowest, highest, gap) in kept_here.items():
+            before = kept.get(at, (math.inf, -math.inf, False))
+            kept[at] = (min(before[0], lowest), max(before[1], highest), before[2] or gap)
+    assert kept == oracle(batches, history.start, history.stop, buckets, log)
+    x = sent["x"]
+    inside = np.flatnonzero((x >= history.start) & (x <= history.stop))
+    assert history.complete == (set(inside) <= set(rows))
+    if not history.complete:
+        assert len(rows) <= 6 * buckets + 2
+    if len(inside):
+        assert inside[0] == 0 or log or inside[0] - 1 in rows
+        assert inside[-1] == len(x) - 1 or inside[-1] + 1 in rows
+
+
+def test_a_few_rows_all_come(tmp_path):
+    store = filled(tmp_path, [(np.arange(9), {"x": np.arange(9), "a": np.arange(9.0)})], 0)
+    history = store.history("run", "k", x="x", buckets=5)
+    assert history.complete and history.table.num_rows == 9
+    store.close()
+
+
+def test_rows_whose_x_does_not_rise_come_in_log_order_with_their_extremes(tmp_path):
+    x = np.tile(np.arange(100.0), 4)
+    a = np.zeros(400)
+    a[[57, 311]] = [7, -7]
+    store = filled(tmp_path, [(np.arange(400), {"x": x, "a": a})], 60)
+    history = store.history("run", "k", x="x", buckets=10)
+    assert not history.rising and not history.complete
+    rows = numbers_of(history.table, "row")
+    assert (np.diff(rows) > 0).all() and {57, 311} <= set(rows.tolist()) and len(rows) < 60
+    part = store.history("run", "k", x="x", start=10, stop=12, buckets=100)
+    assert numbers_of(part.table, ".x").tolist() == [10, 11, 12] * 4
+    store.close()
+
+
+@pytest.mark.parametrize("x, columns", [("nothing", None), ("text", None), ("x", ["nothing"]), ("x", ["pictures"])])
+def test_what_cannot_be_drawn_is_refused_with_what_can(tmp_path, x, columns):
+    rows = {"x": np.arange(3), "text": ["a", "b", "c"], "pictures": np.zeros((3, 2, 2))}
+    store = filled(tmp_path, [(np.arange(3), rows)], 0)
+    with pytest.raises(InvalidData, match="x"):
+        store.history("run", "k", x=x, columns=columns, buckets=10)
+    assert store.history("run", "k", x="step", columns=["text"], buckets=10).table.column(".text").to_pylist() == ["a", "b", "c"]
+    store.close()
