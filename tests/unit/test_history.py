@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.errors import InvalidData
@@ -107,7 +107,9 @@ def filled(folder, batches, tidied):
 def check(history, batches, buckets, log):
     rows = numbers_of(history.table, "row")
     assert (np.diff(rows) > 0).all()
-    sent = {name: np.concatenate([columns.get(name, np.full(len(steps), math.nan)) for steps, columns in batches]) for name in "xab"}
+    sent = {}
+    for name in "xab":
+        sent[name] = np.concatenate([columns.get(name, np.full(len(steps), math.nan)) for steps, columns in batches])
     for name in "xab":
         np.testing.assert_array_equal(numbers_of(history.table, f".{name}").astype(float), sent[name][rows].astype(float))
     if history.start is None or history.start > history.stop:

@@ -18,11 +18,21 @@ from streamvis.errors import (
     UnknownKey,
     UnknownRun,
 )
-from streamvis.records import PROTOCOL, RunInfo
+from streamvis.records import PROTOCOL, History, RunInfo
 from streamvis.transport import PROTOCOL_HEADER
-from streamvis.wire.arrow import ARROW
+from streamvis.wire.arrow import ARROW, encode_history
+from streamvis.wire.jsonform import rows_to_json
 
-__all__ = ["BodyTooLarge", "ProtocolHeader", "UnsupportedMedia", "add_error_answers", "error_answer", "run_json", "wants_arrow"]
+__all__ = [
+    "BodyTooLarge",
+    "ProtocolHeader",
+    "UnsupportedMedia",
+    "add_error_answers",
+    "error_answer",
+    "history_answer",
+    "run_json",
+    "wants_arrow",
+]
 
 
 class BodyTooLarge(StreamvisError):
@@ -90,6 +100,27 @@ class ProtocolHeader:
 def wants_arrow(request: Request) -> bool:
     """Whether the client asks for Arrow."""
     return ARROW in request.headers.get("accept", "")
+
+
+def history_answer(key: str, x: str, history: History, *, as_arrow: bool) -> bytes | dict[str, Any]:
+    """Rows for a screen, as Arrow or as JSON. The columns of the key get their own names back."""
+    names = ["row", "step", "time", *(name.removeprefix(".") for name in history.table.column_names[3:])]
+    table = history.table.rename_columns(names)
+    meta = {
+        "key": key,
+        "x": x,
+        "rising": history.rising,
+        "complete": history.complete,
+        "count": history.count,
+        "first_x": history.first_x,
+        "last_x": history.last_x,
+        "from": history.start,
+        "to": history.stop,
+        "buckets": history.buckets,
+    }
+    if as_arrow:
+        return encode_history(meta, table)
+    return {**meta, "rows": table.column(0).to_pylist(), **rows_to_json(table.remove_column(0))}
 
 
 def run_json(run: RunInfo) -> dict[str, Any]:

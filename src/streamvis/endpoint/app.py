@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from fastapi import Body, FastAPI, Query, Request, Response
@@ -26,6 +26,7 @@ from streamvis.endpoint.answers import (
     ProtocolHeader,
     UnsupportedMedia,
     add_error_answers,
+    history_answer,
     run_json,
     wants_arrow,
 )
@@ -119,6 +120,28 @@ def _add_reading(app: FastAPI, store: Store, version: str) -> None:
                 return _plain_stream(table)
             empty = {"steps": [], "times": [], "columns": {}}
             return {"key": key, "more": more or piece.more, **(rows_to_json(table) if table is not None else empty)}
+
+        return _answer(await run_in_threadpool(read))
+
+    @app.get("/api/v1/runs/{run}/history")
+    async def history(
+        run: str,
+        key: _Key,
+        request: Request,
+        x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
+        columns: Annotated[list[str] | None, Query()] = None,
+        start: Annotated[float | None, Query(alias="from", allow_inf_nan=False)] = None,
+        stop: Annotated[float | None, Query(alias="to", allow_inf_nan=False)] = None,
+        buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+        scale: Annotated[Literal["linear", "log"], Query()] = "linear",
+    ) -> Response:
+        """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
+
+        def read() -> bytes | dict[str, Any]:
+            found = store.history(
+                run, key, x=x, columns=columns, start=start, stop=stop, buckets=buckets, log=scale == "log"
+            )
+            return history_answer(key, x, found, as_arrow=wants_arrow(request))
 
         return _answer(await run_in_threadpool(read))
 

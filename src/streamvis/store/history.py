@@ -9,6 +9,7 @@ Works on anything that can load rows and summaries of a key, see `Levels`; knows
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -74,6 +75,16 @@ class Axis:
         return places
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows as they were loaded; `rises` tells whether x rises in all rows that they stand for."""
+
+    level: int
+    block: int
+    rises: bool
+    table: pa.Table
+
+
 @dataclass(slots=True)
 class _Part:
     """Rows of a level, or all rows of a range (`block` is 1 then). Its blocks are whole."""
@@ -126,12 +137,13 @@ def select(levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequenc
 
 class _Selection:
     def __init__(self, levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequence[str]) -> None:
-        self._levels, self._axis, self._measured = levels, axis, list(measured)
+        self._levels, self._axis = levels, axis
+        self._measured = [name for name in measured if name != axis.x]
         self._names = list(dict.fromkeys(["row", "step", "time", axis.x, *columns]))
 
     def run(self) -> History:
         level = self._levels.sizes.levels(self._levels.summed)
-        parts = list(self._load(level, 0, self._levels.count))
+        parts = self._load(level, [(0, self._levels.count)])
         rises = all(part.rises for part in parts) and all(
             one.x[-1] <= other.x[0] for one, other in zip(parts, parts[1:], strict=False)
         )
@@ -146,30 +158,45 @@ class _Selection:
             return History(**about, complete=True, table=self._table([part.table.slice(0, 0) for part in parts[:1]]))
         level, first, last, parts = self._located(level, parts, start, stop, rises)
         parts = [part.only((part.row >= first) & (part.row < last)) for part in parts]
+        parts = [part for part in parts if len(part.row)]
         pool = self._refined(level, parts, (start, stop, first, last), rises)
         table, is_complete = self._chosen(pool, (start, stop, first, last), rises)
         return History(**about, complete=is_complete, table=table)
 
     # Loading
 
-    def _load(self, level: int, first: int, last: int) -> Iterator[_Part]:
-        """The rows from `first` to `last` on a level, and on those below where it does not reach, or knows nothing of a column."""
+    def _load(self, level: int, ranges: Iterable[tuple[int, int]]) -> list[_Part]:
+        """The rows of the ranges, which rise and do not overlap, on a level; as few parts as there are kinds of blocks."""
+        pieces: dict[tuple[int, int], list[tuple[pa.Table, bool]]] = defaultdict(list)
+        for piece in self._pieces(level, list(ranges)):
+            pieces[piece.level, piece.block].append((piece.table, piece.rises))
+        parts = [self._part(*kind, *zip(*found, strict=True)) for kind, found in pieces.items()]
+        return sorted(parts, key=lambda part: part.row[0])
+
+    def _pieces(self, level: int, ranges: Sequence[tuple[int, int]]) -> Iterator[_Piece]:
+        """Rows as they lie on a level, and on those below where it does not reach or knows nothing of a column."""
         sizes, summed = self._levels.sizes, self._levels.summed
-        if level == 0:
-            tables = list(self._levels.rows(first, last, self._names))
-            if tables:
-                yield self._part(0, 1, tables, None)
-            return
-        reach, step = sizes.covered(level, summed), sizes.body_rows_of(level)
-        for at in range(first // step * step, min(last, reach), step):
-            meta, table = unpack(self._levels.summary(level, at), wanted=self._wanted)
-            if not self._speaks_for_all(meta, table):
-                yield from self._load(level - 1, max(at, first), min(at + step, last))
+        reach = sizes.covered(level, summed) if level else 0
+        step = sizes.body_rows_of(level) if level else sizes.seal_rows
+        for body, members in itertools.groupby(ranges, key=lambda pair: pair[0] // step):
+            members = list(members)
+            if level == 0:
+                for table in self._levels.rows(members[0][0], members[-1][1], self._names):
+                    for part in _within(table, members):
+                        yield _Piece(0, 1, True, part)
                 continue
-            part = self._part(level, meta["block"], [table], self._axis.x in meta["rising"])
-            yield part.only((part.row >= first) & (part.row < last))
-        if last > reach:
-            yield from self._load(level - 1, max(first, reach), last)
+            # Only the last of these can reach beyond the body.
+            for at in range(body * step, min(members[-1][1], reach), step):
+                here = [(max(first, at), min(last, at + step)) for first, last in members if first < at + step and last > at]
+                meta, table = unpack(self._levels.summary(level, at), wanted=self._wanted)
+                if not self._speaks_for_all(meta, table):
+                    yield from self._pieces(level - 1, here)
+                    continue
+                for part in _within(table, here):
+                    yield _Piece(level, meta["block"], self._axis.x in meta["rising"], part)
+            beyond = [(max(first, reach), last) for first, last in members if last > reach]
+            if beyond:
+                yield from self._pieces(level - 1, beyond)
 
     def _wanted(self, meta: dict, schema: pa.Schema) -> list[int]:
         return [i for i in (schema.get_field_index(name) for name in self._names) if i >= 0]
@@ -178,12 +205,11 @@ class _Selection:
         needed = [*self._measured, self._axis.x]
         return all(name in meta["measured"] or table.schema.get_field_index(name) < 0 for name in needed)
 
-    def _part(self, level: int, block: int, tables: Sequence[pa.Table], rises: bool | None) -> _Part:
-        table = concat_common(tables) if len(tables) > 1 else tables[0]
+    def _part(self, level: int, block: int, tables: Sequence[pa.Table], rises: Sequence[bool]) -> _Part:
+        table = concat_common(tables).combine_chunks()
         x = _as_floats(numbers_of(table, self._axis.x))
-        if rises is None:
-            rises = bool((x[1:] >= x[:-1]).all() and not np.isnan(x).any())
-        return _Part(level, block, rises, table, numbers_of(table, "row"), x)
+        in_order = bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
+        return _Part(level, block, in_order and all(rises), table, numbers_of(table, "row"), x)
 
     # Finding where to look
 
@@ -206,7 +232,7 @@ class _Selection:
             if level == 0 or len(hit) >= _ENOUGH_BLOCKS * self._axis.buckets:
                 return level, first_row, last_row, parts
             level -= 1
-            parts = list(self._load(level, first_row, last_row))
+            parts = self._load(level, [(first_row, last_row)])
 
     def _first_positive(self, level: int, parts: list[_Part], stop: float | None) -> float | None:
         """The lowest x above zero."""
@@ -222,10 +248,8 @@ class _Selection:
                 return float(lowest)
             level -= 1
             ends = np.append(begins[1:], self._levels.count)
-            parts = [part for i in mixed for part in self._load(level, int(begins[i]), int(ends[i]))]
-            if len(whole):
-                at = int(np.flatnonzero(x_low == lowest)[0])
-                parts += list(self._load(level, int(begins[at]), int(ends[at])))
+            closer = {*mixed.tolist(), *np.flatnonzero(x_low == lowest)[:1].tolist()}
+            parts = self._load(level, [(int(begins[i]), int(ends[i])) for i in sorted(closer)])
         return None
 
     # Looking closer
@@ -258,26 +282,8 @@ class _Selection:
             while not parts and level > 0:
                 ranges = sorted(pair for one in across.pop(level, ()) for pair in one.doubtful(known))
                 level -= 1
-                parts = list(self._load_ranges(level, ranges))
+                parts = self._load(level, ranges)
         return pool
-
-    def _load_ranges(self, level: int, ranges: Sequence[tuple[int, int]]) -> Iterator[_Part]:
-        """The rows of the ranges, which rise and do not overlap, on a level. Neighbours are loaded together."""
-        sizes = self._levels.sizes
-        reach = sizes.body_rows_of(level) if level else sizes.seal_rows
-        runs: list[list[tuple[int, int]]] = []
-        for pair in ranges:
-            if runs and pair[0] // reach == runs[-1][-1][0] // reach:
-                runs[-1].append(pair)
-            else:
-                runs.append([pair])
-        for run in runs:
-            firsts, lasts = (np.array(column) for column in zip(*run, strict=True))
-            for part in self._load(level, run[0][0], run[-1][1]):
-                at = np.searchsorted(firsts, part.row, side="right") - 1
-                part = part.only((at >= 0) & (part.row < lasts[at]))
-                if len(part.row):
-                    yield part
 
     # Choosing
 
@@ -376,6 +382,17 @@ def _block_spans(part: _Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _is_measured(dtype: str) -> bool:
     return dtype == "null" or dtype.startswith(("int", "uint", "float", "datetime64", "timedelta64"))
+
+
+def _within(table: pa.Table, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.Table]:
+    """The rows of the table whose numbers lie in the ranges."""
+    row = numbers_of(table, "row")
+    if not len(row):
+        return
+    for first, last in ranges:
+        start, stop = np.searchsorted(row, (first, last)).tolist() if first > row[0] or last <= row[-1] else (0, len(row))
+        if stop > start:
+            yield table.slice(start, stop - start)
 
 
 def _span(parts: Sequence[_Part]) -> tuple[float | None, float | None]:

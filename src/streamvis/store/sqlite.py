@@ -51,7 +51,7 @@ class SqliteStore:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._listeners: list[Callable[[Changes], None]] = []
-        self._tidier = Tidier(self._reading, self._writing, sizes)
+        self._tidier = Tidier(self._reading, self._writing, self._vacuum, sizes)
         try:
             self._writer = self._connect()
             self.id = self._open_schema()
@@ -194,6 +194,14 @@ class SqliteStore:
     def tidy(self) -> bool:
         """Do a short piece of housekeeping; True when there may be more to do."""
         return self._tidier.tidy()
+
+    def _vacuum(self, pages: int) -> None:
+        with self._write_lock:
+            try:
+                # A statement that is stepped once gives one page back; a script runs to its end.
+                self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")
+            except sqlite3.Error as error:
+                raise _unavailable(error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, _Changed]]:

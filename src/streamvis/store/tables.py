@@ -81,6 +81,8 @@ def concat_exact(tables: Sequence[pa.Table]) -> pa.Table | None:
 
 def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of all tables, without the columns that hold different kinds of things here and there."""
+    if all(table.schema.equals(tables[0].schema) for table in tables):
+        return pa.concat_tables(tables)
     schema = _unified(tables, leave_out_conflicts=True)
     return pa.concat_tables([_conformed(table, schema, safe=False) for table in tables])
 

@@ -67,15 +67,16 @@ class _Made:
 
 
 class Tidier:
-    """Tidies the file that `reading` and `writing` open transactions of."""
+    """Tidies the file that `reading` and `writing` open transactions of; `vacuum` gives so many free pages of it back."""
 
     def __init__(
         self,
         reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
         writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
+        vacuum: Callable[[int], None],
         sizes: Sizes,
     ) -> None:
-        self._reading, self._writing, self._sizes = reading, writing, sizes
+        self._reading, self._writing, self._vacuum, self._sizes = reading, writing, vacuum, sizes
         self._lock = threading.Lock()
 
     def tidy(self) -> bool:
@@ -130,11 +131,11 @@ class Tidier:
         return True
 
     def _give_space_back(self) -> bool:
-        with self._writing() as (db, _):
+        with self._reading() as db:
             (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-            if free <= max(_VACUUM_PAGES, _SPARE_SHARE * pages):
-                return False
-            db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        if free <= max(_VACUUM_PAGES, _SPARE_SHARE * pages):
+            return False
+        self._vacuum(_VACUUM_PAGES)
         return True
 
 

@@ -9,6 +9,7 @@ holds under `streamvis` a JSON object whose `kind` says what the stream is:
     start    config, time, name, joins      no columns; so are the other control records
     clear    time
     finish   state, time
+    history  key and what `records.History` says; column 0 is the number of each row, the rest is as in rows
     head     the first stream of a tail: cursor, more, restart, run, keys
 
 Bytes from outside are checked in full before anything is believed (`decode_batch_body`).
@@ -37,10 +38,12 @@ __all__ = [
     "checked_time",
     "decode_batch_body",
     "decode_head",
+    "decode_history",
     "decode_tail_body",
     "encode_columns",
     "encode_control",
     "encode_head",
+    "encode_history",
     "encode_rows",
     "encode_value",
     "parse_json",
@@ -122,6 +125,18 @@ def encode_control(record: Start | Clear | Finish) -> bytes:
 def encode_head(head: Mapping[str, Any]) -> bytes:
     """The first stream of a tail. `head` is plain JSON."""
     return body_of({"kind": "head", **head}, None)
+
+
+def encode_history(meta: Mapping[str, Any], table: pa.Table) -> bytes:
+    """Some rows of a key, with the number of each; the fields of `table` keep their names."""
+    return body_of({"kind": "history", **meta}, table)
+
+
+def decode_history(body: bytes) -> tuple[dict[str, Any], np.ndarray, Rows]:
+    """What `encode_history` wrote: its metadata, the number of each row in the key's log, and the rows. Trusted bytes."""
+    meta, table = table_of(body)
+    numbers = table.column(0).to_numpy()
+    return meta, numbers, rows_of({"key": meta["key"]}, table.remove_column(0))
 
 
 def decode_batch_body(body: bytes) -> list[Chunk]:
