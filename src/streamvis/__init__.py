@@ -1,7 +1,8 @@
 """Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
 
 `Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
-`Server` and `NewData` are loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
+`live_source` makes a source that fills itself. `Client` alone is there at once; the others are loaded when asked for, so that a
+producer imports no Bokeh, no web server and no database.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from streamvis.client import Client
 from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
-    from streamvis.page import NewData, Server
+    from streamvis.page import NewData, Server, live_source
 
-__all__ = ["Client", "NewData", "Server", "StreamvisError"]
+__all__ = ["Client", "NewData", "Server", "StreamvisError", "live_source"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("NewData", "Server"):
+    if name in ("NewData", "Server", "live_source"):
         from streamvis import page
 
         return getattr(page, name)

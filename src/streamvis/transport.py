@@ -58,7 +58,7 @@ class Transport:
         timeout_s: float = 10.0,
     ) -> Response:
         """One exchange. `params` that are None are left out. Raises EndpointUnreachable when there is no whole answer."""
-        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
+        query = urlencode({name: value for name, value in (params or {}).items() if value is not None}, doseq=True)
         try:
             answer = self._pool.request(
                 method,

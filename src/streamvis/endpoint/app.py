@@ -180,6 +180,7 @@ def _add_tails(app: FastAPI, store: Store) -> None:
         until: str | None = None,
         wait: _Wait = 0,
         max_bytes: Annotated[int, Query(ge=1, le=2**28)] = 4 * 2**20,
+        exclude: Annotated[list[str], Query(description="Keys to leave out.")] = [],  # noqa: B006  # FastAPI copies it
     ) -> Response:
         """What came to a run's log after the cursor `after`: the rows in log order, and the newest values."""
         news: News = request.app.state.news
@@ -187,7 +188,7 @@ def _add_tails(app: FastAPI, store: Store) -> None:
         deadline = time.monotonic() + wait
         while True:
             with news.listen("run", run) as future:
-                tail = await run_in_threadpool(lambda: store.tail(run, start, until=end, max_bytes=max_bytes))
+                tail = await run_in_threadpool(lambda: store.tail(run, start, until=end, max_bytes=max_bytes, exclude=exclude))
                 left_s = deadline - time.monotonic()
                 if tail.cursor != start or tail.restart or left_s <= 0 or news.is_closing:
                     return await run_in_threadpool(_tail_answer, tail, wants_arrow(request))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from weakref import WeakSet
@@ -88,14 +88,16 @@ class Inbox:
             self._clear()
 
 
-def fold(run: PageRun, pieces: list[Piece]) -> NewData:
-    """The pieces, in log order, as what `update_page` is given."""
+def fold(run: PageRun, pieces: list[Piece], *, without: Set[str] = frozenset()) -> NewData:
+    """The pieces, in log order, as what `update_page` is given; the rows of some keys are left out."""
     rows: dict[str, list[Rows]] = {}
     values: dict[str, Value] = {}
     dtypes = {}
     for piece in pieces:
         dtypes.update(piece.dtypes)
         for item in piece.items:
+            if isinstance(item, Rows) and item.key in without:
+                continue
             if isinstance(item, Rows):
                 rows.setdefault(item.key, []).append(item)
             else:

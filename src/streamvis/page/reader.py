@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, UnknownRun
 from streamvis.page.new_data import PageRun
 from streamvis.records import Rows, Value
 from streamvis.transport import Response, Transport, check, path
-from streamvis.wire.arrow import ARROW, decode_head, decode_tail_body
+from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body
 from streamvis.wire.tree import unpack
 
-__all__ = ["AppTail", "EndpointReader", "Piece", "RunHead"]
+__all__ = ["AppTail", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
 
 _SLACK_S = 5.0
 """How much longer than the time asked for a long poll may take before the endpoint counts as away."""
@@ -39,7 +41,8 @@ class AppTail:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A decoded piece of a run's log up to `cursor`; `dtypes` maps each rows key in it to all its columns' dtype words."""
+    """A decoded piece of a run's log up to `cursor`; `dtypes` maps each rows key in it to all its columns' dtype words,
+    `first_rows` to the number of its first row in the key's log."""
 
     cursor: str
     more: bool
@@ -49,6 +52,20 @@ class Piece:
     dtypes: Mapping[str, Mapping[str, str]]
     items: Sequence[Rows | Value]
     size_bytes: int
+    first_rows: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer:
+    """Rows of one key at the resolution of a screen: `numbers` are theirs in the key's log, which has `count` rows so far."""
+
+    rising: bool
+    complete: bool
+    count: int
+    first_x: float | None
+    last_x: float | None
+    numbers: np.ndarray
+    rows: Rows
 
 
 class EndpointReader:
@@ -75,10 +92,17 @@ class EndpointReader:
         return AppTail(answer["newest"], answer["cursor"])
 
     def tail(
-        self, run: str, *, after: str | None, until: str | None = None, wait_s: float = 0, max_bytes: int | None = None
+        self,
+        run: str,
+        *,
+        after: str | None,
+        until: str | None = None,
+        wait_s: float = 0,
+        max_bytes: int | None = None,
+        exclude: Sequence[str] = (),
     ) -> Piece:
         """The next piece of the run's log after `after`, not past `until`; waits up to `wait_s` seconds for news."""
-        params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes}
+        params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes, "exclude": list(exclude)}
         response = self._get(
             path("runs", run, "tail"), run=run, params=params, accept=ARROW, timeout_s=wait_s + 2 * _SLACK_S
         )
@@ -92,7 +116,30 @@ class EndpointReader:
             dtypes={key: info["columns"] for key, info in head["keys"].items() if info["kind"] == "rows"},
             items=decode_tail_body(body),
             size_bytes=len(response.body),
+            first_rows={key: info["first_row"] for key, info in head["keys"].items()},
         )
+
+    def history(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        start: float | None = None,
+        stop: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> HistoryAnswer | None:
+        """Rows of one key for a screen; None while the run has no such key, or the key no such columns yet."""
+        params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
+        params["scale"] = "log" if log else "linear"
+        response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
+        if response.status != 200:
+            return None
+        meta, numbers, rows = decode_history(response.body)
+        about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x"))
+        return HistoryAnswer(*about, numbers, rows)
 
     def overview(self) -> dict[str, list[dict[str, Any]]]:
         """The runs of every app, newest first, as the endpoint describes them."""
@@ -113,11 +160,14 @@ class EndpointReader:
         params: Mapping[str, Any] | None = None,
         accept: str = "application/json",
         timeout_s: float = 10.0,
+        may_lack: bool = False,
     ) -> Response:
         response = self._transport.request(
             "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
         )
         check(response, url=self.url)
+        if may_lack and response.status in (404, 422):
+            return response
         if response.status == 404:
             raise UnknownRun(run)
         if response.status == 410:

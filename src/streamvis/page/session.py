@@ -32,6 +32,7 @@ from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed, fold
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.new_data import NewData, column_form
 from streamvis.page.reader import EndpointReader, Piece, RunHead
+from streamvis.page.view import LiveSources
 
 __all__ = ["InitPage", "Session", "UpdatePage"]
 
@@ -80,6 +81,7 @@ class Session:
         self._next_at = 0.0
         self._read_rows, self._reading_since = 0, time.monotonic()
         self._error: Notice | None = None
+        self._live: LiveSources | None = None
         self._link = BrowserLink(doc, self.wake)
 
     def start(self) -> None:
@@ -95,6 +97,14 @@ class Session:
                 self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
             self._restarts = self._run_feed.restarts
             self._guard("init_page", self._init_page, self._doc, self._head.run.config)
+            self._live = LiveSources(
+                self._doc,
+                self._reader,
+                self._head.run.id,
+                executor=self._feeds.executor,
+                loop=self._loop,
+                wake=self.wake,
+            )
         else:
             self._doc.title = self._app
         self._link.attach()
@@ -138,7 +148,7 @@ class Session:
                     self._plan(early_s)
                 return
             pieces = self._take_pieces()
-            if pieces:
+            if pieces or self._live.has_news:
                 self._hand_over(pieces)
 
     def _has_another_run(self) -> bool:
@@ -157,13 +167,14 @@ class Session:
         self._end(None)
 
     def _has_news(self) -> bool:
-        return self._piece is not None or self._cursor != self._target or self._inbox.has_news
+        return self._piece is not None or self._cursor != self._target or self._inbox.has_news or self._live.has_news
 
     def _take_pieces(self) -> list[Piece]:
         """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there."""
         if self._target is None or self._inbox.overflowed:
             self._run_feed.part(self)
             self._target = self._run_feed.join(self, self._inbox)
+            self._live.refetch()
             self._reading_since, self._read_rows = time.monotonic(), 0
             if self._target is None:
                 return []
@@ -185,7 +196,11 @@ class Session:
         """Read the next piece of the past in a thread, one at a time."""
         if self._reading is None:
             self._reading = self._feeds.executor.submit(
-                self._reader.tail, self._head.run.id, after=self._cursor, until=self._target
+                self._reader.tail,
+                self._head.run.id,
+                after=self._cursor,
+                until=self._target,
+                exclude=sorted(self._live.keys),
             )
             self._loop.add_future(self._reading, self._take_reading)
 
@@ -206,16 +221,18 @@ class Session:
         if self._has_changed_form(pieces):
             self._reload()
             return
-        run = replace(self._head.run, name=pieces[-1].name, state=pieces[-1].state)
+        run = replace(self._head.run, name=pieces[-1].name, state=pieces[-1].state) if pieces else self._head.run
         changed = run != self._head.run
         self._head = replace(self._head, run=run)
-        new_data = fold(run, pieces)
+        new_data = fold(run, pieces, without=self._live.keys)
         self._read_rows += new_data.row_count
-        if not new_data and not changed:
+        began = time.monotonic()
+        is_live_changed = self._live.update(pieces)
+        if not new_data and not changed and not is_live_changed:
             self.wake()
             return
-        began = time.monotonic()
-        self._guard("update_page", self._update_page, self._doc, new_data)
+        if new_data or changed:
+            self._guard("update_page", self._update_page, self._doc, new_data)
         took_s = time.monotonic() - began
         self._durations.append(took_s)
         # At most half of the time goes to one session's updates, so that other sessions have theirs.

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import InvalidData
+from streamvis.extremes import Extremes, extreme_rows
 from streamvis.records import History
-from streamvis.store.extremes import Extremes, extreme_rows
 from streamvis.store.packed import unpack
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import concat_common, inner_name, numbers_of

@@ -81,9 +81,15 @@ class Store(Protocol):
         ...
 
     def tail(
-        self, run: str, after: Cursor | None, *, until: Cursor | None = None, max_bytes: int = TAIL_BYTES
+        self,
+        run: str,
+        after: Cursor | None,
+        *,
+        until: Cursor | None = None,
+        max_bytes: int = TAIL_BYTES,
+        exclude: Sequence[str] = (),
     ) -> Tail:
-        """The piece of the run's log after `after` (None: from the beginning), and not past `until`.
+        """The piece of the run's log after `after` (None: from the beginning), and not past `until`, without the keys `exclude`.
 
         A key's value is in the piece in which the newest one (greatest step, then stored last) was stored, and nowhere else.
         """

@@ -270,7 +270,15 @@ class SqliteStore:
             found = db.execute(sql.GET_KEYS, (_required(db, run).log,))
             return {name: KeyInfo(kind, json.loads(columns)) for name, kind, columns in found}
 
-    def tail(self, run: str, after: Cursor | None, *, until: Cursor | None = None, max_bytes: int = TAIL_BYTES) -> Tail:
+    def tail(
+        self,
+        run: str,
+        after: Cursor | None,
+        *,
+        until: Cursor | None = None,
+        max_bytes: int = TAIL_BYTES,
+        exclude: Sequence[str] = (),
+    ) -> Tail:
         """The piece of the run's log after `after`, and not past `until`."""
         with self._reading() as db:
             row = _required(db, run)
@@ -278,9 +286,11 @@ class SqliteStore:
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
-            stop = _stop(db, row.log, start, end, max_bytes)
-            parts = [_part(found, start, stop) for found in db.execute(sql.GET_CHUNKS, (row.log, start, stop))]
-            for _, _, key, step in db.execute(sql.GET_KEYS_WITH_NEWS, (row.log, start, stop)).fetchall():
+            left_out = json.dumps(list(exclude))
+            stop = _stop(db, (row.log, start, end, left_out), max_bytes)
+            piece = (row.log, start, stop, left_out)
+            parts = [_part(found, start, stop) for found in db.execute(sql.GET_CHUNKS, piece)]
+            for _, _, key, step in db.execute(sql.GET_KEYS_WITH_NEWS, piece).fetchall():
                 parts.append(_Part(key, db.execute(sql.GET_VALUE, (key, step)).fetchone()[0]))
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
@@ -444,17 +454,17 @@ def _opened(packed: int, body: bytes) -> tuple[str, pa.Table]:
     return meta["key"], table
 
 
-def _stop(db: sqlite3.Connection, log: int, start: int, end: int, max_bytes: int) -> int:
-    """The last batch of a piece that begins after `start`: at least one batch, and no more than `max_bytes` where possible."""
-    values = [(seq, size) for seq, size, *_ in db.execute(sql.GET_KEYS_WITH_NEWS, (log, start, end))]
+def _stop(db: sqlite3.Connection, piece: tuple[int, int, int, str], max_bytes: int) -> int:
+    """The last batch of a piece (log, start, end, what to leave out): at least one batch, and at most `max_bytes` if possible."""
+    values = [(seq, size) for seq, size, *_ in db.execute(sql.GET_KEYS_WITH_NEWS, piece)]
     total, last = 0, None
-    chunks = db.execute(sql.GET_CHUNK_SIZES, (log, start, end))
+    chunks = db.execute(sql.GET_CHUNK_SIZES, piece)
     for seq, size in _in_order(chunks, iter(values)):
         total += size
         if total > max_bytes and last is not None and seq > last:
             return last
         last = seq
-    return end
+    return piece[2]
 
 
 def _in_order(one: Iterator[tuple[int, int]], other: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -223,7 +223,8 @@ UPDATE keys SET columns = ?, rows = rows + ?, pending = pending + 1, open_bytes 
 """
 SET_KEY_NEWEST = "UPDATE keys SET newest_step = ?, newest_seq = ?, newest_size = ? WHERE no = ?"
 GET_KEYS_WITH_NEWS = """
-SELECT newest_seq, newest_size, no, newest_step FROM keys WHERE log = ? AND newest_seq > ? AND newest_seq <= ? ORDER BY newest_seq
+SELECT newest_seq, newest_size, no, newest_step FROM keys
+WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4)) ORDER BY newest_seq
 """
 GET_KEY_DUE = """
 SELECT no, log, name, sealed, summed, pending FROM keys
@@ -239,12 +240,15 @@ ADD_CHUNK = """
 INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-GET_CHUNK_SIZES = """
-SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 ORDER BY last_seq, first_seq
+# What a tail leaves out, as a JSON array of names.
+_AND_NOT_EXCLUDED = "AND key NOT IN (SELECT no FROM keys WHERE log = ?1 AND name IN (SELECT value FROM json_each(?4)))"
+GET_CHUNK_SIZES = f"""
+SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_NOT_EXCLUDED}
+ORDER BY last_seq, first_seq
 """
-GET_CHUNKS = """
+GET_CHUNKS = f"""
 SELECT key, first_row, first_seq, last_seq, count, packed, marks, body FROM chunks
-WHERE log = ? AND last_seq > ? AND first_seq <= ? ORDER BY last_seq, key, first_row
+WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_NOT_EXCLUDED} ORDER BY last_seq, key, first_row
 """
 GET_CHUNKS_OF_KEY = """
 SELECT no, first_step, last_step, count, size FROM chunks

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streamvis.store.extremes import extreme_rows, is_gap
+from streamvis.extremes import extreme_rows, is_gap
 from streamvis.store.packed import pack, unpack
 from streamvis.store.tables import concat_common, is_measurable, numbers_of
 

@@ -1,0 +1,317 @@
+"""Live sources: a `ColumnDataSource` that Streamvis fills by itself, with a few thousand rows however long the run.
+
+What a source holds follows from what its figures show. While they follow the newest data, that is the whole run; when the
+viewer has zoomed or panned, it is that range and as much again on both sides. Of either it holds the rows with the lowest and
+the highest value of every bucket. Buckets are a power of two wide and begin at zero, so that two small ones make one large
+one: rows that arrive live are reduced by the same buckets, again and again, and no extreme is lost by that.
+
+`LiveTrack` is one source, without Bokeh and without I/O: what to ask the endpoint, and what the rows are. `live_source` is what
+authors call; how figures and browser take part is in `view`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+
+from streamvis.errors import UsageError
+from streamvis.extremes import extreme_rows
+from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
+from streamvis.records import Rows
+
+__all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "spec_of"]
+
+_TAG = "streamvis live source"
+_SECONDS_TO_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSpec:
+    """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x."""
+
+    key: str
+    x: str
+    columns: Sequence[str]
+    max_rows: int
+    window: float | None
+
+
+def live_source(
+    key: str, *, x: str = "step", columns: Sequence[str], max_rows: int = 8000, window: float | None = None, **options: Any
+) -> ColumnDataSource:
+    """Make a source that Streamvis fills with the rows of `key`, in `init_page`; `update_page` has nothing to do for it.
+
+    The figures that draw from it follow the newest data until the viewer zooms or pans, and then show the viewer's range in
+    detail. Of what does not fit into `max_rows`, the lowest and the highest values are shown, so that no spike is lost.
+
+    Args:
+        key: the key, whose rows then no longer come in `new_data`
+        x: what the figures have as x: "step", "time" (when each row was sent), or any column that rises
+        columns: the other columns to draw
+        max_rows: about how many rows the browser holds
+        window: follow only the newest part of the run, so long in units of x (seconds where x is a time); by default all of it
+        options: for `ColumnDataSource`, such as `name`
+
+    Raises UsageError when an argument makes no sense.
+    """
+    if isinstance(columns, str) or not columns or not all(isinstance(name, str) and name for name in columns):
+        raise UsageError(f"columns is {columns!r}. Give the names of the columns to draw, such as columns=['loss'].")
+    if max_rows < 100:
+        raise UsageError(f"max_rows is {max_rows}. A figure needs at least 100 rows.")
+    if window is not None and not window > 0:
+        raise UsageError(f"window is {window!r}. Give how much of x to follow, above 0, or None for all of it.")
+    spec = {"key": key, "x": x, "columns": list(columns), "max_rows": max_rows, "window": window}
+    data: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([x, *columns])}
+    return ColumnDataSource(data, tags=[{_TAG: spec}], **options)
+
+
+def spec_of(source: ColumnDataSource) -> LiveSpec | None:
+    """What the source was made for by `live_source`; None for any other source."""
+    for tag in source.tags:
+        if isinstance(tag, dict) and _TAG in tag:
+            return LiveSpec(**tag[_TAG])
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Rows of a source: the number of each in the key's log, x in the endpoint's units, and the columns as pages take them."""
+
+    numbers: np.ndarray
+    x: np.ndarray
+    columns: Mapping[str, np.ndarray | list[Any]]
+
+    def take(self, positions: np.ndarray) -> _Table:
+        columns = {
+            name: column[positions] if isinstance(column, np.ndarray) else [column[i] for i in positions.tolist()]
+            for name, column in self.columns.items()
+        }
+        return _Table(self.numbers[positions], self.x[positions], columns)
+
+    def __add__(self, other: _Table) -> _Table:
+        columns = {name: _joined(column, other.columns[name]) for name, column in self.columns.items()}
+        return _Table(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.x, other.x]), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to do to a source: replace its data (`is_new`), or append to them."""
+
+    is_new: bool
+    data: Mapping[str, np.ndarray | list[Any]]
+
+
+class LiveTrack:
+    """The rows of one live source. `fetch` may run in a thread; everything else under the document lock."""
+
+    def __init__(self, spec: LiveSpec, *, log: bool) -> None:
+        self.spec, self._log = spec, log
+        self._view: tuple[float, float] | None = None
+        self._table: _Table | None = None
+        self._recent: list[_Table] = []
+        self._region: tuple[float, float] | None = None
+        self._width = 0.0
+        self._rising = True
+        self._next_number = 0
+        self.is_stale = True
+        self.is_fetching = False
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers, in the key's log, of the rows that the source holds."""
+        return self._table.numbers if self._table is not None else np.empty(0, np.int64)
+
+    @property
+    def scale(self) -> float:
+        """How many of the browser's units of x make one of the endpoint's: times are milliseconds there, and seconds here."""
+        column = self._table.columns[self.spec.x] if self._table is not None else None
+        return _SECONDS_TO_MS if isinstance(column, np.ndarray) and column.dtype.kind in "mM" else 1.0
+
+    def look(self, view: tuple[float, float] | None) -> None:
+        """The figures now show this range of x in the browser's units; None: they follow."""
+        view = view and (view[0] / self.scale, view[1] / self.scale)
+        if view and self._log and view[0] <= 0:
+            view = (min(view[1], 1.0) * 1e-12, view[1])
+        self.is_stale |= view != self._view
+        self._view = view
+
+    # From the endpoint
+
+    def fetch(self, reader: EndpointReader, run: str) -> tuple[HistoryAnswer | None, tuple[float, float] | None, float]:
+        """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""
+        spec, view = self.spec, self._view
+        ask = {"x": spec.x, "columns": spec.columns, "log": self._log}
+        whole = reader.history(run, spec.key, buckets=1, **ask)
+        if whole is None or whole.first_x is None:
+            return whole, None, 0.0
+        first, last = whole.first_x, whole.last_x
+        if not whole.rising:
+            start, stop = view or (None, None)
+            return reader.history(run, spec.key, start=start, stop=stop, buckets=self._most_buckets, **ask), view, 0.0
+        region = None
+        if view is not None:
+            low, high = self._scaled(view)
+            first, last = self._unscaled((low - (high - low), high + (high - low)))
+            region = (first, last)
+        elif spec.window is not None:
+            first = max(first, last - spec.window)
+        if self._log and first <= 0:
+            first = whole.rows.columns[spec.x].min() if spec.x in whole.rows.columns else 1.0
+            first = max(float(first), last * 1e-12) if last > 0 else 1e-12
+            last = max(last, first)
+        low, high = self._scaled((first, last))
+        width = _width(low, high, self._most_buckets)
+        from_, to = math.floor(low / width), math.floor(high / width) + 1
+        start, stop = self._unscaled((from_ * width, to * width))
+        found = reader.history(run, spec.key, start=start, stop=stop, buckets=to - from_, **ask)
+        return found, region, width
+
+    def take(self, answer: HistoryAnswer | None, region: tuple[float, float] | None, width: float) -> Change | None:
+        """The endpoint answered: the source's new data."""
+        self.is_fetching = False
+        if answer is None:
+            self._recent.clear()
+            return None
+        self._region, self._width, self._rising = region, width, answer.rising
+        table = self._made(answer.numbers, answer.rows)
+        self._next_number = max(answer.count, int(table.numbers[-1]) + 1 if len(table.numbers) else 0)
+        for recent in self._recent:
+            table += recent.take(np.flatnonzero(recent.numbers >= self._next_number))
+        self._recent.clear()
+        if len(table.numbers):
+            self._next_number = max(self._next_number, int(table.numbers[-1]) + 1)
+        self._table = table
+        return Change(True, table.columns)
+
+    # Live
+
+    def add(self, pieces: Sequence[Piece]) -> Change | None:
+        """Pieces of the log came: what changes in the source by them."""
+        tables = []
+        for piece in pieces:
+            number = piece.first_rows.get(self.spec.key, 0)
+            for item in piece.items:
+                if isinstance(item, Rows) and item.key == self.spec.key:
+                    numbers = np.arange(number, number + len(item.steps))
+                    number += len(item.steps)
+                    tables.append(self._made(numbers, item))
+        if not tables:
+            return None
+        if self.is_fetching:
+            self._recent += tables
+        if self._table is None:
+            self.is_stale = True
+            return None
+        new = sum(tables[1:], tables[0])
+        fresh = np.flatnonzero(new.numbers >= self._next_number)
+        if not len(fresh):
+            return None
+        new = new.take(fresh)
+        if new.numbers[0] > self._next_number or _kinds(new) != _kinds(self._table):
+            self.is_stale = True
+            return None
+        self._next_number = int(new.numbers[-1]) + 1
+        if self._rising and not _rises(np.concatenate([self._table.x[-1:], new.x])):
+            self._rising, self.is_stale = False, True
+        if self._region is not None:
+            new = new.take(np.flatnonzero((new.x >= self._region[0]) & (new.x <= self._region[1])))
+        new = self._reduced(new)
+        if not len(new.numbers):
+            return None
+        self._table += new
+        if len(self._table.numbers) <= 2 * self.spec.max_rows:
+            return Change(False, new.columns)
+        self._shrink()
+        return Change(True, self._table.columns)
+
+    def _shrink(self) -> None:
+        """Reduce the rows to about `max_rows`, with wider buckets where they span more by now."""
+        table = self._table
+        if self.spec.window is not None and self._region is None:
+            table = table.take(np.flatnonzero(table.x >= np.nanmax(table.x) - self.spec.window))
+        if self._rising:
+            drawn = table.x[table.x > 0] if self._log else table.x
+            if len(drawn):
+                low, high = self._scaled((float(drawn[0]), float(drawn[-1])))
+                self._width = max(self._width, _width(low, high, self._most_buckets))
+        self._table = self._reduced(table)
+
+    def _reduced(self, table: _Table) -> _Table:
+        """The rows with the extremes of each bucket."""
+        if len(table.numbers) < 2:
+            return table
+        if self._rising and self._width:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                places = np.floor((np.log10(table.x) if self._log else table.x) / self._width)
+        else:
+            places = table.numbers // max(1, 1 << (self._next_number // self._most_buckets).bit_length())
+        starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
+        columns = [table.columns[name] for name in self.spec.columns if name != self.spec.x]
+        columns = [column for column in columns if isinstance(column, np.ndarray)]
+        return table.take(extreme_rows(columns or [table.x], starts))
+
+    # Forms
+
+    @property
+    def _most_buckets(self) -> int:
+        columns = len([name for name in self.spec.columns if name != self.spec.x])
+        return max(16, self.spec.max_rows // (2 * max(1, columns)))
+
+    def _scaled(self, pair: tuple[float, float]) -> tuple[float, float]:
+        return (math.log10(pair[0]), math.log10(pair[1])) if self._log else pair
+
+    def _unscaled(self, pair: tuple[float, float]) -> tuple[float, float]:
+        return (10.0 ** pair[0], 10.0 ** pair[1]) if self._log else pair
+
+    def _made(self, numbers: np.ndarray, rows: Rows) -> _Table:
+        columns = {}
+        for name in dict.fromkeys([self.spec.x, *self.spec.columns]):
+            column = rows.columns.get(name)
+            if column is None and name == "step":
+                column = rows.steps
+            elif column is None and name == "time":
+                column = np.rint(rows.times * 1e6).astype(np.int64).view("M8[us]")
+            columns[name] = _drawable(column, len(numbers))
+        return _Table(numbers, _as_floats(columns[self.spec.x]), columns)
+
+
+def _drawable(column: Any, count: int) -> np.ndarray | list[Any]:
+    """Numbers as float64 and times as datetime64, as every page gets them, and anything else as a list."""
+    if column is None:
+        return np.full(count, np.nan)
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
+        return column.astype(np.float64)
+    if isinstance(column, np.ndarray) and column.dtype.kind in "mM":
+        return column
+    return column.tolist() if isinstance(column, np.ndarray) else list(column)
+
+
+def _as_floats(x: np.ndarray | list[Any]) -> np.ndarray:
+    if isinstance(x, list):
+        return np.full(len(x), np.nan)
+    if x.dtype.kind not in "mM":
+        return x
+    unit = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[np.datetime_data(x.dtype)[0]]
+    return np.where(np.isnat(x), np.nan, x.view(np.int64) / unit)
+
+
+def _joined(one: np.ndarray | list[Any], other: np.ndarray | list[Any]) -> np.ndarray | list[Any]:
+    return one + other if isinstance(one, list) else np.concatenate([one, other])
+
+
+def _kinds(table: _Table) -> list[str]:
+    return ["list" if isinstance(column, list) else column.dtype.kind for column in table.columns.values()]
+
+
+def _rises(x: np.ndarray) -> bool:
+    return bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
+
+
+def _width(low: float, high: float, most: int) -> float:
+    """The smallest power of two with which the range has no more than `most` buckets."""
+    return 2.0 ** math.ceil(math.log2(max(high - low, 1e-300, abs(high) * 2.0**-50) / most))

@@ -1,0 +1,169 @@
+"""Live sources in a real browser: following, zooming in, and the way back, on runs that no browser could hold whole."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from streamvis import Client
+from support.conditions import wait_until
+
+PAGE = """
+from bokeh.plotting import figure
+from streamvis import live_source
+app = "live"
+def init_page(doc, config):
+    source = live_source("main", x="x", columns=["y"], max_rows=2000, name="main")
+    plot = figure(name="plot", x_axis_type=config.get("axis", "linear"), width=700, height=400)
+    plot.line("x", "y", source=source)
+    doc.add_root(plot)
+    other = figure(name="other", x_range=plot.x_range, x_axis_type=config.get("axis", "linear"), width=700, height=300)
+    other.scatter("x", "y", source=source)
+    doc.add_root(other)
+def update_page(doc, new_data):
+    assert "main" not in new_data
+"""
+COUNT, SPIKE = 1_000_000, 654_321
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+def send(client, first, last):
+    """Waves over x = row / 10, with one spike."""
+    for start in range(first, last, 50_000):
+        row = np.arange(start, min(last, start + 50_000))
+        client.sendl(start, "main", {"x": row / 10, "y": np.where(row == SPIKE, 99.0, np.sin(row / 5000))})
+
+
+def ranges(tab):
+    script = """() => { const plot = window.Bokeh?.documents[0]?.get_model_by_name("plot")
+        return plot == null ? [0, 0, 0, 0] : [plot.x_range.start, plot.x_range.end, plot.y_range.start, plot.y_range.end] }"""
+    return tab.evaluate(script)
+
+
+def zoom(tab, start, end, axis="x"):
+    """What a zoom tool does."""
+    script = """([axis, start, end]) => { const plot = Bokeh.documents[0].get_model_by_name("plot")
+        plot[axis + "_range"].setv({start, end}) }"""
+    tab.evaluate(script, [axis, start, end])
+
+
+def offers_to_follow(tab):
+    return tab.evaluate("() => !document.getElementById('streamvis-follow').hidden")
+
+
+@pytest.fixture
+def live(tmp_path, start_endpoint, start_pages):
+    script = tmp_path / "live.py"
+    script.write_text(PAGE)
+    endpoint = start_endpoint()
+    return endpoint.url, f"{start_pages(script, url=endpoint.url).url}/live"
+
+
+def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, open_page, tmp_path):
+    url, address = live
+    with Client(url, "live") as client:
+        client.init()
+        send(client, 0, COUNT)
+        assert client.flush()
+        tab = open_page(address)
+        tab.wait_for_source("main", lambda columns: len(columns["x"]) > 500, within_s=30)
+        wait_until(lambda: ranges(tab)[1] == (COUNT - 1) / 10, within_s=10, what="the page shows all")
+        columns = tab.source("main")
+        assert 99.0 in columns["y"] and columns["x"][0] == 0 and len(columns["x"]) <= 4000
+
+        send(client, COUNT, COUNT + 100_000)
+        wait_until(lambda: ranges(tab)[1] == (COUNT + 99_999) / 10, within_s=20, what="the page follows")
+        assert not offers_to_follow(tab)
+
+        for half_width in (5000.0, 100.0, 2.0):
+            middle = SPIKE / 10
+            zoom(tab, middle - half_width, middle + half_width)
+            fits = fitting(middle - half_width, middle + half_width)
+            tab.wait_for_source("main", fits, within_s=10)
+            columns = tab.source("main")
+            assert 99.0 in columns["y"] and len(columns["x"]) <= 4000
+        assert columns["x"] == [row / 10 for row in range(int(columns["x"][0] * 10), int(columns["x"][-1] * 10) + 1)]
+        view = ranges(tab)
+        assert view[3] > 99 and offers_to_follow(tab)
+        tab.screenshot(tmp_path / "zoomed.png")
+
+        send(client, COUNT + 100_000, COUNT + 200_000)
+        assert client.flush()
+        second = open_page(address)
+        wait_until(lambda: ranges(second)[1] == (COUNT + 199_999) / 10, within_s=20, what="a fresh page shows the newest")
+        assert ranges(tab) == view
+
+        tab.evaluate("() => document.getElementById('streamvis-follow').click()")
+        wait_until(lambda: ranges(tab)[:2] == [0, (COUNT + 199_999) / 10], within_s=20, what="the page follows again")
+        tab.wait_for_source("main", lambda columns: columns["x"][0] == 0, within_s=10)
+        assert not offers_to_follow(tab)
+
+
+def fitting(start, end):
+    """Whether a source has the rows of a view, in detail, and rows on both sides of it."""
+
+    def fits(columns):
+        x = np.array(columns["x"])
+        inside = ((x >= start) & (x <= end)).sum()
+        return len(x) and x[0] < start and x[-1] > end and inside >= min(300, (end - start) * 10 - 2)
+
+    return fits
+
+
+def test_reset_goes_back_to_following_and_y_stays_where_the_viewer_put_it(live, open_page):
+    url, address = live
+    with Client(url, "live") as client:
+        client.init()
+        send(client, 0, 50_000)
+        tab = open_page(address)
+        wait_until(lambda: ranges(tab)[1] == 4999.9, within_s=30, what="the page shows all")
+        zoom(tab, -3.0, 3.0, axis="y")
+        send(client, 50_000, 100_000)
+        wait_until(lambda: ranges(tab)[1] == 9999.9, within_s=20, what="x follows")
+        assert ranges(tab)[2:] == [-3.0, 3.0] and offers_to_follow(tab)
+        tab.evaluate("() => { for (const view of Bokeh.index.roots) view.reset() }")  # what the Reset tool calls
+        wait_until(lambda: ranges(tab)[2] > -1.5, within_s=10, what="y is fitted again")
+        assert not offers_to_follow(tab)
+
+
+def test_a_logarithmic_axis_and_gaps_work(live, open_page):
+    url, address = live
+    with Client(url, "live") as client:
+        client.init({"axis": "log"})
+        row = np.arange(200_000)
+        y = np.where((row > 100) & (row < 10_000), math.nan, row % 7)
+        client.sendl(0, "main", {"x": row / 10, "y": y})
+        tab = open_page(address)
+        wait_until(lambda: ranges(tab)[:2] == [0.1, 19999.9], within_s=30, what="the page shows all that is above zero")
+        x, y = (np.array(tab.source("main")[name], dtype=float) for name in "xy")
+        assert 0.1 in x and len(x) <= 4000
+        assert np.isnan(y[(x > 11) & (x < 990)]).all() and not np.isnan(y[x > 1010]).any()
+
+
+def test_a_page_open_during_many_rows_holds_few_and_ends_like_a_fresh_one(live, open_page):
+    url, address = live
+    with Client(url, "live") as client:
+        client.init()
+        tab = open_page(address)
+        most = 0
+        for start in range(0, COUNT, 100_000):
+            send(client, start, start + 100_000)
+            assert client.flush()
+            wait_until(lambda end=start + 99_999: ranges(tab)[1] == end / 10, within_s=20, what="the page follows")
+            most = max(most, len(tab.source("main")["x"]))
+        assert 500 < most <= 4001
+        live_columns = tab.source("main")
+        fresh = open_page(address)
+        fresh.wait_for_source("main", lambda columns: len(columns["x"]) > 500, within_s=20)
+        fresh_columns = fresh.source("main")
+        for pixels in np.array_split(np.arange(COUNT) / 10, 200):
+            spans = []
+            for columns in (live_columns, fresh_columns):
+                x, y = np.array(columns["x"]), np.array(columns["y"])
+                inside = y[(x >= pixels[0] - 64) & (x <= pixels[-1] + 64)]
+                spans.append((inside.min(), inside.max()))
+            assert spans[0] == pytest.approx(spans[1], abs=1e-2)
+        assert max(live_columns["y"]) == max(fresh_columns["y"]) == 99.0
