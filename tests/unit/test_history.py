@@ -59,7 +59,8 @@ def oracle(batches, start, stop, buckets, log):
             if not start <= x <= stop or (log and x <= 0):
                 continue
             low, high, at = (math.log10(v) for v in (start, stop, x)) if log else (start, stop, x)
-            place = min(buckets - 1, int(buckets * ((at - low) / (high - low)))) if high > low else 0
+            width = (high - low) / buckets
+            place = min(buckets - 1, int((at - low) / width)) if width > 0 else 0
             for name in "ab":
                 value = float(columns[name][i]) if name in columns else math.nan
                 lowest, highest, gap = found.get((place, name), (math.inf, -math.inf, False))
@@ -126,7 +127,7 @@ def check(history, batches, buckets, log):
     inside = np.flatnonzero((x >= history.start) & (x <= history.stop))
     assert history.complete == (set(inside) <= set(rows))
     if not history.complete:
-        assert len(rows) <= 6 * buckets + 2
+        assert len(rows) <= 6 * buckets + 4
     if len(inside):
         assert inside[0] == 0 or log or inside[0] - 1 in rows
         assert inside[-1] == len(x) - 1 or inside[-1] + 1 in rows

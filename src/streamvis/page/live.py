@@ -161,9 +161,9 @@ class LiveTrack:
         elif spec.window is not None:
             first = max(first, last - spec.window)
         if self._log and first <= 0:
-            first = whole.rows.columns[spec.x].min() if spec.x in whole.rows.columns else 1.0
-            first = max(float(first), last * 1e-12) if last > 0 else 1e-12
-            last = max(last, first)
+            if whole.start is None or last <= 0:
+                return whole, region, 0.0
+            first = whole.start
         low, high = self._scaled((first, last))
         width = _width(low, high, self._most_buckets)
         from_, to = math.floor(low / width), math.floor(high / width) + 1
@@ -253,7 +253,9 @@ class LiveTrack:
         starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
         columns = [table.columns[name] for name in self.spec.columns if name != self.spec.x]
         columns = [column for column in columns if isinstance(column, np.ndarray)]
-        return table.take(extreme_rows(columns or [table.x], starts))
+        kept = extreme_rows(columns or [table.x], starts)
+        # The first and the last row show how far the rows go.
+        return table.take(np.unique(np.concatenate([[0], kept, [len(table.numbers) - 1]])))
 
     # Forms
 

@@ -64,6 +64,7 @@ class HistoryAnswer:
     count: int
     first_x: float | None
     last_x: float | None
+    start: float | None
     numbers: np.ndarray
     rows: Rows
 
@@ -138,7 +139,7 @@ class EndpointReader:
         if response.status != 200:
             return None
         meta, numbers, rows = decode_history(response.body)
-        about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x"))
+        about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
         return HistoryAnswer(*about, numbers, rows)
 
     def overview(self) -> dict[str, list[dict[str, Any]]]:

@@ -53,8 +53,9 @@ class Levels(Protocol):
 class Axis:
     """What is asked for: the column `x`, its range from `start` to `stop` (None: all), and its buckets.
 
-    Bucket b of N holds the rows with b <= N * (f(x) - f(start)) / (f(stop) - f(start)) < b + 1, and the last of them `stop` too;
-    f is the logarithm on a logarithmic axis, where x <= 0 lies in no bucket, and nothing otherwise.
+    Bucket b of N, each of width w = (f(stop) - f(start)) / N, holds the rows with b <= (f(x) - f(start)) / w < b + 1, and the
+    last of them `stop` too (so edges are exact where w is a power of two and the range begins at a multiple of it); f is the
+    logarithm on a logarithmic axis, where x <= 0 lies in no bucket, and nothing otherwise.
     """
 
     x: str
@@ -69,8 +70,9 @@ class Axis:
         with np.errstate(invalid="ignore", divide="ignore"):
             inside, after = (x >= start) & (x <= stop), x > stop
             low, high, at = (np.log10(v) for v in (start, stop, x)) if self.log else (start, stop, x)
-            share = (at[inside] - low) / (high - low) if high > low else np.zeros(int(inside.sum()))
-        places[inside] = 1 + np.clip((self.buckets * share).astype(np.int64), 0, self.buckets - 1)
+            width = (high - low) / self.buckets
+            place = (at[inside] - low) / width if width > 0 else np.zeros(int(inside.sum()))
+        places[inside] = 1 + np.clip(place.astype(np.int64), 0, self.buckets - 1)
         places[after] = self.buckets + 1
         return places
 
@@ -303,7 +305,9 @@ class _Selection:
         else:
             starts = np.flatnonzero(np.diff(places[inside], prepend=-1))
             columns = [numbers_of(table, name)[order[inside]] for name in self._measured]
-            kept = inside[extreme_rows(columns or [rows[order[inside]]], starts)]
+            # The first and the last row of all show how far the rows go.
+            kept = extreme_rows(columns or [rows[order[inside]]], starts)
+            kept = inside[np.unique(np.concatenate([[0], kept, [len(inside) - 1]]))] if len(inside) else inside
             is_complete = len(kept) == len(inside) and all(part.level == 0 for part in pool)
         if rises:
             kept = np.concatenate([np.flatnonzero(places == 0)[-1:], kept, np.flatnonzero(places > self._axis.buckets)[:1]])
