@@ -1,7 +1,8 @@
 """The demo's page: how a small neural network learns to read handwritten digits, in plain Bokeh.
 
-Made to be copied. `init_page` draws empty panels; `update_page` puts new data into their sources and draws nothing
-anew, so what a viewer zoomed, selected or hid stays so. The page knows the keys that come, not how they were made.
+Made to be copied. `init_page` draws empty panels; `update_page` puts new data into their sources and draws nothing anew, so
+what a viewer zoomed, selected or hid stays so. The curves have live sources, which need no code to be filled. The page knows
+the keys that come, not how they were made.
 
     streamvis serve page.py
 """
@@ -20,6 +21,8 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 from bokeh.themes import Theme
+
+from streamvis import live_source
 
 app = "digits"
 
@@ -97,9 +100,6 @@ def init_page(doc, config):
 
 
 def update_page(doc, new_data):
-    for key in ("train_curve", "held_out_curve"):
-        if key in new_data:
-            doc.get_model_by_name(key).stream(new_data[key], rollover=10_000)
     if "confusion" in new_data:
         show_confusion(doc, **new_data["confusion"])
     if "weights" in new_data:
@@ -114,9 +114,8 @@ def update_page(doc, new_data):
 
 
 def add_curves(doc):
-    columns = ("step", "loss", "accuracy")
-    train = ColumnDataSource({column: [] for column in columns}, name="train_curve")
-    held_out = ColumnDataSource({column: [] for column in columns}, name="held_out_curve")
+    train = live_source("train_curve", columns=["loss", "accuracy"], name="train_curve")
+    held_out = live_source("held_out_curve", columns=["loss", "accuracy"], name="held_out_curve")
     options = {"tools": "box_zoom,pan,wheel_zoom,reset", "active_drag": "box_zoom", "x_axis_label": "step"}
     options |= {"min_border_left": 50, "min_border_bottom": 50}
     loss = figure(title="Loss", y_axis_type="log", **options)
