@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from streamvis.errors import InvalidData
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
+from streamvis.store.history import Axis, select
+from streamvis.store.packed import unpack
+from streamvis.store.rows import KeyLevels
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
 from streamvis.wire.arrow import encode_rows
@@ -162,3 +165,49 @@ def test_what_cannot_be_drawn_is_refused_with_what_can(tmp_path, x, columns):
         store.history("run", "k", x=x, columns=columns, buckets=10)
     assert store.history("run", "k", x="step", columns=["text"], buckets=10).table.column(".text").to_pylist() == ["a", "b", "c"]
     store.close()
+
+
+class Counting(KeyLevels):
+    """Counts what a view loads."""
+
+    loaded = 0
+
+    def rows(self, first, last, names):
+        for table in super().rows(first, last, names):
+            self.loaded += table.num_rows
+            yield table
+
+    def summary(self, level, first):
+        body = super().summary(level, first)
+        self.loaded += unpack(body)[1].num_rows
+        return body
+
+
+def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):
+    loaded, tail_bytes, kept = {}, {}, {}
+    random = np.random.default_rng(1)
+    store = filled(tmp_path, [], 0)
+    count = 0
+    for number, target in enumerate((1_000, 4_000, 16_000), 1):
+        row = np.arange(count, target)
+        rows = encode_rows("k", row, row / 2, {"x": row, "a": random.normal(size=len(row))})
+        store.append([Batch("run", "app", "p", 2 * number, [rows])])
+        count = target
+        while store.tidy():
+            pass
+        for name, view in (("all", (None, None)), ("a part", (count / 4, count / 2)), ("the end", (count - 100, count - 1))):
+            with store._reading() as db:
+                levels = Counting(db, db.execute("SELECT no FROM keys").fetchone()[0], SIZES)
+                select(levels, Axis(".x", *view, 20), [".a"], [".a"])
+                loaded.setdefault(name, []).append(levels.loaded)
+        cursor = store.run("run").cursor
+        step = encode_rows("k", [count], [0.0], {"x": [count], "a": [0.0]})
+        store.append([Batch("run", "app", "p", 2 * number + 1, [step])])
+        tail_bytes[target] = sum(map(len, store.tail("run", cursor).bodies))
+        count += 1
+        kept[target] = store.history("run", "k", x="x", buckets=20).table.num_rows
+    store.close()
+    # From 1,000 rows to 16,000 there are four levels more, each of which adds a little; reading all rows would add 15,000.
+    for name, counts in loaded.items():
+        assert counts[-1] < counts[0] + 3_000, (name, counts)
+    assert max(tail_bytes.values()) - min(tail_bytes.values()) < 64 and max(kept.values()) <= 2 * 20 + 4

@@ -86,7 +86,7 @@ const follow = (chosen) => {
 
 const button = document.createElement("button")
 button.textContent = "⇥ Follow the newest data"
-button.style.cssText = "position:fixed;right:14px;bottom:14px;z-index:99998;font:600 13px system-ui,sans-serif;padding:7px 14px;" +
+button.style.cssText = "position:fixed;left:50%;bottom:12px;transform:translateX(-50%);z-index:99998;font:600 13px system-ui,sans-serif;padding:7px 14px;" +
   "border-radius:16px;border:1px solid #2f7ed8;background:#2f7ed8;color:#fff;cursor:pointer;box-shadow:0 2px 10px #0005"
 button.id = "streamvis-follow"
 button.hidden = true
