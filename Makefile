@@ -7,12 +7,13 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test lint chromium constraints clean
+.PHONY: help demo test bench lint chromium constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         install what the demo needs, and run it; ARGS=... go to 'streamvis demo'"
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
+	@echo "make bench        measure Streamvis beside its peers, which are installed into a cache; ARGS=--help says more"
 	@echo "make lint         check the code with ruff"
 	@echo "make constraints  write constraints.txt anew, with the newest releases"
 	@echo "make clean        remove .venv and what the tests left"
@@ -23,6 +24,9 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/pytest $(ARGS)
+
+bench: $(VENV)/.installed-demo
+	@$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(VENV)/bin/ruff check $(ARGS) .
