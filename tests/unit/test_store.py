@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
-from streamvis.records import Ack, Batch, Clear, Finish, Start
+from streamvis.records import Ack, Batch, Clear, Cursor, Finish, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
@@ -72,7 +73,7 @@ class Reader:
             if tail.restart:
                 self.__init__()
             for item in decode_tail_body(b"".join(tail.bodies)):
-                if item.key in "ab":
+                if item.key in "abk":
                     self.rows[item.key] += item.steps.tolist()
                 else:
                     self.values[item.key] = (item.step, item.data["n"][0])
@@ -179,3 +180,21 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
     store.close()
     with pytest.raises(FolderUnusable, match="newer"):
         SqliteStore(tmp_path)
+
+
+def test_a_file_of_the_first_schema_is_opened_with_all_that_is_in_it(tmp_path):
+    shutil.copy(Path(__file__).parent / "data" / "schema-1.sqlite", tmp_path / "streamvis.sqlite")
+    store = SqliteStore(tmp_path, sizes=SIZES)
+    first_half = store.tail("run", None, until=Cursor(store.id, 0, 11), max_bytes=10**9)
+    while store.tidy():
+        pass
+    assert len(decode_tail_body(b"".join(first_half.bodies))) == 10
+    tail = store.tail("run", first_half.cursor, max_bytes=10**9)
+    steps = [step for item in decode_tail_body(b"".join(tail.bodies)) if item.key == "k" for step in item.steps.tolist()]
+    assert steps == list(range(22, 42)) and tail.keys["k"].first_row == 20
+    history = store.history("run", "k", x="x", buckets=100)
+    assert history.count == 40 and history.complete and history.rising
+    store.append([Batch("run", "app", "p", 21, [encode_rows("k", [99], [0.0], {"x": [99]})])])
+    assert Reader().read(store).rows["k"][-1] == 99
+    store.close()
+    SqliteStore(tmp_path, sizes=SIZES).close()

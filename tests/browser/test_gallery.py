@@ -1,0 +1,68 @@
+"""The gallery's examples, each with its own producer and page, in a real browser."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.conditions import wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def show(start_endpoint, start_pages, start_program, open_page):
+    """Start an example, and open its page."""
+
+    def show(name):
+        endpoint = start_endpoint()
+        pages = start_pages(EXAMPLES / name / "page.py", url=endpoint.url)
+        start_program([sys.executable, str(EXAMPLES / name / "producer.py"), endpoint.url, name])
+        return open_page(f"{pages.url}/page")
+
+    return show
+
+
+def view(tab, title):
+    """The ranges of the figure with this title."""
+    script = """(title) => { for (const model of Bokeh.documents[0]._all_models.values())
+        if (model.type == "Figure" && model.title?.text == title)
+            return [model.x_range.start, model.x_range.end, model.y_range.start, model.y_range.end] }"""
+    return tab.evaluate(script, title)
+
+
+def test_candlesticks_grow_and_the_current_one_moves(show):
+    tab = show("candlesticks")
+    bars = tab.wait_for_source("bars", lambda columns: len(columns["number"]) >= 2, within_s=30)
+    assert all(low <= min(one, other) for low, one, other in zip(bars["low"], bars["open"], bars["close"], strict=True))
+    assert bars["open"][1] == bars["close"][0]
+    before = tab.source("current")["close"]
+    tab.wait_for_source("current", lambda columns: columns["close"] != before, within_s=10)
+
+
+def test_a_field_moves_and_is_cut_where_the_viewer_taps(show):
+    tab = show("field")
+    tab.wait_for_source("energy", lambda columns: len(columns["step"]) > 20, within_s=30)
+    before = tab.source("cut")["height"]
+    tab.wait_for_source("cut", lambda columns: columns["height"] != before, within_s=10)
+    assert view(tab, "Height; tap to cut") == [0, 150, 0, 150]
+    canvas = tab.page.locator(".bk-Figure").first.bounding_box()
+    tab.page.mouse.click(canvas["x"] + canvas["width"] * 0.4, canvas["y"] + canvas["height"] * 0.25)
+    script = "() => Bokeh.documents[0].get_model_by_name('line').location"
+    wait_until(lambda: tab.evaluate(script) > 90, within_s=10, what="the cut is where the viewer tapped")
+
+
+def test_histograms_follow_what_is_selected_while_the_cloud_moves(show):
+    tab = show("histograms")
+    tab.wait_for_source("all", lambda columns: sum(columns["x"]) > 9_000, within_s=30)
+    assert sum(tab.source("selected")["x"]) == 0
+    tab.evaluate("() => { Bokeh.documents[0].get_model_by_name('cloud').selected.indices = [...Array(500).keys()] }")
+    tab.wait_for_source("selected", lambda columns: 450 < sum(columns["x"]) <= 500, within_s=10)
+    before = tab.source("cloud")["x"]
+    tab.wait_for_source("cloud", lambda columns: not np.array_equal(columns["x"], before), within_s=10)
+    tab.wait_for_source("selected", lambda columns: 450 < sum(columns["y"]) <= 500, within_s=10)
