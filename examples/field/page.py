@@ -14,7 +14,7 @@ from streamvis import live_source
 
 app = "field"
 
-LIMIT = 0.35  # heights beyond it have the strongest color
+LIMIT = 0.2  # heights beyond it have the strongest color
 COLORS = diverging_palette(Blues256, Oranges256, 256)
 
 
@@ -26,7 +26,7 @@ def init_page(doc, config):
     energy = live_source("energy", columns=["energy"], name="energy")
 
     mapper = LinearColorMapper(COLORS, low=-LIMIT, high=LIMIT)
-    pond = figure(title="Height; tap to cut", width=560, height=520, x_range=(0, size), y_range=(0, size), tools="tap,reset,save")
+    pond = figure(title="Height; tap to cut", width=635, height=520, x_range=(0, size), y_range=(0, size), tools="tap,reset,save")
     pond.image("image", x=0, y=0, dw=size, dh=size, color_mapper=mapper, source=field)
     pond.add_layout(ColorBar(color_mapper=mapper, title="height"), "right")
     line = Span(dimension="width", location=size // 2, line_color="#333333", line_dash="dashed", name="line")

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamvis import Client
 
-SIZE, SPEED, DAMPING, STEPS_PER_IMAGE = 150, 0.45, 0.0015, 4
+SIZE, SPEED, DAMPING, STEPS_PER_IMAGE = 150, 0.45, 0.008, 4
 
 
 def main(url, app, steps=1_000_000):
@@ -23,7 +23,8 @@ def main(url, app, steps=1_000_000):
         for step in range(steps):
             if step % 150 == 0:
                 x, y = random.uniform(0.2 * SIZE, 0.8 * SIZE, 2)
-                height += np.exp(-((at[:, None] - y) ** 2 + (at - x) ** 2) / 18)
+                drop = np.exp(-((at[:, None] - y) ** 2 + (at - x) ** 2) / 18)
+                height, before = height + drop, before + drop  # raised, but not thrown
             around = sum(np.roll(height, shift, axis) for shift in (1, -1) for axis in (0, 1))
             after = (2 - DAMPING) * height - (1 - DAMPING) * before + SPEED**2 * (around - 4 * height)
             after[[0, -1], :] = after[:, [0, -1]] = 0
