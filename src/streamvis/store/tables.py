@@ -81,7 +81,7 @@ def concat_exact(tables: Sequence[pa.Table]) -> pa.Table | None:
 
 def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of all tables, without the columns that hold different kinds of things here and there."""
-    if all(table.schema.equals(tables[0].schema) for table in tables):
+    if all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables):
         return pa.concat_tables(tables)
     schema = _unified(tables, leave_out_conflicts=True)
     return pa.concat_tables([_conformed(table, schema, safe=False) for table in tables])
@@ -89,8 +89,13 @@ def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
 
 def _unified(tables: Iterable[pa.Table], *, leave_out_conflicts: bool) -> pa.Schema | None:
     fields: dict[str, pa.Field | None] = {}
-    for schema in {table.schema: None for table in tables}:
-        for field in schema:
+    known = None
+    for table in tables:
+        # Texts and JSON are of one type, and differ in metadata alone.
+        if known is not None and table.schema.equals(known, check_metadata=True):
+            continue
+        known = table.schema
+        for field in known:
             fields[field.name] = _unified_field(fields[field.name], field) if field.name in fields else field
     if not leave_out_conflicts and any(field is None for field in fields.values()):
         return None
