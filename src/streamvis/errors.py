@@ -15,16 +15,15 @@ __all__ = [
     "FolderInUse",
     "FolderUnusable",
     "InvalidData",
+    "LiveSourceRefused",
     "NotAnEndpoint",
     "PageScriptError",
     "PortTaken",
-    "RunConflict",
     "RunConflict",
     "StoreError",
     "StoreUnavailable",
     "StreamvisError",
     "TokenRefused",
-    "UnknownKey",
     "UnknownKey",
     "UnknownRun",
     "UsageError",
@@ -161,6 +160,10 @@ class StoreUnavailable(StoreError):
     def __init__(self, message: str, *, full: bool = False) -> None:
         self.full = full
         super().__init__(message)
+
+
+class LiveSourceRefused(StreamvisError):
+    """A live source asks for what its key does not have, or not yet."""
 
 
 class PageScriptError(StreamvisError):

@@ -102,6 +102,19 @@ def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, ope
         assert not offers_to_follow(tab)
 
 
+def test_a_live_source_of_a_column_that_is_not_there_says_so_until_it_is(live, open_page):
+    url, address = live
+    with Client(url, "live") as client:
+        client.init()
+        client.sendl(0, "main", {"x": 1.0, "z": 2.0})
+        tab = open_page(address)
+        said = "document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''"
+        wait_until(lambda: "there is no column 'y'" in tab.evaluate(said), within_s=30, what="the page says what is missing")
+        client.sendl(1, "main", {"x": 2.0, "y": 5.0})
+        tab.wait_for_source("main", lambda columns: columns["x"] == [1, 2] and columns["y"][1] == 5, within_s=10)
+        wait_until(lambda: "there is no column" not in tab.evaluate(said), within_s=10, what="the page says it no more")
+
+
 def fitting(start, end):
     """Whether a source has the rows of a view, in detail, and rows on both sides of it."""
 

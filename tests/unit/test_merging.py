@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis.records import Batch, Start
-from streamvis.store import SqliteStore
+from streamvis.store import SqliteStore, tidying
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows
 
@@ -102,3 +102,28 @@ def test_cells_of_every_kind_survive_merging_as_they_are(batches, seed):
         if batches:
             assert store.history("run", "k", x="row", buckets=5).count == count
         store.close()
+
+
+def test_a_key_that_cannot_be_tidied_holds_up_no_other(tmp_path, monkeypatch):
+    store = SqliteStore(tmp_path, sizes=SIZES)
+    store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
+    for number in range(1, 9):
+        chunks = [encode_rows(key, [number], [0.0], {"a": [number]}) for key in ("bad", "good")]
+        store.append([Batch("run", "app", "p", number, chunks)])
+    merge = tidying.concat_exact
+    failed = []
+
+    def failing(tables):
+        if not failed:
+            failed.append(True)
+            raise ValueError("as if the rows could not be merged")
+        return merge(tables)
+
+    monkeypatch.setattr(tidying, "concat_exact", failing)
+    with pytest.raises(ValueError):
+        store.tidy()
+    while store.tidy():
+        pass
+    assert len(store.rows("run", "bad").bodies) == 8
+    assert len(store.rows("run", "good").bodies) < 8
+    store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from streamvis.errors import StoreUnavailable, StreamvisError
@@ -10,6 +11,8 @@ from streamvis.records import Ack, Batch
 from streamvis.store import Store
 
 __all__ = ["Writer"]
+
+_log = logging.getLogger("streamvis")
 
 _TIDY_EVERY_S = 1.0
 _TIDY_SHARE = 0.5
@@ -61,3 +64,5 @@ class Writer:
             except StreamvisError:
                 # The next append meets the same trouble, and answers for it.
                 continue
+            except Exception:  # noqa: BLE001  # the top of this task: what is stored can be read as it is
+                _log.exception("tidying the store failed; data are not touched by that, but some stay in small pieces")

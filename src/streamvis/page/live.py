@@ -120,6 +120,14 @@ class LiveTrack:
         self._next_number = 0
         self.is_stale = True
         self.is_fetching = False
+        self.trouble = ""
+        self._columns_then: Mapping[str, str] = {}
+        self._columns: Mapping[str, str] = {}
+
+    def refused(self, reason: str) -> None:
+        """The key has not what is asked for. It is asked again when the key has other columns."""
+        self.is_fetching, self.trouble, self._columns_then = False, reason, self._columns
+        self._recent.clear()
 
     @property
     def numbers(self) -> np.ndarray:
@@ -173,7 +181,7 @@ class LiveTrack:
 
     def take(self, answer: HistoryAnswer | None, region: tuple[float, float] | None, width: float) -> Change | None:
         """The endpoint answered: the source's new data."""
-        self.is_fetching = False
+        self.is_fetching, self.trouble = False, ""
         if answer is None:
             self._recent.clear()
             return None
@@ -204,8 +212,10 @@ class LiveTrack:
             return None
         if self.is_fetching:
             self._recent += tables
+        for piece in pieces:
+            self._columns = piece.dtypes.get(self.spec.key, self._columns)
         if self._table is None:
-            self.is_stale = True
+            self.is_stale |= not self.trouble or self._columns != self._columns_then
             return None
         new = sum(tables[1:], tables[0])
         fresh = np.flatnonzero(new.numbers >= self._next_number)

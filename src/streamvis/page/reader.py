@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, UnknownRun
+from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
 from streamvis.page.new_data import PageRun
 from streamvis.records import Rows, Value
 from streamvis.transport import Response, Transport, check, path
@@ -132,12 +132,17 @@ class EndpointReader:
         buckets: int,
         log: bool = False,
     ) -> HistoryAnswer | None:
-        """Rows of one key for a screen; None while the run has no such key, or the key no such columns yet."""
+        """Rows of one key for a screen; None while the run has no such key.
+
+        Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
+        """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
         params["scale"] = "log" if log else "linear"
         response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
-        if response.status != 200:
+        if response.status == 404:
             return None
+        if response.status != 200:
+            raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
         meta, numbers, rows = decode_history(response.body)
         about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
         return HistoryAnswer(*about, numbers, rows)
@@ -167,7 +172,7 @@ class EndpointReader:
             "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
         )
         check(response, url=self.url)
-        if may_lack and response.status in (404, 422):
+        if may_lack and response.status in (404, 409, 422):
             return response
         if response.status == 404:
             raise UnknownRun(run)

@@ -97,20 +97,19 @@ class Session:
                 self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
             self._restarts = self._run_feed.restarts
             self._guard("init_page", self._init_page, self._doc, self._head.run.config)
-            self._live = LiveSources(
-                self._doc,
-                self._reader,
-                self._head.run.id,
-                executor=self._feeds.executor,
-                loop=self._loop,
-                wake=self.wake,
-            )
+            if not self._is_broken:
+                # What the author's figures are made of can be wrong too.
+                self._guard("init_page", self._find_live_sources)
         else:
             self._doc.title = self._app
         self._link.attach()
         self._link.show(self._notices())
         self._doc.on_session_destroyed(self._end)
         self._doc.add_periodic_callback(self._link.beat, _BEAT_S * 1000)
+
+    def _find_live_sources(self) -> None:
+        run, executor = self._head.run.id, self._feeds.executor
+        self._live = LiveSources(self._doc, self._reader, run, executor=executor, loop=self._loop, wake=self.wake)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -279,7 +278,7 @@ class Session:
         is_past = self._target is not None and self._cursor != self._target and self._head is not None
         if is_past and time.monotonic() - self._reading_since > _READING_NOTICE_AFTER_S:
             notices.append(Notice("reading", f"Reading the past: {self._read_rows:,} rows so far"))
-        return notices
+        return notices + (self._live.notices if self._live else [])
 
     def _waiting_notice(self, trouble: str) -> Notice:
         if self._pinned is not None:

@@ -67,7 +67,7 @@ const ask = () => {
       if (follows) return null
       view = [Math.min(view[0], range.start, range.end), Math.max(view[1], range.start, range.end)]
     }
-    return view[0] < view[1] ? view : null
+    return view.every(Number.isFinite) && view[0] < view[1] ? view : null
   })
   control.views = JSON.stringify(views)
 }

@@ -21,7 +21,8 @@ from bokeh.model import DataModel
 from bokeh.models import ColumnDataSource, CustomJS, DataRange1d, GlyphRenderer, LogScale, Plot, Range, Range1d
 from tornado.ioloop import IOLoop
 
-from streamvis.errors import StreamvisError
+from streamvis.errors import LiveSourceRefused, StreamvisError
+from streamvis.page.link import Notice
 from streamvis.page.live import Change, LiveSpec, LiveTrack, spec_of
 from streamvis.page.reader import EndpointReader, Piece
 
@@ -78,6 +79,15 @@ class LiveSources:
         """Whether rows have come that are not in their sources."""
         return bool(self._fetched)
 
+    @property
+    def notices(self) -> list[Notice]:
+        """What the page has to say of sources that ask for what is not there."""
+        return [
+            Notice("reading", f"The live source of “{track.spec.key}” has nothing to show", track.trouble)
+            for track in self._tracks
+            if track.trouble
+        ]
+
     def refetch(self) -> None:
         """What came live was not all: read the rows again."""
         for track in self._tracks:
@@ -86,12 +96,15 @@ class LiveSources:
 
     def update(self, pieces: Sequence[Piece]) -> bool:
         """Put into the sources what was fetched and what came live; whether that changed anything."""
-        fetched, self._fetched = self._fetched, []
         is_changed = False
-        for track, source, future in fetched:
+        while self._fetched:
+            track, source, future = self._fetched.pop(0)
             numbers = track.numbers
             try:
                 change = track.take(*future.result())
+            except LiveSourceRefused as error:
+                track.refused(str(error))
+                continue
             except StreamvisError as error:
                 # The run's feed meets the same trouble, and it is the feed that says so.
                 _log.debug("reading for a live source failed, and is tried again: %s", error)

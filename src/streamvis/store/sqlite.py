@@ -6,7 +6,6 @@ A batch is applied in a savepoint of its own inside the commit that it shares wi
 
 from __future__ import annotations
 
-import heapq
 import json
 import sqlite3
 import threading
@@ -16,9 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
 from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
@@ -26,10 +22,11 @@ from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
-from streamvis.store.packed import Marks, unpack
+from streamvis.store.packed import unpack
 from streamvis.store.rows import KeyLevels
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows, rows_of_body
+from streamvis.store.tables import body_of_rows
+from streamvis.store.tails import read_parts
 from streamvis.store.tidying import Tidier
 
 __all__ = ["SqliteStore"]
@@ -286,12 +283,7 @@ class SqliteStore:
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
-            left_out = json.dumps(list(exclude))
-            stop = _stop(db, (row.log, start, end, left_out), max_bytes)
-            piece = (row.log, start, stop, left_out)
-            parts = [_part(found, start, stop) for found in db.execute(sql.GET_CHUNKS, piece)]
-            for _, _, key, step in db.execute(sql.GET_KEYS_WITH_NEWS, piece).fetchall():
-                parts.append(_Part(key, db.execute(sql.GET_VALUE, (key, step)).fetchone()[0]))
+            stop, parts = read_parts(db, row.log, start, end, max_bytes=max_bytes, exclude=exclude)
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
@@ -396,15 +388,6 @@ class SqliteStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A body of a tail, of which key it is, and the number of its first row."""
-
-    key: int
-    body: bytes
-    first_row: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class _Changed:
     runs: set[str]
     apps: set[str]
@@ -432,43 +415,6 @@ def _save(db: sqlite3.Connection, row: RunRow) -> None:
 def _is_before(cursor: Cursor, head: Cursor) -> bool:
     """Whether the cursor is a place in the log that ends at `head`."""
     return cursor.store == head.store and cursor.epoch == head.epoch and cursor.seq <= head.seq
-
-
-def _part(found: tuple[Any, ...], start: int, stop: int) -> _Part:
-    """What came with the batches after `start` and up to `stop`, of a chunk."""
-    key, first_row, first_seq, last_seq, count, packed, marks, body = found
-    first, last = 0, count
-    if marks and (first_seq <= start or last_seq > stop):
-        marked = Marks.from_bytes(marks)
-        first, last = marked.rows_until(start), marked.rows_until(stop)
-    if packed or (first, last) != (0, count):
-        name, table = _opened(packed, body)
-        body = body_of_rows(name, table.slice(first, last - first))
-    return _Part(key, body, first_row + first)
-
-
-def _opened(packed: int, body: bytes) -> tuple[str, pa.Table]:
-    if not packed:
-        return rows_of_body(body)
-    meta, table = unpack(body)
-    return meta["key"], table
-
-
-def _stop(db: sqlite3.Connection, piece: tuple[int, int, int, str], max_bytes: int) -> int:
-    """The last batch of a piece (log, start, end, what to leave out): at least one batch, and at most `max_bytes` if possible."""
-    values = [(seq, size) for seq, size, *_ in db.execute(sql.GET_KEYS_WITH_NEWS, piece)]
-    total, last = 0, None
-    chunks = db.execute(sql.GET_CHUNK_SIZES, piece)
-    for seq, size in _in_order(chunks, iter(values)):
-        total += size
-        if total > max_bytes and last is not None and seq > last:
-            return last
-        last = seq
-    return piece[2]
-
-
-def _in_order(one: Iterator[tuple[int, int]], other: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    return heapq.merge(one, other, key=lambda item: item[0])
 
 
 def _refusal(pair: Sequence[str]) -> Refusal:

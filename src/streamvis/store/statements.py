@@ -228,7 +228,8 @@ WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT 
 """
 GET_KEY_DUE = """
 SELECT no, log, name, sealed, summed, pending FROM keys
-WHERE pending > 0 AND (pending >= ? OR rows - sealed >= ? OR open_bytes >= ? OR sealed - summed >= ?) LIMIT 1
+WHERE pending > 0 AND (pending >= ? OR rows - sealed >= ? OR open_bytes >= ? OR sealed - summed >= ?)
+    AND no NOT IN (SELECT value FROM json_each(?)) LIMIT 1
 """
 SET_KEY_TIDIED = """
 UPDATE keys SET sealed = ?1, summed = ?2, pending = pending - ?3,

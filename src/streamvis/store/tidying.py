@@ -11,15 +11,17 @@ chunk is packed, and stays as it is. Chunks whose rows cannot stand in one table
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from streamvis.errors import StoreUnavailable
 from streamvis.store import statements as sql
 from streamvis.store.packed import Marks, pack
 from streamvis.store.rows import read_rows
@@ -66,6 +68,16 @@ class _Made:
     sealed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What to change of a key: chunks in place of others, summaries to add, and how many pending chunks are seen to by that."""
+
+    made: Sequence[_Made] = ()
+    gone: Sequence[int] = ()
+    summaries: Sequence[tuple[int, int, int, bytes]] = ()
+    seen: int = 0
+
+
 class Tidier:
     """Tidies the file that `reading` and `writing` open transactions of; `vacuum` gives so many free pages of it back."""
 
@@ -78,37 +90,39 @@ class Tidier:
     ) -> None:
         self._reading, self._writing, self._vacuum, self._sizes = reading, writing, vacuum, sizes
         self._lock = threading.Lock()
+        self._given_up: set[int] = set()
 
     def tidy(self) -> bool:
-        """Do a short piece of work; True when there may be more."""
+        """Do a short piece of work; True when there may be more.
+
+        Raises what goes wrong. A key on which it does is left alone from then on, unless the store itself was unavailable.
+        """
         with self._lock:
-            return self._tidy_key() or self._delete_dropped() or self._give_space_back()
+            try:
+                return self._tidy_key() or self._delete_dropped() or self._give_space_back()
+            except StoreUnavailable:
+                self._given_up.clear()
+                raise
 
     def _tidy_key(self) -> bool:
         sizes = self._sizes
-        due = (sizes.merge_at, sizes.seal_rows, sizes.seal_bytes, sizes.body_rows)
-        made, gone, summaries, seen = [], [], [], 0
+        due = (sizes.merge_at, sizes.seal_rows, sizes.seal_bytes, sizes.body_rows, json.dumps(sorted(self._given_up)))
         with self._reading() as db:
             found = db.execute(sql.GET_KEY_DUE, due).fetchone()
             if found is None:
                 return False
             key = _Key(*found)
-            if key.sealed - key.summed >= sizes.body_rows:
-                summaries = _summaries(db, key, sizes)
-            else:
-                chunks = [_OpenChunk(*row) for row in db.execute(sql.GET_OPEN_CHUNKS, (key.no, key.sealed, _CHUNKS_AT_ONCE))]
-                group = _chosen(chunks, sizes)
-                made, gone = _merged(db, group, sizes), [chunk.no for chunk in group]
-                if len(made) == len(gone) and not any(chunk.sealed for chunk in made):
-                    made, gone, seen = [], [], key.pending
-        sealed = key.sealed + sum(chunk.table.num_rows for chunk in made if chunk.sealed)
-        summed = key.summed + (sizes.body_rows if summaries else 0)
-        places = [_place(key, chunk) for chunk in made]
+            self._given_up.add(key.no)  # until it is done
+            work = _prepared(db, key, sizes)
+        sealed = key.sealed + sum(chunk.table.num_rows for chunk in work.made if chunk.sealed)
+        summed = key.summed + (sizes.body_rows if work.summaries else 0)
+        places = [_place(key, chunk) for chunk in work.made]
         with self._writing() as (db, _):
-            db.executemany(sql.DELETE_CHUNK, [(no,) for no in gone])
+            db.executemany(sql.DELETE_CHUNK, [(no,) for no in work.gone])
             db.executemany(sql.ADD_CHUNK, places)
-            db.executemany(sql.ADD_SUMMARY, summaries)
-            db.execute(sql.SET_KEY_TIDIED, (sealed, summed, seen, key.no))
+            db.executemany(sql.ADD_SUMMARY, work.summaries)
+            db.execute(sql.SET_KEY_TIDIED, (sealed, summed, work.seen, key.no))
+        self._given_up.discard(key.no)
         return True
 
     def _delete_dropped(self) -> bool:
@@ -137,6 +151,18 @@ class Tidier:
             return False
         self._vacuum(_VACUUM_PAGES)
         return True
+
+
+def _prepared(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> _Work:
+    """What is to be done for a key next."""
+    if key.sealed - key.summed >= sizes.body_rows:
+        return _Work(summaries=_summaries(db, key, sizes))
+    chunks = [_OpenChunk(*row) for row in db.execute(sql.GET_OPEN_CHUNKS, (key.no, key.sealed, _CHUNKS_AT_ONCE))]
+    group = _chosen(chunks, sizes)
+    made = _merged(db, group, sizes)
+    if len(made) == len(group) and not any(chunk.sealed for chunk in made):
+        return _Work(seen=key.pending)
+    return _Work(made=made, gone=[chunk.no for chunk in group])
 
 
 def _is_due(chunks: list[_OpenChunk], sizes: Sizes) -> bool:
