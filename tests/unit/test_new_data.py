@@ -6,7 +6,9 @@ from bokeh.models import ColumnDataSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis.page.new_data import column_form, merge_rows
+from streamvis.page import feed
+from streamvis.page.new_data import PageRun, column_form, merge_rows
+from streamvis.page.reader import Piece
 from streamvis.records import Rows
 from streamvis.wire.arrow import decode_tail_body, encode_rows
 from streamvis.wire.columns import unify_dtypes
@@ -100,6 +102,19 @@ def test_merging_shares_nothing_with_the_pieces():
     merged = merge_rows("k", [rows], {"y": "float64"})
     merged.columns["y"][0] = 5.0
     assert rows.columns["y"][0] == 1.0
+
+
+def test_sessions_that_take_the_same_pieces_share_the_merging_and_nothing_else(monkeypatch):
+    made, merge = [], feed.merge_rows
+    monkeypatch.setattr(feed, "merge_rows", lambda *args: made.append(args) or merge(*args))
+    rows = Rows("k", np.array([0]), np.array([0.0]), {"y": np.array([1.0]), "s": ["a"]})
+    pieces = [Piece("c", False, False, "run", "running", {"k": {"y": "float64", "s": "string"}}, [rows], 100)]
+    folds = feed.Folds()
+    one, other = (folds.fold(PageRun("r", "r", {}, "running"), list(pieces), without=frozenset()) for _ in range(2))
+    assert len(made) == 1
+    one["k"]["y"][0], one["k"]["s"][0], one.steps("k")[0] = 5.0, "b", 7
+    assert (other["k"]["y"][0], other["k"]["s"], other.steps("k").tolist()) == (1.0, ["a"], [0])
+    assert "k" not in folds.fold(PageRun("r", "r", {}, "running"), pieces, without=frozenset({"k"}))
 
 
 @pytest.mark.parametrize(

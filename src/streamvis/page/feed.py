@@ -13,9 +13,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Set
+from collections import deque
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import is_
 from weakref import WeakSet
 
 from bokeh.document import Document
@@ -25,7 +27,7 @@ from streamvis.page.new_data import NewData, PageRun, merge_rows
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.records import Rows, Value
 
-__all__ = ["FEEDS", "AppFeed", "Feeds", "Inbox", "Lost", "RunFeed", "fold"]
+__all__ = ["FEEDS", "AppFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "fold"]
 
 _log = logging.getLogger("streamvis.page")
 
@@ -35,6 +37,7 @@ _LINGER_S = 10.0
 _RETRY_S = (0.1, 0.2, 0.4, 0.8)
 _READERS = 4
 INBOX_BYTES = 32 * 2**20
+_FOLDS, _SHARED_BYTES = 8, 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,15 @@ class Inbox:
             self._clear()
 
 
-def fold(run: PageRun, pieces: list[Piece], *, without: Set[str] = frozenset()) -> NewData:
+def fold(run: PageRun, pieces: Sequence[Piece], *, without: Set[str] = frozenset()) -> NewData:
     """The pieces, in log order, as what `update_page` is given; the rows of some keys are left out."""
     rows: dict[str, list[Rows]] = {}
     values: dict[str, Value] = {}
     dtypes = {}
+    reduced: dict[str, int] = {}
     for piece in pieces:
         dtypes.update(piece.dtypes)
+        reduced.update(piece.reduced)
         for item in piece.items:
             if isinstance(item, Rows) and item.key in without:
                 continue
@@ -103,7 +108,25 @@ def fold(run: PageRun, pieces: list[Piece], *, without: Set[str] = frozenset()) 
             else:
                 values[item.key] = item
     merged = {key: merge_rows(key, parts, dtypes[key]) for key, parts in rows.items()}
-    return NewData(run, merged, values)
+    return NewData(run, merged, values, reduced=reduced)
+
+
+class Folds:
+    """Folds pieces for the sessions of a run. Those that take the same pieces share the work; each gets columns of its own."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[Sequence[Piece], Set[str], NewData]] = deque(maxlen=_FOLDS)
+
+    def fold(self, run: PageRun, pieces: Sequence[Piece], *, without: Set[str]) -> NewData:
+        """As the function `fold`."""
+        # Of much data it is copying that takes the time, and nobody should hold them longer than they must.
+        if sum(piece.size_bytes for piece in pieces) > _SHARED_BYTES:
+            return fold(run, pieces, without=without)
+        for its, left_out, folded in self._last:
+            if left_out == without and len(its) == len(pieces) and all(map(is_, its, pieces)):
+                return folded.copy(run)
+        self._last.append((pieces, without, fold(run, pieces, without=without)))
+        return self._last[-1][2].copy(run)
 
 
 class _Feed:
@@ -203,8 +226,8 @@ class AppFeed(_Feed):
 class RunFeed(_Feed):
     """The live tail of one run.
 
-    `head` is the run as it was when the feed began; `restarts` counts how often its past was taken back; `gone` says that it is
-    not there (any more).
+    `head` is the run as it was when the feed began; `folds` is for its sessions, on their event loop; `restarts` counts how often
+    its past was taken back; `gone` says that it is not there (any more).
     """
 
     def __init__(self, reader: EndpointReader, run: str, *, ended: Callable[[], None]) -> None:
@@ -213,6 +236,7 @@ class RunFeed(_Feed):
         self.head: RunHead | None = None
         self.restarts = 0
         self.gone: str | None = None
+        self.folds = Folds()
         self._cursor: str | None = None
         self._inboxes: dict[object, Inbox] = {}
 
@@ -276,6 +300,7 @@ class Feeds:
         self._lock = threading.Lock()
         self._readers: dict[tuple[str, str | None], EndpointReader] = {}
         self._feeds: dict[tuple[str, ...], _Feed] = {}
+        self._said: set[str] = set()
         self.served: WeakSet[Document] = WeakSet()
         self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
 
@@ -285,6 +310,14 @@ class Feeds:
             if (url, token) not in self._readers:
                 self._readers[url, token] = EndpointReader(url, token=token)
             return self._readers[url, token]
+
+    def say_once(self, text: str) -> None:
+        """Log something that one page after another would say again."""
+        with self._lock:
+            is_new = text not in self._said
+            self._said.add(text)
+        if is_new:
+            _log.warning("%s", text)
 
     def app(self, reader: EndpointReader, app: str, who: object, wake: Callable[[], None]) -> AppFeed:
         """The feed of an app, with `who` listening."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from streamvis.records import Rows, Value
 
-__all__ = ["NewData", "PageRun", "column_form", "merge_rows"]
+__all__ = ["NewData", "PageRun", "column_form", "is_number_or_time", "merge_rows"]
 
 NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
 
@@ -37,10 +38,19 @@ class NewData(Mapping[str, Mapping[str, Any]]):
 
     For rows, a column is a float64 array (numbers; missing ones are NaN), a datetime64 or timedelta64 array (NaT), or a list
     (anything else; None), all of the same length n: what `ColumnDataSource.stream` takes. For a value it is what was sent.
+
+    `run` is the run. `reduced` maps each key whose past was reduced to the page's budget to how many rows those given stand for.
     """
 
-    def __init__(self, run: PageRun, rows: Mapping[str, Rows], values: Mapping[str, Value]) -> None:
-        self.run = run
+    def __init__(
+        self,
+        run: PageRun,
+        rows: Mapping[str, Rows],
+        values: Mapping[str, Value],
+        *,
+        reduced: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.run, self.reduced = run, reduced
         self._rows, self._values = rows, values
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
@@ -67,6 +77,14 @@ class NewData(Mapping[str, Mapping[str, Any]]):
         seconds = self._rows[key].times if key in self._rows else np.array([self._values[key].time])
         return np.rint(seconds * 1e6).astype(np.int64).view("M8[us]")
 
+    def copy(self, run: PageRun) -> NewData:
+        """The same for another page: the columns of rows may be changed in place there."""
+        rows = {
+            key: Rows(key, its.steps.copy(), its.times.copy(), {name: its.columns[name].copy() for name in its.columns})
+            for key, its in self._rows.items()
+        }
+        return NewData(run, rows, self._values, reduced=self.reduced)
+
     @property
     def row_count(self) -> int:
         """How many rows there are, over all keys."""
@@ -80,6 +98,11 @@ def column_form(dtype: str) -> str:
     if dtype.startswith("datetime64"):
         return TIME
     return DURATION if dtype.startswith("timedelta64") else LIST
+
+
+def is_number_or_time(form: str) -> bool:
+    """Whether a column of this form has a lowest and a highest value."""
+    return form != LIST
 
 
 def merge_rows(key: str, pieces: Sequence[Rows], dtypes: Mapping[str, str]) -> Rows:

@@ -42,7 +42,7 @@ class AppTail:
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A decoded piece of a run's log up to `cursor`; `dtypes` maps each rows key in it to all its columns' dtype words,
-    `first_rows` to the number of its first row in the key's log."""
+    `first_rows` to the number of its first row in the key's log, `reduced` to how many rows its rows stand for, if more."""
 
     cursor: str
     more: bool
@@ -53,6 +53,7 @@ class Piece:
     items: Sequence[Rows | Value]
     size_bytes: int
     first_rows: Mapping[str, int] = field(default_factory=dict)
+    reduced: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ class EndpointReader:
         head, _ = decode_head(response.body)
         config = unpack(json.loads(head["config"]), ())
         return RunHead(PageRun(head["run"], head["name"], config, head["state"]), head["cursor"], head["last_step"])
+
+    def row_keys(self, run: str) -> dict[str, Mapping[str, str]]:
+        """The run's keys that hold rows, with the dtype words of their columns."""
+        keys = json.loads(self._get(path("runs", run), run=run).body)["keys"]
+        return {key: its["columns"] for key, its in keys.items() if its["kind"] == "rows"}
 
     def app_tail(self, app: str, *, after: str | None, wait_s: float) -> AppTail:
         """The newest run of the app, once that may have changed since `after`, or after `wait_s` seconds."""

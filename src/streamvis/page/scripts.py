@@ -102,7 +102,8 @@ class _PageHandler(Handler):
         if doc in FEEDS.served:
             return
         app = getattr(module, "app", None) or self._app or self._script.name
-        Server(doc, self._url, app, module.init_page, module.update_page, token=self._token).start()
+        budget = getattr(module, "budget", None)
+        Server(doc, self._url, app, module.init_page, module.update_page, budget=budget, token=self._token).start()
 
 
 def _ignore() -> None:

@@ -19,6 +19,9 @@ LOOPBACK_ORIGINS = ("localhost:*", "127.0.0.1:*", "[::1]:*")
 """Origins from which a page may be opened: this machine under any name and port, so that forwarded ports work."""
 
 
+_LEAST_BUDGET = 100
+
+
 class Server:
     """Serves one document: shows the newest run of `app` in it, or the run that the page's address names as `?run=ID`.
 
@@ -28,6 +31,8 @@ class Server:
         app: name of the app; `?app=` in the page's address overrides it
         init_page: called as `init_page(doc, config)` once, before the page is shown
         update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more
+        budget: about how many rows of each key's past `update_page` is given at most, with the lowest and the highest values
+            among them (`new_data.reduced` says which keys it concerns); by default all rows
         token: the endpoint's token, where it wants one; by default the environment variable STREAMVIS_TOKEN
 
     Raises UsageError when an argument is of the wrong kind.
@@ -41,6 +46,7 @@ class Server:
         init_page: InitPage,
         update_page: UpdatePage,
         *,
+        budget: int | None = None,
         token: str | None = None,
     ) -> None:
         if not isinstance(doc, Document):
@@ -50,6 +56,8 @@ class Server:
         for name, function in (("init_page", init_page), ("update_page", update_page)):
             if not callable(function):
                 raise UsageError(f"{name} is {type(function).__name__}, not a function.")
+        if budget is not None and not (isinstance(budget, int) and not isinstance(budget, bool) and budget >= _LEAST_BUDGET):
+            raise UsageError(f"budget is {budget!r}. Give a number of rows, {_LEAST_BUDGET} or more, or None for all.")
         if doc in FEEDS.served:
             raise UsageError("This document has a Server already: a script starts one.")
         FEEDS.served.add(doc)
@@ -61,6 +69,7 @@ class Server:
             run=argument(doc.session_context, "run"),
             init_page=init_page,
             update_page=update_page,
+            budget=budget,
         )
 
     def start(self) -> None:

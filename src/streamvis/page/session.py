@@ -28,11 +28,13 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed, fold
+from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.new_data import NewData, column_form
+from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.view import LiveSources
+from streamvis.records import Rows
 
 __all__ = ["InitPage", "Session", "UpdatePage"]
 
@@ -46,6 +48,8 @@ _RETRY_S = 0.5
 _BEAT_S = 10
 _SLOW_S = 0.2
 _READING_NOTICE_AFTER_S = 1.0
+_MANY_ROWS = 300_000
+"""So many rows of the past and a browser begins to be slow."""
 
 
 class Session:
@@ -61,8 +65,9 @@ class Session:
         run: str | None,
         init_page: InitPage,
         update_page: UpdatePage,
+        budget: int | None = None,
     ) -> None:
-        self._doc, self._reader, self._feeds = doc, reader, feeds
+        self._doc, self._reader, self._feeds, self._budget = doc, reader, feeds, budget
         self._app, self._pinned = app, run
         self._init_page, self._update_page = init_page, update_page
         self._loop = IOLoop.current()
@@ -79,9 +84,10 @@ class Session:
         self._forms: dict[tuple[str, str], str] = {}
         self._durations: deque[float] = deque(maxlen=5)
         self._next_at = 0.0
-        self._read_rows, self._reading_since = 0, time.monotonic()
+        self._past_rows, self._read_rows, self._reading_since = 0, 0, time.monotonic()
         self._error: Notice | None = None
         self._live: LiveSources | None = None
+        self._past: Past | None = None
         self._link = BrowserLink(doc, self.wake)
 
     def start(self) -> None:
@@ -110,6 +116,7 @@ class Session:
     def _find_live_sources(self) -> None:
         run, executor = self._head.run.id, self._feeds.executor
         self._live = LiveSources(self._doc, self._reader, run, executor=executor, loop=self._loop, wake=self.wake)
+        self._past = Past(self._reader, run, exclude=self._live.keys, budget=self._budget)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -180,27 +187,31 @@ class Session:
         if self._piece is not None:
             piece, self._piece = self._piece, None
             self._cursor = piece.cursor if piece.more else self._target
+            self._count_past(piece)
             if piece.more:
                 self._read_on()
             return [piece]
         if self._cursor != self._target:
             self._read_on()
             return []
-        pieces = self._inbox.take()
+        pieces = [self._past.fresh(piece) for piece in self._inbox.take()]
         if pieces:
             self._cursor = self._target = pieces[-1].cursor
         return pieces
 
+    def _count_past(self, piece: Piece) -> None:
+        """Say, once for each app, that there are better ways where a browser gets all of a long past."""
+        self._past_rows += sum(len(item.steps) for item in piece.items if isinstance(item, Rows))
+        if self._past_rows > _MANY_ROWS and self._budget is None:
+            self._feeds.say_once(
+                f"The page for app {self._app!r} gets more than {_MANY_ROWS:,} rows of the past, which makes browsers slow. "
+                "Draw them from a streamvis.live_source, or give the page a budget of rows (see 'Writing a page' in the docs)."
+            )
+
     def _read_on(self) -> None:
         """Read the next piece of the past in a thread, one at a time."""
         if self._reading is None:
-            self._reading = self._feeds.executor.submit(
-                self._reader.tail,
-                self._head.run.id,
-                after=self._cursor,
-                until=self._target,
-                exclude=sorted(self._live.keys),
-            )
+            self._reading = self._feeds.executor.submit(self._past.read, after=self._cursor, until=self._target)
             self._loop.add_future(self._reading, self._take_reading)
 
     def _take_reading(self, reading: Future) -> None:
@@ -223,7 +234,7 @@ class Session:
         run = replace(self._head.run, name=pieces[-1].name, state=pieces[-1].state) if pieces else self._head.run
         changed = run != self._head.run
         self._head = replace(self._head, run=run)
-        new_data = fold(run, pieces, without=self._live.keys)
+        new_data = self._run_feed.folds.fold(run, pieces, without=self._live.keys)
         self._read_rows += new_data.row_count
         began = time.monotonic()
         is_live_changed = self._live.update(pieces)
