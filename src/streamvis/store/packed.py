@@ -95,7 +95,7 @@ def unpack(
 def _unpacked(kind: pa.DataType, form: str, column: pa.Array, rows: int) -> pa.Array:
     data = column[0].as_buffer()
     if form == _PLAIN:
-        return pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(_blosc().decode(data))])
+        return pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(_decompress()(data))])
     return _only_column(data)
 
 
@@ -130,6 +130,15 @@ def _blosc() -> Any:
 
     blosc.use_threads = False  # the frames are small, and threads of the endpoint unpack side by side
     return Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
+
+
+@functools.lru_cache(maxsize=1)
+def _decompress() -> Callable[[Any], bytes]:
+    # What `decode` of the codec comes to, which spends as long again on looking at what it was given.
+    _blosc()
+    from numcodecs.blosc import decompress
+
+    return decompress
 
 
 def _described(text: bytes, schema: pa.Schema) -> tuple[dict[str, Any], int, pa.Schema, list[str]]:

@@ -19,10 +19,9 @@ def read_rows(
     db: sqlite3.Connection, key: int, first: int, last: int, *, names: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The rows from number `first` to `last` (exclusive), in order, with their numbers in `row`; all columns, or those named."""
-    for no, first_row, count in db.execute(sql.GET_CHUNKS_IN, (key, first, last)).fetchall():
+    for first_row, count, packed, body in db.execute(sql.GET_CHUNKS_IN, (key, first, last)):
         if first_row + count <= first:
             continue
-        packed, _, body = db.execute(sql.GET_CHUNK, (no,)).fetchone()
         if packed:
             _, table = unpack(body, wanted=names and (lambda _, schema: _positions(schema, names)))
         else:

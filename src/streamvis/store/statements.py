@@ -260,7 +260,7 @@ GET_OPEN_CHUNKS = """
 SELECT no, first_row, count, size, first_seq, last_seq FROM chunks WHERE key = ? AND first_row >= ? ORDER BY first_row LIMIT ?
 """
 GET_CHUNKS_IN = """
-SELECT no, first_row, count FROM chunks
+SELECT first_row, count, packed, body FROM chunks
 WHERE key = ?1 AND first_row < ?3 AND first_row >= (
     SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2
 ) ORDER BY first_row
