@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/pytest $(ARGS)
 
-bench: $(VENV)/.installed-demo
+bench: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 lint: $(VENV)/.installed-test

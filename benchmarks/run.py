@@ -22,13 +22,20 @@ from typing import Any
 import numpy as np
 import psutil
 import urllib3
+from pages import tables_of_pages
+from setting import Endpoint, folder_bytes, installed, number
 
 from streamvis import Client
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "streamvis-bench"
-PEERS = {"tensorboardX": "tensorboardX", "wandb": "wandb", "trackio": "trackio", "rerun": "rerun-sdk", "mlflow": "mlflow"}
+PEERS = {
+    "tensorboardX": ["tensorboardX", "tensorboard", "setuptools<81"],  # TensorBoard still asks setuptools for pkg_resources
+    "wandb": ["wandb"],
+    "trackio": ["trackio"],
+    "rerun": ["rerun-sdk"],
+    "mlflow": ["mlflow"],
+}
 ROWS = [
     ("tight", "p50_us", "one step of 4 floats, seen by the loop, p50 (µs)"),
     ("tight", "p99_us", "the same, p99 (µs)"),
@@ -37,59 +44,11 @@ ROWS = [
     ("start", "start_ms", "import, init and first call, NumPy loaded (ms)"),
     ("durable", "steps_per_s", "steps of 4 floats a second until durable"),
     ("durable", "bytes", "bytes on disk per float, right after that"),
+    ("answer", "answer_ms", "four scalars of a run of 1,000,000 steps, answered to its page (ms)"),
+    ("answer", "points", "points in that answer"),
 ]
-LIMIT_S = 180
-
-
-def installed(peer: str, package: str) -> tuple[str, str] | None:
-    """The interpreter of a peer's environment, and the peer's version; None when it cannot be installed."""
-    folder = CACHE / package
-    python = folder / "bin" / "python"
-    ask = [str(python), "-c", f"from importlib.metadata import version; print(version({package!r}))"]
-    try:
-        if not python.exists() or subprocess.run(ask, capture_output=True, check=False).returncode:
-            print(f"installing {package} into {folder} ...", flush=True)
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=LIMIT_S)
-            install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", package, "numpy"]
-            subprocess.run(install, check=True, timeout=600)
-        return str(python), subprocess.run(ask, capture_output=True, check=True, text=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"{peer} is left out: {error}", flush=True)
-        return None
-
-
-class Endpoint:
-    """An endpoint of our own, with a folder of its own."""
-
-    def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="streamvis-bench-")
-        command = [sys.executable, "-m", "streamvis.cli", "rest", "--port", "0", "--data", self.folder.name]
-        self.process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().split()[-1]
-
-    def wait_until_idle(self) -> float:
-        """Wait until nothing is merged any more; how many seconds of the processor it took since it began."""
-        before, quiet = -1.0, 0
-        while quiet < 4:
-            time.sleep(1)
-            used = sum(self.process.cpu_times()[:2])
-            quiet = quiet + 1 if used - before < 0.05 else 0
-            before = used
-        return before
-
-    def size_bytes(self) -> int:
-        """What its files take."""
-        return folder_bytes(Path(self.folder.name))
-
-    def stop(self) -> None:
-        """End it; its files are checkpointed by that."""
-        self.process.terminate()
-        self.process.wait(20)
-
-
-def folder_bytes(folder: Path) -> int:
-    """What the files in a folder take, those of locks and caches of models not counted."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+ANSWERING = ("streamvis", "tensorboardX", "trackio")
+LIMIT_S = 600
 
 
 def run_side(python: str, name: str, work: str, url: str) -> dict[str, float] | None:
@@ -114,15 +73,20 @@ def run_side(python: str, name: str, work: str, url: str) -> dict[str, float] | 
 def compare(sides: dict[str, str], url: str, rounds: int) -> dict[tuple[str, str, str], list[float]]:
     """All sides in turn, round after round: figures by work, figure and side."""
     found: dict[tuple[str, str, str], list[float]] = {}
-    for number in range(rounds):
+    for turn in range(rounds):
         for work in ("tight", "paced", "arrays", "start", "durable"):
             for name, python in sides.items():
                 if work == "arrays" and name not in ("plain", "streamvis", "rerun") or work == "durable" and name == "plain":
                     continue
                 figures = run_side(python, name, work, url) or {}
-                print(f"round {number + 1} of {rounds}: {work:8} {name:13} {figures or 'failed'}", flush=True)
+                print(f"round {turn + 1} of {rounds}: {work:8} {name:13} {figures or 'failed'}", flush=True)
                 for figure, value in figures.items():
                     found.setdefault((work, figure, name), []).append(value)
+    for name in ANSWERING:  # once: logging a million steps takes the others minutes
+        if name in sides:
+            figures = run_side(sides[name], name, "answer", url) or {}
+            print(f"answer        {name:13} {figures or 'failed'}", flush=True)
+            found |= {("answer", figure, name): [value] for figure, value in figures.items()}
     return found
 
 
@@ -203,9 +167,9 @@ def table_of_long_runs(found: dict[int, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def number(value: float) -> str:
-    """Three digits that count."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def join(numbers: list[int]) -> str:
+    """As on the command line."""
+    return " ".join(map(str, numbers))
 
 
 def main() -> None:
@@ -213,13 +177,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Streamvis beside its peers, in one run.")
     parser.add_argument("--rounds", type=int, default=3, help="how often every side does each work")
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 10_000_000], help="lengths of the long runs")
+    parser.add_argument("--page-rows", type=int, nargs="*", default=[1_000, 100_000, 10_000_000], help="lengths of a page's run")
+    parser.add_argument("--tabs", type=int, default=50, help="how many sessions at once on one page process")
     parser.add_argument("--views", type=int, default=7, help="how many views of each kind are asked for")
     parser.add_argument("--no-peers", action="store_true", help="only Streamvis and the bound")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     sides, versions, left_out = {"plain": sys.executable, "streamvis": sys.executable}, {"streamvis": version("streamvis")}, []
-    for peer, package in {} if options.no_peers else PEERS.items():
-        if found := installed(peer, package):
+    for peer, packages in {} if options.no_peers else PEERS.items():
+        if found := installed(peer, packages):
             sides[peer], versions[peer] = found
         else:
             left_out.append(peer)
@@ -229,6 +195,7 @@ def main() -> None:
     finally:
         endpoint.stop()
         endpoint.folder.cleanup()
+    pages = tables_of_pages(options.page_rows, options.tabs, with_peers=not options.no_peers)
     long = {rows: long_run(rows, options.views) for rows in options.rows}
     machine = (
         f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, "
@@ -239,9 +206,11 @@ def main() -> None:
         "machine": machine,
         "versions": ", ".join(f"{name} {its}" for name, its in versions.items()),
         "left_out": f"Left out, because it could not be installed: {', '.join(left_out)}." if left_out else "",
-        "command": f"make bench ARGS='--rounds {options.rounds} --rows {' '.join(map(str, options.rows))}'",
+        "command": f"make bench ARGS='--rounds {options.rounds} --rows {join(options.rows)} "
+        f"--page-rows {join(options.page_rows)}'",
         "comparison": "\n".join(table_of_comparison(compared, sides)),
         "long": "\n".join(table_of_long_runs(long)) if long else "",
+        "pages": pages,
     }
     for name, its in filled.items():
         text = text.replace(f"@{name}@", its)

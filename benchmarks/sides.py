@@ -8,16 +8,23 @@ nothing but the library itself and NumPy, so that it runs in each library's own 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import socket
+import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 
 TIGHT_STEPS, PACED_STEPS, ARRAY_CALLS, WARM_UP = 3_000, 500, 60, 100
+ANSWER_STEPS = 1_000_000
 PACE_S = 0.002
 DURABLE_STEPS = {"streamvis": 200_000, "tensorboardX": 5_000, "wandb": 5_000, "trackio": 20_000, "rerun": 20_000, "mlflow": 300}
 
@@ -48,7 +55,7 @@ class Streamvis:
         from streamvis import Client
 
         self.client = Client(url, f"bench {os.getpid()}")
-        self.client.init({})
+        self.url, self.run = url, self.client.init({})
 
     def log(self, step: int, data: dict) -> None:
         self.client.sendl(step, "main", data)
@@ -59,13 +66,34 @@ class Streamvis:
     def finish(self) -> None:
         self.client.close()
 
+    @contextmanager
+    def answering(self) -> Iterator[Callable[[], float]]:
+        """Ask as a live source of four columns does: of each of its buckets every column's lowest and highest row."""
+        import urllib3
+
+        time.sleep(20)  # for the endpoint to merge what came
+        http, width = urllib3.PoolManager(), 1024
+        buckets = ANSWER_STEPS // width + 1
+        query = {"key": "main", "x": "step", "from": 0, "to": width * buckets, "buckets": buckets}
+        headers = {"Accept": "application/vnd.apache.arrow.stream"}
+
+        def ask() -> float:
+            answer = http.request("GET", f"{self.url}/api/v1/runs/{self.run}/history", fields=query, headers=headers)
+            assert answer.status == 200, answer.data
+            from streamvis.wire.arrow import decode_history
+
+            return 4 * len(decode_history(answer.data)[1])
+
+        yield ask
+
 
 class TensorboardX:
-    """`add_scalar` for each value."""
+    """`add_scalar` for each value. Its page is TensorBoard's."""
 
     def __init__(self, folder: Path, url: str) -> None:
         from tensorboardX import SummaryWriter
 
+        self.folder = folder
         self.writer = SummaryWriter(str(folder))
 
     def log(self, step: int, data: dict) -> None:
@@ -74,6 +102,34 @@ class TensorboardX:
 
     def finish(self) -> None:
         self.writer.close()
+
+    @contextmanager
+    def answering(self) -> Iterator[Callable[[], float]]:
+        """Ask TensorBoard for each of the four tags, as its page does."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.folder), "--port", str(port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def ask() -> float:
+            at = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?run=.&tag="
+            return sum(len(json.load(urlopen(at + tag))) for tag in ("loss", "accuracy", "norm", "rate"))
+
+        try:
+            last, quiet_since = -1, time.monotonic()
+            while time.monotonic() - quiet_since < 10:  # it reads the run bit by bit
+                try:
+                    newest = json.load(urlopen(f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?run=.&tag=rate"))[-1][1]
+                except (OSError, ValueError, IndexError):
+                    newest = -1
+                if newest != last or newest < ANSWER_STEPS - 1:
+                    last, quiet_since = newest, time.monotonic()
+                time.sleep(0.5)
+            yield ask
+        finally:
+            server.terminate()
+            server.wait()
 
 
 class Wandb:
@@ -107,6 +163,15 @@ class Trackio:
 
     def finish(self) -> None:
         self.trackio.finish()
+
+    @contextmanager
+    def answering(self) -> Iterator[Callable[[], float]]:
+        """What its server does for its page, without the way over HTTP."""
+        from trackio.server import get_logs
+
+        storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
+        run = storage.get_runs("bench")[0]
+        yield lambda: 4 * len(get_logs("bench", run))
 
 
 class Rerun:
@@ -238,7 +303,31 @@ def work_start(make, name: str) -> dict[str, float]:
     return {"start_ms": took_s * 1e3}
 
 
-WORKS = {"tight": work_tight, "paced": work_paced, "arrays": work_arrays, "durable": work_durable, "start": work_start}
+def work_answer(make, name: str) -> dict[str, float]:
+    """A run of a million steps of four scalars, logged step by step; then what its page asks for, answered, all four together."""
+    side = make()
+    walks = np.random.default_rng(0).normal(size=(4, ANSWER_STEPS)).cumsum(axis=1).T
+    for step, row in enumerate(walks):
+        side.log(step, dict(zip(("loss", "accuracy", "norm", "rate"), row.tolist(), strict=True)))
+    side.finish()
+    times = []
+    with side.answering() as ask:
+        points = ask()
+        for _ in range(7):
+            began = time.perf_counter()
+            ask()
+            times.append(time.perf_counter() - began)
+    return {"answer_ms": float(np.median(times) * 1e3), "points": points}
+
+
+WORKS = {
+    "answer": work_answer,
+    "arrays": work_arrays,
+    "durable": work_durable,
+    "paced": work_paced,
+    "start": work_start,
+    "tight": work_tight,
+}
 
 
 def main() -> None:

@@ -154,30 +154,41 @@ class LiveTrack:
         """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""
         spec, view = self.spec, self._view
         ask = {"x": spec.x, "columns": spec.columns, "log": self._log}
+        if view is not None and self._table is not None and self._rising:
+            found, width = self._look_closely(reader, run, self._around(view), ask)
+            if found is None or found.rising:
+                return found, self._around(view), width
         whole = reader.history(run, spec.key, buckets=1, **ask)
         if whole is None or whole.first_x is None:
             return whole, None, 0.0
-        first, last = whole.first_x, whole.last_x
         if not whole.rising:
             start, stop = view or (None, None)
             return reader.history(run, spec.key, start=start, stop=stop, buckets=self._most_buckets, **ask), view, 0.0
-        region = None
-        if view is not None:
-            low, high = self._scaled(view)
-            first, last = self._unscaled((low - (high - low), high + (high - low)))
-            region = (first, last)
-        elif spec.window is not None:
+        region = view and self._around(view)
+        first, last = region or (whole.first_x, whole.last_x)
+        if region is None and spec.window is not None:
             first = max(first, last - spec.window)
         if self._log and first <= 0:
             if whole.start is None or last <= 0:
                 return whole, region, 0.0
             first = whole.start
-        low, high = self._scaled((first, last))
+        found, width = self._look_closely(reader, run, (first, last), ask)
+        return found, region, width
+
+    def _around(self, view: tuple[float, float]) -> tuple[float, float]:
+        """The view, and as much again on both sides."""
+        low, high = self._scaled(view)
+        return self._unscaled((low - (high - low), high + (high - low)))
+
+    def _look_closely(
+        self, reader: EndpointReader, run: str, range_: tuple[float, float], ask: Mapping[str, Any]
+    ) -> tuple[HistoryAnswer | None, float]:
+        """The rows of the range in as many buckets as there may be, and how wide those are."""
+        low, high = self._scaled(range_)
         width = _width(low, high, self._most_buckets)
         from_, to = math.floor(low / width), math.floor(high / width) + 1
         start, stop = self._unscaled((from_ * width, to * width))
-        found = reader.history(run, spec.key, start=start, stop=stop, buckets=to - from_, **ask)
-        return found, region, width
+        return reader.history(run, self.spec.key, start=start, stop=stop, buckets=to - from_, **ask), width
 
     def take(self, answer: HistoryAnswer | None, region: tuple[float, float] | None, width: float) -> Change | None:
         """The endpoint answered: the source's new data."""

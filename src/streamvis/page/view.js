@@ -1,7 +1,7 @@
 // The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // arguments are `control`, `link`, `sources`, `ranges` and `plots`. Here is the truth about what the viewer sees: ranges that
 // follow are moved here when data come, and a range that anybody else moved is never touched again, until it is told to follow.
-const ASK_AFTER_MS = 60, PADDING = 0.05
+const ASK_AFTER_MS = 30, PADDING = 0.05
 const spec = JSON.parse(control.spec)
 const state = ranges.map((range, i) => ({range, follows: spec.ranges[i].follows, ...spec.ranges[i]}))
 let busy = false, timer = null

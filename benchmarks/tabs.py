@@ -1,0 +1,107 @@
+"""Tabs without a browser: sessions of a page that speak Bokeh's protocol, and echo each update as the page in a browser does.
+
+A real tab takes much of a core; of these a machine holds hundreds, so it is the page server that is measured. Each looks for
+the model named `last` (a `Div`), whose text a page sets to the last step that it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+__all__ = ["Tab"]
+
+_TOKEN = re.compile(r'"token":"([^"]+)"')
+
+
+class Tab:
+    """A session of the page at `address`; `seen` maps each step that `last` showed to when that came (`time.time`)."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.seen: dict[int, float] = {}
+        self.updates = 0
+        self._socket: WebSocketClientConnection | None = None
+        self._link = self._last = ""
+        self._reading: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Load the page, and follow it."""
+        page = await AsyncHTTPClient(max_clients=1000).fetch(self.address, request_timeout=120)
+        token = _TOKEN.search(page.body.decode()).group(1)
+        address = self.address.replace("http", "ws", 1).partition("?")[0] + "/ws"
+        origin = {"Origin": "/".join(self.address.split("/")[:3])}
+        request = HTTPRequest(address, headers=origin, connect_timeout=60)
+        self._socket = await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**28)
+        await self._next()  # ACK
+        await self._send("PULL-DOC-REQ", {})
+        reply = await self._next()
+        models = {its.get("name", "").split(".")[-1]: its for its in _objects(reply["doc"])}
+        named = {its.get("attributes", {}).get("name"): its for its in _objects(reply["doc"])}
+        link, last = models["StreamvisLink"], named["last"]
+        self._link, self._last = link["id"], last["id"]
+        self._take_text(last.get("attributes", {}).get("text", ""))
+        await self._echo(link.get("attributes", {}).get("sent", 1))
+        self._reading = asyncio.create_task(self._read())
+
+    async def close(self) -> None:
+        """Leave the page, as closing a tab does."""
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _read(self) -> None:
+        while True:
+            content = await self._next()
+            for event in content.get("events", ()):
+                model = event.get("model", {}).get("id")
+                if event.get("attr") == "text" and model == self._last:
+                    self._take_text(event["new"])
+                elif event.get("attr") == "sent" and model == self._link:
+                    self.updates += 1
+                    await self._echo(event["new"])
+
+    def _take_text(self, text: str) -> None:
+        if text:
+            self.seen.setdefault(int(text), time.time())
+
+    async def _echo(self, number: int) -> None:
+        event = {"kind": "ModelChanged", "model": {"id": self._link}, "attr": "seen", "new": number}
+        await self._send("PATCH-DOC", {"events": [event]})
+
+    async def _send(self, kind: str, content: dict[str, Any]) -> None:
+        for part in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
+            await self._socket.write_message(json.dumps(part))
+
+    async def _next(self) -> dict[str, Any]:
+        """The content of the next message; its buffers are read, and left."""
+        frames = []
+        for _ in range(3):
+            frame = await self._socket.read_message()
+            if frame is None:
+                raise ConnectionError(f"{self.address} closed the connection")
+            frames.append(json.loads(frame))
+        for _ in range(2 * frames[0].get("num_buffers", 0)):
+            await self._socket.read_message()
+        return frames[2]
+
+
+def _objects(part: Any) -> Iterator[dict[str, Any]]:
+    """All models in a document's JSON form."""
+    if isinstance(part, dict):
+        if part.get("type") == "object" and "id" in part:
+            yield part
+        for inner in part.values():
+            yield from _objects(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _objects(inner)
