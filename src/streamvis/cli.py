@@ -177,6 +177,43 @@ def demo(host: str, port: int, rest_port: int, data: Path | None, no_browser: bo
         supervisor.watch()
 
 
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--url", help="Address of the endpoint. [default: where each spool was meant to go]")
+@click.option("--other-hosts", is_flag=True, help="Deliver what other machines wrote too. Their producers must have ended.")
+def sync(folder: Path, url: str | None, other_hosts: bool) -> None:
+    """Deliver what producers left in a FOLDER of spools, such as after a kill, or from a machine without a network.
+
+    Spools whose producers are still running are left alone. Ends with status 1 when something is left.
+    """
+    from streamvis.client.syncing import sync as sync_all
+    from streamvis.transport import checked_url
+
+    with click.progressbar(length=1, label="Delivering", file=sys.stderr) as bar:
+
+        def begin(size_bytes: int) -> None:
+            bar.length = max(1, size_bytes)
+
+        synced = sync_all(
+            folder,
+            url=checked_url(url) if url else None,
+            token=os.environ.get("STREAMVIS_TOKEN") or None,
+            other_hosts=other_hosts,
+            begin=begin,
+            progress=bar.update,
+        )
+    for run in sorted(synced.runs):
+        _say(f"Delivered to the run {run}; its page is at ?run={run}")
+    _say(f"{synced.records:,} records delivered, {synced.refused:,} refused, {synced.left_bytes:,} bytes left.")
+    for trouble in dict.fromkeys(synced.troubles):
+        click.echo(trouble, err=True)
+    for path in synced.busy:
+        why = "Its producer is running, or it was written on another machine (--other-hosts)."
+        click.echo(f"Left alone: {path}. {why}", err=True)
+    if synced.left_bytes or synced.refused:
+        sys.exit(1)
+
+
 def main() -> None:
     """The program `streamvis`."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)

@@ -104,7 +104,10 @@ Chunk = RowsChunk | ValueChunk | Start | Clear | Finish
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one request carries. `(producer, number)` makes it known; `live` is false when a spool is delivered late."""
+    """What one request carries. `(producer, number)` makes it known; `live` is false when a spool is delivered late.
+
+    `dropped` is how many records its producer had to drop so far.
+    """
 
     run: str
     app: str
@@ -112,6 +115,7 @@ class Batch:
     number: int
     chunks: Sequence[Chunk]
     live: bool = True
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,10 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run as others see it. `config` is JSON text, times are seconds since 1970 UTC, `newest` is within its app."""
+    """A run as others see it. `config` is JSON text, times are seconds since 1970 UTC, `newest` is within its app.
+
+    `dropped` counts the records that its producers had to drop.
+    """
 
     id: str
     app: str
@@ -179,6 +186,7 @@ class RunInfo:
     last_step: int | None
     newest: bool
     cursor: Cursor
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from streamvis.client.closing import close
 from streamvis.client.entries import Begin
 from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
+from streamvis.client.spool import read_segment
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from support.conditions import wait_until
@@ -159,7 +160,7 @@ def test_while_a_request_hangs_records_reach_the_spool(script, endpoint, tmp_pat
     assert steps(endpoint) == list(range(20)) and spooled(tmp_path) == []
 
 
-def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint, said):
+def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint, said, tmp_path, capsys):
     script.start_run()
     endpoint.answer = lambda params, body: 422 if params["number"] == 2 else None
     script.sendl(0)
@@ -170,6 +171,10 @@ def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint,
     assert len(said()) == 1 and "a reason" in said()[0]
     assert script.failed_records == script.producer.set_aside_records == 1
     assert not close([script], "finished")
+    ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
+    assert (batch.run, batch.number, batch.records) == ("run", 2, 1)
+    assert "a reason" in next((tmp_path / "spool" / "refused").glob("*.txt")).read_text()
+    assert f"1 records were refused by {script.url}. They are in {tmp_path / 'spool' / 'refused'}." in capsys.readouterr().err
 
 
 def test_an_endpoint_that_lost_the_run_is_told_of_it_again(script, endpoint):

@@ -182,13 +182,15 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
         SqliteStore(tmp_path)
 
 
-def test_a_file_of_the_first_schema_is_opened_with_all_that_is_in_it(tmp_path):
-    shutil.copy(Path(__file__).parent / "data" / "schema-1.sqlite", tmp_path / "streamvis.sqlite")
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_path):
+    shutil.copy(Path(__file__).parent / "data" / f"schema-{schema}.sqlite", tmp_path / "streamvis.sqlite")
     store = SqliteStore(tmp_path, sizes=SIZES)
     first_half = store.tail("run", None, until=Cursor(store.id, 0, 11), max_bytes=10**9)
     while store.tidy():
         pass
-    assert len(decode_tail_body(b"".join(first_half.bodies))) == 10
+    items = decode_tail_body(b"".join(first_half.bodies))
+    assert [step for item in items if item.key == "k" for step in item.steps.tolist()] == list(range(2, 22))
     tail = store.tail("run", first_half.cursor, max_bytes=10**9)
     steps = [step for item in decode_tail_body(b"".join(tail.bodies)) if item.key == "k" for step in item.steps.tolist()]
     assert steps == list(range(22, 42)) and tail.keys["k"].first_row == 20

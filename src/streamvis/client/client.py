@@ -32,6 +32,8 @@ _MAX_SPOOL_BYTES = 2 * 2**30
 class Client:
     """One producer: sends a run's data to the endpoint at `url`, under the name `app`.
 
+    With `url` None all goes to files under `spool`, for `streamvis sync` to deliver later. With `durable`, `send` and `sendl`
+    return when the record is stored by the endpoint or on the local disk, so that even a kill or a loss of power loses nothing.
     `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
     `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
     states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
@@ -40,15 +42,17 @@ class Client:
 
     def __init__(
         self,
-        url: str,
+        url: str | None,
         app: str,
         *,
         token: str | None = None,
+        durable: bool = False,
         spool: str | os.PathLike[str] | None = None,
         max_memory_bytes: int = _MAX_MEMORY_BYTES,
         max_spool_bytes: int = _MAX_SPOOL_BYTES,
     ) -> None:
-        self.url = checked_url(url)
+        self.url = checked_url(url) if url is not None else None
+        self._durable = durable
         self.app = checked_text(app, "app")
         self._token = token if token is not None else os.environ.get("STREAMVIS_TOKEN") or None
         self._spool_folder = _spool_folder(spool)
@@ -74,7 +78,8 @@ class Client:
             self._sender = self._new_sender()
         self._run, self._intake = begin.run, Intake()
         known = self._sender.begin(begin)
-        known.reached.wait(_INIT_WAIT_S)
+        if self.url is not None:
+            known.reached.wait(_INIT_WAIT_S)
         if known.error is not None:
             self._sender.forget(begin.run)
             self._run = self._intake = None
@@ -160,7 +165,7 @@ class Client:
         )
         closing.watch(sender)
         weakref.finalize(self, sender.abandon).atexit = False
-        self._put = sender.outbox.put
+        self._put = sender.put_durably if self._durable else sender.outbox.put
         return sender
 
 

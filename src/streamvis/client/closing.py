@@ -83,13 +83,21 @@ def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> 
 
 
 def _report(sender: Sender) -> None:
-    if left := sender.unsettled_records:
+    if sender.url is None:
+        if kept_in := sender.producer.kept_in:
+            _print(
+                f"{sender.unsettled_records:,} records are kept in {kept_in}. "
+                f"Deliver them: streamvis sync {kept_in.parent} --url http://HOST:PORT"
+            )
+    elif left := sender.unsettled_records:
         kept = f"They are kept in {sender.producer.kept_in}." if sender.producer.kept_in else "They are lost."
         _print(f"{left:,} records did not reach {sender.url} in time. {kept}")
     if sender.lost_records:
         _print(f"{sender.lost_records:,} records were dropped.")
     if sender.producer.set_aside_records:
-        _print(f"{sender.producer.set_aside_records:,} records were refused by {sender.url}.")
+        kept_in = sender.producer.set_aside_in
+        where = f" They are in {kept_in.parent}." if kept_in else ""
+        _print(f"{sender.producer.set_aside_records:,} records were refused by {sender.url}.{where}")
 
 
 def _print(text: str) -> None:

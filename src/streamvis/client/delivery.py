@@ -21,8 +21,10 @@ class NotNow(EndpointError):
     """The endpoint, or a proxy before it, answered that it cannot take anything now."""
 
 
-def deliver(transport: Any, batch: Outgoing, *, before: bytes = b"") -> Ack:
-    """Send a batch; `before` goes in front of its body.
+def deliver(transport: Any, batch: Outgoing, before: bytes = b"", *, live: bool = True, dropped: int = 0) -> Ack:
+    """Send a batch; `before` goes in front of its body. Not `live` is one that comes late, from a spool that was left behind.
+
+    `dropped` is how many records its producer had to drop so far.
 
     Raises UnknownRun, DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is
     worth trying again with the same bytes and the same number.
@@ -30,7 +32,13 @@ def deliver(transport: Any, batch: Outgoing, *, before: bytes = b"") -> Ack:
     response = transport.request(
         "POST",
         path("runs", batch.run, "batches"),
-        params={"app": batch.app, "producer": batch.producer, "number": batch.number, "live": 1},
+        params={
+            "app": batch.app,
+            "producer": batch.producer,
+            "number": batch.number,
+            "live": int(live),
+            "dropped": dropped or None,
+        },
         body=before + batch.body if before else batch.body,
         headers={"Content-Type": ARROW, "Accept": "application/json"},
         timeout_s=_TIMEOUT_S,

@@ -42,15 +42,15 @@ class End(NamedTuple):
 
 
 class Marker:
-    """Somebody waits until all that is before it in the outbox is stored.
+    """Somebody waits until all that is before it in the outbox is stored, or if `durable` at least on the local disk.
 
     `number` is the batch to wait for, known once the marker left the outbox. `error` is what stands in the way.
     """
 
-    def __init__(self, *, wants_errors: bool = False) -> None:
+    def __init__(self, *, wants_errors: bool = False, durable: bool = False) -> None:
         self.number = 0
         self.error: Exception | None = None
-        self.wants_errors = wants_errors
+        self.wants_errors, self.durable = wants_errors, durable
         self.reached = threading.Event()
 
     def reach(self, error: Exception | None = None) -> None:

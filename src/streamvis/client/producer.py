@@ -5,6 +5,9 @@ A batch is settled when the endpoint acknowledged it, or refused it for good. Un
 the same number. One batch is under way at a time. What the endpoint does not take at the first try, or within a moment, goes
 to the spool together with what follows, and is delivered from there.
 
+What earlier producers left in the same folder of spools is delivered in between, once this one's own batches are and nothing
+else is to do.
+
 Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, `_keep_all` packs into the
 spool instead. `_lock` is held to pack and to move batches, never while anybody waits for the network.
 """
@@ -16,13 +19,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamvis.client.entries import Marker
+from streamvis.client.leftovers import Adopter
 from streamvis.client.outbox import Outbox
 from streamvis.client.packing import Packer, say_once
-from streamvis.client.spool import Outgoing, Spool
+from streamvis.client.spool import Outgoing, Spool, set_aside
 from streamvis.errors import (
     DeletedRun,
     EndpointError,
@@ -40,6 +45,7 @@ log = logging.getLogger("streamvis")
 _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
 _KEEP_EVERY_S = 0.05
+_ADOPT_EVERY_S = 0.25
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
 _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
@@ -54,7 +60,7 @@ class Producer:
         self,
         outbox: Outbox,
         *,
-        url: str,
+        url: str | None,
         app: str,
         make_transport: Callable[[], Any],
         spool_folder: Path,
@@ -62,12 +68,15 @@ class Producer:
         max_spool_bytes: int,
     ) -> None:
         self.id = new_id()
+        self._spool_folder = spool_folder
         self._outbox, self._url, self._make_transport = outbox, url, make_transport
         self._transport: Any = None
         self._post: Any = None
         self._say = say_once(log)
         self._packer = Packer(outbox, app=app, producer=self.id, say=self._say)
-        self._spool = Spool(spool_folder / self.id, max_bytes=max_spool_bytes, max_memory_bytes=max_memory_bytes)
+        folder = spool_folder / self.id
+        self._spool = Spool(folder, url=url, max_bytes=max_spool_bytes, max_memory_bytes=max_memory_bytes)
+        self._adopter: Adopter | None = None
         self._lock = threading.Lock()
         self._lock_holder: int | None = None
         self._threads: list[threading.Thread] = []
@@ -79,12 +88,14 @@ class Producer:
         self._current: Outgoing | None = None
         self._held_up_since: float | None = None
         self._failures = 0
+        self._adopted_at = 0.0
         self._warned_away = False
         self._markers: list[Marker] = []
         self._unsettled_records = 0
         self._dropped_records = 0
         self.settled = 0
         self.set_aside_records = 0
+        self.set_aside_in: Path | None = None
 
     # What the sender asks of it
 
@@ -151,6 +162,10 @@ class Producer:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def leave_spool(self) -> None:
+        """In a forked child, whose producer this is not: let go of the folder without freeing it for others."""
+        self._spool.leave()
+
     def before_fork(self) -> None:
         """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
         if self._threads:
@@ -168,6 +183,10 @@ class Producer:
 
     def _deliver_all(self) -> None:
         try:
+            if self._url is None:
+                self._keep_only()
+                self._end()
+                return
             self._load()
         except Exception:  # noqa: BLE001 - the top of the thread: a training run goes on where Streamvis cannot
             self._say("the sender could not start, and sends nothing.", exc_info=True)
@@ -179,18 +198,39 @@ class Producer:
                 if batch is not None:
                     self._deliver(batch)
                     last_work = time.monotonic()
+                    if last_work - self._adopted_at > _ADOPT_EVERY_S:
+                        self._adopt()
                 elif self._outbox.entries:
                     continue
                 elif self.stopping:
                     break
                 elif time.monotonic() - last_work < _PARK_AFTER_S:
                     time.sleep(_POLL_S)
-                else:
+                elif not self._adopt():
                     self._park()
                     last_work = time.monotonic()
             except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive()
         self._end()
+
+    def _keep_only(self) -> None:
+        """Without an endpoint: bring all to the spool, soon after it came."""
+        try:
+            self._packer.load()
+        finally:
+            self._loaded.set()
+        self._busy.clear()  # this thread keeps what there is; the other has nothing to do
+        while not self._given_up:
+            with self._lock:
+                self._spool_all()
+                self._settle_to(self._packer.number)
+            if self._outbox.entries:
+                continue
+            if self.stopping:
+                break
+            self._outbox.park()
+            if not self.stopping:
+                time.sleep(_KEEP_EVERY_S / 2)
 
     def _load(self) -> None:
         try:
@@ -198,8 +238,20 @@ class Producer:
 
             self._packer.load()
             self._post, self._transport = deliver, self._make_transport()
+            post = partial(deliver, self._transport, live=False)
+            self._adopter = Adopter(self._spool_folder, self._url, post, say=self._say)
         finally:
             self._loaded.set()
+
+    def _adopt(self) -> bool:
+        """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
+        if self._adopter is None or not self.settled or self._failures:
+            return False
+        self._adopted_at = self._held_up_since = time.monotonic()
+        try:
+            return self._adopter.deliver_one()
+        finally:
+            self._held_up_since = None
 
     def _park(self) -> None:
         self._busy.clear()
@@ -240,6 +292,7 @@ class Producer:
             self._settle(batch, error=error)
         except EndpointRefused as error:
             self.set_aside_records += batch.records
+            self.set_aside_in = set_aside(self._spool_folder, batch, str(error)) or self.set_aside_in
             self._say(f"{batch.records} records were refused, and are left out. {error}")
             self._settle(batch, error=error)
         except EndpointError as error:
@@ -254,15 +307,16 @@ class Producer:
             self._held_up_since = None
 
     def _posted(self, batch: Outgoing) -> Any:
+        dropped = self._outbox.dropped + self.lost_records
         try:
-            return self._post(self._transport, batch)
+            return self._post(self._transport, batch, dropped=dropped)
         except UnknownRun as error:
             # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
             before = self._packer.joining(batch.run, time.time())
             if before is None:
                 raise EndpointRefused(404, str(error), url=self._url) from error
         try:
-            return self._post(self._transport, batch, before=before)
+            return self._post(self._transport, batch, before, dropped=dropped)
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 
@@ -316,9 +370,12 @@ class Producer:
 
     def _end(self) -> None:
         self._busy.set()
+        if self._adopter is not None:
+            self._adopter.close()
         with self._lock:
             self._spool.close()
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
 
     # The thread that keeps
 
@@ -334,15 +391,29 @@ class Producer:
 
     def _spool_all(self) -> None:
         """Move the batch under way and all of the outbox to the spool. Needs the lock."""
-        if self._current is not None and self._spool.append(self._current):
+        if self._current is not None and self._kept(self._current):
             self._current = None
         while self._outbox.entries:
             batch = self._packed()
-            if batch is not None and not self._spool.append(batch):
+            if batch is not None and not self._kept(batch):
                 self._dropped_records += batch.records
                 self._unsettled_records -= batch.records
                 why = self._spool.problem or f"the limit of {self._spool.max_bytes:,} bytes is reached"
                 self._say(f"no room to keep more records in {self._spool.folder} ({why}); new ones are dropped.")
+
+
+        waiting = [marker for marker in (*self._markers, *self._packer.markers) if marker.durable and marker.number]
+        if waiting and self._spool.sync():
+            for marker in waiting:
+                marker.reach()
+
+    def _kept(self, batch: Outgoing) -> bool:
+        """Put a batch into the spool, with what makes its run known to whoever delivers it; False when there is no room."""
+        if not self._spool.append(batch):
+            return False
+        if not self._spool.remembers(batch.run) and (begin := self._packer.joining(batch.run, time.time())):
+            self._spool.remember(batch.run, begin)
+        return True
 
 
 def new_id() -> str:

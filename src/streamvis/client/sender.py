@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.entries import CONTROL, Begin, End, Marker
+from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
 from streamvis.client.outbox import Outbox
 from streamvis.client.producer import Producer
 
@@ -17,13 +17,15 @@ __all__ = ["Sender"]
 
 log = logging.getLogger("streamvis")
 
+_LONGEST_DURABLE_S = 60
+
 
 class Sender:
     """Puts records and control records on their way. Its threads start with the first of them; `on_start` is called then."""
 
     def __init__(
         self,
-        url: str,
+        url: str | None,
         app: str,
         *,
         make_transport: Callable[[], Any],
@@ -101,9 +103,17 @@ class Sender:
         now = time.time()
         self.outbox.put_always(*((CONTROL, None, now, None, record, 0) for record in records))
 
-    def mark(self) -> Marker:
-        """A marker behind all that is in the outbox now."""
-        marker = Marker()
+    def put_durably(self, entry: Entry) -> bool:
+        """Add an entry, and return when it is stored, or on the local disk; False when it was dropped for want of room."""
+        if not self.outbox.put(entry):
+            return False
+        if not self.mark(durable=True).reached.wait(_LONGEST_DURABLE_S):
+            log.warning("Streamvis: a record was not on the disk within %d s; the call returns all the same.", _LONGEST_DURABLE_S)
+        return True
+
+    def mark(self, *, durable: bool = False) -> Marker:
+        """A marker behind all that is in the outbox now; see `Marker`."""
+        marker = Marker(durable=durable)
         if self.is_untouched:
             marker.reach()
         else:
@@ -137,6 +147,7 @@ class Sender:
         """Become another producer of the same run, with nothing of the parent's to send."""
         # Kept, not freed: what the parent's threads hold (sockets, files, a device's memory) is not the child's to close.
         self._inherited.append((self.producer, self.outbox.entries))
+        self.producer.leave_spool()
         stopped = self.is_stopped
         self.outbox.empty_out()
         self.producer = self._new_producer()

@@ -6,8 +6,12 @@ A spool belongs to one producer. Its folder holds segments `00000001.spool`, ...
 
 A segment is deleted when all of its batches were delivered, so a batch may be found again after a crash: sending it again is
 always safe. A frame cut off at the end of a segment is not one. Where the disk takes nothing, batches stay in memory, up to a
-limit.
-The files are for the crash of a process, not of a machine: nothing is synced.
+limit. Beside the segments lies, for each run that they speak of, `RUN.begin`: the bytes that make the run known to an endpoint
+that does not know it. The folder is locked while its producer lives (see `ownership`), and found by others when it does not.
+
+The files are for the crash of a process, not of a machine: nothing is synced until `sync` is called.
+
+What an endpoint refused for good lies in the folder `refused` beside those of the producers: the frame, and a text that says why.
 """
 
 from __future__ import annotations
@@ -21,12 +25,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Outgoing", "Spool", "read_segment"]
+from streamvis.client.ownership import Owner, hold, leave
+
+__all__ = ["BEGIN", "REFUSED", "SEGMENTS", "Outgoing", "Spool", "read_segment", "set_aside"]
+
+SEGMENTS, BEGIN, REFUSED = "*.spool", ".begin", "refused"
 
 _MAGIC = b"SVB1"
 _FRAME = struct.Struct("<4sIII")
 _SEGMENT_BYTES = 32 * 2**20
 _MAX_HEAD_BYTES = 2**16
+_MAX_REFUSED = 1000
 
 
 class Outgoing(NamedTuple):
@@ -53,8 +62,19 @@ class _Waiting(NamedTuple):
 class Spool:
     """A queue of batches under `folder`. For one thread at a time."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, max_memory_bytes: int, segment_bytes: int = _SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        url: str | None = None,
+        max_bytes: int,
+        max_memory_bytes: int,
+        segment_bytes: int = _SEGMENT_BYTES,
+    ) -> None:
         self.folder = folder
+        self._url = url
+        self._held: int | None = None
+        self._remembered: set[str] = set()
         self.max_bytes = max_bytes
         self.max_memory_bytes = max_memory_bytes
         self.problem: OSError | None = None
@@ -120,24 +140,61 @@ class Spool:
             if not any(other.segment == waiting.segment for other in self._waiting):
                 self._delete(waiting.segment)
 
+    def remembers(self, run: str) -> bool:
+        """Whether what makes the run known lies here."""
+        return run in self._remembered
+
+    def remember(self, run: str, begin: bytes) -> None:
+        """Keep what makes the run known, for whoever delivers what is here."""
+        try:
+            (self.folder / f"{run}{BEGIN}").write_bytes(begin)
+        except OSError as error:
+            self.problem = error
+        else:
+            self._remembered.add(run)
+
+    def sync(self) -> bool:
+        """Bring all that waits to the disk itself; False when some of it is in memory alone."""
+        try:
+            if self._writing is not None:
+                os.fsync(self._writing.fileno())
+        except OSError as error:
+            self.problem = error
+            return False
+        return not self.memory_bytes
+
     def close(self) -> None:
-        """Close the files, and remove the folder when nothing waits in it."""
+        """Close the files, and remove the folder when nothing waits in it; what waits is anybody's then."""
         for file in (self._writing, self._reading):
             if file is not None:
                 file.close()
         self._writing = self._reading = None
-        if not self._waiting and self._segment:
-            try:
-                self.folder.rmdir()
-            except OSError:
-                pass  # others put something there, or took it away
+        held, self._held = self._held, None
+        if self._waiting or not self._segment:
+            leave(held)
+            return
+        for path in self.folder.glob(f"*{BEGIN}"):
+            path.unlink(missing_ok=True)
+        leave(held, self.folder)
+        try:
+            self.folder.rmdir()
+        except OSError:
+            pass  # others put something there, or took it away
+
+    def leave(self) -> None:
+        """In a forked child: the folder is the parent's."""
+        held, self._held = self._held, None
+        leave(held)
 
     def _write(self, frame: bytes, number: int) -> _Waiting:
         if self._writing is not None and self._writing.tell() >= self._segment_bytes:
+            os.fsync(self._writing.fileno())  # so that `sync` need only look at the last
             self._writing.close()
             self._writing = None
         if self._writing is None:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self._held is None:
+                self._held = hold(self.folder, Owner.here(self._url))
             self._segment += 1
             self._writing = self._path(self._segment).open("xb", buffering=0)
         offset = self._writing.tell()
@@ -181,11 +238,30 @@ class Spool:
         return self.folder / f"{segment:08}.spool"
 
 
-def read_segment(path: Path) -> Iterator[Outgoing]:
-    """The whole batches of a segment, in order; ends at the first that is cut off or damaged."""
+def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:
+    """The whole batches of a segment, in order, and how many bytes each takes; ends at the first that is cut off or damaged."""
     with path.open("rb") as file:
+        begin = 0
         while (batch := _read_frame(file)) is not None:
-            yield batch
+            begin, size = file.tell(), file.tell() - begin
+            yield batch, size
+
+
+def set_aside(folder: Path, batch: Outgoing, reason: str) -> Path | None:
+    """Keep a batch that was refused, and why, in a folder of spools; where. None for want of room, as after a thousand."""
+    refused = folder / REFUSED
+    try:
+        refused.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if sum(1 for _ in refused.glob(SEGMENTS)) >= _MAX_REFUSED:
+            return None
+        path = refused / f"{batch.producer}-{batch.number}.spool"
+        path.write_bytes(_frame(batch))
+        path.with_suffix(".txt").write_text(
+            f"run {batch.run}, app {batch.app}, {batch.records} records: {reason}\n", encoding="utf-8"
+        )
+    except OSError:
+        return None
+    return path
 
 
 def _frame(batch: Outgoing) -> bytes:

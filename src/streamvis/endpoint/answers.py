@@ -135,5 +135,6 @@ def run_json(run: RunInfo) -> dict[str, Any]:
         "first_step": run.first_step,
         "last_step": run.last_step,
         "newest": run.newest,
+        "dropped": run.dropped,
         "cursor": str(run.cursor),
     }

@@ -204,6 +204,7 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
         producer: Annotated[str, Query(max_length=200)] = "",
         number: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         live: bool = True,
+        dropped: Annotated[int, Query(ge=0, lt=2**53, description="Records that the producer dropped so far.")] = 0,
     ) -> dict[str, Any]:
         """Append a batch. Answered after the commit; a batch that was stored before is not stored again."""
         is_arrow = _is_arrow(request)
@@ -211,13 +212,13 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
 
         def decode() -> Batch:
             if is_arrow:
-                return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live)
+                return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live, dropped)
             data = load_json(body)
             chunks = chunks_from_json(data, now=time.time())
             its_producer, its_number = str(data.get("producer", producer)), data.get("number", number)
             if not isinstance(its_number, int) or not 0 <= its_number < 2**63:
                 raise InvalidData(f"the number {its_number!r}", where="number", allowed="a whole number from 0")
-            return Batch(_run_id(run), str(data.get("app", app)), its_producer, its_number, chunks, live)
+            return Batch(_run_id(run), str(data.get("app", app)), its_producer, its_number, chunks, live, dropped)
 
         batch = await run_in_threadpool(decode) if len(body) > _THREAD_FROM_BYTES else decode()
         return _ack_json(await request.app.state.writer.append(batch))
@@ -270,11 +271,12 @@ async def _whole_run(store: Store, run: RunInfo, request: Request) -> Response:
 
 def _tail_answer(tail: Tail, as_arrow: bool) -> Response:
     run = tail.run
+    about = {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch}
     head = {
         "cursor": str(tail.cursor),
         "more": tail.more,
         "restart": tail.restart,
-        "run": {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch},
+        "run": {**about, "dropped": run.dropped},
         "keys": {key: _key_json(info) for key, info in tail.keys.items()},
     }
     if as_arrow:

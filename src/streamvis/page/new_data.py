@@ -25,12 +25,13 @@ NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
 
 @dataclass(frozen=True, slots=True)
 class PageRun:
-    """The run that a page shows: its id, its name, the config that `Client.init` was given, and its state."""
+    """The run that a page shows: its id, its name, the config that `Client.init` was given, its state, and records dropped."""
 
     id: str
     name: str
     config: Mapping[str, Any]
     state: str
+    dropped: int = 0
 
 
 class NewData(Mapping[str, Mapping[str, Any]]):

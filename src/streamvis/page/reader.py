@@ -54,6 +54,7 @@ class Piece:
     size_bytes: int
     first_rows: Mapping[str, int] = field(default_factory=dict)
     reduced: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class EndpointReader:
         response = self._get(path("runs", run), run=run, accept=ARROW)
         head, _ = decode_head(response.body)
         config = unpack(json.loads(head["config"]), ())
-        return RunHead(PageRun(head["run"], head["name"], config, head["state"]), head["cursor"], head["last_step"])
+        its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"])
+        return RunHead(its, head["cursor"], head["last_step"])
 
     def row_keys(self, run: str) -> dict[str, Mapping[str, str]]:
         """The run's keys that hold rows, with the dtype words of their columns."""
@@ -124,6 +126,7 @@ class EndpointReader:
             items=decode_tail_body(body),
             size_bytes=len(response.body),
             first_rows={key: info["first_row"] for key, info in head["keys"].items()},
+            dropped=head["run"]["dropped"],
         )
 
     def history(

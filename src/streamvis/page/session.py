@@ -231,7 +231,9 @@ class Session:
         if self._has_changed_form(pieces):
             self._reload()
             return
-        run = replace(self._head.run, name=pieces[-1].name, state=pieces[-1].state) if pieces else self._head.run
+        run = self._head.run
+        if pieces:
+            run = replace(run, name=pieces[-1].name, state=pieces[-1].state, dropped=pieces[-1].dropped)
         changed = run != self._head.run
         self._head = replace(self._head, run=run)
         new_data = self._run_feed.folds.fold(run, pieces, without=self._live.keys)
@@ -286,6 +288,9 @@ class Session:
             notices.append(Notice("stale", f"Out of date since {since}", f"{lost.reason} Trying again."))
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             notices.append(Notice("slow", f"update_page takes {typical_s:.1f} s a call", "Updates are slowed to that pace."))
+        if self._head is not None and self._head.run.dropped:
+            why = "Its producers could not keep them: the endpoint was away or too slow, and their spools were full."
+            notices.append(Notice("slow", f"{self._head.run.dropped:,} records of this run were dropped", why))
         is_past = self._target is not None and self._cursor != self._target and self._head is not None
         if is_past and time.monotonic() - self._reading_since > _READING_NOTICE_AFTER_S:
             notices.append(Notice("reading", f"Reading the past: {self._read_rows:,} rows so far"))

@@ -47,6 +47,7 @@ class RunRow:
     log: int
     deleted: int
     newest: int
+    dropped: int
 
 
 def apply_batch(db: sqlite3.Connection, run: RunRow, batch: Batch, *, is_new: bool) -> tuple[list[Refusal], list[str]]:

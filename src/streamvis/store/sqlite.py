@@ -119,6 +119,8 @@ class SqliteStore:
             refused, warnings = (tuple(json.loads(text)) for text in known[2:4])
             return Ack(known[1], duplicate=True, refused=tuple(_refusal(pair) for pair in refused), warnings=warnings)
         before = (run.state, run.name)
+        dropped = max(batch.dropped, known[4] if known else 0)
+        run.dropped += dropped - (known[4] if known else 0)
         run.seq += 1
         run.updated = self._clock()
         refused, warnings = apply_batch(db, run, batch, is_new=is_new)
@@ -133,6 +135,7 @@ class SqliteStore:
                     run.seq,
                     json.dumps([[refusal.key, refusal.reason] for refusal in refused]),
                     json.dumps(warnings),
+                    dropped,
                 ),
             )
         changes.runs.add(run.id)
@@ -383,6 +386,7 @@ class SqliteStore:
             first_step=row.first_step,
             last_step=row.last_step,
             newest=bool(row.newest),
+            dropped=row.dropped,
             cursor=Cursor(self.id, row.epoch, row.seq),
         )
 
@@ -408,8 +412,8 @@ def _required(db: sqlite3.Connection, run: str) -> RunRow:
 
 
 def _save(db: sqlite3.Connection, row: RunRow) -> None:
-    saved = (row.name, row.config, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log, row.no)
-    db.execute(sql.SAVE_RUN, saved)
+    head = (row.name, row.config, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
+    db.execute(sql.SAVE_RUN, (*head, row.dropped, row.no))
 
 
 def _is_before(cursor: Cursor, head: Cursor) -> bool:

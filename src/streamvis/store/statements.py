@@ -7,7 +7,7 @@ What a run needs at each append or read (its head, its first and last step, each
 the key's own row, so that no statement here looks at all of a run's past.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
 _CHUNK_INDEXES = """
@@ -39,6 +39,7 @@ CREATE TABLE apps (
 );
 
 -- live is the number of the live start that made the run; a deleted run leaves its row, so that its id is never used again.
+-- dropped counts the records that its producers said they had to drop.
 CREATE TABLE runs (
     no INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -54,7 +55,8 @@ CREATE TABLE runs (
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     log INTEGER NOT NULL,
-    deleted INTEGER NOT NULL DEFAULT 0
+    deleted INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
 
@@ -71,6 +73,7 @@ CREATE TABLE producers (
     warnings TEXT NOT NULL,
     started INTEGER NOT NULL,
     state TEXT,
+    dropped INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, id)
 ) WITHOUT ROWID;
 
@@ -153,6 +156,11 @@ UPDATE keys SET rows = chunked.rows, pending = chunked.chunks, open_bytes = chun
 {_CHUNK_INDEXES}
 {_SUMMARIES}
 """,
+    # Nobody counted what producers dropped.
+    2: """
+ALTER TABLE runs ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE producers ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+""",
 }
 """What turns a file of each older version into one of the next."""
 
@@ -172,7 +180,7 @@ NEXT_NEWEST = "SELECT no, id FROM runs WHERE app = ? AND deleted = 0 AND live IS
 
 _RUN_COLUMNS = """
 SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch,
-       runs.seq, log, deleted, apps.newest IS runs.no
+       runs.seq, log, deleted, apps.newest IS runs.no, dropped
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
@@ -185,7 +193,8 @@ ADD_RUN = """
 INSERT INTO runs (id, app, name, config, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
 """
 SAVE_RUN = """
-UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?
+UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?,
+    dropped = ?
 WHERE no = ?
 """
 BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, config = '{}', live = NULL, seq = seq + 1 WHERE no = ?"
@@ -195,12 +204,12 @@ DROP_LOG = "UPDATE logs SET dropped = 1 WHERE no = ?"
 GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 LIMIT 1"
 DELETE_LOG = "DELETE FROM logs WHERE no = ?"
 
-GET_PRODUCER = "SELECT number, seq, refused, warnings FROM producers WHERE run = ? AND id = ?"
+GET_PRODUCER = "SELECT number, seq, refused, warnings, dropped FROM producers WHERE run = ? AND id = ?"
 SAVE_NUMBER = """
-INSERT INTO producers (run, id, number, seq, refused, warnings, started, state)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL)
+INSERT INTO producers (run, id, number, seq, refused, warnings, started, state, dropped)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL, ?7)
 ON CONFLICT (run, id) DO UPDATE SET number = excluded.number, seq = excluded.seq, refused = excluded.refused,
-    warnings = excluded.warnings
+    warnings = excluded.warnings, dropped = excluded.dropped
 """
 START_PRODUCER = """
 INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, -1, 0, '[]', '[]', 1, NULL)

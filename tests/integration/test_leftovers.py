@@ -1,0 +1,238 @@
+"""What producers leave behind in their spools, with real processes that are killed, and how it is delivered."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import textwrap
+
+import pytest
+
+from streamvis import Client
+from streamvis.client.spool import read_segment
+from support.conditions import wait_until
+from support.stored import Stored
+
+ROWS = 500
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def start_producer(start_program, tmp_path, spool):
+    """`start_producer(url, source)` runs a program that finds a client named `client` on the spool, its run begun."""
+
+    def start(url, source, *, options=""):
+        head = f"""
+            import os, signal, sys, threading, time
+            from streamvis import Client
+            client = Client({url!r}, "app", spool={str(spool)!r}{options})
+            print("run", client.init({{"a": 1}}), flush=True)
+        """
+        path = tmp_path / f"producer-{len(list(tmp_path.glob('producer-*')))}.py"
+        path.write_text(textwrap.dedent(head) + textwrap.dedent(source))
+        return start_program([sys.executable, path])
+
+    return start
+
+
+SEND_AND_WAIT = f"""
+for step in range({ROWS}):
+    client.sendl(step, "k", {{"x": step}})
+    time.sleep(0.0005)
+print("sent", flush=True)
+threading.Event().wait()
+"""
+
+
+def spooled(spool):
+    """How many records lie in whole batches in the segments of a folder of spools."""
+    segments = [path for path in spool.glob("*/*.spool") if path.parent.name != "refused"]
+    return sum(batch.records for path in segments for batch, _ in read_segment(path))
+
+
+def killed_producer(start_producer, spool, url, source=SEND_AND_WAIT):
+    """The run of a producer that was killed with all it had sent in its spool."""
+    program = start_producer(url, source)
+    run = program.wait_for_line(r"run (\S+)")[1]
+    program.wait_for_line("sent")
+    wait_until(lambda: spooled(spool) == ROWS)
+    program.kill()
+    program.wait()
+    return run
+
+
+def sync(start_program, spool, *options, status=0):
+    program = start_program([sys.executable, "-m", "streamvis.cli", "sync", str(spool), *options])
+    assert program.wait() == status, program.output()
+    return program.output()
+
+
+def test_sync_delivers_what_a_killed_producer_left_without_an_endpoint(start_producer, start_program, start_endpoint, spool):
+    run = killed_producer(start_producer, spool, None)
+    endpoint = start_endpoint()
+    output = sync(start_program, spool, "--url", endpoint.url)
+    assert f"Delivered to the run {run}" in output and f"{ROWS} records delivered, 0 refused, 0 bytes left" in output
+    stored = Stored(endpoint.url)
+    assert stored.rows(run, "k", "x") == list(range(ROWS))
+    assert not stored.run(run)["newest"]
+    assert not list(spool.glob("*/*"))
+    assert "0 records delivered" in sync(start_program, spool, "--url", endpoint.url)
+    assert stored.rows(run, "k", "x") == list(range(ROWS))
+
+
+def test_what_was_delivered_without_the_run_is_delivered_with_it(start_producer, start_program, start_endpoint, spool):
+    """The endpoint that the run began at is gone with all its data: what is in the spool makes the run again at another."""
+    first = start_endpoint()
+    flag = spool.with_name("go")
+    program = start_producer(first.url, f"while not os.path.exists({str(flag)!r}): time.sleep(0.01)\n" + SEND_AND_WAIT)
+    run = program.wait_for_line(r"run (\S+)")[1]
+    first.kill()
+    flag.touch()
+    program.wait_for_line("sent")
+    wait_until(lambda: spooled(spool) == ROWS)
+    program.kill()
+    program.wait()
+    other = start_endpoint()
+    sync(start_program, spool, "--url", other.url)
+    assert Stored(other.url).rows(run, "k", "x") == list(range(ROWS))
+    assert Stored(other.url).run(run)["config"] == {"a": 1}
+
+
+def test_the_next_producer_delivers_what_the_last_one_left(start_producer, start_endpoint, spool):
+    endpoint = start_endpoint()
+    endpoint.kill()
+    run = killed_producer(start_producer, spool, endpoint.url)
+    endpoint.restart()
+    with Client(endpoint.url, "other", spool=spool) as client:
+        own = client.init()
+        client.sendl(0, "mine", {"x": 1})
+        stored = Stored(endpoint.url)
+        wait_until(lambda: any(one["run"] == run for one in stored.runs("app")) and len(stored.rows(run, "k", "x")) == ROWS)
+        assert stored.rows(run, "k", "x") == list(range(ROWS))
+        assert stored.rows(own, "mine", "x") == [1]
+        wait_until(lambda: not list(spool.glob("*/*.spool")))
+
+
+def test_a_spool_whose_producer_lives_is_left_alone(start_producer, start_program, start_endpoint, spool):
+    endpoint = start_endpoint()
+    program = start_producer(None, SEND_AND_WAIT)
+    run = program.wait_for_line(r"run (\S+)")[1]
+    program.wait_for_line("sent")
+    wait_until(lambda: spooled(spool) == ROWS)
+    assert "Left alone" in sync(start_program, spool, "--url", endpoint.url)
+    assert spooled(spool) == ROWS
+    program.kill()
+    program.wait()
+    sync(start_program, spool, "--url", endpoint.url)
+    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS))
+
+
+def test_a_forked_child_does_not_free_its_parents_spool(start_producer, start_program, start_endpoint, spool):
+    endpoint = start_endpoint()
+    program = start_producer(
+        None,
+        """
+        client.sendl(0, "k", {"x": 1})
+        client.flush()
+        if os.fork() == 0:
+            sys.exit()
+        os.wait()
+        print("forked", flush=True)
+        threading.Event().wait()
+        """,
+    )
+    program.wait_for_line("forked")
+    assert "Left alone" in sync(start_program, spool, "--url", endpoint.url)
+
+
+def test_of_a_spool_that_was_cut_off_all_whole_batches_are_delivered(start_producer, start_program, start_endpoint, spool):
+    run = killed_producer(start_producer, spool, None)
+    (segment,) = spool.glob("*/*.spool")
+    sizes = [(batch.records, size) for batch, size in read_segment(segment)]
+    assert len(sizes) > 2
+    os.truncate(segment, segment.stat().st_size - sizes[-1][1] // 2)
+    endpoint = start_endpoint()
+    sync(start_program, spool, "--url", endpoint.url)
+    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS - sizes[-1][0]))
+
+
+def test_two_at_once_deliver_everything_once(start_producer, start_program, start_endpoint, spool):
+    run = killed_producer(start_producer, spool, None)
+    endpoint = start_endpoint()
+    command = [sys.executable, "-m", "streamvis.cli", "sync", str(spool), "--url", endpoint.url]
+    programs = [start_program(command) for _ in range(2)]
+    assert [program.wait() for program in programs] == [0, 0]
+    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS))
+
+
+def test_without_an_endpoint_sync_leaves_all_and_says_so(start_producer, start_program, spool):
+    killed_producer(start_producer, spool, None)
+    output = sync(start_program, spool, "--url", "http://127.0.0.1:1", status=1)
+    assert "No answer from http://127.0.0.1:1" in output
+    assert spooled(spool) == ROWS
+    assert "--url" in sync(start_program, spool, status=1)
+
+
+def test_a_client_without_an_endpoint_keeps_all_and_says_how_to_deliver_it(start_producer, start_program, start_endpoint, spool):
+    program = start_producer(None, 'client.sendl(0, "k", {"x": 1})\nprint("closed", client.close(), flush=True)')
+    run = program.wait_for_line(r"run (\S+)")[1]
+    assert program.wait() == 0
+    assert "closed True" in program.output()
+    assert f"streamvis sync {spool} --url" in program.output()
+    endpoint = start_endpoint()
+    sync(start_program, spool, "--url", endpoint.url)
+    assert Stored(endpoint.url).run(run)["state"] == "finished"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_durable_record_is_never_lost(is_there, start_producer, start_program, start_endpoint, spool):
+    endpoint = start_endpoint()
+    if not is_there:
+        endpoint.kill()
+    program = start_producer(
+        endpoint.url,
+        """
+        for step in range(30):
+            client.sendl(step, "k", {"x": step})
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        options=", durable=True",
+    )
+    run = program.wait_for_line(r"run (\S+)")[1]
+    assert program.wait() == -signal.SIGKILL
+    if not is_there:
+        endpoint.restart()
+        sync(start_program, spool)
+    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(30))
+
+
+def test_records_that_were_dropped_are_counted_in_the_run(start_endpoint, spool):
+    endpoint = start_endpoint()
+    with Client(endpoint.url, "app", spool=spool, max_spool_bytes=50_000) as client:
+        run = client.init()
+        endpoint.kill()
+        for step in range(20):
+            client.sendl(step, "k", {"x": [float(step)] * 1000})
+            client.flush(timeout_s=0.15)  # in vain, but every record is a batch of its own by that
+        assert 0 < spooled(spool) < 20
+        endpoint.restart()
+        wait_until(lambda: client.flush(timeout_s=5))
+        client.sendl(99, "k", {"x": [1.0]})
+        assert client.flush()
+        stored = Stored(endpoint.url)
+        steps = len(stored.rows(run, "k", "x")) // 1000
+        assert 0 < steps < 20
+        assert stored.run(run)["dropped"] == 20 - steps
+
+
+def test_a_damaged_owner_file_is_nobodys(spool, start_program, start_endpoint):
+    (spool / "some").mkdir(parents=True)
+    (spool / "some" / "owner").write_text(json.dumps({"strange": 1}))
+    (spool / "some" / "00000001.spool").write_bytes(b"x")
+    assert "Left alone" in sync(start_program, spool, "--url", start_endpoint().url)
