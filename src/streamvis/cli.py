@@ -12,14 +12,15 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
+from streamvis import options
+from streamvis.access import Tokens, is_loopback, kept_token
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.supervisor import Child, Supervisor
 
@@ -27,33 +28,7 @@ __all__ = ["main"]
 
 _REST_READY = "Streamvis endpoint ready at "
 _PAGE_READY = "Streamvis pages ready at "
-
-_SCRIPTS = click.argument(
-    "scripts", nargs=-1, required=True, metavar="PAGE.py [MORE.py ...]", type=click.Path(path_type=Path)
-)
-
-
-def _option(*names: str, env: str, **settings: Any) -> Callable[[Any], Any]:
-    return click.option(*names, envvar=f"STREAMVIS_{env}", show_envvar=True, show_default=True, **settings)
-
-
-_data = _option("--data", env="DATA", type=click.Path(path_type=Path), help="Folder that keeps the runs. [default: per user]")
-_app = _option("--app", env="APP", help="App to show where neither the address nor the script names one.")
-_allow_host = click.option(
-    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another host name under which pages may be opened."
-)
-_no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
-_rest_port = _option("--rest-port", env="REST_PORT", type=int, default=8080, help="Port of the endpoint; 0 for any free one.")
-_with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
-
-
-def _host(default: str = "127.0.0.1") -> Callable[[Any], Any]:
-    return _option("--host", env="HOST", default=default, help="Address to listen on; 0.0.0.0 lets other machines in.")
-
-
-def _port(default: int, what: str) -> Callable[[Any], Any]:
-    return _option("--port", env="PORT", type=int, default=default, help=f"Port of the {what}; 0 for any free one.")
-
+_TOKEN, _READ_TOKEN = "token", "read-token"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="streamvis", message="streamvis %(version)s")
@@ -67,50 +42,94 @@ def cli() -> None:
 
 
 @cli.command()
-@_host()
-@_port(8080, "endpoint")
-@_data
-@_with_parent
-def rest(host: str, port: int, data: Path | None, with_parent: bool) -> None:
+@options.host()
+@options.port(8080, "endpoint")
+@options.data
+@options.token
+@options.read_token
+@options.allow_host
+@options.tls_cert
+@options.tls_key
+@options.with_parent
+def rest(
+    host: str,
+    port: int,
+    data: Path | None,
+    token: str | None,
+    read_token: str | None,
+    allowed_hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    with_parent: bool,
+) -> None:
     """Run the endpoint alone: the REST server that keeps what producers send.
 
-    Producers use its address in Client("http://HOST:PORT", "app"); GET /docs describes the API.
+    Producers use its address in Client("http://HOST:PORT", "app"); GET /docs describes the API. Where other machines can connect
+    it asks for a token, which producers find in the environment variable STREAMVIS_TOKEN.
     """
     from streamvis.endpoint import run_endpoint
 
     _end_with_parent(with_parent)
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        risk = "whoever reaches this port can read and change all runs. No token is asked for."
-        click.echo(f"Listening on {host}: {risk}", err=True)
-    run_endpoint(_data_folder(data), host, port, on_ready=lambda url: _say(f"{_REST_READY}{url}"))
+    folder = _data_folder(data)
+    tokens = _tokens(host, folder, token, read_token)
+
+    def ready(url: str) -> None:
+        _say(f"{_REST_READY}{url}")
+        if tokens.write and not token and not with_parent:
+            _say(_where_tokens_are(folder))
+
+    run_endpoint(
+        folder,
+        host,
+        port,
+        tokens=tokens,
+        allowed_hosts=allowed_hosts,
+        certificate=options.certificate_of(tls_cert, tls_key),
+        on_ready=ready,
+    )
 
 
 @cli.command()
-@_SCRIPTS
-@_option("--url", env="URL", default="http://localhost:8080", help="Address of the endpoint.")
-@_host()
-@_port(5006, "page server")
-@_app
-@_allow_host
-@_with_parent
+@options.scripts
+@options.url
+@options.host()
+@options.port(5006, "page server")
+@options.app
+@options.page_token
+@options.allow_host
+@options.tls_cert
+@options.tls_key
+@options.with_parent
 def page(
     scripts: tuple[Path, ...],
     url: str,
     host: str,
     port: int,
     app: str | None,
+    page_token: str | None,
     allowed_hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
     with_parent: bool,
 ) -> None:
     """Run the page server alone: each script is a page at its own address, and / lists them.
 
-    A script needs two functions, init_page(doc, config) and update_page(doc, new_data).
+    A script needs two functions, init_page(doc, config) and update_page(doc, new_data). The endpoint's token, where it wants
+    one, is taken from the environment variable STREAMVIS_TOKEN.
     """
     from streamvis.page.scripts import read_script
     from streamvis.page.serving import run_pages
     from streamvis.transport import checked_url
 
     _end_with_parent(with_parent)
+    if page_token is None and not is_loopback(host):
+        page_token = kept_token(_data_folder(None), _READ_TOKEN)
+
+    def ready(address: str) -> None:
+        _say(f"{_PAGE_READY}{address}")
+        if page_token and not with_parent:
+            _say(f"Open {address}/?token={page_token}")
+
     run_pages(
         [read_script(script) for script in scripts],
         url=checked_url(url),
@@ -118,20 +137,26 @@ def page(
         port=port,
         app=app,
         token=os.environ.get("STREAMVIS_TOKEN") or None,
+        page_token=page_token,
         allowed_hosts=allowed_hosts,
-        on_ready=lambda address: _say(f"{_PAGE_READY}{address}"),
+        certificate=options.certificate_of(tls_cert, tls_key),
+        on_ready=ready,
     )
 
 
 @cli.command()
-@_SCRIPTS
-@_host()
-@_port(5006, "page server")
-@_rest_port
-@_data
-@_app
-@_allow_host
-@_no_browser
+@options.scripts
+@options.host()
+@options.port(5006, "page server")
+@options.rest_port
+@options.data
+@options.app
+@options.token
+@options.read_token
+@options.allow_host
+@options.tls_cert
+@options.tls_key
+@options.no_browser
 def serve(
     scripts: tuple[Path, ...],
     host: str,
@@ -139,7 +164,11 @@ def serve(
     rest_port: int,
     data: Path | None,
     app: str | None,
+    token: str | None,
+    read_token: str | None,
     allowed_hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
     no_browser: bool,
 ) -> None:
     """Run the endpoint and the page server together, and restart either when it dies."""
@@ -147,31 +176,38 @@ def serve(
 
     for script in scripts:
         read_script(script)
-    supervisor = Supervisor()
-    with supervisor:
-        url, address = _start_both(supervisor, scripts, host, port, rest_port, data, app, allowed_hosts)
-        page_address = _first_page(address, scripts)
+    folder = _data_folder(data)
+    both = _Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
+    both.certificate = options.certificate_of(tls_cert, tls_key)
+    with Supervisor() as supervisor:
+        url, page_address = both.start(supervisor)
         _say(f"Open {page_address} in a browser. Producers send to {url}. Ctrl-C ends both.")
+        if both.tokens.write and not token:
+            _say(_where_tokens_are(folder))
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
 
 @cli.command()
-@_host()
-@_port(5006, "page server")
-@_rest_port
-@_data
-@_no_browser
-def demo(host: str, port: int, rest_port: int, data: Path | None, no_browser: bool) -> None:
+@options.host()
+@options.port(5006, "page server")
+@options.rest_port
+@options.data
+@options.token
+@options.read_token
+@options.no_browser
+def demo(
+    host: str, port: int, rest_port: int, data: Path | None, token: str | None, read_token: str | None, no_browser: bool
+) -> None:
     """Watch a small neural network learn handwritten digits: endpoint, page and training, all started here."""
     if find_spec("sklearn") is None:
         raise UsageError("The demo needs scikit-learn. Install it with: pip install 'streamvis[demo]'")
-    supervisor = Supervisor()
-    with as_file(files("streamvis.demo") / "page.py") as script, supervisor:
-        url, address = _start_both(supervisor, (script,), host, port, rest_port, data, None, ())
+    folder = _data_folder(data)
+    with as_file(files("streamvis.demo") / "page.py") as script, Supervisor() as supervisor:
+        both = _Both((script,), host, port, rest_port, folder, None, _tokens(host, folder, token, read_token), ())
+        url, page_address = both.start(supervisor)
         producer = [sys.executable, "-m", "streamvis.demo.train", url]
-        supervisor.start(Child("training", producer, ready=None, restarts=False))
-        page_address = _first_page(address, (script,))
+        supervisor.start(Child("training", producer, ready=None, restarts=False, environment=both.environment))
         _say(f"Open {page_address} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
         _open_browser(page_address, no_browser)
         supervisor.watch()
@@ -229,33 +265,71 @@ def main() -> None:
         sys.exit(1)
 
 
-def _start_both(
-    supervisor: Supervisor,
-    scripts: tuple[Path, ...],
-    host: str,
-    port: int,
-    rest_port: int,
-    data: Path | None,
-    app: str | None,
-    allowed_hosts: tuple[str, ...],
-) -> tuple[str, str]:
-    """Start the endpoint, then the page server on it. Returns their addresses."""
-    program = [sys.executable, "-m", "streamvis.cli"]
-    folder = _data_folder(data)
-    url = supervisor.start(
-        Child(
+@dataclass(slots=True)
+class _Both:
+    """The endpoint, and the page server on it. Their tokens reach them by the environment, which other users cannot see."""
+
+    scripts: tuple[Path, ...]
+    host: str
+    port: int
+    rest_port: int
+    folder: Path
+    app: str | None
+    tokens: Tokens
+    allowed_hosts: tuple[str, ...]
+    certificate: tuple[Path, Path] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program of ours needs to send to this endpoint."""
+        found = {"STREAMVIS_TOKEN": self.tokens.write or ""}
+        return found | ({"STREAMVIS_CA_FILE": str(self.certificate[0])} if self.certificate else {})
+
+    def start(self, supervisor: Supervisor) -> tuple[str, str]:
+        """Start the endpoint, then the page server. Returns the endpoint's address, and the one to open."""
+        program = [sys.executable, "-m", "streamvis.cli"]
+        shared = ["--with-parent", "--host", self.host]
+        shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
+        if self.certificate:
+            shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
+        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
+        endpoint = Child(
             "endpoint",
-            [*program, "rest", "--with-parent", "--host", host, "--data", str(folder), "--port"],
+            [*program, "rest", *shared, "--data", str(self.folder), "--port"],
             ready=_REST_READY,
-            port=rest_port,
+            port=self.rest_port,
             port_option="--rest-port",
+            environment=self.environment | read,
         )
-    )
-    options = [part for name in allowed_hosts for part in ("--allow-host", name)]
-    if app is not None:
-        options += ["--app", app]
-    pages = [*program, "page", "--with-parent", *map(str, scripts), "--url", url, "--host", host, *options, "--port"]
-    return url, supervisor.start(Child("page server", pages, ready=_PAGE_READY, port=port, port_option="--port"))
+        url = supervisor.start(endpoint)
+        pages = [*program, "page", *map(str, self.scripts), "--url", url, *shared]
+        pages += ["--app", self.app] if self.app is not None else []
+        # Pages only read, and who may open them may read.
+        tokens = {"STREAMVIS_TOKEN": self.tokens.read or "", "STREAMVIS_PAGE_TOKEN": self.tokens.read or ""}
+        server = Child(
+            "page server",
+            [*pages, "--port"],
+            ready=_PAGE_READY,
+            port=self.port,
+            port_option="--port",
+            environment=self.environment | tokens,
+        )
+        address = supervisor.start(server)
+        first = f"{address}/{self.scripts[0].stem}" if len(self.scripts) == 1 else f"{address}/"
+        return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
+
+
+def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) -> Tokens:
+    """The tokens to ask for: those that were given, else those that the data folder keeps, where others can connect."""
+    if not token and read_token:
+        raise UsageError("A token that may only read makes no sense without one that may write: give --token as well.")
+    if not token and is_loopback(host):
+        return Tokens()
+    return Tokens(token or kept_token(folder, _TOKEN), read_token or kept_token(folder, _READ_TOKEN))
+
+
+def _where_tokens_are(folder: Path) -> str:
+    return f"Producers need STREAMVIS_TOKEN: it is in {folder / _TOKEN}, and one that may only read in {folder / _READ_TOKEN}."
 
 
 def _data_folder(data: Path | None) -> Path:
@@ -264,10 +338,6 @@ def _data_folder(data: Path | None) -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("streamvis", appauthor=False)
-
-
-def _first_page(address: str, scripts: tuple[Path, ...]) -> str:
-    return f"{address}/{scripts[0].stem}" if len(scripts) == 1 else f"{address}/"
 
 
 def _open_browser(address: str, no_browser: bool) -> None:

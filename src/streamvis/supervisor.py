@@ -7,13 +7,14 @@ from this process as its standard input, by which it notices when this process i
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ _STEADY_S = 30.0
 
 @dataclass(slots=True)
 class Child:
-    """A program to watch. `command` ends with the option for its port where it has one."""
+    """A program to watch. `command` ends with the option for its port where it has one; `environment` is added to this one's."""
 
     name: str
     command: Sequence[str]
@@ -38,6 +39,7 @@ class Child:
     port: int | None = None
     port_option: str = ""
     restarts: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
     failures: int = field(default=0, init=False)
@@ -101,7 +103,12 @@ class Supervisor:
         child.started = time.monotonic()
         # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the children in order.
         child.process = subprocess.Popen(
-            [*child.command, *port], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [*child.command, *port],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **child.environment},
         )
         ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(child, child.process, ready), daemon=True).start()

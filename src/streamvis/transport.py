@@ -7,7 +7,7 @@ environment are used for other machines, and ignored for loopback. What a status
 
 from __future__ import annotations
 
-import ipaddress
+import os
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
+from streamvis.access import is_loopback
 from streamvis.address import checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.records import PROTOCOL
@@ -35,7 +36,10 @@ class Response:
 
 
 class Transport:
-    """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given."""
+    """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given.
+
+    Certificates are checked against those of the system, or of the file that the environment variable STREAMVIS_CA_FILE names.
+    """
 
     def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0) -> None:
         self.url = checked_url(url)
@@ -45,6 +49,10 @@ class Transport:
             self._headers["Authorization"] = f"Bearer {token}"
         proxy = _proxy_for(self.url)
         options: dict[str, Any] = {"maxsize": 16, "retries": False}
+        if authority := os.environ.get("STREAMVIS_CA_FILE"):
+            options["ca_certs"] = authority
+            if _is_local(urlsplit(self.url).hostname or ""):
+                options["assert_hostname"] = False  # the certificate is for the name by which others know this machine
         self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
     def request(
@@ -100,15 +108,10 @@ def path(*parts: str) -> str:
 
 def _proxy_for(url: str) -> str | None:
     parts = urlsplit(url)
-    if _is_loopback(parts.hostname or "") or urllib.request.proxy_bypass(parts.hostname or ""):
+    if _is_local(parts.hostname or "") or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     return urllib.request.getproxies().get(parts.scheme)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_local(host: str) -> bool:
+    return host.endswith(".localhost") or is_loopback(host)

@@ -17,8 +17,8 @@ import pytest
 
 from support.conditions import wait_until
 
-ENDPOINT_READY = r"Streamvis endpoint ready at (?P<url>http://\S+:(?P<port>\d+)\S*)"
-PAGES_READY = r"Streamvis pages ready at (?P<url>http://\S+:(?P<port>\d+)\S*)"
+ENDPOINT_READY = r"Streamvis endpoint ready at (?P<url>https?://\S+:(?P<port>\d+)\S*)"
+PAGES_READY = r"Streamvis pages ready at (?P<url>https?://\S+:(?P<port>\d+)\S*)"
 
 
 def is_gone(pid: int) -> bool:

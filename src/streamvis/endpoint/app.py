@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
+from streamvis.access import Tokens
 from streamvis.endpoint.answers import (
     BodyTooLarge,
     ProtocolHeader,
@@ -30,6 +31,7 @@ from streamvis.endpoint.answers import (
     run_json,
     wants_arrow,
 )
+from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, UnknownRun
@@ -51,8 +53,15 @@ _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of 
 _Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news.")]
 
 
-def create_app(store: Store, *, version: str, max_body_bytes: int = 64 * 2**20) -> FastAPI:
-    """The endpoint as an ASGI application over `store`."""
+def create_app(
+    store: Store,
+    *,
+    version: str,
+    tokens: Tokens = Tokens(),  # noqa: B008  # frozen
+    hosts: frozenset[str] = frozenset(),
+    max_body_bytes: int = 64 * 2**20,
+) -> FastAPI:
+    """The endpoint as an ASGI application over `store`, for who has one of the tokens, under the names `hosts` and loopback's."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,6 +72,7 @@ def create_app(store: Store, *, version: str, max_body_bytes: int = 64 * 2**20) 
         tidying.cancel()
 
     app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, description="Runs, and the data that they sent.")
+    app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
     _add_reading(app, store, version)

@@ -7,12 +7,14 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
+from streamvis.access import Tokens, known_hosts
 from streamvis.endpoint.app import create_app
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.store import DataFolder, SqliteStore
@@ -22,9 +24,20 @@ __all__ = ["run_endpoint"]
 _GRACE_S = 2
 
 
-def run_endpoint(folder: Path, host: str, port: int, *, port_option: str = "--port", on_ready: Callable[[str], None]) -> None:
+def run_endpoint(
+    folder: Path,
+    host: str,
+    port: int,
+    *,
+    tokens: Tokens = Tokens(),  # noqa: B008  # frozen
+    allowed_hosts: Sequence[str] = (),
+    certificate: tuple[Path, Path] | None = None,
+    port_option: str = "--port",
+    on_ready: Callable[[str], None],
+) -> None:
     """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
+    `certificate` holds the files of a certificate and its key, for TLS.
     Raises FolderInUse, FolderUnusable or PortTaken.
     """
     held = DataFolder(folder)
@@ -32,11 +45,12 @@ def run_endpoint(folder: Path, host: str, port: int, *, port_option: str = "--po
         listener = _listen(host, port, port_option)
         store = SqliteStore(held.path)
         shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listener.getsockname()[1]}"
+        url = f"{'https' if certificate else 'http'}://{shown}:{listener.getsockname()[1]}"
+        app = create_app(store, version=version("streamvis"), tokens=tokens, hosts=known_hosts(host, allowed_hosts))
         held.announce(url)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(store, listener, lambda: on_ready(url)))
+                runner.run(_serve(app, listener, certificate, lambda: on_ready(url)))
         finally:
             store.close()
     finally:
@@ -65,10 +79,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(store: SqliteStore, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    app = create_app(store, version=version("streamvis"))
+async def _serve(
+    app: FastAPI, listener: socket.socket, certificate: tuple[Path, Path] | None, on_ready: Callable[[], None]
+) -> None:
+    certfile, keyfile = certificate or (None, None)
     config = uvicorn.Config(
-        app, access_log=False, log_level="warning", lifespan="on", timeout_graceful_shutdown=_GRACE_S, server_header=False
+        app,
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE_S,
+        server_header=False,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
     )
     server = _Server(config, on_ready)
 

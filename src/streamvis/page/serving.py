@@ -7,17 +7,25 @@ import datetime as dt
 import errno
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from bokeh.server.server import Server as BokehServer
+import psutil
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings
+from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
 from tornado.template import Template
 from tornado.web import RequestHandler
 
+from streamvis.access import is_loopback, known_hosts
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
+from streamvis.page.door import guarded
 from streamvis.page.feed import FEEDS
 from streamvis.page.scripts import PageScript, add_to_path, page_application
 from streamvis.page.server import LOOPBACK_ORIGINS
@@ -33,12 +41,15 @@ def run_pages(
     port: int,
     app: str | None,
     token: str | None,
+    page_token: str | None = None,
     allowed_hosts: Sequence[str] = (),
+    certificate: tuple[Path, Path] | None = None,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address when pages can be opened.
 
-    Raises PortTaken, or PageScriptError when two scripts have one name.
+    `token` is for the endpoint at `url`; `page_token`, where there is one, is asked of who opens a page. `certificate` holds the
+    files of a certificate and its key, for TLS. Raises PortTaken, or PageScriptError when two scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -49,34 +60,52 @@ def run_pages(
     settings.allowed_ws_origin = _origins(host, allowed_hosts)
     loop = IOLoop.current()
     index = {"scripts": scripts, "reader": FEEDS.reader(url, token)}
-    try:
-        server = BokehServer(
-            {f"/{script.name}": page_application(script, url=url, app=app, token=token) for script in scripts},
-            port=port,
-            address=host,
-            use_index=False,
-            redirect_root=False,
-            extra_patterns=[("/", _IndexHandler, index)],
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(host, port, option="--port") from error
-        raise StreamvisError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    sockets = _bound(host, port)
+    port = sockets[0].getsockname()[1]
+    application = BokehTornado(
+        {f"/{script.name}": page_application(script, url=url, app=app, token=token) for script in scripts},
+        use_index=False,
+        redirect_root=False,
+        extra_patterns=[("/", _IndexHandler, index)],
+    )
+    hosts = known_hosts(host, allowed_hosts)
+    front = guarded(application, token=page_token, hosts=hosts, port=port, secure=certificate is not None)
+    http_server = HTTPServer(front, ssl_options=_tls(certificate))
+    http_server.add_sockets(sockets)
+    server = BaseServer(loop, application, http_server)
     server.start()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: loop.add_callback_from_signal(loop.stop))
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-    on_ready(f"http://{shown}:{server.port}")
+    on_ready(f"{'https' if certificate else 'http'}://{shown}:{port}")
     loop.start()
     server.stop()
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host, port, option="--port") from error
+        raise StreamvisError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+
+
+def _tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return context
 
 
 def _origins(host: str, allowed_hosts: Sequence[str]) -> list[str]:
     """Loopback under any port; where others may connect too, this machine's names and the ones that were given."""
     named = [f"{name}:*" if ":" not in name else name for name in allowed_hosts]
-    if host in ("127.0.0.1", "localhost", "::1"):
+    if is_loopback(host):
         return [*LOOPBACK_ORIGINS, *named]
-    own = {host, socket.gethostname(), socket.getfqdn()} - {"0.0.0.0", "::", ""}
+    addresses = {one.address for its in psutil.net_if_addrs().values() for one in its if one.family == socket.AF_INET}
+    own = (known_hosts(host, ()) | addresses) - {"0.0.0.0", "::"}
     return [*LOOPBACK_ORIGINS, *(f"{name}:*" for name in sorted(own)), *named]
 
 

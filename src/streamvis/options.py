@@ -1,0 +1,73 @@
+"""The options that the programs share. Each has an environment variable of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streamvis.errors import UsageError
+
+__all__ = [
+    "allow_host",
+    "app",
+    "certificate_of",
+    "data",
+    "host",
+    "no_browser",
+    "page_token",
+    "port",
+    "read_token",
+    "rest_port",
+    "scripts",
+    "tls_cert",
+    "tls_key",
+    "token",
+    "url",
+    "with_parent",
+]
+
+scripts = click.argument(
+    "scripts", nargs=-1, required=True, metavar="PAGE.py [MORE.py ...]", type=click.Path(path_type=Path)
+)
+
+
+def _option(*names: str, env: str, **settings: Any) -> Callable[[Any], Any]:
+    return click.option(*names, envvar=f"STREAMVIS_{env}", show_envvar=True, show_default=True, **settings)
+
+
+data = _option("--data", env="DATA", type=click.Path(path_type=Path), help="Folder that keeps the runs. [default: per user]")
+app = _option("--app", env="APP", help="App to show where neither the address nor the script names one.")
+allow_host = click.option(
+    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another host name under which this may be opened."
+)
+no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
+rest_port = _option("--rest-port", env="REST_PORT", type=int, default=8080, help="Port of the endpoint; 0 for any free one.")
+with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
+_MADE = "[default: made and kept, where others can connect]"
+token = _option("--token", env="TOKEN", help=f"Token that may do everything. {_MADE}")
+read_token = _option("--read-token", env="READ_TOKEN", help=f"Token that may only read. {_MADE}")
+page_token = _option("--page-token", env="PAGE_TOKEN", help=f"Token that opens pages. {_MADE}")
+url = _option("--url", env="URL", default="http://localhost:8080", help="Address of the endpoint.")
+_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+tls_cert = _option("--tls-cert", env="TLS_CERT", type=_file, help="File of a certificate: serve https.")
+tls_key = _option("--tls-key", env="TLS_KEY", type=_file, help="File of its key.")
+
+
+def host(default: str = "127.0.0.1") -> Callable[[Any], Any]:
+    """The address to listen on."""
+    return _option("--host", env="HOST", default=default, help="Address to listen on; 0.0.0.0 lets other machines in.")
+
+
+def port(default: int, what: str) -> Callable[[Any], Any]:
+    """The port of what is served."""
+    return _option("--port", env="PORT", type=int, default=default, help=f"Port of the {what}; 0 for any free one.")
+
+
+def certificate_of(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:
+    """Both files, or None without TLS. Raises UsageError when there is one of them."""
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("TLS needs both --tls-cert and --tls-key.")
+    return (tls_cert, tls_key) if tls_cert and tls_key else None

@@ -1,0 +1,93 @@
+"""The way into the page server: which names it answers to, and the token that a browser exchanges for a cookie.
+
+Everything passes here first, WebSockets and scripts included: a request goes on to Bokeh's application, or is answered here. The
+token leaves the address at once, so that it stands in no history and no bookmark. The cookie is no token: it is signed with one,
+so that it ends with it, and after thirty days.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+from tornado.httputil import HTTPServerRequest, parse_cookie, url_concat
+from tornado.routing import AnyMatches, Matcher, Router, Rule, RuleRouter
+from tornado.template import Template
+from tornado.web import Application, RequestHandler, create_signed_value, decode_signed_value
+
+from streamvis.access import matches, names_host
+
+__all__ = ["guarded"]
+
+_DAYS = 30
+
+
+def guarded(application: Router, *, token: str | None, hosts: frozenset[str], port: int, secure: bool) -> Router:
+    """What answers on `port` in place of the application; with `token`, only who knows it comes in. `secure`: it speaks TLS."""
+    door = {"token": token, "cookie": f"streamvis-{port}", "secure": secure}
+    rules = [Rule(_OtherHost(hosts), Application([(".*", _UnknownHost)], log_function=_log_nothing))]
+    if token is not None:
+        rules.append(Rule(_Stranger(token, door["cookie"]), Application([(".*", _Door, door)], log_function=_log_nothing)))
+    return RuleRouter([*rules, Rule(AnyMatches(), application)])
+
+
+class _OtherHost(Matcher):
+    """Requests that name a host that this server is not known as."""
+
+    def __init__(self, hosts: frozenset[str]) -> None:
+        self._hosts = hosts
+
+    def match(self, request: HTTPServerRequest) -> dict[str, object] | None:
+        return None if names_host(request.headers.get("Host"), self._hosts) else {}
+
+
+class _Stranger(Matcher):
+    """Requests without the cookie, and those that bring a token to exchange."""
+
+    def __init__(self, token: str, cookie: str) -> None:
+        self._secret, self._cookie = _secret(token), cookie
+
+    def match(self, request: HTTPServerRequest) -> dict[str, object] | None:
+        value = parse_cookie(request.headers.get("Cookie", "")).get(self._cookie)
+        is_known = decode_signed_value(self._secret, self._cookie, value, max_age_days=_DAYS) is not None
+        return None if is_known and "token" not in request.query_arguments else {}
+
+
+class _UnknownHost(RequestHandler):
+    def prepare(self) -> None:
+        self.set_status(421)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish("This page server is not known by that name. If it should be, start it with --allow-host NAME.\n")
+
+
+class _Door(RequestHandler):
+    """Takes the token, gives the cookie, and sends the browser on to the same address without it."""
+
+    def initialize(self, token: str, cookie: str, secure: bool) -> None:
+        self._token, self._cookie, self._secure = token, cookie, secure
+
+    def prepare(self) -> None:
+        request = self.request
+        given = request.query_arguments.get("token", [b""])[0].decode(errors="replace")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "no-referrer")
+        if request.method in ("GET", "HEAD") and matches(given, self._token):
+            value = create_signed_value(_secret(self._token), self._cookie, "in").decode()
+            self.set_cookie(
+                self._cookie, value, expires_days=_DAYS, path="/", httponly=True, secure=self._secure, samesite="Lax"
+            )
+            rest = [(name, value) for name, values in request.query_arguments.items() if name != "token" for value in values]
+            # One slash alone: two would lead to another server.
+            self.redirect(url_concat("/" + request.path.lstrip("/"), [(name, value.decode()) for name, value in rest]))
+            return
+        self.set_status(401)
+        template = Template(files(__package__).joinpath("door.html").read_text(encoding="utf-8"))
+        self.finish(template.generate(is_wrong=bool(given)))
+
+
+def _log_nothing(handler: RequestHandler) -> None:
+    """Addresses that come here may hold a token."""
+
+
+def _secret(token: str) -> bytes:
+    return hashlib.sha256(b"streamvis cookie " + token.encode()).digest()
