@@ -28,8 +28,10 @@ from streamvis.store.tables import concat_common, inner_name, numbers_of
 
 __all__ = ["Axis", "Levels", "axis_name", "drawn_names", "select"]
 
-_ENOUGH_BLOCKS = 2
-"""How many blocks a bucket has on the level that is read: more would be more to read, fewer more to look at closely."""
+_ENOUGH_BLOCKS = 1
+"""How many blocks a bucket has at least on the level that is read: more would be more to read, fewer more to look at closely."""
+_FEW_ROWS = 2
+"""So many rows a bucket and all of them are given: its lowest and its highest would be as many."""
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -300,7 +302,7 @@ class _Selection:
         places = places[order]
         inside = np.flatnonzero((places > 0) & (places <= self._axis.buckets))
         table = concat_common(tables) if len(tables) > 1 else tables[0]
-        if len(inside) <= _ENOUGH_BLOCKS * self._axis.buckets and all(part.level == 0 for part in pool):
+        if len(inside) <= _FEW_ROWS * self._axis.buckets and all(part.level == 0 for part in pool):
             kept, is_complete = inside, True
         else:
             starts = np.flatnonzero(np.diff(places[inside], prepend=-1))

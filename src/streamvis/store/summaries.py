@@ -1,12 +1,13 @@
-"""Summaries: the rows with the lowest and highest values of every block of a key's rows, on levels, each a sixteenth of the last.
+"""Summaries: the rows with the lowest and highest values of every block of a key's rows, on levels, each a fourth of the last.
 
-Level 0 is all rows. On level L, a block is `block * 16**(L - 1)` rows wide, and of each block those rows are kept that
+Level 0 is all rows. On level L, a block is `block * 4**(L - 1)` rows wide, and of each block those rows are kept that
 `extremes` names, the first and the last included. What is kept on one level is made of what was kept on the level below, and
 nothing is lost by that: the lowest row of a block is the lowest of some block in it. Rows stay whole, so that a summary can
 answer for every column of numbers or times; texts and booleans come along.
 
-A body of level L covers `body_rows * 16**(L - 1)` rows and begins at a multiple of that. How many rows each level covers
-follows from how many level 1 covers, see `Sizes.covered`. (Sixteen is `Sizes.fanout`.)
+A body of level L covers `body_rows * 4**(L - 1)` rows and begins at a multiple of that. How many rows each level covers
+follows from how many level 1 covers, see `Sizes.covered`. (Four is `Sizes.fanout`: a view
+between two levels loads up to so many times what it needs.)
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Sizes:
     seal_bytes: int = 2**20
     merge_at: int = 16
     body_rows: int = 2**15
-    fanout: int = 16
+    fanout: int = 4
     block: int = 32
 
     def body_rows_of(self, level: int) -> int:
