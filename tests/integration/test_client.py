@@ -205,7 +205,7 @@ def test_a_killed_endpoint_costs_the_loop_no_exception_and_no_record(client, end
     assert stored.rows(run, "k", "x") == list(range(6000)) and stored.values(run) == {"value": {"step": [5500]}}
     assert slowest_s < 1.5
     wait_until(lambda: len(caplog.records) == 2, what="one line on the recovery")
-    assert not list(client._sender.producer._spool.folder.glob("*"))
+    assert not list(client._sender.producer._spool.folder.glob("*.spool"))
 
 
 def test_traffic_resumes_within_a_second_of_the_endpoints_return(client, endpoint, stored):

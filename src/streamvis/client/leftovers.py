@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streamvis.client.ownership import Owner, leave, take
 from streamvis.client.spool import BEGIN, SEGMENTS, Outgoing, read_segment, set_aside
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
-from streamvis.records import Ack
 
 __all__ = ["Adopter", "Delivered", "Leftover", "Post", "leftovers"]
 
-Post = Callable[[Outgoing, bytes], Ack]
+Post = Callable[[Outgoing, bytes], Any]
 """Sends a batch with some bytes before its body; see `delivery.deliver` for what it raises."""
 
 
