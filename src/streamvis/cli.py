@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -211,6 +213,47 @@ def demo(
         _say(f"Open {page_address} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
         _open_browser(page_address, no_browser)
         supervisor.watch()
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@options.data
+@click.option("--force", is_flag=True, help="Write over FILE.")
+def backup(file: Path, data: Path | None, force: bool) -> None:
+    """Copy all runs to FILE, as they are at this moment. The endpoint may go on working meanwhile."""
+    from streamvis.store import backup as make
+
+    with _progress("Copying") as progress:
+        make(_data_folder(data), file, overwrite=force, progress=progress)
+    _say(f"All runs are in {file} ({file.stat().st_size:,} bytes).")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@options.data
+@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Go on?")
+def restore(file: Path, data: Path | None) -> None:
+    """Replace all runs by those of the backup FILE, also under an endpoint that is working.
+
+    What came after the backup was made is gone by that. Open pages load themselves again.
+    """
+    from streamvis.store import restore as put_back
+
+    with _progress("Restoring") as progress:
+        was_in_use = put_back(file, _data_folder(data), progress=progress)
+    _say("The runs of the backup are there." + (" The endpoint works with them from now on." if was_in_use else ""))
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, told how much is done, and of how much."""
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def progress(done: int, all_: int) -> None:
+            bar.length = max(1, all_)
+            bar.update(done - bar.pos)
+
+        yield progress
 
 
 @cli.command()

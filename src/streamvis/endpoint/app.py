@@ -34,7 +34,7 @@ from streamvis.endpoint.answers import (
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
 from streamvis.endpoint.writer import Writer
-from streamvis.errors import InvalidData, UnknownRun
+from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
 from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
 from streamvis.store import Store
 from streamvis.wire.arrow import ARROW, decode_batch_body, encode_head, table_of
@@ -45,6 +45,7 @@ __all__ = ["MAX_WAIT_S", "create_app"]
 
 MAX_WAIT_S = 25.0
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LOOK_AT_STORE_S = 1.0
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
@@ -67,9 +68,13 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.news, app.state.writer = News(), Writer(store)
         store.listen(app.state.news.announce)
-        tidying = asyncio.create_task(app.state.writer.keep_tidy())
+        tasks = [
+            asyncio.create_task(app.state.writer.keep_tidy()),
+            asyncio.create_task(_watch_for_another_store(store, app.state.news)),
+        ]
         yield
-        tidying.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, description="Runs, and the data that they sent.")
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
@@ -81,11 +86,25 @@ def create_app(
     return app
 
 
+async def _watch_for_another_store(store: Store, news: News) -> None:
+    """Wake those who wait when a backup was put back, which another process does and no commit of ours tells of."""
+    known = await run_in_threadpool(lambda: store.id)
+    while True:
+        await asyncio.sleep(_LOOK_AT_STORE_S)
+        try:
+            found = await run_in_threadpool(lambda: store.id)
+        except StoreUnavailable:
+            continue
+        if found != known:
+            known = found
+            news.wake_all()
+
+
 def _add_reading(app: FastAPI, store: Store, version: str) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, Any]:
         """Whether the endpoint runs, and which it is."""
-        return {"status": "ok", "protocol": PROTOCOL, "version": version, "store": store.id}
+        return {"status": "ok", "protocol": PROTOCOL, "version": version, "store": await run_in_threadpool(lambda: store.id)}
 
     @app.get("/api/v1/apps")
     async def apps() -> dict[str, Any]:

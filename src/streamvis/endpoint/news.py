@@ -46,8 +46,12 @@ class News:
                     future.set_result(None)
 
     def close(self) -> None:
-        """Let everybody go who waits."""
+        """Let everybody go who waits, for good."""
         self.is_closing = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Let everybody look again."""
         for futures in self._waiting.values():
             for future in futures:
                 if not future.done():

@@ -1,7 +1,8 @@
-"""What the endpoint keeps: the `Store` interface, and SQLite behind it."""
+"""What an endpoint keeps: the interface of a store, the one in SQLite, and its data folder."""
 
+from streamvis.store.backup import backup, restore
 from streamvis.store.folder import DataFolder
 from streamvis.store.interface import Changes, RowsPiece, Store
 from streamvis.store.sqlite import SqliteStore
 
-__all__ = ["Changes", "DataFolder", "RowsPiece", "SqliteStore", "Store"]
+__all__ = ["Changes", "DataFolder", "RowsPiece", "SqliteStore", "Store", "backup", "restore"]

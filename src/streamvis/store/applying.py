@@ -48,6 +48,7 @@ class RunRow:
     deleted: int
     newest: int
     dropped: int
+    store: str
 
 
 def apply_batch(db: sqlite3.Connection, run: RunRow, batch: Batch, *, is_new: bool) -> tuple[list[Refusal], list[str]]:

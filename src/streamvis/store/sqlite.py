@@ -7,6 +7,7 @@ A batch is applied in a savepoint of its own inside the commit that it shares wi
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -29,8 +30,9 @@ from streamvis.store.tables import body_of_rows
 from streamvis.store.tails import read_parts
 from streamvis.store.tidying import Tidier
 
-__all__ = ["SqliteStore"]
+__all__ = ["FILE", "SqliteStore"]
 
+FILE = "streamvis.sqlite"
 _BUSY_S = 10.0
 _ALL = 2**63 - 1
 
@@ -42,7 +44,7 @@ class SqliteStore:
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time, sizes: Sizes = Sizes()) -> None:  # noqa: B008
-        self._path = folder / "streamvis.sqlite"
+        self._path = folder / FILE
         self._clock, self._sizes = clock, sizes
         self._write_lock = threading.Lock()
         self._local = threading.local()
@@ -50,20 +52,23 @@ class SqliteStore:
         self._listeners: list[Callable[[Changes], None]] = []
         self._tidier = Tidier(self._reading, self._writing, self._vacuum, sizes)
         try:
-            self._writer = self._connect()
-            self.id = self._open_schema()
+            self._writer = self._connect("rwc")
+            self._open_schema()
+            self._file = self._path.stat()
         except sqlite3.DatabaseError as error:
             raise FolderUnusable(str(folder), f"{self._path.name} is not usable ({error}).") from error
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    def _connect(self, mode: str = "rw") -> sqlite3.Connection:
+        # Readers never make the file: where it was deleted, an empty one would look like a store without runs.
+        address = f"{self._path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         self._connections.append(connection)
         return connection
 
-    def _open_schema(self) -> str:
+    def _open_schema(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         if version > sql.SCHEMA_VERSION:
             raise FolderUnusable(
@@ -74,7 +79,12 @@ class SqliteStore:
             self._writer.execute(sql.SET_META, ("id", uuid.uuid4().hex[:12]))
         for older in range(version, sql.SCHEMA_VERSION) if version else ():
             self._writer.executescript(f"BEGIN; {sql.MIGRATIONS[older]}; PRAGMA user_version = {older + 1}; COMMIT;")
-        return self._writer.execute(sql.GET_META, ("id",)).fetchone()[0]
+
+    @property
+    def id(self) -> str:
+        """Made with the store. Read anew each time: a backup that is put back under a running endpoint is another store."""
+        with self._reading() as db:
+            return db.execute(sql.GET_META, ("id",)).fetchone()[0]
 
     def close(self) -> None:
         """Close all connections."""
@@ -213,6 +223,7 @@ class SqliteStore:
                 try:
                     yield self._writer, changes
                     self._writer.execute("COMMIT")
+                    self._check_file()
                 finally:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
@@ -220,6 +231,17 @@ class SqliteStore:
                 raise _unavailable(error) from error
         for listener in self._listeners:
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
+
+    def _check_file(self) -> None:
+        """Raises StoreUnavailable when what was just written is in no file that anybody will ever find again."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, self._file):
+            what = "gone" if found is None else "another one now"
+            told = "Start the endpoint again; producers keep their data."
+            raise StoreUnavailable(f"The store's file {self._path} is {what}. {told}")
 
     @contextmanager
     def _changing(self, run: str) -> Iterator[tuple[sqlite3.Connection, RunRow]]:
@@ -244,8 +266,8 @@ class SqliteStore:
     def app_cursor(self, app: str) -> Cursor:
         """The head of the app's list of runs."""
         with self._reading() as db:
-            row = db.execute(sql.GET_APP, (app,)).fetchone()
-            return Cursor(self.id, 0, row[1] if row else 0)
+            store, seq = db.execute(sql.GET_APP_HEAD, (app,)).fetchone()
+            return Cursor(store, 0, seq or 0)
 
     def runs(self, app: str | None = None) -> list[RunInfo]:
         """The runs of an app, or of all, the newest first."""
@@ -282,7 +304,7 @@ class SqliteStore:
         """The piece of the run's log after `after`, and not past `until`."""
         with self._reading() as db:
             row = _required(db, run)
-            head = Cursor(self.id, row.epoch, row.seq)
+            head = Cursor(row.store, row.epoch, row.seq)
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
@@ -292,7 +314,7 @@ class SqliteStore:
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
                 keys[name] = KeyInfo(kind, json.loads(columns), first_row)
             return Tail(
-                cursor=Cursor(self.id, row.epoch, max(start, stop)),
+                cursor=Cursor(row.store, row.epoch, max(start, stop)),
                 more=stop < end,
                 restart=restart,
                 run=self._info(row),
@@ -387,7 +409,7 @@ class SqliteStore:
             last_step=row.last_step,
             newest=bool(row.newest),
             dropped=row.dropped,
-            cursor=Cursor(self.id, row.epoch, row.seq),
+            cursor=Cursor(row.store, row.epoch, row.seq),
         )
 
 

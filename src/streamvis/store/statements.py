@@ -171,6 +171,7 @@ SET_META = "INSERT INTO meta (name, value) VALUES (?, ?)"
 
 ADD_APP = "INSERT INTO apps (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
 GET_APP = "SELECT no, seq, runs, lives, newest FROM apps WHERE name = ?"
+GET_APP_HEAD = "SELECT meta.value, apps.seq FROM meta LEFT JOIN apps ON apps.name = ? WHERE meta.name = 'id'"
 GET_APPS = """
 SELECT apps.name, apps.runs, runs.id FROM apps LEFT JOIN runs ON runs.no = apps.newest WHERE apps.runs > 0 ORDER BY apps.name
 """
@@ -182,7 +183,7 @@ NEXT_NEWEST = "SELECT no, id FROM runs WHERE app = ? AND deleted = 0 AND live IS
 
 _RUN_COLUMNS = """
 SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch,
-       runs.seq, log, deleted, apps.newest IS runs.no, dropped
+       runs.seq, log, deleted, apps.newest IS runs.no, dropped, (SELECT value FROM meta WHERE meta.name = 'id')
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"

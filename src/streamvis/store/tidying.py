@@ -114,10 +114,13 @@ class Tidier:
             key = _Key(*found)
             self._given_up.add(key.no)  # until it is done
             work = _prepared(db, key, sizes)
+            (store,) = db.execute(sql.GET_META, ("id",)).fetchone()
         sealed = key.sealed + sum(chunk.table.num_rows for chunk in work.made if chunk.sealed)
         summed = key.summed + (sizes.body_rows if work.summaries else 0)
         places = [_place(key, chunk) for chunk in work.made]
         with self._writing() as (db, _):
+            if db.execute(sql.GET_META, ("id",)).fetchone() != (store,):
+                return True  # a backup was put in its place meanwhile
             db.executemany(sql.DELETE_CHUNK, [(no,) for no in work.gone])
             db.executemany(sql.ADD_CHUNK, places)
             db.executemany(sql.ADD_SUMMARY, work.summaries)

@@ -1,0 +1,189 @@
+"""Backups of a store that is in use, and disks that are full, gone, or not to be written to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from streamvis import Client
+from streamvis.page.reader import EndpointReader
+from streamvis.transport import Transport
+from support.conditions import wait_until
+from support.stored import Stored
+
+ROWS = 300
+
+
+def send(client, first, last):
+    for step in range(first, last):
+        client.sendl(step, "k", {"x": step})
+    assert client.flush()
+
+
+def steps(endpoint, run):
+    return Stored(endpoint.url).rows(run, "k", "x")
+
+
+@pytest.fixture
+def streamvis(start_program):
+    """Runs the program to its end: its status, and what it printed."""
+
+    def run(*words):
+        program = start_program([sys.executable, "-m", "streamvis.cli", *map(str, words)])
+        return program.wait(), program.output()
+
+    return run
+
+
+def test_a_backup_made_under_a_writing_endpoint_is_a_whole_store(start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init({"a": 1})
+        send(client, 0, ROWS)
+        client.send(1, "image", {"pixels": np.eye(3)})
+        for step in range(ROWS, 3 * ROWS):
+            client.sendl(step, "k", {"x": step})  # on their way while the backup is made
+        status, output = streamvis("backup", tmp_path / "backup.sqlite", "--data", tmp_path / "data")
+        assert status == 0 and "All runs are in" in output
+        assert client.flush()
+    status, output = streamvis("restore", tmp_path / "backup.sqlite", "--data", tmp_path / "other", "--yes")
+    assert status == 0, output
+    other = start_endpoint(tmp_path / "other")
+    there = steps(other, run)
+    assert there == list(range(len(there))) and ROWS <= len(there) <= 3 * ROWS
+    assert Stored(other.url).run(run)["config"] == {"a": 1}
+    assert steps(endpoint, run) == list(range(3 * ROWS))
+
+
+def test_a_backup_put_back_under_a_working_endpoint_makes_every_reader_start_over(start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, ROWS)
+        assert streamvis("backup", tmp_path / "backup.sqlite", "--data", tmp_path / "data")[0] == 0
+        send(client, ROWS, 2 * ROWS)
+        reader = EndpointReader(endpoint.url)
+        head = reader.run(run)
+        status, output = streamvis("restore", tmp_path / "backup.sqlite", "--data", tmp_path / "data", "--yes")
+        assert status == 0 and "The endpoint works with them" in output
+        assert steps(endpoint, run) == list(range(ROWS))
+        assert reader.tail(run, after=head.cursor, wait_s=20).restart
+        send(client, 5000, 5010)  # the producer goes on
+        assert steps(endpoint, run) == [*range(ROWS), *range(5000, 5010)]
+        endpoint.kill()
+        endpoint.restart()
+        assert steps(endpoint, run) == [*range(ROWS), *range(5000, 5010)]
+
+
+def test_a_reader_that_waits_is_woken_by_a_restore(start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+        assert streamvis("backup", tmp_path / "b", "--data", tmp_path / "data")[0] == 0
+        head = EndpointReader(endpoint.url).run(run)
+        address = f"{endpoint.url}/api/v1/runs/{run}/tail?wait=25&after={head.cursor}"
+        waiting = subprocess.Popen(["curl", "-sS", address], stdout=subprocess.PIPE, text=True)
+        assert streamvis("restore", tmp_path / "b", "--data", tmp_path / "data", "--yes")[0] == 0
+        assert json.loads(waiting.communicate(timeout=15)[0])["restart"]
+
+
+def test_what_is_no_backup_changes_nothing(start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+    assert streamvis("backup", tmp_path / "b", "--data", tmp_path / "data")[0] == 0
+    status, output = streamvis("backup", tmp_path / "b", "--data", tmp_path / "data")
+    assert status == 1 and "--force" in output
+    assert streamvis("backup", tmp_path / "b", "--data", tmp_path / "data", "--force")[0] == 0
+    assert "no streamvis.sqlite" in streamvis("backup", tmp_path / "c", "--data", tmp_path / "nothing")[1]
+    (tmp_path / "text").write_text("no database " * 1000)
+    sqlite3.connect(tmp_path / "strange").execute("CREATE TABLE a (b)").connection.close()
+    shutil.copy(tmp_path / "b", tmp_path / "newer")
+    newer = sqlite3.connect(tmp_path / "newer")
+    newer.execute("PRAGMA user_version = 99").connection.close()
+    for name, told in (("text", "no backup"), ("strange", "no backup"), ("newer", "newer Streamvis")):
+        status, output = streamvis("restore", tmp_path / name, "--data", tmp_path / "data", "--yes")
+        assert status == 1 and told in output, output
+    assert steps(endpoint, run) == list(range(5))
+    assert not list((tmp_path / "data").glob("restore-*"))
+
+
+def test_nothing_is_acknowledged_into_a_file_that_was_deleted(start_endpoint, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+        for path in (tmp_path / "data").glob("streamvis.sqlite*"):
+            path.unlink()
+        client.sendl(5, "k", {"x": 5})
+        assert not client.flush(timeout_s=1.5)
+        response = Transport(endpoint.url).request(
+            "POST", "/api/v1/runs", body=b'{"app": "b"}', headers={"Content-Type": "application/json"}
+        )
+        assert response.status == 503 and b"is gone" in response.body
+        endpoint.kill()
+        endpoint.restart()
+        wait_until(lambda: client.flush(timeout_s=5))
+        assert steps(endpoint, run) == [5]  # what was acknowledged before went with the file
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a few MiB, with other things on it that can make room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    (folder / "other").write_bytes(bytes(2 * 2**20))
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_on_a_full_disk_nothing_is_lost_and_all_arrives_when_there_is_room(small_disk, start_endpoint, caplog):
+    endpoint = start_endpoint(small_disk / "data")
+    stored = Stored(endpoint.url)
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        random, sent = np.random.default_rng(0), []
+        while client.flush(timeout_s=1.0):
+            sent += (values := random.normal(size=20_000)).tolist()
+            client.sendl(len(sent), "k", {"x": values})
+            assert len(sent) < 10**6, "the disk is never full"
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert "answered 507: The disk of the data folder is full" in warning
+        assert Transport(endpoint.url).request("GET", "/healthz").status == 200
+        assert stored.rows(run, "k", "x") == sent[: len(stored.rows(run, "k", "x"))]  # what is there can be read
+        (small_disk / "other").unlink()
+        subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+        wait_until(lambda: client.flush(timeout_s=5))
+        assert stored.rows(run, "k", "x") == sent
+
+
+def test_a_folder_that_may_only_be_read_is_refused_with_a_clear_line(small_disk, streamvis):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    status, output = streamvis("rest", "--data", small_disk / "data", "--port", "0")
+    assert status == 1 and "Read-only file system" in output and "--data" in output and "Traceback" not in output
+
+
+def test_a_spool_on_a_full_disk_keeps_what_memory_holds(small_disk, start_endpoint):
+    endpoint = start_endpoint()
+    with Client(endpoint.url, "app", spool=small_disk) as client:
+        run = client.init()
+        endpoint.kill()
+        (small_disk / "more").write_bytes(bytes(4 * 2**20 - 2**16))
+        values = np.random.default_rng(0).normal(size=20_000)
+        for step in range(10):
+            client.sendl(step, "k", {"x": values})
+        assert not client.flush(timeout_s=1)
+        endpoint.restart()
+        wait_until(lambda: client.flush(timeout_s=5))
+        assert steps(endpoint, run) == values.tolist() * 10
