@@ -37,7 +37,7 @@ from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
 from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
 from streamvis.store import Store
-from streamvis.wire.arrow import ARROW, decode_batch_body, encode_head, table_of
+from streamvis.wire.arrow import ARROW, checked_name, decode_batch_body, encode_head, table_of
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
 from streamvis.wire.tree import to_plain, unpack
 
@@ -244,10 +244,11 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
                 return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live, dropped)
             data = load_json(body)
             chunks = chunks_from_json(data, now=time.time())
-            its_producer, its_number = str(data.get("producer", producer)), data.get("number", number)
+            its_app, its_producer = (_text(data.get(name, given), name) for name, given in (("app", app), ("producer", producer)))
+            its_number = data.get("number", number)
             if not isinstance(its_number, int) or not 0 <= its_number < 2**63:
                 raise InvalidData(f"the number {its_number!r}", where="number", allowed="a whole number from 0")
-            return Batch(_run_id(run), str(data.get("app", app)), its_producer, its_number, chunks, live, dropped)
+            return Batch(_run_id(run), its_app, its_producer, its_number, chunks, live, dropped)
 
         batch = await run_in_threadpool(decode) if len(body) > _THREAD_FROM_BYTES else decode()
         return _ack_json(await request.app.state.writer.append(batch))
@@ -256,10 +257,9 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
     async def start(request: Request, order: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
         """Start a run of `app`, with a `config`; with `run`, join it or make it under that id."""
         app, run, name = order.get("app"), order.get("run"), order.get("name")
-        if not isinstance(app, str) or not 0 < len(app) <= 1000:
-            raise InvalidData("a run needs an app", where="app", allowed="a string that is not empty")
-        if name is not None and not isinstance(name, str):
-            raise InvalidData("a name is a string", where="name")
+        checked_name(app, what="app", where="app")
+        if name is not None:
+            checked_name(name, what="name", where="name")
         chunk = Start(config_text(order.get("config", {})), time.time(), name, run is not None)
         run = _run_id(run) if run is not None else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         ack = await request.app.state.writer.append(Batch(run, app, "", 0, [chunk]))
@@ -268,7 +268,7 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
     @app.patch("/api/v1/runs/{run}")
     async def rename(run: str, name: Annotated[str, Body(embed=True, min_length=1, max_length=1000)]) -> dict[str, Any]:
         """Give a run a name."""
-        return run_json(await run_in_threadpool(store.rename, run, name))
+        return run_json(await run_in_threadpool(store.rename, run, checked_name(name, what="name", where="name")))
 
     @app.post("/api/v1/runs/{run}/finish")
     async def finish(run: str, state: Annotated[str, Body(embed=True)] = "finished") -> dict[str, Any]:
@@ -333,6 +333,11 @@ def _cursor(text: str | None, where: str) -> Cursor | None:
         return Cursor.parse(text)
     except ValueError as error:
         raise InvalidData(f"{text!r} is no cursor", where=where, allowed="a cursor that this endpoint gave") from error
+
+
+def _text(text: Any, where: str) -> str:
+    """A name, or nothing."""
+    return text if text == "" else checked_name(text, what=where, where=where)
 
 
 def _run_id(run: Any) -> str:

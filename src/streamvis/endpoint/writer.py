@@ -38,12 +38,7 @@ class Writer:
     async def _commit_all(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
-            try:
-                answers = await asyncio.to_thread(self._store.append, [batch for batch, _ in group])
-            except StreamvisError as error:
-                answers = [error] * len(group)
-            except Exception as error:  # noqa: BLE001  # the top of this task: nobody may wait for an answer that never comes
-                answers = [StoreUnavailable(f"The store failed: {error}.")] * len(group)
+            answers = await self._stored([batch for batch, _ in group])
             for (_, future), answer in zip(group, answers, strict=True):
                 if future.done():
                     continue
@@ -51,6 +46,18 @@ class Writer:
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
+
+    async def _stored(self, batches: list[Batch]) -> list[Ack | StreamvisError]:
+        try:
+            return await asyncio.to_thread(self._store.append, batches)
+        except StreamvisError as error:
+            return [error] * len(batches)
+        except Exception as error:  # noqa: BLE001  # the top of this task: nobody may wait for an answer that never comes
+            _log.exception("a commit failed")
+            if len(batches) == 1:
+                return [StoreUnavailable(f"The store failed: {error}.")]
+        # One of them does what none should be able to do: it alone is to fail.
+        return [answer for batch in batches for answer in await self._stored([batch])]
 
     async def keep_tidy(self) -> None:
         """Clean up in the store, a little at a time, until cancelled."""

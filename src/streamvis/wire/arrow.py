@@ -27,6 +27,7 @@ import pyarrow as pa
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
 from streamvis.wire.columns import arrow_column, column_dtype, number_array, numpy_column
+from streamvis.wire.messages import check_messages
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
@@ -143,6 +144,7 @@ def decode_batch_body(body: bytes) -> list[Chunk]:
     """Read and check the body of a batch from outside. Raises InvalidData with the place of what is wrong."""
     chunks: list[Chunk] = []
     try:
+        check_messages(body)
         for i, (meta, table, part) in enumerate(_streams(body)):
             chunks.append(_chunk(meta, table, part, where=f"stream {i}"))
     except _BROKEN as error:

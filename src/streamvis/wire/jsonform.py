@@ -69,6 +69,8 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
         raise InvalidData(f"the time {time!r} is not one", where=f"{where}.time", allowed="seconds since 1970, UTC")
     if kind == "start":
         name = record.get("name")
+        if name is not None:
+            checked_name(name, what="name of the run", where=f"{where}.name")
         return Start(config_text(record.get("config", {}), where=f"{where}.config"), time, name, bool(record.get("joins")))
     if kind == "clear":
         return Clear(time)
