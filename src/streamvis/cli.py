@@ -101,6 +101,8 @@ def rest(
 @options.allow_host
 @options.tls_cert
 @options.tls_key
+@options.hang_note
+@options.hang_s
 @options.with_parent
 def page(
     scripts: tuple[Path, ...],
@@ -112,6 +114,8 @@ def page(
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    hang_note: Path | None,
+    hang_s: float,
     with_parent: bool,
 ) -> None:
     """Run the page server alone: each script is a page at its own address, and / lists them.
@@ -142,6 +146,8 @@ def page(
         page_token=page_token,
         allowed_hosts=allowed_hosts,
         certificate=options.certificate_of(tls_cert, tls_key),
+        hang_note=hang_note,
+        hang_s=hang_s,
         on_ready=ready,
     )
 
@@ -345,7 +351,8 @@ class _Both:
             environment=self.environment | read,
         )
         url = supervisor.start(endpoint)
-        pages = [*program, "page", *map(str, self.scripts), "--url", url, *shared]
+        note = Path(supervisor.folder) / "hung"
+        pages = [*program, "page", *map(str, self.scripts), "--url", url, "--hang-note", str(note), *shared]
         pages += ["--app", self.app] if self.app is not None else []
         # Pages only read, and who may open them may read.
         tokens = {"STREAMVIS_TOKEN": self.tokens.read or "", "STREAMVIS_PAGE_TOKEN": self.tokens.read or ""}

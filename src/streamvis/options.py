@@ -15,6 +15,8 @@ __all__ = [
     "app",
     "certificate_of",
     "data",
+    "hang_note",
+    "hang_s",
     "host",
     "no_browser",
     "page_token",
@@ -45,6 +47,8 @@ allow_host = click.option(
 )
 no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
 rest_port = _option("--rest-port", env="REST_PORT", type=int, default=8080, help="Port of the endpoint; 0 for any free one.")
+hang_note = click.option("--hang-note", type=click.Path(path_type=Path), hidden=True, help="Where to write what hung.")
+hang_s = _option("--hang-s", env="HANG_S", type=float, default=20.0, hidden=True, help="How long the event loop may not move.")
 with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 _MADE = "[default: made and kept, where others can connect]"
 token = _option("--token", env="TOKEN", help=f"Token that may do everything. {_MADE}")

@@ -12,6 +12,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -47,9 +48,11 @@ class Child:
 
 
 class Supervisor:
-    """Watches children while it is entered as a context."""
+    """Watches children while it is entered as a context. `folder` is for what they leave to those that follow them."""
 
     def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="streamvis-")
+        self.folder = self._folder.name
         self._children: list[Child] = []
         self._ended: queue.SimpleQueue[tuple[Child, int] | None] = queue.SimpleQueue()
         self._is_ending = False
@@ -68,6 +71,7 @@ class Supervisor:
         # The newest first: a producer still delivers to the endpoint before that ends.
         for child in reversed(self._children):
             _end(child)
+        self._folder.cleanup()
         return kind is KeyboardInterrupt
 
     def _interrupt(self, signum: int, frame: object) -> None:

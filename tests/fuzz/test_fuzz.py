@@ -13,7 +13,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import fuzz
-
 from streamvis.errors import InvalidData
 from streamvis.transport import Transport
 from streamvis.wire.arrow import decode_batch_body, encode_rows, table_of

@@ -10,6 +10,7 @@ import ast
 import asyncio
 import logging
 import sys
+import time
 import traceback
 import types
 import uuid
@@ -24,6 +25,7 @@ from bokeh.io.doc import patch_curdoc
 
 from streamvis.errors import PageScriptError
 from streamvis.page.feed import FEEDS
+from streamvis.page.hanging import HeldBack
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.server import Server, argument
 
@@ -60,14 +62,19 @@ def read_script(path: Path) -> PageScript:
     return PageScript(path.resolve(), path.stem, _named_app(tree))
 
 
-def page_application(script: PageScript, *, url: str, app: str | None, token: str | None) -> Application:
+def page_application(
+    script: PageScript, *, url: str, app: str | None, token: str | None, held_back: HeldBack | None = None
+) -> Application:
     """A Bokeh application that makes a page of the script for each session; `app` is used where the script names none."""
-    return Application(_PageHandler(script, url=url, app=app, token=token))
+    return Application(_PageHandler(script, url=url, app=app, token=token, held_back=held_back))
 
 
 class _PageHandler(Handler):
-    def __init__(self, script: PageScript, *, url: str, app: str | None, token: str | None) -> None:
+    def __init__(
+        self, script: PageScript, *, url: str, app: str | None, token: str | None, held_back: HeldBack | None
+    ) -> None:
         super().__init__()
+        self._held_back = held_back
         self._script, self._url, self._app, self._token = script, url, app, token
 
     async def on_session_created(self, session_context: SessionContext) -> None:
@@ -82,6 +89,11 @@ class _PageHandler(Handler):
 
     def modify_document(self, doc: Document) -> None:
         """Run the script, and serve the document with its two functions."""
+        if self._held_back is not None and time.time() < self._held_back.until:
+            until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
+            title = f"{self._script.path.name} hung, and held up all pages"
+            _show_error(doc, title, f"It is not run until {until}. Mend it, and load the page again then.", self._held_back.doing)
+            return
         # patch_curdoc does not put things back after an exception, so none may leave this block.
         with patch_curdoc(doc):
             try:
@@ -89,10 +101,8 @@ class _PageHandler(Handler):
             except Exception as error:  # noqa: BLE001  # around an author's script
                 text = "".join(traceback.format_exception(error.with_traceback(_script_frames(error, self._script.path))))
                 _log.error("the page script %s failed:\n%s", self._script.path, text)
-                link = BrowserLink(doc, _ignore)
-                link.attach()
                 title = f"{self._script.path.name} failed: {type(error).__name__}: {str(error)[:300]}"
-                link.show([Notice("error", title, "Mend the script and load the page again.", text)])
+                _show_error(doc, title, "Mend the script and load the page again.", text)
 
     def _serve(self, doc: Document) -> None:
         module = types.ModuleType(f"streamvis_page_{self._script.name}_{uuid.uuid4().hex}")
@@ -104,6 +114,12 @@ class _PageHandler(Handler):
         app = getattr(module, "app", None) or self._app or self._script.name
         budget = getattr(module, "budget", None)
         Server(doc, self._url, app, module.init_page, module.update_page, budget=budget, token=self._token).start()
+
+
+def _show_error(doc: Document, title: str, text: str, detail: str) -> None:
+    link = BrowserLink(doc, _ignore)
+    link.attach()
+    link.show([Notice("error", title, text, detail)])
 
 
 def _ignore() -> None:

@@ -27,6 +27,7 @@ from streamvis.access import is_loopback, known_hosts
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
 from streamvis.page.door import guarded
 from streamvis.page.feed import FEEDS
+from streamvis.page.hanging import held_back, watch
 from streamvis.page.scripts import PageScript, add_to_path, page_application
 from streamvis.page.server import LOOPBACK_ORIGINS
 
@@ -44,12 +45,16 @@ def run_pages(
     page_token: str | None = None,
     allowed_hosts: Sequence[str] = (),
     certificate: tuple[Path, Path] | None = None,
+    hang_note: Path | None = None,
+    hang_s: float = 20.0,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address when pages can be opened.
 
     `token` is for the endpoint at `url`; `page_token`, where there is one, is asked of who opens a page. `certificate` holds the
-    files of a certificate and its key, for TLS. Raises PortTaken, or PageScriptError when two scripts have one name.
+    files of a certificate and its key, for TLS. With `hang_note` the process ends itself when an author's code holds up its event
+    loop for `hang_s` seconds (see `hanging`); whoever gives that starts it again. Raises PortTaken, or PageScriptError when two
+    scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -60,10 +65,14 @@ def run_pages(
     settings.allowed_ws_origin = _origins(host, allowed_hosts)
     loop = IOLoop.current()
     index = {"scripts": scripts, "reader": FEEDS.reader(url, token)}
+    held = held_back(hang_note, {script.name: script.path for script in scripts}) if hang_note else {}
     sockets = _bound(host, port)
     port = sockets[0].getsockname()[1]
     application = BokehTornado(
-        {f"/{script.name}": page_application(script, url=url, app=app, token=token) for script in scripts},
+        {
+            f"/{script.name}": page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
+            for script in scripts
+        },
         use_index=False,
         redirect_root=False,
         extra_patterns=[("/", _IndexHandler, index)],
@@ -74,6 +83,8 @@ def run_pages(
     http_server.add_sockets(sockets)
     server = BaseServer(loop, application, http_server)
     server.start()
+    if hang_note:
+        watch(hang_note, loop, hang_s=hang_s)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: loop.add_callback_from_signal(loop.stop))
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
