@@ -12,8 +12,6 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -21,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from streamvis import options
+from streamvis import options, upkeep
 from streamvis.access import Tokens, is_loopback, kept_token
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.supervisor import Child, Supervisor
@@ -72,7 +70,7 @@ def rest(
     from streamvis.endpoint import run_endpoint
 
     _end_with_parent(with_parent)
-    folder = _data_folder(data)
+    folder = options.data_folder(data)
     tokens = _tokens(host, folder, token, read_token)
 
     def ready(url: str) -> None:
@@ -129,7 +127,7 @@ def page(
 
     _end_with_parent(with_parent)
     if page_token is None and not is_loopback(host):
-        page_token = kept_token(_data_folder(None), _READ_TOKEN)
+        page_token = kept_token(options.data_folder(None), _READ_TOKEN)
 
     def ready(address: str) -> None:
         _say(f"{_PAGE_READY}{address}")
@@ -184,7 +182,7 @@ def serve(
 
     for script in scripts:
         read_script(script)
-    folder = _data_folder(data)
+    folder = options.data_folder(data)
     both = _Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
     both.certificate = options.certificate_of(tls_cert, tls_key)
     with Supervisor() as supervisor:
@@ -210,7 +208,7 @@ def demo(
     """Watch a small neural network learn handwritten digits: endpoint, page and training, all started here."""
     if find_spec("sklearn") is None:
         raise UsageError("The demo needs scikit-learn. Install it with: pip install 'streamvis[demo]'")
-    folder = _data_folder(data)
+    folder = options.data_folder(data)
     with as_file(files("streamvis.demo") / "page.py") as script, Supervisor() as supervisor:
         both = _Both((script,), host, port, rest_port, folder, None, _tokens(host, folder, token, read_token), ())
         url, page_address = both.start(supervisor)
@@ -221,82 +219,8 @@ def demo(
         supervisor.watch()
 
 
-@cli.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@options.data
-@click.option("--force", is_flag=True, help="Write over FILE.")
-def backup(file: Path, data: Path | None, force: bool) -> None:
-    """Copy all runs to FILE, as they are at this moment. The endpoint may go on working meanwhile."""
-    from streamvis.store import backup as make
-
-    with _progress("Copying") as progress:
-        make(_data_folder(data), file, overwrite=force, progress=progress)
-    _say(f"All runs are in {file} ({file.stat().st_size:,} bytes).")
-
-
-@cli.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@options.data
-@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Go on?")
-def restore(file: Path, data: Path | None) -> None:
-    """Replace all runs by those of the backup FILE, also under an endpoint that is working.
-
-    What came after the backup was made is gone by that. Open pages load themselves again.
-    """
-    from streamvis.store import restore as put_back
-
-    with _progress("Restoring") as progress:
-        was_in_use = put_back(file, _data_folder(data), progress=progress)
-    _say("The runs of the backup are there." + (" The endpoint works with them from now on." if was_in_use else ""))
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, told how much is done, and of how much."""
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
-
-        def progress(done: int, all_: int) -> None:
-            bar.length = max(1, all_)
-            bar.update(done - bar.pos)
-
-        yield progress
-
-
-@cli.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--url", help="Address of the endpoint. [default: where each spool was meant to go]")
-@click.option("--other-hosts", is_flag=True, help="Deliver what other machines wrote too. Their producers must have ended.")
-def sync(folder: Path, url: str | None, other_hosts: bool) -> None:
-    """Deliver what producers left in a FOLDER of spools, such as after a kill, or from a machine without a network.
-
-    Spools whose producers are still running are left alone. Ends with status 1 when something is left.
-    """
-    from streamvis.client.syncing import sync as sync_all
-    from streamvis.transport import checked_url
-
-    with click.progressbar(length=1, label="Delivering", file=sys.stderr) as bar:
-
-        def begin(size_bytes: int) -> None:
-            bar.length = max(1, size_bytes)
-
-        synced = sync_all(
-            folder,
-            url=checked_url(url) if url else None,
-            token=os.environ.get("STREAMVIS_TOKEN") or None,
-            other_hosts=other_hosts,
-            begin=begin,
-            progress=bar.update,
-        )
-    for run in sorted(synced.runs):
-        _say(f"Delivered to the run {run}; its page is at ?run={run}")
-    _say(f"{synced.records:,} records delivered, {synced.refused:,} refused, {synced.left_bytes:,} bytes left.")
-    for trouble in dict.fromkeys(synced.troubles):
-        click.echo(trouble, err=True)
-    for path in synced.busy:
-        why = "Its producer is running, or it was written on another machine (--other-hosts)."
-        click.echo(f"Left alone: {path}. {why}", err=True)
-    if synced.left_bytes or synced.refused:
-        sys.exit(1)
+for command in (upkeep.backup, upkeep.restore, upkeep.sync):
+    cli.add_command(command)
 
 
 def main() -> None:
@@ -380,14 +304,6 @@ def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) 
 
 def _where_tokens_are(folder: Path) -> str:
     return f"Producers need STREAMVIS_TOKEN: it is in {folder / _TOKEN}, and one that may only read in {folder / _READ_TOKEN}."
-
-
-def _data_folder(data: Path | None) -> Path:
-    if data is not None:
-        return data.expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("streamvis", appauthor=False)
 
 
 def _open_browser(address: str, no_browser: bool) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "app",
     "certificate_of",
     "data",
+    "data_folder",
     "hang_note",
     "hang_s",
     "host",
@@ -75,3 +76,12 @@ def certificate_of(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, P
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("TLS needs both --tls-cert and --tls-key.")
     return (tls_cert, tls_key) if tls_cert and tls_key else None
+
+
+def data_folder(data: Path | None) -> Path:
+    """The folder that was named, else the user's own."""
+    if data is not None:
+        return data.expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("streamvis", appauthor=False)

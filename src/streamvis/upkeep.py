@@ -1,0 +1,93 @@
+"""The programs that look after what is kept: `streamvis backup`, `restore` and `sync`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from streamvis import options
+
+__all__ = ["backup", "restore", "sync"]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@options.data
+@click.option("--force", is_flag=True, help="Write over FILE.")
+def backup(file: Path, data: Path | None, force: bool) -> None:
+    """Copy all runs to FILE, as they are at this moment. The endpoint may go on working meanwhile."""
+    from streamvis.store import backup as make
+
+    with _progress("Copying") as progress:
+        make(options.data_folder(data), file, overwrite=force, progress=progress)
+    click.echo(f"All runs are in {file} ({file.stat().st_size:,} bytes).")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@options.data
+@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Go on?")
+def restore(file: Path, data: Path | None) -> None:
+    """Replace all runs by those of the backup FILE, also under an endpoint that is working.
+
+    What came after the backup was made is gone by that. Open pages load themselves again.
+    """
+    from streamvis.store import restore as put_back
+
+    with _progress("Restoring") as progress:
+        was_in_use = put_back(file, options.data_folder(data), progress=progress)
+    click.echo("The runs of the backup are there." + (" The endpoint works with them from now on." if was_in_use else ""))
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, told how much is done, and of how much."""
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def progress(done: int, all_: int) -> None:
+            bar.length = max(1, all_)
+            bar.update(done - bar.pos)
+
+        yield progress
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--url", help="Address of the endpoint. [default: where each spool was meant to go]")
+@click.option("--other-hosts", is_flag=True, help="Deliver what other machines wrote too. Their producers must have ended.")
+def sync(folder: Path, url: str | None, other_hosts: bool) -> None:
+    """Deliver what producers left in a FOLDER of spools, such as after a kill, or from a machine without a network.
+
+    Spools whose producers are still running are left alone. Ends with status 1 when something is left.
+    """
+    from streamvis.client.syncing import sync as sync_all
+    from streamvis.transport import checked_url
+
+    with click.progressbar(length=1, label="Delivering", file=sys.stderr) as bar:
+
+        def begin(size_bytes: int) -> None:
+            bar.length = max(1, size_bytes)
+
+        synced = sync_all(
+            folder,
+            url=checked_url(url) if url else None,
+            token=os.environ.get("STREAMVIS_TOKEN") or None,
+            other_hosts=other_hosts,
+            begin=begin,
+            progress=bar.update,
+        )
+    for run in sorted(synced.runs):
+        click.echo(f"Delivered to the run {run}; its page is at ?run={run}")
+    click.echo(f"{synced.records:,} records delivered, {synced.refused:,} refused, {synced.left_bytes:,} bytes left.")
+    for trouble in dict.fromkeys(synced.troubles):
+        click.echo(trouble, err=True)
+    for path in synced.busy:
+        why = "Its producer is running, or it was written on another machine (--other-hosts)."
+        click.echo(f"Left alone: {path}. {why}", err=True)
+    if synced.left_bytes or synced.refused:
+        sys.exit(1)
