@@ -1,7 +1,7 @@
 """Tabs without a browser: sessions of a page that speak Bokeh's protocol, and echo each update as the page in a browser does.
 
 A real tab takes much of a core; of these a machine holds hundreds, so it is the page server that is measured. Each looks for
-the model named `last` (a `Div`), whose text a page sets to the last step that it was given.
+the model named `last` (a `Div`), whose text a page sets to the number of the newest that it was given.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ _TOKEN = re.compile(r'"token":"([^"]+)"')
 
 
 class Tab:
-    """A session of the page at `address`; `seen` maps each step that `last` showed to when that came (`time.time`)."""
+    """A session of the page at `address`; `seen` maps each number that `last` showed to when that came (`time.time`).
+
+    `texts` are those of the page's named models, as they were when it was opened.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.seen: dict[int, float] = {}
+        self.texts: dict[str, str] = {}
         self.updates = 0
         self._socket: WebSocketClientConnection | None = None
         self._link = self._last = ""
@@ -43,9 +47,11 @@ class Tab:
         self._socket = await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**28)
         await self._next()  # ACK
         await self._send("PULL-DOC-REQ", {})
-        reply = await self._next()
+        while "doc" not in (reply := await self._next()):
+            pass  # patches that went out before the request was read are in the document by then
         models = {its.get("name", "").split(".")[-1]: its for its in _objects(reply["doc"])}
         named = {its.get("attributes", {}).get("name"): its for its in _objects(reply["doc"])}
+        self.texts = {name: its.get("attributes", {}).get("text", "") for name, its in named.items() if name}
         link, last = models["StreamvisLink"], named["last"]
         self._link, self._last = link["id"], last["id"]
         self._take_text(last.get("attributes", {}).get("text", ""))
