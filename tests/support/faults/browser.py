@@ -75,7 +75,7 @@ def main(address: str, journal: str) -> None:
     while True:
         try:
             session = pull_session(url=address)
-        except OSError:
+        except (OSError, RuntimeError):  # the second is Bokeh's word for a connection that ended while it pulled
             pause.wait(_RETRY_S)
             continue
         try:

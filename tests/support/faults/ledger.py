@@ -83,14 +83,17 @@ class Life:
 
 @dataclass
 class Findings:
-    """What was found so far. Each set holds what went wrong, so that what is found again does not count twice."""
+    """What was found so far, in sets, so that what is found again does not count twice.
+
+    `left_in_spool` is what was ever found missing and in a killed producer's spool, `gone_with_producer` what nobody has.
+    """
 
     lost: set[tuple[object, ...]] = field(default_factory=set)
     doubled: set[tuple[object, ...]] = field(default_factory=set)
     out_of_order: set[tuple[object, ...]] = field(default_factory=set)
     invented: set[tuple[object, ...]] = field(default_factory=set)
     gone_with_producer: set[Id] = field(default_factory=set)
-    in_spool: set[Id] = field(default_factory=set)
+    left_in_spool: set[Id] = field(default_factory=set)
     longest_window_s: float = 0.0
 
     @property
@@ -120,7 +123,6 @@ def compare_store(
     for life in known.values():
         held |= _superseded(life, values)
     findings.gone_with_producer -= held
-    findings.in_spool -= held
     for life in known.values():
         findings.lost |= {("store", life.life, n) for n in range(life.due) if (life.life, n) not in held}
         if life.killed_at is not None:
@@ -172,7 +174,7 @@ def _compare_end(findings: Findings, life: Life, held: set[Id], spooled: set[Id]
             is_end = False
         elif one in spooled or _is_replaced(life, n, spooled):
             is_end = False
-            findings.in_spool.add(one)
+            findings.left_in_spool.add(one)
         else:
             age_s = life.killed_at - life.begun[n].time
             findings.longest_window_s = max(findings.longest_window_s, age_s)

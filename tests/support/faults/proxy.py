@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 __all__ = ["DOWN", "UP", "Proxy"]
@@ -18,7 +17,7 @@ class _Cut:
 
     direction: str
     left: int
-    done: Future[None] = field(default_factory=Future)
+    happened: threading.Event = field(default_factory=threading.Event)
 
 
 class Proxy:
@@ -34,11 +33,13 @@ class Proxy:
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def cut(self, direction: str, after_bytes: int) -> Future[None]:
-        """Cut a connection once so many more bytes went in a direction; none of the next ones. The future tells that it happened."""
+    def cut(self, direction: str, after_bytes: int, *, within_s: float) -> bool:
+        """Cut a connection once so many more bytes went in a direction, and none of the next ones; False when too few went."""
         cut = _Cut(direction, after_bytes)
         self._loop.call_soon_threadsafe(setattr, self, "_cut", cut)
-        return cut.done
+        happened = cut.happened.wait(within_s)
+        self._loop.call_soon_threadsafe(setattr, self, "_cut", None)
+        return happened
 
     def close(self) -> None:
         """Close all connections."""
@@ -84,7 +85,7 @@ class Proxy:
                 else:
                     self._cut = None
                     writer.write(piece[: cut.left])
-                    cut.done.set_result(None)
+                    cut.happened.set()
                     return
                 await writer.drain()
         except OSError:

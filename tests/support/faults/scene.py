@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from streamvis.client.spool import read_segment
-from streamvis.records import Rows
+from streamvis.records import Rows, RowsChunk, ValueChunk
 from streamvis.transport import Response, Transport, path
 from streamvis.wire.arrow import ARROW, decode_batch_body, decode_tail_body
 from support.conditions import wait_until
@@ -26,12 +26,13 @@ from support.faults.producer import VALUES_PER_STEP
 from support.faults.proxy import DOWN, UP, Proxy
 from support.processes import ENDPOINT_READY, PAGES_READY, Program, Service
 
-__all__ = ["FAULTS", "Fault", "Scene", "Stuck"]
+__all__ = ["FAULTS", "HARDER", "Fault", "Scene", "Stuck"]
 
 HERE = Path(__file__).parent
 APP = "faults"
 _SHORT_BYTES, _LONG_BYTES = 600, 6_000
 """About as long as the head of a request, and as a batch or a piece of a tail: cuts fall inside of them, and between."""
+_CUT_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ FAULTS = [
     *(Fault(kind, target) for kind in ("kill", "stop") for target in ("endpoint", "page server", "reader", "producer", "browser")),
     *(Fault("cut", target) for target in ("page server", "reader", "producer", "browser")),
 ]
+HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
+"""Those that producers' records have most to fear from: they come more often."""
 
 
 class Stuck(Exception):
@@ -126,11 +129,16 @@ class Scene:
         self._told_reader = Told("reader", seen)
 
     def end_run(self) -> None:
-        """End the producers in good order, and check that all is there."""
+        """End the producers in good order, deliver what killed ones left and no later one took over, and check that all is there."""
         for program, _ in self._producers.values():
             program.send_signal(signal.SIGINT)
         for program, _ in self._producers.values():
             program.wait(self._patience_s)
+        for folder in {segment.parents[1] for segment in self._segments()}:
+            sync = Program([sys.executable, "-m", "streamvis.cli", "sync", folder], log=self.folder / f"sync-{self.run}.log")
+            self._open(sync).wait(self._patience_s)
+        if left := self._segments():
+            raise Stuck(f"after `streamvis sync` there was still {', '.join(map(str, left))}")
         self.check()
         self.reader.close()
         self._opened.remove(self.reader)
@@ -179,9 +187,8 @@ class Scene:
             direction = self._dice.choice([UP, DOWN])
             most = _LONG_BYTES if direction == long else _SHORT_BYTES
             after = 0 if direction == DOWN and self._dice.random() < 0.5 else self._dice.randrange(most)
-            done = proxy.cut(direction, after)
-            self._wait(done.done, f"{direction} traffic to cut")
-            self.cuts += 1
+            # Where nothing passes any more, as to an endpoint that is stopped, there is nothing to cut.
+            self.cuts += proxy.cut(direction, after, within_s=_CUT_WITHIN_S)
         return lambda: None
 
     # Checks
@@ -223,18 +230,23 @@ class Scene:
         try:
             wait_until(condition, within_s=self._patience_s, what=what)
         except AssertionError as late:
-            raise Stuck(str(late)) from late
+            ended = [str(one) for one in self._opened if isinstance(one, Program) and not one.running]
+            raise Stuck(f"{late}{'; ended by themselves: ' if ended else ''}{', '.join(ended)}") from late
 
     def _spooled(self) -> set[tuple[int, int]]:
         """What lies in the spools of this run's producers."""
         found = set()
-        for segment in sorted((self.folder / self.run).glob("spool-*/*/*.spool")):
+        for segment in self._segments():
             try:
-                bodies = [chunk.body for batch in read_segment(segment) for chunk in decode_batch_body(batch.body) if hasattr(chunk, "body")]
+                batches = [batch for batch, _ in read_segment(segment)]
             except FileNotFoundError:
-                continue  # delivered in this moment, by a producer that lives
-            found |= _ids_of(bodies)
+                continue  # delivered in this moment
+            for batch in batches:
+                found |= _ids_of(chunk.body for chunk in decode_batch_body(batch.body) if isinstance(chunk, RowsChunk | ValueChunk))
         return found
+
+    def _segments(self) -> list[Path]:
+        return sorted((self.folder / self.run).glob("spool-*/*/*.spool"))
 
     def _stored(self) -> tuple[dict[str, list[StoredRow]], dict[str, tuple[int, int]]]:
         """The rows of each key, and the newest value of each; what is known of the values of each step is brought up to date."""
