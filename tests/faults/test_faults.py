@@ -1,32 +1,46 @@
-"""The fault program: some rounds of it, and that it tells when an endpoint is broken in the ways it is there to find."""
+"""The fault program: some rounds of it, and that it finds out endpoints that are broken in the ways it is there to find."""
 
-from __future__ import annotations
-
+import re
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import faults
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 
 
-def test_nothing_is_lost_doubled_or_misread_whatever_is_killed_stopped_or_cut():
-    each_once = list(dict.fromkeys(faults.KINDS))
-    result = faults.run(8, 20, kinds=each_once[:5] + each_once[:3])
-    assert result.is_good, "\n".join(result.lines())
-    assert result.rounds == 8 and result.acknowledged > 100 and result.compared >= result.acknowledged
-    assert result.window_s < 0.3  # a tenth of a second, and what a busy machine adds
+def play(*options) -> tuple[int, str]:
+    """The exit status of the fault program, and what it printed."""
+    command = [sys.executable, PROGRAM, "--seed", "7", "--producers", "2", "--window-ms", "2000", *map(str, options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(done.stdout)
+    return done.returncode, done.stdout
+
+
+def count(told: str, what: str) -> int:
+    """The number before or behind a word of the last lines."""
+    return int(re.search(rf"^.*\b{what}:? (\d[\d,]*)", told.rpartition("minutes")[2], re.MULTILINE)[1].replace(",", ""))
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order():
+    status, told = play("--rounds", 7)
+    assert status == 0
+    assert "\n7 rounds in " in told and told.endswith("passed\n")
+    assert count(told, "records compared") > 500
+    assert [count(told, what) for what in ("lost", "doubled", "out of order", "never sent")] == [0, 0, 0, 0]
+    assert count(told, "kill") + count(told, "stop") + count(told, "cut") >= 7
 
 
 BROKEN = {
     "lost": """
-        # Says that batches are stored half a second before they are.
+        # Says that batches are stored a moment before they are.
         async def append(self, batch, appended=Writer.append):
             async def later():
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.3)
                 await appended(self, batch)
             self.__dict__.setdefault("later", []).append(asyncio.create_task(later()))
             return Ack(1)
@@ -38,11 +52,13 @@ BROKEN = {
         statements.GET_PRODUCER = statements.GET_PRODUCER.replace("WHERE", "WHERE 0 AND")
     """,
 }
-KINDS = {"lost": ["endpoint killed"], "doubled": ["connections cut"]}
+FAULTS = {"lost": "kill endpoint", "doubled": "cut producer"}
 
 
+@pytest.mark.faults
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_endpoint_is_found_out(what, tmp_path):
+def test_an_endpoint_that_is_broken_on_purpose_is_found_out(what, tmp_path):
     program = tmp_path / "broken.py"
     head = """
         import asyncio
@@ -51,8 +67,8 @@ def test_a_broken_endpoint_is_found_out(what, tmp_path):
         from streamvis.records import Ack
         from streamvis.store import statements
     """
-    tail = 'if __name__ == "__main__":\n    main()\n'
-    program.write_text("\n".join([textwrap.dedent(head), textwrap.dedent(BROKEN[what]), tail]))
-    result = faults.run(6, 3, kinds=KINDS[what], endpoint=[sys.executable, str(program), "rest"])
-    assert getattr(result, what) > 0, "\n".join(result.lines())
-    assert not result.is_good
+    program.write_text("\n".join([*map(textwrap.dedent, (head, BROKEN[what])), 'if __name__ == "__main__":\n    main()\n']))
+    rounds = ["--rounds", 3, "--only", FAULTS[what], "--patience-s", 20]
+    status, told = play(*rounds, "--endpoint", f"{sys.executable} {program} rest")
+    assert status == 1 and told.endswith("FAILED\n")
+    assert count(told, what) > 0

@@ -154,12 +154,12 @@ def test_a_forked_child_does_not_free_its_parents_spool(start_producer, start_pr
 def test_of_a_spool_that_was_cut_off_all_whole_batches_are_delivered(start_producer, start_program, start_endpoint, spool):
     run = killed_producer(start_producer, spool, None)
     (segment,) = spool.glob("*/*.spool")
-    sizes = [(batch.records, size) for batch, size in read_segment(segment)]
-    assert len(sizes) > 2
-    os.truncate(segment, segment.stat().st_size - sizes[-1][1] // 2)
+    os.truncate(segment, segment.stat().st_size - 100)
+    left = spooled(spool)
+    assert 0 < left < ROWS
     endpoint = start_endpoint()
     sync(start_program, spool, "--url", endpoint.url)
-    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS - sizes[-1][0]))
+    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(left))
 
 
 def test_two_at_once_deliver_everything_once(start_producer, start_program, start_endpoint, spool):

@@ -145,6 +145,20 @@ def test_what_comes_while_the_endpoint_is_away_goes_to_the_spool_and_is_delivere
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_an_endpoint_that_answers_late_is_not_overrun_by_small_batches(script, endpoint):
+    script.start_run()
+    late = threading.Event()
+    endpoint.answer = lambda params, body: late.wait(0.3) or None
+    for step in range(300):
+        script.sendl(step)
+        late.wait(0.01)
+    before = len(endpoint.requests)
+    assert script.flush()
+    # What waited while one request was under way, goes with the next.
+    assert len(endpoint.requests) - before <= 3
+    assert steps(endpoint) == list(range(300))
+
+
 def test_while_a_request_hangs_records_reach_the_spool(script, endpoint, tmp_path):
     script.start_run()
     going_on = threading.Event()

@@ -114,3 +114,43 @@ def test_a_segment_that_somebody_deleted_loses_its_batches_and_no_others(spool):
         numbers.append(one.number)
         spool.drop_head()
     assert numbers == list(range(spool.lost + 1, 31))
+
+
+def part_of_one(parts):
+    return parts[0]._replace(records=sum(part.records for part in parts), body=b"".join(part.body for part in parts))
+
+
+def test_what_comes_goes_on_the_last_batch_until_somebody_has_seen_it(spool):
+    parts = [batch(1), batch(1), batch(1)]
+    assert spool.open_number == 0
+    for one in parts:
+        spool.append(one)
+        assert spool.open_number == 1
+    assert spool.head() == part_of_one(parts)
+    assert spool.open_number == 0
+    spool.append(batch(2))
+    assert spool.open_number == 2 and spool.head() == part_of_one(parts)
+    spool.drop_head()
+    assert spool.head_number == 2 and len(files(spool)) == 1
+    spool.drop_head()
+    assert spool.bytes == 0 and spool.open_number == 0
+
+
+def test_a_batch_that_may_have_been_sent_takes_no_parts(spool):
+    spool.append(batch(1), seen=True)
+    assert spool.open_number == 0
+
+
+def test_the_parts_of_a_batch_lie_in_one_segment_and_are_read_as_one(spool, tmp_path):
+    parts = [batch(1, 400) for _ in range(5)]
+    ends = []
+    for one in parts:
+        spool.append(one)
+        ends.append(spool.bytes)
+    (path,) = files(spool)
+    spool.append(batch(2))
+    assert len(files(spool)) == 2
+    assert list(read_segment(path)) == [(part_of_one(parts), path.stat().st_size)]
+    cut = tmp_path / "cut.spool"
+    cut.write_bytes(path.read_bytes()[: ends[2] + 10])
+    assert list(read_segment(cut)) == [(part_of_one(parts[:3]), ends[2])]

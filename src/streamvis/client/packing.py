@@ -43,11 +43,16 @@ class Packer:
 
         self._encode, self._encode_begin = encoding.encode, encoding.encode_begin
 
-    def pack(self) -> Outgoing | None:
-        """The next batch; None when nothing waits, or when it came to nothing."""
+    def pack(self, *, onto: int = 0) -> Outgoing | None:
+        """The next batch; None when nothing waits, or when it came to nothing.
+
+        `onto` is the number of a batch that takes more parts: where the next one is of the same run and follows on it, it is such a
+        part, and takes no number of its own.
+        """
         taken: list[Entry] = []
         markers: list[Marker] = []
         size = 0
+        run_before = self._run
         entries = self._outbox.entries
         while entries and size < _MAX_BATCH_BYTES and len(taken) < _MAX_BATCH_ENTRIES:
             kind, data = entries[0][0], entries[0][4]
@@ -62,7 +67,7 @@ class Packer:
             taken.append(self._outbox.take())
             size += taken[-1][5] or _SMALL_BYTES
         try:
-            return self._encoded(taken)
+            return self._encoded(taken, is_part=0 < onto == self.number and self._run is run_before)
         finally:
             for marker in markers:
                 marker.number = self.number
@@ -73,7 +78,7 @@ class Packer:
         begin = self.begins.get(run)
         return self._encode_begin(begin._replace(joins=True), time) if begin else None
 
-    def _encoded(self, taken: list[Entry]) -> Outgoing | None:
+    def _encoded(self, taken: list[Entry], *, is_part: bool) -> Outgoing | None:
         run = self._run
         if not taken or run is None or run.run in self.gone:
             self.lost_records += sum(entry[0] is not CONTROL for entry in taken)
@@ -84,7 +89,7 @@ class Packer:
             self._say(f"a record could not be sent ({text}).")
         if not encoded.body:
             return None
-        self.number += 1
+        self.number += not is_part
         records = sum(entry[0] is not CONTROL for entry in taken)
         return Outgoing(run.run, self._app, self._producer, self.number, records, encoded.body)
 

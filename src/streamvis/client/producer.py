@@ -269,8 +269,8 @@ class Producer:
                 self._settle_to(self._packer.number)
             return batch
 
-    def _packed(self) -> Outgoing | None:
-        batch = self._packer.pack()
+    def _packed(self, *, onto: int = 0) -> Outgoing | None:
+        batch = self._packer.pack(onto=onto)
         if batch is not None:
             self._unsettled_records += batch.records
         if self._outbox.dropped:
@@ -391,10 +391,10 @@ class Producer:
 
     def _spool_all(self) -> None:
         """Move the batch under way and all of the outbox to the spool. Needs the lock."""
-        if self._current is not None and self._kept(self._current):
+        if self._current is not None and self._kept(self._current, seen=True):
             self._current = None
         while self._outbox.entries:
-            batch = self._packed()
+            batch = self._packed(onto=self._spool.open_number)
             if batch is not None and not self._kept(batch):
                 self._dropped_records += batch.records
                 self._unsettled_records -= batch.records
@@ -407,9 +407,9 @@ class Producer:
             for marker in waiting:
                 marker.reach()
 
-    def _kept(self, batch: Outgoing) -> bool:
+    def _kept(self, batch: Outgoing, *, seen: bool = False) -> bool:
         """Put a batch into the spool, with what makes its run known to whoever delivers it; False when there is no room."""
-        if not self._spool.append(batch):
+        if not self._spool.append(batch, seen=seen):
             return False
         if not self._spool.remembers(batch.run) and (begin := self._packer.joining(batch.run, time.time())):
             self._spool.remember(batch.run, begin)

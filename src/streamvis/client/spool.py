@@ -4,6 +4,9 @@ A spool belongs to one producer. Its folder holds segments `00000001.spool`, ...
 
     magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
 
+Frames that follow each other with the same number are parts of one batch: while nobody has seen the last batch, what comes goes on
+it instead of into one of its own. So a slow endpoint is not overrun by small batches, each of which would cost it a request.
+
 A segment is deleted when all of its batches were delivered, so a batch may be found again after a crash: sending it again is
 always safe. A frame cut off at the end of a segment is not one. Where the disk takes nothing, batches stay in memory, up to a
 limit. Beside the segments lies, for each run that they speak of, `RUN.begin`: the bytes that make the run known to an endpoint
@@ -21,7 +24,8 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -36,6 +40,8 @@ _FRAME = struct.Struct("<4sIII")
 _SEGMENT_BYTES = 32 * 2**20
 _MAX_HEAD_BYTES = 2**16
 _MAX_REFUSED = 1000
+_OPEN_BYTES = 4 * 2**20
+"""A batch with so many bytes takes no more parts."""
 
 
 class Outgoing(NamedTuple):
@@ -88,12 +94,25 @@ class Spool:
         self._reading_segment = 0
         self._segment = 0
         self._read: Outgoing | None = None
+        self._seen = 0
+        self._last_bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def append(self, batch: Outgoing) -> bool:
-        """Put a batch at the end; False when there is no room for it, neither on the disk nor in memory."""
+    @property
+    def open_number(self) -> int:
+        """The number of the last batch, if it takes more parts: it lies on the disk, is not long, and nobody has seen it. Else 0."""
+        last = self._waiting[-1] if self._waiting else None
+        if last is None or last.batch is not None or last.number <= self._seen or self._last_bytes >= _OPEN_BYTES:
+            return 0
+        return last.number if self._writing is not None else 0
+
+    def append(self, batch: Outgoing, *, seen: bool = False) -> bool:
+        """Put a batch, or a part of the open one, at the end; False when there is no room, neither on the disk nor in memory.
+
+        One that is `seen` may have been sent before, and takes no parts.
+        """
         frame = _frame(batch)
         if self.bytes + len(frame) > self.max_bytes:
             return False
@@ -105,6 +124,9 @@ class Spool:
                 return False
             waiting = _Waiting(batch.number, batch, 0, 0, len(frame))
             self.memory_bytes += len(frame)
+        is_part = bool(self._waiting) and self._waiting[-1].number == batch.number
+        self._last_bytes = len(frame) + (self._last_bytes if is_part else 0)
+        self._seen = batch.number if seen else self._seen
         self.bytes += len(frame)
         self._waiting.append(waiting)
         return True
@@ -115,30 +137,41 @@ class Spool:
         return self._waiting[0].number if self._waiting else None
 
     def head(self) -> Outgoing | None:
-        """The oldest batch, which stays."""
+        """The oldest batch, which stays, and is the same until it is dropped."""
         while self._waiting and self._read is None:
-            waiting = self._waiting[0]
-            if waiting.batch is not None:
-                return waiting.batch
-            try:
-                self._read = self._read_at(waiting)
-            except (OSError, ValueError) as error:
-                # Somebody deleted or damaged the file: what it held is lost, what follows is not.
-                self.problem = error if isinstance(error, OSError) else OSError(str(error))
-                self.lost += 1
+            self._seen = self._waiting[0].number
+            parts = [part for waiting in self._first() if (part := self._part(waiting)) is not None]
+            if parts:
+                self._read = _joined(parts)
+            else:
                 self.drop_head()
         return self._read
 
     def drop_head(self) -> None:
         """Forget the oldest batch: it was delivered, or never will be."""
-        waiting = self._waiting.popleft()
         self._read = None
-        self.bytes -= waiting.size
-        if waiting.batch is not None:
-            self.memory_bytes -= waiting.size
-        elif not self._waiting or self._waiting[0].segment != waiting.segment:
-            if not any(other.segment == waiting.segment for other in self._waiting):
+        for waiting in self._first():
+            self._waiting.popleft()
+            self.bytes -= waiting.size
+            if waiting.batch is not None:
+                self.memory_bytes -= waiting.size
+            elif not any(other.segment == waiting.segment for other in self._waiting):
                 self._delete(waiting.segment)
+
+    def _first(self) -> list[_Waiting]:
+        """The parts of the oldest batch."""
+        return list(takewhile(lambda waiting: waiting.number == self._waiting[0].number, self._waiting))
+
+    def _part(self, waiting: _Waiting) -> Outgoing | None:
+        if waiting.batch is not None:
+            return waiting.batch
+        try:
+            return self._read_at(waiting)
+        except (OSError, ValueError) as error:
+            # Somebody deleted or damaged the file: what it held is lost, what follows is not.
+            self.problem = error if isinstance(error, OSError) else OSError(str(error))
+            self.lost += 1
+            return None
 
     def remembers(self, run: str) -> bool:
         """Whether what makes the run known lies here."""
@@ -187,7 +220,8 @@ class Spool:
         leave(held)
 
     def _write(self, frame: bytes, number: int) -> _Waiting:
-        if self._writing is not None and self._writing.tell() >= self._segment_bytes:
+        # The parts of a batch lie in one segment, where whoever reads it finds them together.
+        if self._writing is not None and self._writing.tell() >= self._segment_bytes and number != self.open_number:
             os.fsync(self._writing.fileno())  # so that `sync` need only look at the last
             self._writing.close()
             self._writing = None
@@ -239,12 +273,24 @@ class Spool:
 
 
 def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:
-    """The whole batches of a segment, in order, and how many bytes each takes; ends at the first that is cut off or damaged."""
+    """The batches of a segment, in order, and how many bytes each takes; ends at the first frame that is cut off or damaged."""
     with path.open("rb") as file:
-        begin = 0
-        while (batch := _read_frame(file)) is not None:
-            begin, size = file.tell(), file.tell() - begin
-            yield batch, size
+        begin, parts = 0, []
+        while (part := _read_frame(file)) is not None:
+            if parts and part.number != parts[0].number:
+                yield _joined(parts), end - begin
+                begin, parts = end, []
+            parts.append(part)
+            end = file.tell()
+        if parts:
+            yield _joined(parts), end - begin
+
+
+def _joined(parts: Sequence[Outgoing]) -> Outgoing:
+    """One batch of its parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return parts[0]._replace(records=sum(part.records for part in parts), body=b"".join(part.body for part in parts))
 
 
 def set_aside(folder: Path, batch: Outgoing, reason: str) -> Path | None:

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from streamvis.errors import (
     DeletedRun,
@@ -74,6 +75,11 @@ def add_error_answers(app: FastAPI) -> None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return error_answer(422, "invalid_arguments", f"{where}: {first['msg']}", where=where)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        # Nobody hears this; without it the server would log a connection that was cut as an error of ours.
+        return error_answer(400, "disconnected", "The connection was closed before the body was whole. Nothing was stored.")
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:

@@ -1,0 +1,306 @@
+"""The processes of the fault program, what can be done to them, and the check of a run.
+
+A run has producers and a reader of its own; endpoint, page server and browser live on. Who connects to whom goes through a proxy:
+producers, reader and page server to the endpoint, the browser to the page server.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from streamvis.client.spool import read_segment
+from streamvis.records import Rows, RowsChunk, ValueChunk
+from streamvis.transport import Response, Transport, path
+from streamvis.wire.arrow import ARROW, decode_batch_body, decode_tail_body
+from support.conditions import wait_until
+from support.faults.ledger import Findings, Life, StoredRow, Told, compare_store, compare_told
+from support.faults.producer import VALUES_PER_STEP
+from support.faults.proxy import DOWN, UP, Proxy
+from support.processes import ENDPOINT_READY, PAGES_READY, Program, Service
+
+__all__ = ["FAULTS", "HARDER", "Fault", "Scene", "Stuck"]
+
+HERE = Path(__file__).parent
+APP = "faults"
+_SHORT_BYTES, _LONG_BYTES = 600, 6_000
+"""About as long as the head of a request, and as a batch or a piece of a tail: cuts fall inside of them, and between."""
+_CUT_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to whom."""
+
+    kind: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target}"
+
+
+FAULTS = [
+    *(Fault(kind, target) for kind in ("kill", "stop") for target in ("endpoint", "page server", "reader", "producer", "browser")),
+    *(Fault("cut", target) for target in ("page server", "reader", "producer", "browser")),
+]
+HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
+"""Those that producers' records have most to fear from: they come more often."""
+
+
+class Stuck(Exception):
+    """Something did not come back within the time it had."""
+
+
+class Scene:
+    """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        producers: int,
+        dice: random.Random,
+        window_s: float,
+        patience_s: float,
+        endpoint: Sequence[str] | None = None,
+    ) -> None:
+        self.folder, self._dice, self._window_s, self._patience_s = folder, dice, window_s, patience_s
+        self.findings = Findings()
+        self.slots = range(producers)
+        self.records = self.cuts = 0
+        self._opened: list[Program | Proxy] = []
+        self._life = self._run_number = 0
+        rest = [*(endpoint or [sys.executable, "-m", "streamvis.cli", "rest"]), "--data", folder / "data"]
+        self.endpoint = self._open(Service(rest, ready=ENDPOINT_READY, log=folder / "endpoint.log"))
+        self._proxies = {name: self._open(Proxy(self.endpoint.port)) for name in ("producer", "reader", "page server")}
+        pages = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._proxies["page server"].url]
+        self.pages = self._open(Service(pages, ready=PAGES_READY, log=folder / "pages.log"))
+        self._proxies["browser"] = self._open(Proxy(self.pages.port))
+        shown = folder / "browser.journal"
+        self.browser = self._start("browser", f"{self._proxies['browser'].url}/page", shown)
+        self._told_browser = Told("browser", shown)
+        self._transport = Transport(self.endpoint.url)
+        self.begin_run()
+
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return self._run_number
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions of the page the browser had."""
+        return self._told_browser.sessions
+
+    def _open(self, one):
+        self._opened.append(one)
+        return one
+
+    def _start(self, program: str, *words: object) -> Program:
+        command = [sys.executable, HERE / f"{program}.py", *map(str, words)]
+        return self._open(Program(command, log=self.folder / f"{program}-{len(self._opened)}.log"))
+
+    def close(self) -> None:
+        """Kill all."""
+        for one in reversed(self._opened):
+            one.close()
+
+    # Runs
+
+    def begin_run(self) -> None:
+        """Start another run, with its producers and its reader."""
+        self._run_number += 1
+        self.run = f"run-{self._run_number}"
+        (self.folder / self.run).mkdir()
+        self._lives: list[Life] = []
+        self._values: dict[tuple[str, int], tuple[int, int]] = {}
+        self._producers: dict[int, tuple[Program, Life]] = {}
+        for slot in self.slots:
+            self._start_producer(slot)
+        seen = self.folder / self.run / "reader.journal"
+        self.reader = self._start("reader", self._proxies["reader"].url, self.run, seen)
+        self._told_reader = Told("reader", seen)
+
+    def end_run(self) -> None:
+        """End the producers in good order, deliver what killed ones left and no later one took over, and check that all is there."""
+        for program, _ in self._producers.values():
+            program.send_signal(signal.SIGINT)
+        for program, _ in self._producers.values():
+            program.wait(self._patience_s)
+        for folder in {segment.parents[1] for segment in self._segments()}:
+            sync = Program([sys.executable, "-m", "streamvis.cli", "sync", folder], log=self.folder / f"sync-{self.run}.log")
+            self._open(sync).wait(self._patience_s)
+        if left := self._segments():
+            raise Stuck(f"after `streamvis sync` there was still {', '.join(map(str, left))}")
+        self.check()
+        self.reader.close()
+        self._opened.remove(self.reader)
+        self.records += sum(len(life.begun) for life in self._lives)
+
+    def _start_producer(self, slot: int) -> None:
+        self._life += 1
+        journal = self.folder / self.run / f"life-{self._life}.journal"
+        spool = self.folder / self.run / f"spool-{slot}"
+        program = self._start("producer", self._proxies["producer"].url, APP, self.run, slot, self._life, spool, journal)
+        life = Life(self._life, journal)
+        self._lives.append(life)
+        self._producers[slot] = program, life
+
+    # Faults
+
+    def begin(self, fault: Fault) -> Callable[[], None]:
+        """Do it; what is returned brings back who it was done to."""
+        if fault.kind == "cut":
+            return self._cut(self._proxies[fault.target], long=UP if fault.target == "producer" else DOWN)
+        if fault.target == "producer":
+            slot = self._dice.choice(self.slots)
+            program, life = self._producers[slot]
+            return self._stop(program) if fault.kind == "stop" else self._kill_producer(program, life, slot)
+        programs = {"endpoint": self.endpoint, "page server": self.pages, "reader": self.reader, "browser": self.browser}
+        program = programs[fault.target]
+        if fault.kind == "stop":
+            return self._stop(program)
+        program.kill()
+        return program.restart
+
+    def _stop(self, program: Program) -> Callable[[], None]:
+        program.stop()
+        return program.resume
+
+    def _kill_producer(self, program: Program, life: Life, slot: int) -> Callable[[], None]:
+        life.killed_at = time.time()
+        program.send_signal(signal.SIGKILL)
+        program.close()
+        self._opened.remove(program)
+        return lambda: self._start_producer(slot)
+
+    def _cut(self, proxy: Proxy, *, long: str) -> Callable[[], None]:
+        """Some cuts, one after the other; half of those of answers come before the first byte of it."""
+        for _ in range(self._dice.randint(1, 4)):
+            direction = self._dice.choice([UP, DOWN])
+            most = _LONG_BYTES if direction == long else _SHORT_BYTES
+            after = 0 if direction == DOWN and self._dice.random() < 0.5 else self._dice.randrange(most)
+            # Where nothing passes any more, as to an endpoint that is stopped, there is nothing to cut.
+            self.cuts += proxy.cut(direction, after, within_s=_CUT_WITHIN_S)
+        return lambda: None
+
+    # Checks
+
+    def check(self) -> None:
+        """Compare what was sent, acknowledged, stored and seen. Raises Stuck when acknowledgements or readers stay away."""
+        for life in self._lives:
+            life.read()
+        handed = {life: life.handed for life in self._lives if life.killed_at is None}
+        self._wait(lambda: self._all_stored(handed), "all that producers sent to be acknowledged")
+        for life in self._lives:
+            life.demand()
+        spooled = self._spooled()
+        rows, newest = self._stored()
+        for life in self._lives:
+            life.read()
+        compare_store(self.findings, self._lives, rows, self._values, spooled=spooled, window_s=self._window_s)
+        ids = {key: [(row.life, row.n) for row in of_key] for key, of_key in rows.items()}
+        for told in (self._told_reader, self._told_browser):
+            try:
+                self._wait(lambda told=told: self._has_seen(told, ids, newest), f"the {told.who} to see what is stored")
+            finally:
+                if told.run == self.run or told.who == "reader":
+                    compare_told(self.findings, told, ids, newest, whole=True)
+
+    def _all_stored(self, handed: dict[Life, int]) -> bool:
+        for life in handed:
+            life.read()
+        return all(life.stored >= due for life, due in handed.items())
+
+    def _has_seen(self, told: Told, ids, newest) -> bool:
+        for _ in told.read():
+            # The session before this one ended: all that it saw is compared now.
+            if told.run == self.run:
+                compare_told(self.findings, told, ids, newest, whole=False)
+        return (told.who == "reader" or told.run == self.run) and told.has_reached(ids, newest)
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            wait_until(condition, within_s=self._patience_s, what=what)
+        except AssertionError as late:
+            ended = [str(one) for one in self._opened if isinstance(one, Program) and not one.running]
+            raise Stuck(f"{late}{'; ended by themselves: ' if ended else ''}{', '.join(ended)}") from late
+
+    def _spooled(self) -> set[tuple[int, int]]:
+        """What lies in the spools of this run's producers."""
+        found = set()
+        for segment in self._segments():
+            try:
+                batches = [batch for batch, _ in read_segment(segment)]
+            except FileNotFoundError:
+                continue  # delivered in this moment
+            for batch in batches:
+                found |= _ids_of(chunk.body for chunk in decode_batch_body(batch.body) if isinstance(chunk, RowsChunk | ValueChunk))
+        return found
+
+    def _segments(self) -> list[Path]:
+        return sorted((self.folder / self.run).glob("spool-*/*/*.spool"))
+
+    def _stored(self) -> tuple[dict[str, list[StoredRow]], dict[str, tuple[int, int]]]:
+        """The rows of each key, and the newest value of each; what is known of the values of each step is brought up to date."""
+        rows = {}
+        newest = {}
+        records = {(record.kind, record.key, record.step) for life in self._lives for record in life.begun}
+        for key in sorted({key for kind, key, _ in records if kind == "rows"}):
+            rows[key] = self._rows(key)
+        complete = self._complete_steps()
+        for _, key, step in sorted(one for one in records if one[0] == "value"):
+            if self._values.get((key, step)) not in complete and (value := self._value(key, step)) is not None:
+                self._values[key, step] = value
+            if (key, step) in self._values:
+                newest[key] = self._values[key, step]
+        return rows, newest
+
+    def _complete_steps(self) -> set[tuple[int, int]]:
+        """The last values of all steps that are complete: nothing can replace them."""
+        last = set()
+        for life in self._lives:
+            numbers = [n for n, record in enumerate(life.begun) if record.kind == "value"]
+            last |= {(life.life, n) for n in numbers[VALUES_PER_STEP - 1 :: VALUES_PER_STEP]}
+        return last
+
+    def _rows(self, key: str) -> list[StoredRow]:
+        answer = self._get("rows", key=key, limit=1_000_000)
+        if answer.status == 404:
+            return []
+        with pa.ipc.open_stream(answer.body) as stream:
+            columns = stream.read_all().to_pydict()
+        return list(map(StoredRow, columns["life"], columns["n"], columns["step"], columns["y"]))
+
+    def _value(self, key: str, step: int) -> tuple[int, int] | None:
+        answer = self._get("value", key=key, step=step)
+        if answer.status == 404:
+            return None
+        (value,) = decode_tail_body(answer.body)
+        n = value.data["n"]
+        if not (value.data["image"] == n).all():
+            self.findings.invented.add(("store", key, step, n))
+        return value.data["life"], n
+
+    def _get(self, what: str, **params: object) -> Response:
+        answer = self._transport.request("GET", path("runs", self.run, what), params=params, headers={"Accept": ARROW})
+        assert answer.status in (200, 404), answer
+        return answer
+
+
+def _ids_of(bodies: Iterable[bytes]) -> set[tuple[int, int]]:
+    found = set()
+    for body in bodies:
+        for item in decode_tail_body(body):
+            if isinstance(item, Rows):
+                found |= set(zip(item.columns["life"].tolist(), item.columns["n"].tolist(), strict=True))
+            else:
+                found.add((item.data["life"], item.data["n"]))
+    return found
