@@ -1,8 +1,8 @@
 """Kill anything, any time: `make faults`, or `python benchmarks/faults.py --help`.
 
 Real producers, an endpoint, a page server, a reader and a page session run while, round after round, one of them is killed or
-stopped, or a connection is cut in mid-request; in every third round two such things at once. Then it is brought back, and what was
-sent, acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1 when
+stopped, or a connection is cut in mid-request; in every third round two such things at once. Then it is brought back, and what
+was sent, acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1 when
 anything was lost, doubled, or out of order. See docs/reliability.md.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.faults.scene import FAULTS, HARDER, Fault, Scene, Stuck  # noqa: E402 - the path comes first
+from support.faults.scene import FAULTS, HARDER, Fault, Scene, Stuck
 
 ROUNDS_PER_RUN = 10
 

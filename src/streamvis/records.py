@@ -76,12 +76,18 @@ class ValueChunk:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A producer began, or joined, the run. `config` is JSON text; `joins` tells that the run's id was given to `init`."""
+    """A producer began, or joined, the run. `config` is JSON text; `joins` tells that the run's id was given to `init`.
+
+    The producer belongs to the attempt named `attempt`; where that is "", to one of its own. With `resume_at`, the attempt
+    takes the place of all earlier ones from that step on.
+    """
 
     config: str
     time: float
     name: str | None = None
     joins: bool = False
+    attempt: str = ""
+    resume_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,8 @@ class KeyInfo:
 class RunInfo:
     """A run as others see it. `config` is JSON text, times are seconds since 1970 UTC, `newest` is within its app.
 
-    `dropped` counts the records that its producers had to drop.
+    `dropped` counts the records that its producers had to drop, `late` those that came too late, from an attempt that another had
+    taken the place of.
     """
 
     id: str
@@ -187,6 +194,7 @@ class RunInfo:
     newest: bool
     cursor: Cursor
     dropped: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)

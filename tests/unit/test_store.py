@@ -19,46 +19,106 @@ from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 
 START = Start("{}", 1.0)
 
+STEPS = st.one_of(st.integers(0, 4), st.integers(0, 99))
 PARTS = st.one_of(
     st.tuples(st.just("rows"), st.sampled_from("ab"), st.lists(st.integers(0, 99), min_size=1, max_size=3)),
     st.tuples(st.just("value"), st.sampled_from("vw"), st.integers(0, 3), st.integers(0, 99)),
     st.tuples(st.just("clear")),
+    # The attempt, at which step it resumes, and when by its clock.
+    st.tuples(st.just("start"), st.sampled_from(["A", "B", "C", ""]), st.one_of(st.none(), STEPS), st.integers(0, 3)),
 )
-# A producer's batch: sent once or again, the store closed and opened before it or not, and how often it is tidied after it.
+# A producer's batch: sent once or again, the store closed and opened before it or not, how often it is tidied after it, and
+# whether it comes live or late.
 BATCHES = st.tuples(
-    st.sampled_from("pq"), st.lists(PARTS, min_size=1, max_size=3), st.booleans(), st.booleans(), st.integers(0, 4)
+    st.sampled_from("pq"),
+    st.lists(PARTS, min_size=1, max_size=3),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 4),
+    st.booleans(),
 )
 # So small that chunks are merged, sealed and summarized all the time.
 SIZES = Sizes(seal_rows=8, merge_at=3, body_rows=16, fanout=2, block=2)
 
 
-def chunk(part):
+def sent(producer, steps, *before):
+    """A batch for each step, tidied after it, the first with some parts before it."""
+    parts = [[*(before if i == 0 else ()), ("rows", "a", [step])] for i, step in enumerate(steps)]
+    return [(producer, its, False, False, 3, True) for its in parts]
+
+
+def chunk(part, number):
     kind, *details = part
     if kind == "rows":
         key, steps = details
-        return encode_rows(key, steps, [0.0] * len(steps), {"x": steps})
+        return encode_rows(key, steps, [0.0] * len(steps), {"x": [1000 * number + step for step in steps]})
     if kind == "value":
         key, step, number = details
         return encode_value(key, step, 0.0, {"n": [number]})
+    if kind == "start":
+        attempt, resume_at, time = details
+        return Start("{}", float(time), attempt=attempt, resume_at=resume_at)
     return Clear(0.0)
 
 
 class Model:
-    """A run's log, kept in the plainest way."""
+    """A run's log, kept in the plainest way: records of attempts, of which a later one takes the place of earlier ones."""
 
     def __init__(self):
-        self.rows, self.values = defaultdict(list), {}
+        self.records, self.late = [], 0
+        self.attempts, self.resumed = [], {}
+        self.of = {}
 
-    def add(self, part):
+    def start(self, producer, attempt, resume_at, time, live):
+        place = next((place for place in self.attempts if attempt and place[2] == attempt), None)
+        if place is None:
+            began = max([time, *(one[0] for one in self.attempts)]) if live else time
+            place = (began, len(self.attempts), attempt)
+            self.attempts.append(place)
+        self.of[producer] = place
+        if resume_at is not None and place not in self.resumed:
+            self.resumed[place] = resume_at
+            self.records = [one for one in self.records if not (one[0][:2] < place[:2] and one[3] >= resume_at)]
+
+    def add(self, producer, part, number, live):
         kind, *details = part
-        if kind == "rows":
-            self.rows[details[0]] += details[1]
-        elif kind == "value":
-            key, step, number = details
-            if key not in self.values or step >= self.values[key][0]:
-                self.values[key] = (step, number)
-        else:
-            self.__init__()
+        if kind == "start":
+            self.start(producer, *details, live)
+        elif kind == "clear":
+            self.records = []
+        elif kind == "rows":
+            for step in details[1]:
+                self.put(producer, kind, details[0], step, 1000 * number + step)
+        elif self.put(producer, kind, *details):
+            self.records = [one for one in self.records[:-1] if one[2:4] != self.records[-1][2:4]] + self.records[-1:]
+
+    def put(self, producer, kind, key, step, data):
+        place = self.of[producer]
+        is_late = any(other[:2] > place[:2] and at <= step for other, at in self.resumed.items())
+        self.late += is_late
+        if not is_late:
+            self.records.append((place, kind, key, step, data))
+        return not is_late
+
+    @property
+    def steps(self):
+        return [one[3] for one in self.records]
+
+    @property
+    def rows(self):
+        rows = defaultdict(list)
+        for _, kind, key, _, number in self.records:
+            if kind == "rows":
+                rows[key].append(number)
+        return rows
+
+    @property
+    def values(self):
+        values = {}
+        for _, kind, key, step, number in self.records:
+            if kind == "value" and step >= values.get(key, (0,))[0]:
+                values[key] = (step, number)
+        return values
 
 
 class Reader:
@@ -74,7 +134,7 @@ class Reader:
                 self.__init__()
             for item in decode_tail_body(b"".join(tail.bodies)):
                 if item.key in "abk":
-                    self.rows[item.key] += item.steps.tolist()
+                    self.rows[item.key] += item.columns["x"].tolist()
                 else:
                     self.values[item.key] = (item.step, item.data["n"][0])
             self.cursor = tail.cursor
@@ -83,26 +143,35 @@ class Reader:
 
 
 @given(st.lists(BATCHES, max_size=12), st.sets(st.integers(0, 12)))
-@example([("p", [("value", "v", 1, 1)], False, False, 0), ("p", [("value", "v", 1, 2)], False, False, 0)], {0})
-@example([("p", [("rows", "a", [i])], False, False, 3) for i in range(40)], {3, 17, 30})
+@example([("p", [("value", "v", 1, 1)], False, False, 0, True), ("p", [("value", "v", 1, 2)], False, False, 0, True)], {0})
+@example([("p", [("rows", "a", [i])], False, False, 3, True) for i in range(40)], {3, 17, 30})
+@example([*sent("p", range(40)), *sent("q", [30], ("start", "A", 25, 1)), *sent("p", [24, 26]), *sent("q", range(40))], {17, 30})
+@example([*sent("p", [(i * 7) % 40 for i in range(40)]), *sent("q", range(40), ("start", "A", 25, 1))], {17, 39, 50})
+@example([*sent("p", [5], ("start", "A", None, 1)), *sent("q", [6], ("clear",), ("rows", "a", [7]), ("start", "B", 6, 1))], set())
+@example([*sent("p", [9], ("start", "A", None, 1), ("clear",)), *sent("p", [5]), *sent("q", [6], ("start", "A", 3, 1))], set())
+@example([("q", [("rows", "a", [9]), ("start", "A", None, 1), ("rows", "a", [8])], False, False, 0, True)]
+         + sent("p", [7], ("start", "A", 5, 1)), set())
 def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, looks):
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder), sizes=SIZES)
         assert store.append([Batch("run", "app", "p", 0, [START]), Batch("run", "app", "q", 0, [START])])
         model, live, numbers = Model(), Reader(), {"p": 0, "q": 0}
-        for i, (producer, parts, again, reopened, tidied) in enumerate(batches):
+        for producer in "pq":
+            model.start(producer, "", None, 1.0, True)
+        for i, (producer, parts, again, reopened, tidied, is_live) in enumerate(batches):
             if reopened:
                 store.close()
                 store = SqliteStore(Path(folder), sizes=SIZES)
             numbers[producer] += 1
-            batch = Batch("run", "app", producer, numbers[producer], [chunk(part) for part in parts])
+            chunks = [chunk(part, 10 * i + j) for j, part in enumerate(parts)]
+            batch = Batch("run", "app", producer, numbers[producer], chunks, is_live)
             (first,) = store.append([batch])
             assert isinstance(first, Ack) and not first.duplicate
             if again:
                 (second,) = store.append([batch])
                 assert second.duplicate and second.seq == first.seq
-            for part in parts:
-                model.add(part)
+            for j, part in enumerate(parts):
+                model.add(producer, part, 10 * i + j, is_live)
             if i in looks:
                 live.read(store)
             for _ in range(tidied):
@@ -112,6 +181,14 @@ def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, look
         live.read(store)
         fresh = Reader().read(store, max_bytes=10**9)
         assert (live.rows, live.values) == (fresh.rows, fresh.values) == (model.rows, model.values)
+        run, steps = store.run("run"), model.steps
+        assert (run.first_step, run.last_step, run.late) == (min(steps, default=None), max(steps, default=None), model.late)
+        assert set(store.keys("run")) == {*model.rows, *model.values}
+        for key, numbers in model.rows.items():
+            history = store.history("run", key, x="row", buckets=3)
+            shown = dict(zip(history.table["row"].to_pylist(), history.table[".x"].to_pylist(), strict=True))
+            assert history.count == len(numbers) and all(numbers[row] == x for row, x in shown.items())
+            assert (min(shown.values()), max(shown.values())) == (min(numbers), max(numbers))
         store.close()
 
 
@@ -182,7 +259,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
         SqliteStore(tmp_path)
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_path):
     shutil.copy(Path(__file__).parent / "data" / f"schema-{schema}.sqlite", tmp_path / "streamvis.sqlite")
     store = SqliteStore(tmp_path, sizes=SIZES)
@@ -200,3 +277,121 @@ def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_
     assert Reader().read(store).rows["k"][-1] == 99
     store.close()
     SqliteStore(tmp_path, sizes=SIZES).close()
+
+
+def resumed(store, step, *, attempt="", producer="q", number=1, live=True, time=2.0):
+    start = Start("{}", time, joins=True, attempt=attempt, resume_at=step)
+    (ack,) = store.append([Batch("run", "app", producer, number, [start], live)])
+    return ack
+
+
+def send_steps(store, steps, *, producer="p", first_number=2):
+    for number, step in enumerate(steps, first_number):
+        (ack,) = store.append([Batch("run", "app", producer, number, [encode_rows("a", [step], [0.0], {"x": [step]})])])
+    return ack
+
+
+def test_an_attempt_cuts_once_however_many_ranks_join_it(store):
+    started(store)
+    send_steps(store, range(5))
+    resumed(store, 3, attempt="2", producer="q")
+    send_steps(store, [3, 4], producer="q")
+    epoch = store.run("run").cursor.epoch
+    assert epoch == 1 and not resumed(store, 3, attempt="2", producer="r").warnings
+    send_steps(store, [3], producer="r")
+    assert "resumed at step 3" in resumed(store, 1, attempt="2", producer="s").warnings[0]
+    assert store.run("run").cursor.epoch == epoch
+    assert Reader().read(store).rows["a"] == [0, 1, 2, 3, 4, 3]
+
+
+def test_a_rank_that_came_before_one_that_resumes_keeps_what_it_sent(store):
+    started(store)
+    send_steps(store, range(5))
+    store.append([Batch("run", "app", "q", 1, [Start("{}", 2.0, joins=True, attempt="2")])])
+    send_steps(store, [7], producer="q")
+    resumed(store, 2, attempt="2", producer="r")
+    assert Reader().read(store).rows["a"] == [0, 1, 7]
+
+
+def test_what_an_earlier_attempt_sends_late_is_left_out_from_the_step_on(store):
+    started(store)
+    send_steps(store, range(2))
+    resumed(store, 3)
+    ack = send_steps(store, [2, 3, 4], first_number=4)
+    assert "resumed this run at step 3" in ack.warnings[0] and not ack.refused
+    assert Reader().read(store).rows["a"] == [0, 1, 2]
+    assert store.run("run").late == 2
+
+
+def test_an_attempt_first_heard_of_from_a_spool_is_put_where_its_clock_says(store):
+    """The first attempt was online, the second had no endpoint, the third was online again."""
+    started(store)
+    send_steps(store, range(5))
+    resumed(store, 6, producer="r", time=9.0)
+    send_steps(store, [6, 7], producer="r")
+    resumed(store, 3, producer="q", live=False, time=5.0)
+    send_steps(store, range(3, 9), producer="q")
+    assert Reader().read(store).rows["a"] == [0, 1, 2, 6, 7, 3, 4, 5]
+
+
+def test_a_resumed_run_ends_with_the_producers_of_its_last_attempt(store):
+    started(store)
+    started(store, producer="killed")
+    store.append([Batch("run", "app", "p", 2, [Finish("failed", 2.0)])])
+    resumed(store, 0)
+    store.append([Batch("run", "app", "q", 2, [Finish("finished", 3.0)])])
+    assert store.run("run").state == "finished"
+    resumed(store, 0, producer="", number=0)
+    store.append([Batch("run", "app", "killed", 2, [Finish("failed", 4.0)])])
+    assert store.run("run").state == "running"
+
+
+def test_resuming_where_nothing_is_to_be_taken_back_disturbs_no_reader(store):
+    started(store)
+    send_steps(store, range(3))
+    resumed(store, 3)
+    assert store.run("run").cursor.epoch == 0
+
+
+def test_resuming_a_run_that_is_not_there_makes_it(store):
+    resumed(store, 5)
+    send_steps(store, [5], producer="q")
+    assert store.run("run").last_step == 5 and store.newest("app").id == "run"
+
+
+def test_a_key_that_lost_all_it_had_may_hold_the_other_kind(store):
+    started(store)
+    send_steps(store, [5])
+    resumed(store, 5)
+    value = encode_value("a", 5, 0.0, {"n": [1]})
+    (ack,) = store.append([Batch("run", "app", "q", 2, [value])])
+    assert not ack.refused and store.keys("run")["a"].kind == "value"
+
+
+def test_what_was_prepared_before_a_cut_is_not_put_in_place_after_it(tmp_path):
+    store = SqliteStore(tmp_path, sizes=SIZES)
+    started(store)
+    send_steps(store, range(7))
+    writing = store._tidier._writing
+
+    def write_after_a_cut():
+        store._tidier._writing = writing
+        resumed(store, 2)
+        send_steps(store, [2, 3], producer="q")
+        return writing()
+
+    store._tidier._writing = write_after_a_cut
+    while store.tidy():
+        pass
+    assert store._tidier._writing is writing
+    assert Reader().read(store).rows["a"] == [0, 1, 2, 3]
+    store.close()
+
+
+def test_the_producers_of_a_migrated_file_are_of_an_earlier_attempt(tmp_path):
+    shutil.copy(Path(__file__).parent / "data" / "schema-3.sqlite", tmp_path / "streamvis.sqlite")
+    store = SqliteStore(tmp_path, sizes=SIZES)
+    resumed(store, 10)
+    send_steps(store, [9, 10], first_number=21)
+    assert Reader().read(store).rows == {"k": list(range(2, 10)), "a": [9]}
+    store.close()

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from streamvis.address import checked_url
-from streamvis.client import closing
+from streamvis.client import closing, launch
 from streamvis.client.entries import Begin, Clear
-from streamvis.client.intake import Intake, checked_text, config_copy
+from streamvis.client.intake import Intake, checked_step, checked_text, config_copy
 from streamvis.client.producer import new_id
 from streamvis.client.sender import Sender
 from streamvis.errors import InvalidData, UsageError
@@ -66,14 +66,37 @@ class Client:
         """The id of the run, once `init` was called."""
         return self._run
 
-    def init(self, config: Mapping[str, Any] | None = None, *, run: str | None = None, name: str | None = None) -> str:
+    def init(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        run: str | None = None,
+        name: str | None = None,
+        resume_at: int | None = None,
+        attempt: str | None = None,
+    ) -> str:
         """Start a run with `config`, or join the run with the id `run`, and return its id.
+
+        With `resume_at`, continue the run from a checkpoint: what it has of that step and later is taken back, and what earlier
+        attempts still send of it is left out. All producers with the same `attempt` do so once, and keep what each other
+        sends. `attempt` is by default what torchrun or Slurm say of this launch, else every `init` is an attempt of its own.
 
         Waits at most 2 s for the endpoint; if that is away, it warns once and goes on. A run that this client began before is
         finished. Raises NotAnEndpoint, TokenRefused or VersionMismatch when such an answer comes within that time, DeletedRun
-        for a run that was deleted, and InvalidData for a config that JSON cannot say or an id that is none.
+        for a run that was deleted, InvalidData for a config that JSON cannot say or an id that is none, and UsageError for
+        `resume_at` without `run`, or on one of several ranks whose attempt is not known.
         """
-        begin = Begin(_checked_run(run) or new_id(), config_copy(config), name and checked_text(name, "name"), run is not None)
+        if resume_at is not None and run is None:
+            raise UsageError("init(resume_at=...) without a run. Say which run is resumed: init(run=ID, resume_at=STEP).")
+        attempt = None if attempt is None else checked_text(attempt, "attempt")
+        begin = Begin(
+            _checked_run(run) or new_id(),
+            config_copy(config),
+            name and checked_text(name, "name"),
+            run is not None,
+            launch.attempt_of(os.environ, attempt, resumes=resume_at is not None),
+            None if resume_at is None else checked_step(resume_at, "resume_at"),
+        )
         if self._sender.is_stopped:
             self._sender = self._new_sender()
         self._run, self._intake = begin.run, Intake()

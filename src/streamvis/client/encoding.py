@@ -37,7 +37,8 @@ def encode(entries: Sequence[Entry]) -> Encoded:
 
 def encode_begin(begin: Begin, time: float) -> bytes:
     """A producer begins, or joins."""
-    return encode_control(records.Start(config=json.dumps(pack(begin.config)), time=time, name=begin.name, joins=begin.joins))
+    config = json.dumps(pack(begin.config))
+    return encode_control(records.Start(config, time, begin.name, begin.joins, begin.attempt, begin.resume_at))
 
 
 def _fetched(entry: Entry, left_out: list[str]) -> Entry | None:

@@ -23,12 +23,14 @@ Entry = tuple[str, Any, float, Any, Any, int]
 
 
 class Begin(NamedTuple):
-    """From here on records belong to `run`; `joins` tells that its id was given, not made."""
+    """From here on records belong to `run`; `joins` tells that its id was given, not made. See `records.Start`."""
 
     run: str
     config: Mapping[str, Any]
     name: str | None
     joins: bool
+    attempt: str = ""
+    resume_at: int | None = None
 
 
 class Clear(NamedTuple):

@@ -17,7 +17,7 @@ from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
 from streamvis.client.entries import ROW, ROWS, VALUE, Entry
 from streamvis.errors import InvalidData, UsageError
 
-__all__ = ["Intake", "checked_text", "config_copy"]
+__all__ = ["Intake", "checked_step", "checked_text", "config_copy"]
 
 MAX_NAME_LENGTH = 500
 MAX_COLUMNS = 10_000
@@ -63,7 +63,7 @@ class Intake:
     def value(self, step: int, key: str, data: Mapping[str, Any]) -> Entry:
         """The entry of a `send`. Raises InvalidData and UsageError."""
         now = self._now()
-        step, key = _checked_step(step), self._checked_name(key, "key", "key")
+        step, key = checked_step(step), self._checked_name(key, "key", "key")
         self._check_kind(key, VALUE)
         copier = Copier()
         copied: dict[str, Any] = {}
@@ -83,7 +83,7 @@ class Intake:
 
     def _checked_rows(self, step: Any, key: Any, data: Any) -> Entry:
         now = self._now()
-        step, key = _checked_step(step), self._checked_name(key, "key", "key")
+        step, key = checked_step(step), self._checked_name(key, "key", "key")
         self._check_kind(key, ROWS)
         data = _checked_mapping(data)
         if not data:
@@ -145,22 +145,23 @@ def config_copy(config: Any) -> dict[str, Any]:
     return copied
 
 
-def _checked_step(step: Any) -> int:
+def checked_step(step: Any, where: str = "step") -> int:
+    """The step as an int, if it is one. Raises InvalidData."""
     if not isinstance(step, int) or isinstance(step, bool):
         index = getattr(type(step), "__index__", None)
         if index is None or isinstance(step, bool) or type(step).__name__.startswith("bool"):
             raise InvalidData(
                 f"{_shown(step)} ({type(step).__name__}) is no step",
-                where="step",
+                where=where,
                 allowed="a whole number from 0, such as the loop's counter or int(...) of what you have",
             )
         try:
             step = index(step)
         except (TypeError, ValueError) as error:
             problem = f"{type(step).__name__} is no step ({error})"
-            raise InvalidData(problem, where="step", allowed="a whole number from 0") from error
+            raise InvalidData(problem, where=where, allowed="a whole number from 0") from error
     if not 0 <= step <= _MAX_STEP:
-        raise InvalidData(f"{step} is no step", where="step", allowed="a whole number from 0 to 2**63-1")
+        raise InvalidData(f"{step} is no step", where=where, allowed="a whole number from 0 to 2**63-1")
     return int(step)
 
 

@@ -142,5 +142,6 @@ def run_json(run: RunInfo) -> dict[str, Any]:
         "last_step": run.last_step,
         "newest": run.newest,
         "dropped": run.dropped,
+        "late": run.late,
         "cursor": str(run.cursor),
     }

@@ -37,7 +37,7 @@ from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
 from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
 from streamvis.store import Store
-from streamvis.wire.arrow import ARROW, checked_name, decode_batch_body, encode_head, table_of
+from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body, encode_head, table_of
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
 from streamvis.wire.tree import to_plain, unpack
 
@@ -255,12 +255,18 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
 
     @app.post("/api/v1/runs", status_code=201)
     async def start(request: Request, order: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        """Start a run of `app`, with a `config`; with `run`, join it or make it under that id."""
+        """Start a run of `app`, with a `config`; with `run`, join it or make it under that id.
+
+        With `resume_at`, what the run has of that step and later is taken back, once for every `attempt` that is named.
+        """
         app, run, name = order.get("app"), order.get("run"), order.get("name")
         checked_name(app, what="app", where="app")
         if name is not None:
             checked_name(name, what="name", where="name")
-        chunk = Start(config_text(order.get("config", {})), time.time(), name, run is not None)
+        attempt, resume_at = checked_attempt(order.get("attempt"), order.get("resume_at"), where="attempt, resume_at")
+        if resume_at is not None and run is None:
+            raise InvalidData("resume_at needs the run that is resumed", where="run", allowed="the id of a run")
+        chunk = Start(config_text(order.get("config", {})), time.time(), name, run is not None, attempt, resume_at)
         run = _run_id(run) if run is not None else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         ack = await request.app.state.writer.append(Batch(run, app, "", 0, [chunk]))
         return {**run_json(await run_in_threadpool(store.run, run)), "warnings": list(ack.warnings)}

@@ -20,6 +20,9 @@ from streamvis.records import (
     ValueChunk,
 )
 from streamvis.store import statements as sql
+from streamvis.store.attempts import Attempt, attempt_of, before_step, join_attempt, resume
+from streamvis.store.cutting import Reach, cut_log
+from streamvis.store.summaries import Sizes
 from streamvis.wire.columns import unify_dtypes
 
 __all__ = ["RunRow", "apply_batch", "end_run", "start_over"]
@@ -48,28 +51,34 @@ class RunRow:
     deleted: int
     newest: int
     dropped: int
+    late: int
+    attempt: int | None
     store: str
 
 
-def apply_batch(db: sqlite3.Connection, run: RunRow, batch: Batch, *, is_new: bool) -> tuple[list[Refusal], list[str]]:
+def apply_batch(
+    db: sqlite3.Connection, run: RunRow, batch: Batch, *, is_new: bool, sizes: Sizes
+) -> tuple[list[Refusal], list[str]]:
     """Apply the chunks in order, at the run's `seq`. Returns the keys that were refused, and warnings."""
     refused: list[Refusal] = []
     warnings: list[str] = []
-    for chunk in batch.chunks:
+    attempt = attempt_of(db, run.no, batch.producer)
+    for i, chunk in enumerate(batch.chunks):
         if isinstance(chunk, (RowsChunk, ValueChunk)):
-            reason = _add(db, run, chunk)
+            chunk = _in_time(run, attempt, chunk, warnings)
+            reason = chunk and _add(db, run, attempt, chunk)
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
             if not is_new and json.loads(chunk.config) != json.loads(run.config):
                 warnings.append(_OTHER_CONFIG)
-            if batch.producer:
-                db.execute(sql.START_PRODUCER, (run.no, batch.producer))
-            run.state = RUNNING
+            # What came before it in this batch may be of another attempt, and a place in the log is of one.
+            run.seq += i > 0
+            attempt = _start(db, run, batch, chunk, sizes, warnings)
         elif isinstance(chunk, Clear):
             start_over(db, run)
         elif isinstance(chunk, Finish):
-            _finish(db, run, batch.producer, chunk)
+            _finish(db, run, attempt, batch.producer, chunk)
     return refused, warnings
 
 
@@ -78,7 +87,7 @@ def start_over(db: sqlite3.Connection, run: RunRow) -> None:
     db.execute(sql.DROP_LOG, (run.log,))
     run.log = db.execute(sql.ADD_LOG).lastrowid
     run.epoch += 1
-    run.first_step = run.last_step = None
+    run.first_step = run.last_step = run.attempt = None
 
 
 def end_run(db: sqlite3.Connection, run: RunRow, state: str) -> None:
@@ -87,17 +96,56 @@ def end_run(db: sqlite3.Connection, run: RunRow, state: str) -> None:
     run.state = state
 
 
-def _finish(db: sqlite3.Connection, run: RunRow, producer: str, chunk: Finish) -> None:
+def _start(
+    db: sqlite3.Connection, run: RunRow, batch: Batch, start: Start, sizes: Sizes, warnings: list[str]
+) -> Attempt:
+    """A producer joins its attempt, which takes the place of earlier ones if it is the first of its ranks to resume."""
+    attempt = join_attempt(db, run.no, start, live=batch.live)
+    if attempt.resume_at is None and start.resume_at is not None:
+        attempt = resume(db, run.no, attempt, start.resume_at)
+        reach = Reach(db.execute(sql.GET_STRETCHES, (run.log, attempt.began, attempt.no)).fetchall())
+        cut = cut_log(db, run.log, start.resume_at, reach, sizes)
+        run.epoch += cut.changed
+        run.first_step, run.last_step = cut.first_step, cut.last_step
+    elif start.resume_at not in (None, attempt.resume_at):
+        warnings.append(
+            f"This attempt resumed at step {attempt.resume_at}, which stays, and not at {start.resume_at}: "
+            "the first of an attempt wins."
+        )
+    if batch.producer:
+        db.execute(sql.START_PRODUCER, (run.no, batch.producer, attempt.no))
+    if attempt.ends_at is None:
+        run.state = RUNNING
+    return attempt
+
+
+def _in_time(
+    run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, warnings: list[str]
+) -> RowsChunk | ValueChunk | None:
+    """What of the chunk no later attempt has taken the place of."""
+    if attempt is None or attempt.ends_at is None:
+        return chunk
+    kept, late = before_step(chunk, attempt.ends_at)
+    run.late += late
+    warning = f"A later attempt resumed this run at step {attempt.ends_at}: from there on, what this one sends is left out."
+    if late and warning not in warnings:
+        warnings.append(warning)
+    return kept
+
+
+def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, producer: str, chunk: Finish) -> None:
     if not producer:
         end_run(db, run, chunk.state)
         return
     db.execute(sql.END_PRODUCER, (run.no, producer, chunk.state))
+    if attempt is not None and attempt.ends_at is not None:
+        return
     states = {state for (state,) in db.execute(sql.GET_PRODUCER_STATES, (run.no,))}
     if None not in states:
         run.state = next((state for state in (FAILED, INTERRUPTED) if state in states), FINISHED)
 
 
-def _add(db: sqlite3.Connection, run: RunRow, chunk: RowsChunk | ValueChunk) -> str:
+def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk) -> str:
     """Store rows or a value. Returns why not, where it cannot be."""
     kind = "rows" if isinstance(chunk, RowsChunk) else "value"
     found = db.execute(sql.GET_KEY, (run.log, chunk.key)).fetchone()
@@ -108,6 +156,9 @@ def _add(db: sqlite3.Connection, run: RunRow, chunk: RowsChunk | ValueChunk) -> 
     if its_kind != kind:
         holds, sent = ("rows", "a value") if its_kind == "rows" else ("a value", "rows")
         return f"The key {chunk.key!r} holds {holds} in this run, and {sent} came. Use another key for them."
+    if attempt is not None and run.attempt != attempt.no:
+        db.execute(sql.ADD_STRETCH, (run.log, run.seq, attempt.no))
+        run.attempt = attempt.no
     if isinstance(chunk, RowsChunk):
         _add_rows(db, run, key, columns, rows, chunk)
     else:

@@ -54,6 +54,16 @@ class Marks:
         is_last = np.append(seqs[1:] != seqs[:-1], True)
         return cls(seqs[is_last], ends[is_last])
 
+    def of_rows(self) -> np.ndarray:
+        """The batch of each row."""
+        return np.repeat(self.seqs, np.diff(self.ends, prepend=0))
+
+    @classmethod
+    def from_rows(cls, seqs: np.ndarray) -> Marks:
+        """The marks of rows whose batches these are."""
+        ends = np.flatnonzero(np.append(seqs[1:] != seqs[:-1], True)) + 1
+        return cls(seqs[ends - 1], ends)
+
     def to_bytes(self) -> bytes:
         """The form that is kept."""
         return _blosc().encode(np.concatenate([self.seqs, self.ends]))

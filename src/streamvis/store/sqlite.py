@@ -133,7 +133,7 @@ class SqliteStore:
         run.dropped += dropped - (known[4] if known else 0)
         run.seq += 1
         run.updated = self._clock()
-        refused, warnings = apply_batch(db, run, batch, is_new=is_new)
+        refused, warnings = apply_batch(db, run, batch, is_new=is_new, sizes=self._sizes)
         _save(db, run)
         if batch.producer:
             db.execute(
@@ -193,6 +193,7 @@ class SqliteStore:
         with self._changing(run) as (db, row):
             start_over(db, row)
             db.execute(sql.DELETE_PRODUCERS, (row.no,))
+            db.execute(sql.DELETE_ATTEMPTS, (row.no,))
             _save(db, row)
             db.execute(sql.BURY_RUN, (row.no,))
             db.execute(sql.COUNT_RUN, (-1, row.app_no))
@@ -409,6 +410,7 @@ class SqliteStore:
             last_step=row.last_step,
             newest=bool(row.newest),
             dropped=row.dropped,
+            late=row.late,
             cursor=Cursor(row.store, row.epoch, row.seq),
         )
 
@@ -435,7 +437,7 @@ def _required(db: sqlite3.Connection, run: str) -> RunRow:
 
 def _save(db: sqlite3.Connection, row: RunRow) -> None:
     head = (row.name, row.config, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
-    db.execute(sql.SAVE_RUN, (*head, row.dropped, row.no))
+    db.execute(sql.SAVE_RUN, (*head, row.dropped, row.late, row.attempt, row.no))
 
 
 def _is_before(cursor: Cursor, head: Cursor) -> bool:

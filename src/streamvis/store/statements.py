@@ -7,12 +7,34 @@ What a run needs at each append or read (its head, its first and last step, each
 the key's own row, so that no statement here looks at all of a run's past.
 """
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
 _CHUNK_INDEXES = """
 CREATE INDEX chunks_of_log ON chunks (log, last_seq, first_seq, key, first_row, size);
 CREATE UNIQUE INDEX chunks_of_key ON chunks (key, first_row, count, last_step, first_step, size);
+"""
+_ATTEMPTS = """
+-- began orders a run's attempts, then no. resume_at is the step at which it took back what earlier ones had sent, ends_at the
+-- lowest at which a later one did. name is NULL where an attempt has one start only.
+CREATE TABLE attempts (
+    no INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    name TEXT,
+    began REAL NOT NULL,
+    resume_at INTEGER,
+    ends_at INTEGER,
+    UNIQUE (run, name)
+);
+CREATE INDEX attempts_in_order ON attempts (run, began, no);
+
+-- What was stored with the batch seq, and until the next stretch, came from the attempt.
+CREATE TABLE stretches (
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
 """
 _SUMMARIES = """
 CREATE TABLE summaries (
@@ -39,7 +61,8 @@ CREATE TABLE apps (
 );
 
 -- live is the number of the live start that made the run; a deleted run leaves its row, so that its id is never used again.
--- dropped counts the records that its producers said they had to drop.
+-- dropped counts the records that its producers said they had to drop, late those that came late from an attempt that another
+-- one had taken the place of. attempt is the one whose rows or values were stored last.
 CREATE TABLE runs (
     no INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -56,11 +79,18 @@ CREATE TABLE runs (
     seq INTEGER NOT NULL,
     log INTEGER NOT NULL,
     deleted INTEGER NOT NULL DEFAULT 0,
-    dropped INTEGER NOT NULL DEFAULT 0
+    dropped INTEGER NOT NULL DEFAULT 0,
+    late INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER
 );
 CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
 
-CREATE TABLE logs (no INTEGER PRIMARY KEY AUTOINCREMENT, dropped INTEGER NOT NULL DEFAULT 0);
+-- cuts counts how often chunks were changed by something else than tidying.
+CREATE TABLE logs (
+    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    cuts INTEGER NOT NULL DEFAULT 0
+);
 CREATE INDEX logs_dropped ON logs (no) WHERE dropped = 1;
 
 -- number, seq, refused and warnings are of the producer's last batch: the answer to the same batch sent again.
@@ -74,9 +104,10 @@ CREATE TABLE producers (
     started INTEGER NOT NULL,
     state TEXT,
     dropped INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER,
     PRIMARY KEY (run, id)
 ) WITHOUT ROWID;
-
+{_ATTEMPTS}
 -- newest_* are of the key's newest value, and NULL for rows. Of rows: rows counts them all; the first `sealed` of them lie in
 -- chunks that stay as they are, and of the first `summed` there are summaries; pending counts the chunks that came since the
 -- key was tidied, open_bytes is what its unsealed chunks hold.
@@ -163,6 +194,18 @@ UPDATE keys SET summed = 0, pending = max(pending, sealed > 0);
 ALTER TABLE runs ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE producers ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
 """,
+    # A run had one attempt.
+    3: f"""
+ALTER TABLE runs ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN attempt INTEGER;
+ALTER TABLE producers ADD COLUMN attempt INTEGER;
+ALTER TABLE logs ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+{_ATTEMPTS}
+INSERT INTO attempts (run, began) SELECT no, created FROM runs WHERE deleted = 0;
+UPDATE producers SET attempt = (SELECT no FROM attempts WHERE attempts.run = producers.run);
+UPDATE runs SET attempt = (SELECT no FROM attempts WHERE attempts.run = runs.no);
+INSERT INTO stretches (log, seq, attempt) SELECT log, 0, attempt FROM runs WHERE attempt IS NOT NULL;
+""",
 }
 """What turns a file of each older version into one of the next."""
 
@@ -183,7 +226,8 @@ NEXT_NEWEST = "SELECT no, id FROM runs WHERE app = ? AND deleted = 0 AND live IS
 
 _RUN_COLUMNS = """
 SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch,
-       runs.seq, log, deleted, apps.newest IS runs.no, dropped, (SELECT value FROM meta WHERE meta.name = 'id')
+       runs.seq, log, deleted, apps.newest IS runs.no, dropped, late, attempt,
+       (SELECT value FROM meta WHERE meta.name = 'id')
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
@@ -197,7 +241,7 @@ INSERT INTO runs (id, app, name, config, state, created, updated, live, epoch, s
 """
 SAVE_RUN = """
 UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?,
-    dropped = ?
+    dropped = ?, late = ?, attempt = ?
 WHERE no = ?
 """
 BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, config = '{}', live = NULL, seq = seq + 1 WHERE no = ?"
@@ -215,16 +259,42 @@ ON CONFLICT (run, id) DO UPDATE SET number = excluded.number, seq = excluded.seq
     warnings = excluded.warnings, dropped = excluded.dropped
 """
 START_PRODUCER = """
-INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, -1, 0, '[]', '[]', 1, NULL)
-ON CONFLICT (run, id) DO UPDATE SET started = 1, state = NULL
+INSERT INTO producers (run, id, number, seq, refused, warnings, started, state, attempt)
+VALUES (?, ?, -1, 0, '[]', '[]', 1, NULL, ?)
+ON CONFLICT (run, id) DO UPDATE SET started = 1, state = NULL, attempt = excluded.attempt
 """
 END_PRODUCER = """
 INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, -1, 0, '[]', '[]', 0, ?)
 ON CONFLICT (run, id) DO UPDATE SET state = excluded.state
 """
 END_PRODUCERS = "UPDATE producers SET state = ? WHERE run = ? AND started = 1 AND state IS NULL"
-GET_PRODUCER_STATES = "SELECT DISTINCT state FROM producers WHERE run = ? AND (started = 1 OR state IS NOT NULL)"
+GET_PRODUCER_STATES = """
+SELECT DISTINCT state FROM producers LEFT JOIN attempts ON attempts.no = attempt
+WHERE producers.run = ? AND (started = 1 OR state IS NOT NULL) AND ends_at IS NULL
+"""
 DELETE_PRODUCERS = "DELETE FROM producers WHERE run = ?"
+
+ADD_ATTEMPT = """
+INSERT INTO attempts (run, name, began, ends_at)
+VALUES (?1, ?2, ?3, (SELECT min(resume_at) FROM attempts WHERE run = ?1 AND began > ?3))
+"""
+GET_ATTEMPT = "SELECT no, began, resume_at, ends_at FROM attempts WHERE no = ?"
+GET_ATTEMPT_NAMED = "SELECT no, began, resume_at, ends_at FROM attempts WHERE run = ? AND name = ?"
+GET_ATTEMPT_OF_PRODUCER = """
+SELECT attempts.no, began, resume_at, ends_at FROM producers JOIN attempts ON attempts.no = attempt
+WHERE producers.run = ? AND id = ?
+"""
+GET_LATEST_ATTEMPT = "SELECT no, began, resume_at, ends_at FROM attempts WHERE run = ? ORDER BY began DESC, no DESC LIMIT 1"
+SET_RESUMED = "UPDATE attempts SET resume_at = ? WHERE no = ?"
+END_EARLIER_ATTEMPTS = """
+UPDATE attempts SET ends_at = min(coalesce(ends_at, ?1), ?1) WHERE run = ?2 AND (began, no) < (?3, ?4)
+"""
+DELETE_ATTEMPTS = "DELETE FROM attempts WHERE run = ?"
+ADD_STRETCH = "INSERT INTO stretches (log, seq, attempt) VALUES (?, ?, ?)"
+GET_STRETCHES = """
+SELECT stretches.seq, (began, attempts.no) < (?2, ?3) FROM stretches JOIN attempts ON attempts.no = attempt
+WHERE log = ?1 ORDER BY stretches.seq
+"""
 
 GET_KEYS = "SELECT name, kind, columns FROM keys WHERE log = ? ORDER BY no"
 GET_KEY = "SELECT no, kind, columns, newest_step, rows FROM keys WHERE log = ? AND name = ?"
@@ -239,10 +309,11 @@ SELECT newest_seq, newest_size, no, newest_step FROM keys
 WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4)) ORDER BY newest_seq
 """
 GET_KEY_DUE = """
-SELECT no, log, name, sealed, summed, pending FROM keys
+SELECT keys.no, log, name, sealed, summed, pending, cuts FROM keys JOIN logs ON logs.no = log
 WHERE pending > 0 AND (pending >= ? OR rows - sealed >= ? OR open_bytes >= ? OR sealed - summed >= ?)
-    AND no NOT IN (SELECT value FROM json_each(?)) LIMIT 1
+    AND keys.no NOT IN (SELECT value FROM json_each(?)) LIMIT 1
 """
+GET_CUTS = "SELECT cuts FROM logs WHERE no = ?"
 SET_KEY_TIDIED = """
 UPDATE keys SET sealed = ?1, summed = ?2, pending = pending - ?3,
     open_bytes = (SELECT coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?1)
@@ -279,6 +350,27 @@ WHERE key = ?1 AND first_row < ?3 AND first_row >= (
 """
 GET_CHUNK = "SELECT packed, marks, body FROM chunks WHERE no = ?"
 
+COUNT_CUT = "UPDATE logs SET cuts = cuts + 1 WHERE no = ?"
+GET_KEYS_TO_CUT = "SELECT no, kind, rows, sealed, summed FROM keys WHERE log = ?"
+GET_CHUNKS_TO_CUT = """
+SELECT no, first_row, last_seq, first_step, count FROM chunks WHERE key = ? AND last_step >= ? ORDER BY first_row
+"""
+GET_CHUNKS_AFTER = "SELECT no, first_row FROM chunks WHERE key = ? AND first_row > ? ORDER BY first_row"
+RENUMBER_CHUNK = "UPDATE chunks SET first_row = ? WHERE no = ?"
+GET_CHUNK_STEPS = "SELECT min(first_step), max(last_step) FROM chunks WHERE key = ?"
+SET_KEY_CUT = """
+UPDATE keys SET (pending, open_bytes) =
+    (SELECT max(1, count(*)), coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?2),
+    rows = ?1, sealed = ?2, summed = ?3
+WHERE no = ?4
+"""
+DELETE_SUMMARIES_FROM = "DELETE FROM summaries WHERE key = ? AND level = ? AND first_row > ?"
+DELETE_SUMMARIES = "DELETE FROM summaries WHERE key = ?"
+DELETE_KEY = "DELETE FROM keys WHERE no = ?"
+GET_VALUES_TO_CUT = "SELECT no, seq FROM key_values WHERE key = ? AND step >= ?"
+GET_NEWEST_VALUE = "SELECT step, seq, size FROM key_values WHERE key = ? ORDER BY step DESC LIMIT 1"
+GET_FIRST_VALUE_STEP = "SELECT min(step) FROM key_values WHERE key = ?"
+
 GET_KEY_LENGTHS = "SELECT rows, summed FROM keys WHERE no = ?"
 ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, body) VALUES (?, ?, ?, ?)"
 GET_SUMMARY = "SELECT body FROM summaries WHERE key = ? AND level = ? AND first_row = ?"
@@ -298,5 +390,7 @@ GET_SUMMARIES_TO_DELETE = """
 SELECT summaries.no, level FROM keys JOIN summaries ON summaries.key = keys.no WHERE keys.log = ? LIMIT ?
 """
 DELETE_SUMMARY = "DELETE FROM summaries WHERE no = ?"
+GET_STRETCHES_TO_DELETE = "SELECT log, seq FROM stretches WHERE log = ? LIMIT ?"
+DELETE_STRETCH = "DELETE FROM stretches WHERE log = ? AND seq = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
 DELETE_KEYS = "DELETE FROM keys WHERE log = ?"

@@ -1,7 +1,8 @@
 """Housekeeping in the SQLite store, a short piece at a time: merging small chunks, summaries, deleting, giving space back.
 
-What readers see never changes by it. Chunks and summaries that are there are changed here alone; appending only adds. So a
-piece of work is prepared from a snapshot, without a lock, and put in place in a short transaction.
+What readers see never changes by it. Chunks and summaries that are there are changed here, and where a run's past is taken back;
+appending only adds. So a piece of work is prepared from a snapshot, without a lock, and put in place in a short transaction,
+unless the log was cut meanwhile.
 
 Chunks as they come are small. As soon as sixteen of about one size follow each other they are merged into one, so that a key
 never has many, and none of its rows is rewritten more than a few times. From `Sizes.seal_rows` rows (or `seal_bytes`) on a
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from streamvis.errors import StoreUnavailable
 from streamvis.store import statements as sql
-from streamvis.store.packed import Marks, pack
+from streamvis.store.packed import Marks, pack, unpack
 from streamvis.store.rows import read_rows
 from streamvis.store.summaries import Sizes, summary_of_rows, summary_of_summaries
 from streamvis.store.tables import body_of_rows, concat_common, concat_exact, numbers_of, rows_of_body
@@ -56,6 +57,7 @@ class _Key:
     sealed: int
     summed: int
     pending: int
+    cuts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,12 @@ class Tidier:
         summed = key.summed + (sizes.body_rows if work.summaries else 0)
         places = [_place(key, chunk) for chunk in work.made]
         with self._writing() as (db, _):
-            if db.execute(sql.GET_META, ("id",)).fetchone() != (store,):
-                return True  # a backup was put in its place meanwhile
-            db.executemany(sql.DELETE_CHUNK, [(no,) for no in work.gone])
-            db.executemany(sql.ADD_CHUNK, places)
-            db.executemany(sql.ADD_SUMMARY, work.summaries)
-            db.execute(sql.SET_KEY_TIDIED, (sealed, summed, work.seen, key.no))
+            is_same = db.execute(sql.GET_META, ("id",)).fetchone() == (store,)  # no backup was put in its place meanwhile
+            if is_same and db.execute(sql.GET_CUTS, (key.log,)).fetchone() == (key.cuts,):
+                db.executemany(sql.DELETE_CHUNK, [(no,) for no in work.gone])
+                db.executemany(sql.ADD_CHUNK, places)
+                db.executemany(sql.ADD_SUMMARY, work.summaries)
+                db.execute(sql.SET_KEY_TIDIED, (sealed, summed, work.seen, key.no))
         self._given_up.discard(key.no)
         return True
 
@@ -143,6 +145,10 @@ class Tidier:
                 db.executemany(remove, [(no,) for no, _ in rows])
                 if rows:
                     return True
+            stretches = db.execute(sql.GET_STRETCHES_TO_DELETE, (*dropped, _DELETE_ROWS)).fetchall()
+            if stretches:
+                db.executemany(sql.DELETE_STRETCH, stretches)
+                return True
             db.execute(sql.DELETE_KEYS, dropped)
             db.execute(sql.DELETE_LOG, dropped)
         return True
@@ -200,7 +206,8 @@ def _merged(db: sqlite3.Connection, chunks: list[_OpenChunk], sizes: Sizes) -> l
     for chunk in chunks:
         packed, marks, body = db.execute(sql.GET_CHUNK, (chunk.no,)).fetchone()
         marked = Marks.from_bytes(marks) if marks else Marks(np.array([chunk.last_seq]), np.array([chunk.count]))
-        parts.append((rows_of_body(body)[1], marked, chunk))
+        # What a cut left of a key may have sealed chunks behind others.
+        parts.append((unpack(body)[1] if packed else rows_of_body(body)[1], marked, chunk))
     made: list[_Made] = []
     groups = _that_fit(parts)
     for i, group in enumerate(groups):

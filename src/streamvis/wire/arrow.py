@@ -6,7 +6,7 @@ holds under `streamvis` a JSON object whose `kind` says what the stream is:
     rows     key                    columns 0 and 1 are the step (int64) and the time (float64, seconds since 1970 UTC) of each
                                     row, the rest are the key's columns
     value    key, step, time, tree  one row; the arrays of the value, with their shapes, in the order that `tree` counts them
-    start    config, time, name, joins      no columns; so are the other control records
+    start    config, time, name, joins, attempt, resume_at      no columns; so are the other control records
     clear    time
     finish   state, time
     history  key and what `records.History` says; column 0 is the number of each row, the rest is as in rows
@@ -34,6 +34,7 @@ __all__ = [
     "ARROW",
     "MAX_NAME_CHARS",
     "body_of",
+    "checked_attempt",
     "checked_name",
     "checked_step",
     "checked_time",
@@ -257,7 +258,8 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
         name = None if not meta["name"] else checked_name(meta["name"], what="name of the run", where=where)
         if not isinstance(unpack(json.loads(meta["config"]), ()), dict):
             raise InvalidData("the config is no mapping", where=where)
-        return Start(meta["config"], checked_time(meta["time"], where=where), name, bool(meta["joins"]))
+        attempt, resume_at = checked_attempt(meta.get("attempt"), meta.get("resume_at"), where=where)
+        return Start(meta["config"], checked_time(meta["time"], where=where), name, bool(meta["joins"]), attempt, resume_at)
     if kind == "clear":
         return Clear(time=checked_time(meta["time"], where=where))
     if kind == "finish":
@@ -305,6 +307,12 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
             problem = f"the {what} {name!r} is not valid Unicode"
             raise InvalidData(problem, where=where, allowed="no halves of surrogate pairs") from None
     return name
+
+
+def checked_attempt(attempt: Any, resume_at: Any, *, where: str) -> tuple[str, int | None]:
+    """The name of an attempt ("" where there is none), and the step at which it resumes, if they are such."""
+    name = checked_name(attempt, what="attempt", where=where) if attempt else ""
+    return name, None if resume_at is None else checked_step(resume_at, where=where)
 
 
 def checked_time(time: Any, *, where: str) -> float:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Start
-from streamvis.wire.arrow import checked_name, checked_step, encode_rows, encode_value, table_of, value_of
+from streamvis.wire.arrow import checked_attempt, checked_name, checked_step, encode_rows, encode_value, table_of, value_of
 from streamvis.wire.columns import column_dtype, numpy_column
 from streamvis.wire.tree import pack, to_plain
 
@@ -71,7 +71,9 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
         name = record.get("name")
         if name is not None:
             checked_name(name, what="name of the run", where=f"{where}.name")
-        return Start(config_text(record.get("config", {}), where=f"{where}.config"), time, name, bool(record.get("joins")))
+        config = config_text(record.get("config", {}), where=f"{where}.config")
+        attempt, resume_at = checked_attempt(record.get("attempt"), record.get("resume_at"), where=where)
+        return Start(config, time, name, bool(record.get("joins")), attempt, resume_at)
     if kind == "clear":
         return Clear(time)
     if kind == "finish":

@@ -47,7 +47,8 @@ class Fault:
 
 
 FAULTS = [
-    *(Fault(kind, target) for kind in ("kill", "stop") for target in ("endpoint", "page server", "reader", "producer", "browser")),
+    *(Fault("kill", target) for target in ("endpoint", "page server", "reader", "producer", "browser")),
+    *(Fault("stop", target) for target in ("endpoint", "page server", "reader", "producer", "browser")),
     *(Fault("cut", target) for target in ("page server", "reader", "producer", "browser")),
 ]
 HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
@@ -129,7 +130,7 @@ class Scene:
         self._told_reader = Told("reader", seen)
 
     def end_run(self) -> None:
-        """End the producers in good order, deliver what killed ones left and no later one took over, and check that all is there."""
+        """End the producers in good order, deliver what killed ones left and no later one took, and check that all is there."""
         for program, _ in self._producers.values():
             program.send_signal(signal.SIGINT)
         for program, _ in self._producers.values():
@@ -242,7 +243,8 @@ class Scene:
             except FileNotFoundError:
                 continue  # delivered in this moment
             for batch in batches:
-                found |= _ids_of(chunk.body for chunk in decode_batch_body(batch.body) if isinstance(chunk, RowsChunk | ValueChunk))
+                chunks = decode_batch_body(batch.body)
+                found |= _ids_of(chunk.body for chunk in chunks if isinstance(chunk, RowsChunk | ValueChunk))
         return found
 
     def _segments(self) -> list[Path]:

@@ -1,0 +1,146 @@
+"""Taking back the rows and values of a log from a step on: of some batches, all else stays as it is.
+
+Rows stay numbered from 0 without gaps. Chunks without such rows are not opened, and those before the first such row are not
+touched; a chunk that holds both kinds is written anew. Summaries end before the first row that is gone. So the cost is that of
+what comes after it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from streamvis.store import statements as sql
+from streamvis.store.packed import Marks, unpack
+from streamvis.store.summaries import Sizes
+from streamvis.store.tables import body_of_rows, numbers_of, rows_of_body
+
+__all__ = ["Cut", "Reach", "cut_log"]
+
+
+class Reach:
+    """Which batches are cut: given the stretches of a log, each as its first batch and whether its batches are."""
+
+    def __init__(self, stretches: list[tuple[int, int]]) -> None:
+        self._starts = np.array([start for start, _ in stretches], dtype=np.int64)
+        self._is_cut = np.array([bool(is_cut) for _, is_cut in stretches], dtype=bool)
+        self.is_all = bool(self._is_cut.all())
+
+    def covers(self, seqs: np.ndarray) -> np.ndarray:
+        """Whether each of the batches is cut, as an array of booleans."""
+        if self.is_all:
+            return np.ones(len(seqs), dtype=bool)
+        return self._is_cut[np.searchsorted(self._starts, seqs, side="right") - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a cut left: whether it changed anything, and the first and the last step that there are now."""
+
+    changed: bool
+    first_step: int | None
+    last_step: int | None
+
+
+class _Key(NamedTuple):
+    no: int
+    kind: str
+    rows: int
+    sealed: int
+    summed: int
+
+
+def cut_log(db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes) -> Cut:
+    """Take back what lies at `step` or later and came with the batches that `reach` covers. A key with nothing left is gone."""
+    changed, steps = False, []
+    for row in db.execute(sql.GET_KEYS_TO_CUT, (log,)).fetchall():
+        key = _Key(*row)
+        of_key = _cut_rows if key.kind == "rows" else _cut_values
+        its_changed, *its_steps = of_key(db, log, key, step, reach, sizes)
+        changed |= its_changed
+        steps += [one for one in its_steps if one is not None]
+    if changed:
+        db.execute(sql.COUNT_CUT, (log,))
+    return Cut(changed, min(steps, default=None), max(steps, default=None))
+
+
+def _cut_rows(
+    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes
+) -> tuple[bool, int | None, int | None]:
+    removed: dict[int, int] = {}
+    first_gone = key.rows
+    for no, first_row, last_seq, first_step, count in db.execute(sql.GET_CHUNKS_TO_CUT, (key.no, step)).fetchall():
+        if first_step >= step and reach.is_all:
+            kept = np.zeros(count, dtype=bool)
+        else:
+            name, table, seqs = _opened(db, no, last_seq, count)
+            kept = (numbers_of(table, "step") < step) | ~reach.covers(seqs)
+        if kept.all():
+            continue
+        first_gone = min(first_gone, first_row + int(np.argmin(kept)))
+        removed[first_row] = count - int(kept.sum())
+        db.execute(sql.DELETE_CHUNK, (no,))
+        if kept.any():
+            db.execute(sql.ADD_CHUNK, _place(log, key.no, first_row, name, table.filter(pa.array(kept)), seqs[kept]))
+    if removed:
+        _renumber(db, key.no, removed)
+        _end_key_at(db, key, min(removed), first_gone, key.rows - sum(removed.values()), sizes)
+    return bool(removed), *db.execute(sql.GET_CHUNK_STEPS, (key.no,)).fetchone()
+
+
+def _opened(db: sqlite3.Connection, no: int, last_seq: int, count: int) -> tuple[str, pa.Table, np.ndarray]:
+    """The key's name, the rows of a chunk, and the batch of each."""
+    packed, marks, body = db.execute(sql.GET_CHUNK, (no,)).fetchone()
+    seqs = Marks.from_bytes(marks).of_rows() if marks else np.full(count, last_seq)
+    if packed:
+        meta, table = unpack(body)
+        return meta["key"], table, seqs
+    return *rows_of_body(body), seqs
+
+
+def _place(log: int, key: int, first_row: int, name: str, table: pa.Table, seqs: np.ndarray) -> tuple[object, ...]:
+    marks, steps = Marks.from_rows(seqs), numbers_of(table, "step")
+    body = body_of_rows(name, table)
+    about = (int(seqs[0]), int(seqs[-1]), int(steps.min()), int(steps.max()), table.num_rows, len(body), 0)
+    return (log, key, first_row, *about, marks.to_bytes() if len(marks.seqs) > 1 else None, body)
+
+
+def _renumber(db: sqlite3.Connection, key: int, removed: dict[int, int]) -> None:
+    """Move what follows chunks of which so many rows were removed, in order, so that no two chunks ever meet."""
+    before, losses = 0, sorted(removed.items())
+    for no, first_row in db.execute(sql.GET_CHUNKS_AFTER, (key, losses[0][0])).fetchall():
+        while losses and losses[0][0] < first_row:
+            before += losses.pop(0)[1]
+        db.execute(sql.RENUMBER_CHUNK, (first_row - before, no))
+
+
+def _end_key_at(db: sqlite3.Connection, key: _Key, first_changed: int, first_gone: int, rows: int, sizes: Sizes) -> None:
+    """Bring the key's row and its summaries in line with its chunks: from the row `first_changed` on these are others."""
+    if not rows:
+        db.execute(sql.DELETE_SUMMARIES, (key.no,))
+        db.execute(sql.DELETE_KEY, (key.no,))
+        return
+    summed = min(key.summed, sizes.covered(1, first_gone))
+    for level in range(1, sizes.levels(key.summed) + 1):
+        db.execute(sql.DELETE_SUMMARIES_FROM, (key.no, level, summed - sizes.body_rows_of(level)))
+    db.execute(sql.SET_KEY_CUT, (rows, min(key.sealed, first_changed), summed, key.no))
+
+
+def _cut_values(
+    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes
+) -> tuple[bool, int | None, int | None]:
+    found = db.execute(sql.GET_VALUES_TO_CUT, (key.no, step)).fetchall()
+    covered = reach.covers(np.array([seq for _, seq in found], dtype=np.int64))
+    gone = [(no,) for (no, _), is_gone in zip(found, covered, strict=True) if is_gone]
+    db.executemany(sql.DELETE_VALUE, gone)
+    newest = db.execute(sql.GET_NEWEST_VALUE, (key.no,)).fetchone()
+    if newest is None:
+        db.execute(sql.DELETE_KEY, (key.no,))
+        return bool(gone), None, None
+    if gone:
+        db.execute(sql.SET_KEY_NEWEST, (*newest, key.no))
+    return bool(gone), db.execute(sql.GET_FIRST_VALUE_STEP, (key.no,)).fetchone()[0], newest[0]
