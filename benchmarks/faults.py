@@ -1,4 +1,4 @@
-"""Kill anything, any time: `make faults`, or `python benchmarks/faults.py --help`.
+"""Kill anything, any time: `python benchmarks/faults.py --rounds 200`; `--help` says more.
 
 Real producers, an endpoint, a page server, a reader and a page session run while, round after round, one of them is killed or
 stopped, or a connection is cut in mid-request; in every third round two such things at once. Then it is brought back, and what was
