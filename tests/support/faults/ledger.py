@@ -112,8 +112,8 @@ def compare_store(
 ) -> None:
     """Compare what producers wrote down with what the store gave: `rows` by key in log order, `values` by key and step.
 
-    `spooled` is what lay in the spools of producers before the store was read. Of a killed producer may be missing what lies there,
-    and an end of what it sent that is not older than `window_s` seconds.
+    `spooled` is what lay in the spools of producers before the store was read. Of a killed producer may be missing what lies
+    there, and an end of what it sent that is not older than `window_s` seconds.
     """
     known = {life.life: life for life in lives}
     found = [(row.life, row.n) for of_key in rows.values() for row in of_key]
@@ -228,7 +228,9 @@ class Told:
         )
 
 
-def compare_told(findings: Findings, told: Told, rows: Mapping[str, Sequence[Id]], newest: Mapping[str, Id], *, whole: bool) -> None:
+def compare_told(
+    findings: Findings, told: Told, rows: Mapping[str, Sequence[Id]], newest: Mapping[str, Id], *, whole: bool
+) -> None:
     """Compare what was seen with the store's rows by key, in log order; with `whole`, it must have seen all of them by now.
 
     What it saw beyond `rows`, which were read before, is compared later.

@@ -3,8 +3,8 @@
     python producer.py URL APP RUN SLOT LIFE SPOOL JOURNAL
 
 A life is one process of one slot; its records are numbered from 0. Each line of the journal is one write, so a kill cuts off
-none: `begin FIRST COUNT KIND KEY STEP TIME` before a call, `handed NEXT` after it, `stored NEXT` when all records before NEXT were
-acknowledged, which `flush` says. SIGINT ends it in good order.
+none: `begin FIRST COUNT KIND KEY STEP TIME` before a call, `handed NEXT` after it, `stored NEXT` when all records before NEXT
+were acknowledged, which `flush` says. SIGINT ends it in good order.
 """
 
 import os
