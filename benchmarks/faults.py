@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.faults.scene import FAULTS, HARDER, Fault, Scene, Stuck 
+from support.faults.scene import FAULTS, HARDER, Fault, Scene, Stuck
 
 ROUNDS_PER_RUN = 10
 

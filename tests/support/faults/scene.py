@@ -1,7 +1,7 @@
 """The processes of the fault program, what can be done to them, and the check of a run.
 
-A run has producers and a reader of its own; endpoint, page server and browser live on. All go through proxies: producers, reader
-and page server to the endpoint, the browser to the page server.
+A run has producers and a reader of its own; endpoint, page server and browser live on. All go through proxies: the producers, the
+reader and the page server to the endpoint, the browser to the page server.
 """
 
 from __future__ import annotations
