@@ -1,9 +1,9 @@
-"""Kill anything, any time: `make faults`, or `python benchmarks/faults.py --help`.
+"""Kill anything, any time: `python benchmarks/faults.py --rounds 200`; `--help` says more.
 
 Real producers, an endpoint, a page server, a reader and a page session run while, round after round, one of them is killed or
 stopped, or a connection is cut in mid-request; in every third round two such things at once. Then it is brought back, and what
-was sent, acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1 when
-anything was lost, doubled, or out of order. See docs/reliability.md.
+was sent, acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1
+when anything was lost, doubled, or out of order. See docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--endpoint", metavar="COMMAND", help="another program to start in place of `streamvis rest`")
     parser.add_argument("--window-ms", type=float, default=100, help="how much a killed producer may take with it")
     parser.add_argument("--patience-s", type=float, default=60, help="how long anything may take to come back")
-    parser.add_argument("--folder", type=Path, help="keep all files there, instead of in a temporary folder that goes at the end")
+    parser.add_argument("--folder", type=Path, help="keep all files there, not in a temporary folder")
     return parser.parse_args()
 
 

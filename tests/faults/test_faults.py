@@ -1,12 +1,17 @@
 """The fault program: some rounds of it, and that it finds out endpoints that are broken in the ways it is there to find."""
 
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
+
+from support.conditions import wait_until
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 
@@ -72,3 +77,19 @@ def test_an_endpoint_that_is_broken_on_purpose_is_found_out(what, tmp_path):
     status, told = play(*rounds, "--endpoint", f"{sys.executable} {program} rest")
     assert status == 1 and told.endswith("FAILED\n")
     assert count(told, what) > 0
+
+
+def test_a_request_that_is_cut_off_in_its_body_is_no_error_of_the_endpoint(start_endpoint):
+    endpoint = start_endpoint()
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", endpoint.port)) as connection:
+            head = "POST /api/v1/runs/run/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: 1000\r\n\r\nthe first bytes of it".encode())
+            told = urllib.request.urlopen(f"{endpoint.url}/healthz", timeout=10)
+            assert told.status == 200
+    wait_until(lambda: not open_connections(endpoint), what="the endpoint to see that they are gone")
+    assert "Traceback" not in endpoint.output()
+
+
+def open_connections(endpoint):
+    return [one for one in psutil.Process(endpoint.pid).net_connections() if one.laddr.port == endpoint.port and one.raddr]

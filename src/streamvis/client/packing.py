@@ -46,8 +46,8 @@ class Packer:
     def pack(self, *, onto: int = 0) -> Outgoing | None:
         """The next batch; None when nothing waits, or when it came to nothing.
 
-        `onto` is the number of a batch that takes more parts: where the next one is of the same run and follows on it, it is such
-        a part, and takes no number of its own.
+        `onto` is the number of a batch that takes more parts (0 where none does): when the next one is of the same run and
+        follows on it, it is such a part, and takes no number of its own.
         """
         taken: list[Entry] = []
         markers: list[Marker] = []

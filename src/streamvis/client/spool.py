@@ -4,8 +4,8 @@ A spool belongs to one producer. Its folder holds segments `00000001.spool`, ...
 
     magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
 
-Frames that follow each other with the same number are parts of one batch: while nobody has seen the last batch, what comes goes
-on it instead of into one of its own. So a slow endpoint is not overrun by small batches, each of which would cost it a request.
+Frames that follow each other with the same number are parts of one batch: while nobody has seen the last batch, what comes
+goes on it instead of into one of its own. So a slow endpoint is not overrun by small batches, each of which costs a request.
 
 A segment is deleted when all of its batches were delivered, so a batch may be found again after a crash: sending it again is
 always safe. A frame cut off at the end of a segment is not one. Where the disk takes nothing, batches stay in memory, up to a
@@ -102,7 +102,7 @@ class Spool:
 
     @property
     def open_number(self) -> int:
-        """The number of the last batch, if it takes more parts: it lies on the disk, is not long, and was not seen yet. Else 0."""
+        """The number of the last batch if it takes more parts: it is on the disk, not long, and nobody has seen it. Else 0."""
         last = self._waiting[-1] if self._waiting else None
         if last is None or last.batch is not None or last.number <= self._seen or self._last_bytes >= _OPEN_BYTES:
             return 0

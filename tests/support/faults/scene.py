@@ -1,7 +1,7 @@
 """The processes of the fault program, what can be done to them, and the check of a run.
 
-A run has producers and a reader of its own; endpoint, page server and browser live on. Who connects to whom goes through a proxy:
-producers, reader and page server to the endpoint, the browser to the page server.
+A run has producers and a reader of its own; endpoint, page server and browser live on. All go through proxies: the producers, the
+reader and the page server to the endpoint, the browser to the page server.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Fault:
         return f"{self.kind} {self.target}"
 
 
+_CLIENTS = ("page server", "reader", "producer", "browser")
 FAULTS = [
-    *(Fault("kill", target) for target in ("endpoint", "page server", "reader", "producer", "browser")),
-    *(Fault("stop", target) for target in ("endpoint", "page server", "reader", "producer", "browser")),
-    *(Fault("cut", target) for target in ("page server", "reader", "producer", "browser")),
+    *(Fault(kind, target) for kind in ("kill", "stop") for target in ("endpoint", *_CLIENTS)),
+    *(Fault("cut", target) for target in _CLIENTS),
 ]
 HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
 """Those that producers' records have most to fear from: they come more often."""
@@ -130,7 +130,7 @@ class Scene:
         self._told_reader = Told("reader", seen)
 
     def end_run(self) -> None:
-        """End the producers in good order, deliver what killed ones left and no later one took, and check that all is there."""
+        """End the producers in good order, deliver what killed ones left and nobody took over, and check that all is there."""
         for program, _ in self._producers.values():
             program.send_signal(signal.SIGINT)
         for program, _ in self._producers.values():
@@ -242,16 +242,15 @@ class Scene:
                 batches = [batch for batch, _ in read_segment(segment)]
             except FileNotFoundError:
                 continue  # delivered in this moment
-            for batch in batches:
-                chunks = decode_batch_body(batch.body)
-                found |= _ids_of(chunk.body for chunk in chunks if isinstance(chunk, RowsChunk | ValueChunk))
+            chunks = [chunk for batch in batches for chunk in decode_batch_body(batch.body)]
+            found |= _ids_of(chunk.body for chunk in chunks if isinstance(chunk, RowsChunk | ValueChunk))
         return found
 
     def _segments(self) -> list[Path]:
         return sorted((self.folder / self.run).glob("spool-*/*/*.spool"))
 
     def _stored(self) -> tuple[dict[str, list[StoredRow]], dict[str, tuple[int, int]]]:
-        """The rows of each key, and the newest value of each; what is known of the values of each step is brought up to date."""
+        """The rows of each key, and the newest value of each; brings up to date what is known of the values of each step."""
         rows = {}
         newest = {}
         records = {(record.kind, record.key, record.step) for life in self._lives for record in life.begun}
