@@ -54,3 +54,18 @@ def test_text_that_no_file_can_hold_is_refused_and_holds_up_nobody(start_endpoin
             "POST", "/api/v1/runs/r/batches", body=json.dumps(order).encode(), headers={"Content-Type": "application/json"}
         )
         assert answer.status == 422, (place, answer.body)
+
+
+def test_a_text_that_utf_8_cannot_say_comes_back_as_it_was_sent(start_endpoint):
+    endpoint = start_endpoint()
+    records = [{"kind": "start", "config": {"c": "\ud800"}}, {"kind": "value", "key": "v", "step": 0, "data": {"t": "\ud800"}}]
+    Transport(endpoint.url).request(
+        "POST",
+        "/api/v1/runs/r/batches?app=a",
+        body=json.dumps({"records": records}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    tail = Transport(endpoint.url).request("GET", "/api/v1/runs/r/tail")
+    assert tail.status == 200 and json.loads(tail.body)["records"][0]["data"]["t"] == "\ud800"
+    run = Transport(endpoint.url).request("GET", "/api/v1/runs/r")
+    assert run.status == 200 and json.loads(run.body)["config"] == {"c": "\ud800"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -26,6 +27,7 @@ from streamvis.wire.jsonform import rows_to_json
 
 __all__ = [
     "BodyTooLarge",
+    "JsonAnswer",
     "ProtocolHeader",
     "UnsupportedMedia",
     "add_error_answers",
@@ -34,6 +36,16 @@ __all__ = [
     "run_json",
     "wants_arrow",
 ]
+
+
+class JsonAnswer(JSONResponse):
+    """JSON in UTF-8; texts with halves of surrogate pairs, which UTF-8 cannot say, are escaped, as they came."""
+
+    def render(self, content: Any) -> bytes:
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:
+            return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 class BodyTooLarge(StreamvisError):

@@ -24,6 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from streamvis.access import Tokens
 from streamvis.endpoint.answers import (
     BodyTooLarge,
+    JsonAnswer,
     ProtocolHeader,
     UnsupportedMedia,
     add_error_answers,
@@ -324,7 +325,7 @@ def _key_json(info: KeyInfo) -> dict[str, Any]:
 
 
 def _answer(content: bytes | dict[str, Any]) -> Response:
-    return Response(content, media_type=ARROW) if isinstance(content, bytes) else JSONResponse(content)
+    return Response(content, media_type=ARROW) if isinstance(content, bytes) else JsonAnswer(content)
 
 
 def _ack_json(ack: Ack) -> dict[str, Any]:
