@@ -312,6 +312,9 @@ class _Selection:
             kept = inside[np.unique(np.concatenate([[0], kept, [len(inside) - 1]]))] if len(inside) else inside
             is_complete = len(kept) == len(inside) and all(part.level == 0 for part in pool)
         if rises:
+            # The first and the last row inside are known exactly, and so is how many there are between them.
+            numbers = rows[order[kept]]
+            is_complete = not len(kept) or int(numbers[-1] - numbers[0]) + 1 == len(kept)
             kept = np.concatenate([np.flatnonzero(places == 0)[-1:], kept, np.flatnonzero(places > self._axis.buckets)[:1]])
         return self._table([table.take(pa.array(order[kept]))]), is_complete
 
