@@ -50,6 +50,7 @@ def cli() -> None:
 @options.allow_host
 @options.tls_cert
 @options.tls_key
+@options.vanish_after
 @options.with_parent
 def rest(
     host: str,
@@ -60,6 +61,7 @@ def rest(
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    vanish_after_s: float,
     with_parent: bool,
 ) -> None:
     """Run the endpoint alone: the REST server that keeps what producers send.
@@ -85,6 +87,7 @@ def rest(
         tokens=tokens,
         allowed_hosts=allowed_hosts,
         certificate=options.certificate_of(tls_cert, tls_key),
+        vanish_after_s=vanish_after_s,
         on_ready=ready,
     )
 

@@ -56,6 +56,8 @@ token = _option("--token", env="TOKEN", help=f"Token that may do everything. {_M
 read_token = _option("--read-token", env="READ_TOKEN", help=f"Token that may only read. {_MADE}")
 page_token = _option("--page-token", env="PAGE_TOKEN", help=f"Token that opens pages. {_MADE}")
 url = _option("--url", env="URL", default="http://localhost:8080", help="Address of the endpoint.")
+_seconds = click.FloatRange(min=0, min_open=True)
+vanish_after = click.option("--vanish-after", "vanish_after_s", type=_seconds, default=45.0, hidden=True)
 _file = click.Path(path_type=Path, exists=True, dir_okay=False)
 tls_cert = _option("--tls-cert", env="TLS_CERT", type=_file, help="File of a certificate: serve https.")
 tls_key = _option("--tls-key", env="TLS_KEY", type=_file, help="File of its key.")

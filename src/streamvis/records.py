@@ -23,6 +23,7 @@ __all__ = [
     "PROTOCOL",
     "RUNNING",
     "STATES",
+    "VANISHED",
     "Ack",
     "AppInfo",
     "Batch",
@@ -47,6 +48,8 @@ PROTOCOL = 1
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
 STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
+VANISHED = "vanished"
+"""What a run that is running is shown as while nothing is heard of its producers. Never stored."""
 
 
 @dataclass(frozen=True, slots=True)

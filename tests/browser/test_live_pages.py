@@ -190,6 +190,25 @@ def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, st
         expect_end(calls)
 
 
+def test_a_page_says_when_its_producer_was_last_heard_of(tmp_path, start_endpoint, start_pages, open_page, monkeypatch):
+    monkeypatch.setattr("streamvis.client.producer._BEAT_S", 600.0)
+    page = tmp_path / "lines.py"
+    page.write_text(LINES + "    doc.title = new_data.run.state\n")
+    endpoint = start_endpoint(args=["--vanish-after", "2"])
+    pages = start_pages(page, url=endpoint.url)
+    with Client(endpoint.url, "lines") as client:
+        client.init({"ycolumns": ["y"]})
+        send(client, 0, 3)
+        tab = open_page(f"{pages.url}/lines")
+        expect_rows(tab, 3)
+        wait_until(lambda: "The producer was last heard of at" in notices(tab), within_s=20, what="the notice")
+        wait_until(lambda: tab.evaluate("document.title") == "vanished", within_s=20, what="the state in new_data")
+        send(client, 3, 6)
+        expect_rows(tab, 6)
+        wait_until(lambda: "last heard of" not in notices(tab), within_s=20, what="the notice goes away")
+    wait_until(lambda: tab.evaluate("document.title") == "finished", within_s=20, what="the run's end")
+
+
 def free_port() -> int:
     """A port that nobody listens on now: the quickstart's programs are told theirs."""
     with socket.socket() as probe:

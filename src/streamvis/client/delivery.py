@@ -11,7 +11,7 @@ from streamvis.records import Ack, Refusal
 from streamvis.transport import Response, check, path
 from streamvis.wire.arrow import ARROW
 
-__all__ = ["NotNow", "deliver"]
+__all__ = ["NotNow", "deliver", "show_alive"]
 
 _TIMEOUT_S = 10.0
 _TRY_AGAIN = (408, 425, 429)
@@ -53,6 +53,11 @@ def deliver(transport: Any, batch: Outgoing, before: bytes = b"", *, live: bool 
     if response.status != 200:
         raise EndpointRefused(response.status, _detail(response), url=transport.url)
     return _ack(response, url=transport.url)
+
+
+def show_alive(transport: Any, run: str, producer: str) -> None:
+    """Tell the endpoint that the producer lives. Raises EndpointUnreachable; what it answers does not matter."""
+    transport.request("POST", path("runs", run, "alive"), params={"producer": producer}, timeout_s=_TIMEOUT_S)
 
 
 def _ack(response: Response, *, url: str) -> Ack:

@@ -81,12 +81,12 @@ class Outbox:
         """Bytes of the entries that are not small."""
         return self._bytes_in - self._bytes_out
 
-    def park(self) -> None:
-        """Wait for the next call. For the sender alone."""
+    def park(self, timeout_s: float | None = None) -> None:
+        """Wait for the next call, so long at most. For the sender alone."""
         self.awake.clear()
         self.parked = True
         if not (self.entries or self._released):
-            self.awake.wait()
+            self.awake.wait(timeout_s)
         self.parked = False
 
     def release(self) -> None:

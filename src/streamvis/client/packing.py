@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from streamvis.client.entries import CONTROL, Begin, Entry, Marker
+from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
 from streamvis.client.outbox import Outbox
 from streamvis.client.spool import Outgoing
 
@@ -22,7 +22,8 @@ class Packer:
     """Makes batches of what waits in `outbox`.
 
     A batch holds records of one run, has about 4 MiB at most (more when one record has more), and takes the next number.
-    `gone` are the runs of which nothing is sent any more. `markers` are those that left the outbox, with the number they
+    `gone` are the runs of which nothing is sent any more; `open_run` is the one that was begun
+    last, until its end. `markers` are those that left the outbox, with the number they
     wait for.
     """
 
@@ -33,6 +34,7 @@ class Packer:
         self._encode_begin: Any = None
         self.begins: dict[str, Begin] = {}
         self.gone: set[str] = set()
+        self.open_run: str | None = None
         self.markers: list[Marker] = []
         self.number = 0
         self.lost_records = 0
@@ -64,6 +66,9 @@ class Packer:
                     break
                 self.gone.discard(data.run)
                 self._run = self.begins[data.run] = data
+                self.open_run = data.run
+            elif kind is CONTROL and type(data) is End:
+                self.open_run = None
             taken.append(self._outbox.take())
             size += taken[-1][5] or _SMALL_BYTES
         try:

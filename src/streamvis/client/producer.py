@@ -46,6 +46,8 @@ _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
 _KEEP_EVERY_S = 0.05
 _ADOPT_EVERY_S = 0.25
+_BEAT_S = 10.0
+"""After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
 _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
@@ -72,6 +74,7 @@ class Producer:
         self._outbox, self._url, self._make_transport = outbox, url, make_transport
         self._transport: Any = None
         self._post: Any = None
+        self._post_alive: Any = None
         self._say = say_once(log)
         self._packer = Packer(outbox, app=app, producer=self.id, say=self._say)
         folder = spool_folder / self.id
@@ -89,6 +92,7 @@ class Producer:
         self._held_up_since: float | None = None
         self._failures = 0
         self._adopted_at = 0.0
+        self._heard_at = 0.0
         self._warned_away = False
         self._markers: list[Marker] = []
         self._unsettled_records = 0
@@ -206,9 +210,11 @@ class Producer:
                     break
                 elif time.monotonic() - last_work < _PARK_AFTER_S:
                     time.sleep(_POLL_S)
-                elif not self._adopt():
-                    self._park()
-                    last_work = time.monotonic()
+                else:
+                    self._show_alive()
+                    if not self._adopt():
+                        self._park()
+                        last_work = time.monotonic()
             except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive()
         self._end()
@@ -234,10 +240,10 @@ class Producer:
 
     def _load(self) -> None:
         try:
-            from streamvis.client.delivery import deliver
+            from streamvis.client.delivery import deliver, show_alive
 
             self._packer.load()
-            self._post, self._transport = deliver, self._make_transport()
+            self._post, self._post_alive, self._transport = deliver, show_alive, self._make_transport()
             post = partial(deliver, self._transport, live=False)
             self._adopter = Adopter(self._spool_folder, self._url, post, say=self._say)
         finally:
@@ -253,9 +259,22 @@ class Producer:
         finally:
             self._held_up_since = None
 
+    def _show_alive(self) -> None:
+        """Tell the endpoint that this producer lives, where it was told nothing for a while."""
+        run = self._packer.open_run
+        if run is None or run in self._packer.gone or time.monotonic() - self._heard_at < _BEAT_S:
+            return
+        self._heard_at = self._held_up_since = time.monotonic()
+        try:
+            self._post_alive(self._transport, run, self.id)
+        except EndpointError:
+            pass  # the next batch meets the same trouble, and says so
+        finally:
+            self._held_up_since = None
+
     def _park(self) -> None:
         self._busy.clear()
-        self._outbox.park()
+        self._outbox.park(_BEAT_S)
         self._busy.set()
         if not self.stopping:
             time.sleep(_POLL_S / 2)  # the calls of one step come together
@@ -302,6 +321,7 @@ class Producer:
                 self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
             for warning in ack.warnings:
                 self._say(warning)
+            self._heard_at = time.monotonic()
             self._settle(batch)
         finally:
             self._held_up_since = None

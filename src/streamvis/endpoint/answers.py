@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from streamvis.endpoint.presence import Presence
 from streamvis.errors import (
     DeletedRun,
     InvalidData,
@@ -141,8 +142,9 @@ def history_answer(key: str, x: str, history: History, *, as_arrow: bool) -> byt
     return {**meta, "rows": table.column(0).to_pylist(), **rows_to_json(table.remove_column(0))}
 
 
-def run_json(run: RunInfo) -> dict[str, Any]:
-    """A run without its config and keys."""
+def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:
+    """A run without its config and keys, as it is shown: see `presence`."""
+    run = presence.shown(run)
     return {
         "run": run.id,
         "app": run.app,
@@ -150,6 +152,7 @@ def run_json(run: RunInfo) -> dict[str, Any]:
         "state": run.state,
         "created": run.created,
         "updated": run.updated,
+        "heard": presence.heard_at(run),
         "first_step": run.first_step,
         "last_step": run.last_step,
         "newest": run.newest,

@@ -34,6 +34,7 @@ from streamvis.endpoint.answers import (
 )
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
+from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
 from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
@@ -42,9 +43,11 @@ from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_ba
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
 from streamvis.wire.tree import to_plain, unpack
 
-__all__ = ["MAX_WAIT_S", "create_app"]
+__all__ = ["MAX_WAIT_S", "VANISH_AFTER_S", "create_app"]
 
 MAX_WAIT_S = 25.0
+VANISH_AFTER_S = 45.0
+"""How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LOOK_AT_STORE_S = 1.0
 _THREAD_FROM_BYTES = 64 * 2**10
@@ -62,8 +65,10 @@ def create_app(
     tokens: Tokens = Tokens(),  # noqa: B008  # frozen
     hosts: frozenset[str] = frozenset(),
     max_body_bytes: int = 64 * 2**20,
+    vanish_after_s: float = VANISH_AFTER_S,
 ) -> FastAPI:
     """The endpoint as an ASGI application over `store`, for who has one of the tokens, under the names `hosts` and loopback's."""
+    presence = Presence(store, lambda changes: app.state.news.announce(changes), vanish_after_s=vanish_after_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +76,8 @@ def create_app(
         store.listen(app.state.news.announce)
         tasks = [
             asyncio.create_task(app.state.writer.keep_tidy()),
-            asyncio.create_task(_watch_for_another_store(store, app.state.news)),
+            asyncio.create_task(presence.watch()),
+            asyncio.create_task(_watch_for_another_store(store, app.state.news, presence)),
         ]
         yield
         for task in tasks:
@@ -81,13 +87,13 @@ def create_app(
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
-    _add_reading(app, store, version)
-    _add_tails(app, store)
-    _add_writing(app, store, max_body_bytes)
+    _add_reading(app, store, presence, version)
+    _add_tails(app, store, presence)
+    _add_writing(app, store, presence, max_body_bytes)
     return app
 
 
-async def _watch_for_another_store(store: Store, news: News) -> None:
+async def _watch_for_another_store(store: Store, news: News, presence: Presence) -> None:
     """Wake those who wait when a backup was put back, which another process does and no commit of ours tells of."""
     known = await run_in_threadpool(lambda: store.id)
     while True:
@@ -98,10 +104,11 @@ async def _watch_for_another_store(store: Store, news: News) -> None:
             continue
         if found != known:
             known = found
+            await presence.begin_anew()
             news.wake_all()
 
 
-def _add_reading(app: FastAPI, store: Store, version: str) -> None:
+def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, Any]:
         """Whether the endpoint runs, and which it is."""
@@ -116,7 +123,7 @@ def _add_reading(app: FastAPI, store: Store, version: str) -> None:
     @app.get("/api/v1/runs")
     async def runs(app: _App) -> dict[str, Any]:
         """The runs of an app, the newest first."""
-        return {"runs": [run_json(one) for one in await run_in_threadpool(store.runs, app)]}
+        return {"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]}
 
     @app.get("/api/v1/runs/newest")
     async def newest(app: _App, request: Request) -> Response:
@@ -124,12 +131,12 @@ def _add_reading(app: FastAPI, store: Store, version: str) -> None:
         found = await run_in_threadpool(store.newest, app)
         if found is None:
             raise UnknownRun(f"newest of {app}")
-        return await _whole_run(store, found, request)
+        return await _whole_run(store, presence, found, request)
 
     @app.get("/api/v1/runs/{run}")
     async def one_run(run: str, request: Request) -> Response:
         """One run, with its config, keys and columns."""
-        return await _whole_run(store, await run_in_threadpool(store.run, run), request)
+        return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request)
 
     @app.get("/api/v1/runs/{run}/rows")
     async def rows(
@@ -186,20 +193,20 @@ def _add_reading(app: FastAPI, store: Store, version: str) -> None:
         return _answer(body if wants_arrow(request) else body_to_json(body))
 
 
-def _add_tails(app: FastAPI, store: Store) -> None:
+def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
     @app.get("/api/v1/apps/tail")
     async def app_tail(request: Request, app: _App, after: str | None = None, wait: _Wait = 0) -> dict[str, Any]:
-        """The runs of an app, once the list is newer than `after`."""
+        """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
         news: News = request.app.state.news
-        deadline = time.monotonic() + wait
+        deadline, changes = time.monotonic() + wait, presence.changes[app]
         while True:
             with news.listen("app", app) as future:
                 cursor = str(await run_in_threadpool(store.app_cursor, app))
                 left_s = deadline - time.monotonic()
-                if cursor != after or left_s <= 0 or news.is_closing:
+                if cursor != after or presence.changes[app] != changes or left_s <= 0 or news.is_closing:
                     found = await run_in_threadpool(store.runs, app)
                     newest = next((one.id for one in found if one.newest), None)
-                    return {"cursor": cursor, "newest": newest, "runs": [run_json(one) for one in found[:100]]}
+                    return {"cursor": cursor, "newest": newest, "runs": [run_json(one, presence) for one in found[:100]]}
                 await asyncio.wait([future], timeout=left_s)
 
     @app.get("/api/v1/runs/{run}/tail")
@@ -212,20 +219,24 @@ def _add_tails(app: FastAPI, store: Store) -> None:
         max_bytes: Annotated[int, Query(ge=1, le=2**28)] = 4 * 2**20,
         exclude: Annotated[list[str], Query(description="Keys to leave out.")] = [],  # noqa: B006  # FastAPI copies it
     ) -> Response:
-        """What came to a run's log after the cursor `after`: the rows in log order, and the newest values."""
+        """What came to a run's log after the cursor `after`: the rows in log order, and the newest values.
+
+        Answered at once when the run vanishes or comes back, too.
+        """
         news: News = request.app.state.news
         start, end = _cursor(after, "after"), _cursor(until, "until")
-        deadline = time.monotonic() + wait
+        deadline, was_gone = time.monotonic() + wait, presence.is_gone(run)
         while True:
             with news.listen("run", run) as future:
                 tail = await run_in_threadpool(lambda: store.tail(run, start, until=end, max_bytes=max_bytes, exclude=exclude))
                 left_s = deadline - time.monotonic()
-                if tail.cursor != start or tail.restart or left_s <= 0 or news.is_closing:
-                    return await run_in_threadpool(_tail_answer, tail, wants_arrow(request))
+                is_news = tail.cursor != start or tail.restart or presence.is_gone(run) != was_gone
+                if is_news or left_s <= 0 or news.is_closing:
+                    return await run_in_threadpool(_tail_answer, tail, presence, wants_arrow(request))
                 await asyncio.wait([future], timeout=left_s)
 
 
-def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
+def _add_writing(app: FastAPI, store: Store, presence: Presence, max_body_bytes: int) -> None:
     @app.post("/api/v1/runs/{run}/batches")
     async def append(
         request: Request,
@@ -252,7 +263,16 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
             return Batch(_run_id(run), its_app, its_producer, its_number, chunks, live, dropped)
 
         batch = await run_in_threadpool(decode) if len(body) > _THREAD_FROM_BYTES else decode()
-        return _ack_json(await request.app.state.writer.append(batch))
+        await presence.coming(batch)
+        ack = await request.app.state.writer.append(batch)
+        presence.stored(batch)
+        return _ack_json(ack)
+
+    @app.post("/api/v1/runs/{run}/alive", status_code=204)
+    async def alive(run: str, producer: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
+        """Say that a producer lives, where it has nothing to send. Nothing is stored."""
+        await presence.show(run)
+        return Response(status_code=204)
 
     @app.post("/api/v1/runs", status_code=201)
     async def start(request: Request, order: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
@@ -269,25 +289,27 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
             raise InvalidData("resume_at needs the run that is resumed", where="run", allowed="the id of a run")
         chunk = Start(config_text(order.get("config", {})), time.time(), name, run is not None, attempt, resume_at)
         run = _run_id(run) if run is not None else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
-        ack = await request.app.state.writer.append(Batch(run, app, "", 0, [chunk]))
-        return {**run_json(await run_in_threadpool(store.run, run)), "warnings": list(ack.warnings)}
+        batch = Batch(run, app, "", 0, [chunk])
+        ack = await request.app.state.writer.append(batch)
+        presence.stored(batch)
+        return {**run_json(await run_in_threadpool(store.run, run), presence), "warnings": list(ack.warnings)}
 
     @app.patch("/api/v1/runs/{run}")
     async def rename(run: str, name: Annotated[str, Body(embed=True, min_length=1, max_length=1000)]) -> dict[str, Any]:
         """Give a run a name."""
-        return run_json(await run_in_threadpool(store.rename, run, checked_name(name, what="name", where="name")))
+        return run_json(await run_in_threadpool(store.rename, run, checked_name(name, what="name", where="name")), presence)
 
     @app.post("/api/v1/runs/{run}/finish")
     async def finish(run: str, state: Annotated[str, Body(embed=True)] = "finished") -> dict[str, Any]:
         """End a run, as finished, interrupted or failed."""
         if state not in STATES[1:]:
             raise InvalidData(f"the state {state!r}", where="state", allowed=", ".join(STATES[1:]))
-        return run_json(await run_in_threadpool(store.finish, run, state))
+        return run_json(await run_in_threadpool(store.finish, run, state), presence)
 
     @app.post("/api/v1/runs/{run}/clear")
     async def clear(run: str) -> dict[str, Any]:
         """Take back a run's rows and values. Pages that show it load themselves again."""
-        return run_json(await run_in_threadpool(store.clear, run))
+        return run_json(await run_in_threadpool(store.clear, run), presence)
 
     @app.delete("/api/v1/runs/{run}", status_code=204)
     async def delete(run: str) -> Response:
@@ -296,23 +318,23 @@ def _add_writing(app: FastAPI, store: Store, max_body_bytes: int) -> None:
         return Response(status_code=204)
 
 
-async def _whole_run(store: Store, run: RunInfo, request: Request) -> Response:
+async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
     if wants_arrow(request):
-        return _answer(encode_head({**run_json(run), "config": run.config}))
+        return _answer(encode_head({**run_json(run, presence), "config": run.config}))
     keys = await run_in_threadpool(store.keys, run.id)
     config = to_plain(unpack(json.loads(run.config), ()))
     described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
-    return _answer({**run_json(run), "config": config, "keys": described})
+    return _answer({**run_json(run, presence), "config": config, "keys": described})
 
 
-def _tail_answer(tail: Tail, as_arrow: bool) -> Response:
-    run = tail.run
+def _tail_answer(tail: Tail, presence: Presence, as_arrow: bool) -> Response:
+    run = presence.shown(tail.run)
     about = {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch}
     head = {
         "cursor": str(tail.cursor),
         "more": tail.more,
         "restart": tail.restart,
-        "run": {**about, "dropped": run.dropped},
+        "run": {**about, "dropped": run.dropped, "heard": presence.heard_at(run)},
         "keys": {key: _key_json(info) for key, info in tail.keys.items()},
     }
     if as_arrow:

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from streamvis.access import Tokens, known_hosts
-from streamvis.endpoint.app import create_app
+from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.store import DataFolder, SqliteStore
 
@@ -33,11 +33,13 @@ def run_endpoint(
     allowed_hosts: Sequence[str] = (),
     certificate: tuple[Path, Path] | None = None,
     port_option: str = "--port",
+    vanish_after_s: float = VANISH_AFTER_S,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
-    `certificate` holds the files of a certificate and its key, for TLS.
+    `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
+    `vanish_after_s` is shown as vanished.
     Raises FolderInUse, FolderUnusable or PortTaken.
     """
     held = DataFolder(folder)
@@ -46,7 +48,13 @@ def run_endpoint(
         store = SqliteStore(held.path)
         shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
         url = f"{'https' if certificate else 'http'}://{shown}:{listener.getsockname()[1]}"
-        app = create_app(store, version=version("streamvis"), tokens=tokens, hosts=known_hosts(host, allowed_hosts))
+        app = create_app(
+            store,
+            version=version("streamvis"),
+            tokens=tokens,
+            hosts=known_hosts(host, allowed_hosts),
+            vanish_after_s=vanish_after_s,
+        )
         held.announce(url)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:

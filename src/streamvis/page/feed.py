@@ -238,6 +238,7 @@ class RunFeed(_Feed):
         self.gone: str | None = None
         self.folds = Folds()
         self._cursor: str | None = None
+        self._state: str | None = None
         self._inboxes: dict[object, Inbox] = {}
 
     def join(self, who: object, inbox: Inbox) -> str | None:
@@ -262,7 +263,7 @@ class RunFeed(_Feed):
             if self._cursor is None:
                 head = self._reader.run(self.run)
                 with self._lock:
-                    self.head, self._cursor, self.gone = head, head.cursor, None
+                    self.head, self._cursor, self._state, self.gone = head, head.cursor, head.run.state, None
                 self.known.set()
                 self._wake_all()
             piece = self._reader.tail(self.run, after=self._cursor, wait_s=self._wait_s)
@@ -277,10 +278,11 @@ class RunFeed(_Feed):
             self._restart()
             return
         with self._lock:
-            moved = piece.cursor != self._cursor
-            self._cursor = piece.cursor
+            # A run vanishes, and comes back, without anything new in its log.
+            is_news = (piece.cursor, piece.state) != (self._cursor, self._state)
+            self._cursor, self._state = piece.cursor, piece.state
             inboxes = list(self._inboxes.values())
-            if moved:
+            if is_news:
                 # Under the lock, so that a session that joins meanwhile gets each piece once.
                 for inbox in inboxes:
                     inbox.put(piece)

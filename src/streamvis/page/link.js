@@ -51,7 +51,7 @@ const show = () => {
     if (text) section.append(element("p", text))
     if (detail) section.append(element("pre", detail))
     if (kind == "waiting") whole.push(section)
-    else (kind == "slow" || kind == "reading" ? corner : stack).append(section)
+    else (["slow", "reading", "vanished"].includes(kind) ? corner : stack).append(section)
   }
   shadow.replaceChildren(style, ...whole, stack, corner)
 }

@@ -22,7 +22,7 @@ __all__ = ["BrowserLink", "Notice"]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the page says. `kind` is waiting, stale, error, slow or reading; `detail` is shown as it is."""
+    """Something that the page says. `kind` is waiting, stale, error, slow, reading or vanished; `detail` is shown as it is."""
 
     kind: str
     title: str

@@ -42,7 +42,8 @@ class AppTail:
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A decoded piece of a run's log up to `cursor`; `dtypes` maps each rows key in it to all its columns' dtype words,
-    `first_rows` to the number of its first row in the key's log, `reduced` to how many rows its rows stand for, if more."""
+    `first_rows` to the number of its first row in the key's log, `reduced` to how many rows its rows stand for, if more.
+    `heard` is when the run's producers were last heard of, in seconds since 1970."""
 
     cursor: str
     more: bool
@@ -55,6 +56,7 @@ class Piece:
     first_rows: Mapping[str, int] = field(default_factory=dict)
     reduced: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
+    heard: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class EndpointReader:
             size_bytes=len(response.body),
             first_rows={key: info["first_row"] for key, info in head["keys"].items()},
             dropped=head["run"]["dropped"],
+            heard=head["run"]["heard"],
         )
 
     def history(

@@ -34,7 +34,7 @@ from streamvis.page.new_data import NewData, column_form
 from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.view import LiveSources
-from streamvis.records import Rows
+from streamvis.records import VANISHED, Rows
 
 __all__ = ["InitPage", "Session", "UpdatePage"]
 
@@ -86,6 +86,7 @@ class Session:
         self._next_at = 0.0
         self._past_rows, self._read_rows, self._reading_since = 0, 0, time.monotonic()
         self._error: Notice | None = None
+        self._heard = 0.0
         self._live: LiveSources | None = None
         self._past: Past | None = None
         self._link = BrowserLink(doc, self.wake)
@@ -234,6 +235,7 @@ class Session:
         run = self._head.run
         if pieces:
             run = replace(run, name=pieces[-1].name, state=pieces[-1].state, dropped=pieces[-1].dropped)
+            self._heard = pieces[-1].heard
         changed = run != self._head.run
         self._head = replace(self._head, run=run)
         new_data = self._run_feed.folds.fold(run, pieces, without=self._live.keys)
@@ -284,8 +286,10 @@ class Session:
         if self._head is None:
             notices.append(self._waiting_notice(lost.reason if lost else ""))
         elif lost is not None:
-            since = time.strftime("%H:%M:%S", time.localtime(lost.since))
-            notices.append(Notice("stale", f"Out of date since {since}", f"{lost.reason} Trying again."))
+            notices.append(Notice("stale", f"Out of date since {_moment(lost.since)}", f"{lost.reason} Trying again."))
+        elif self._head.run.state == VANISHED:
+            title = f"The producer was last heard of at {_moment(self._heard)}"
+            notices.append(Notice("vanished", title, "It was killed, or cannot reach the endpoint."))
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             notices.append(Notice("slow", f"update_page takes {typical_s:.1f} s a call", "Updates are slowed to that pace."))
         if self._head is not None and self._head.run.dropped:
@@ -302,6 +306,12 @@ class Session:
             return Notice("waiting", f"Waiting for the run “{self._pinned}”", trouble or gone or "")
         hint = f"Start a producer: Client({self._reader.url!r}, {self._app!r}). This page shows it as soon as it begins."
         return Notice("waiting", f"Waiting for a run of the app “{self._app}”", trouble or hint)
+
+
+def _moment(seconds: float) -> str:
+    """A moment as people say it: without the day where that is today."""
+    then, now = time.localtime(seconds), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _own_frames_off(error: BaseException) -> Any:

@@ -72,6 +72,10 @@ class Store(Protocol):
         """The run of the app that was started live last."""
         ...
 
+    def awaited(self) -> list[str]:
+        """The running runs of which a producer began and has not ended."""
+        ...
+
     def run(self, run: str) -> RunInfo:
         """The run. Raises UnknownRun or DeletedRun, as all that follow."""
         ...

@@ -282,6 +282,11 @@ class SqliteStore:
             row = db.execute(sql.GET_NEWEST, (app,)).fetchone()
             return self._info(RunRow(*row)) if row else None
 
+    def awaited(self) -> list[str]:
+        """The running runs of which a producer began and has not ended."""
+        with self._reading() as db:
+            return [run for (run,) in db.execute(sql.GET_AWAITED, (RUNNING,))]
+
     def run(self, run: str) -> RunInfo:
         """The run."""
         with self._reading() as db:

@@ -272,6 +272,12 @@ GET_PRODUCER_STATES = """
 SELECT DISTINCT state FROM producers LEFT JOIN attempts ON attempts.no = attempt
 WHERE producers.run = ? AND (started = 1 OR state IS NOT NULL) AND ends_at IS NULL
 """
+GET_AWAITED = """
+SELECT id FROM runs WHERE state = ? AND deleted = 0 AND EXISTS (
+    SELECT 1 FROM producers LEFT JOIN attempts ON attempts.no = producers.attempt
+    WHERE producers.run = runs.no AND started = 1 AND producers.state IS NULL AND ends_at IS NULL
+)
+"""
 DELETE_PRODUCERS = "DELETE FROM producers WHERE run = ?"
 
 ADD_ATTEMPT = """

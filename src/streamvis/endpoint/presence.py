@@ -1,0 +1,126 @@
+"""Which runs' producers show that they live, and which run has vanished: it runs, and none of them was heard of for a while.
+
+Producers send batches, and a sign of life where they have none to send. What is heard is kept in memory alone, and the time
+begins anew with the endpoint. A run that no producer with an id began, as one made by hand through REST, never vanishes.
+
+Lives on the event loop; `is_gone` may be asked from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from streamvis.errors import StreamvisError
+from streamvis.records import RUNNING, VANISHED, Batch, RunInfo, Start
+from streamvis.store import Changes, Store
+
+__all__ = ["Presence"]
+
+_log = logging.getLogger("streamvis")
+
+_LOOKS = 10
+"""How often it is looked whether a run has vanished, in the time after which it has."""
+
+
+@dataclass(slots=True)
+class _Heard:
+    """When a run's producers were last heard of: `since` on a clock that never jumps, `at` for people (None: not at all yet)."""
+
+    since: float
+    at: float | None
+    is_gone: bool = False
+
+
+class Presence:
+    """Knows who lives. `announce` gets the runs whose state looks different from now on."""
+
+    def __init__(self, store: Store, announce: Callable[[Changes], None], *, vanish_after_s: float) -> None:
+        self._store, self._announce, self._vanish_after_s = store, announce, vanish_after_s
+        self._heard: dict[str, _Heard] = {}
+        self.changes: Counter[str] = Counter()
+        """How often a run of an app vanished or came back."""
+
+    def is_gone(self, run: str) -> bool:
+        """Whether nothing was heard of the run's producers for so long."""
+        heard = self._heard.get(run)
+        return heard is not None and heard.is_gone
+
+    def shown(self, run: RunInfo) -> RunInfo:
+        """The run as others see it."""
+        return replace(run, state=VANISHED) if run.state == RUNNING and self.is_gone(run.id) else run
+
+    def heard_at(self, run: RunInfo) -> float:
+        """When the run's producers were last heard of, in seconds since 1970."""
+        heard = self._heard.get(run.id)
+        return heard.at if heard is not None and heard.at is not None else run.updated
+
+    async def coming(self, batch: Batch) -> None:
+        """A batch is about to be stored: whoever reads it finds its run alive."""
+        if batch.live and batch.producer and batch.run in self._heard:
+            await self.show(batch.run)
+
+    def stored(self, batch: Batch) -> None:
+        """A batch was stored: from its start on, a producer is expected to show that it lives."""
+        if not any(isinstance(chunk, Start) for chunk in batch.chunks):
+            return
+        if not batch.producer:
+            self._heard.pop(batch.run, None)
+        elif batch.live:
+            self._heard[batch.run] = _Heard(time.monotonic(), time.time())
+        else:
+            self._heard.setdefault(batch.run, _Heard(time.monotonic(), None, is_gone=True))
+
+    async def show(self, run: str) -> None:
+        """A producer of the run shows that it lives. Raises UnknownRun or DeletedRun."""
+        known = self._heard.get(run)
+        if known is None:
+            await asyncio.to_thread(self._store.run, run)
+        self._heard[run] = _Heard(time.monotonic(), time.time())
+        if known is not None and known.is_gone:
+            await self._tell(run)
+
+    async def begin_anew(self) -> None:
+        """Expect to hear of all that run by what the store says, from now on."""
+        self._heard.clear()
+        try:
+            runs = await asyncio.to_thread(self._store.awaited)
+        except StreamvisError as error:
+            _log.warning("Runs whose producers died before this endpoint started stay shown as running: %s", error)
+            return
+        for run in runs:
+            self._heard.setdefault(run, _Heard(time.monotonic(), None))
+
+    async def watch(self) -> None:
+        """See runs vanish, until cancelled."""
+        await self.begin_anew()
+        pause_s = self._vanish_after_s / _LOOKS
+        looked = time.monotonic()
+        while True:
+            await asyncio.sleep(pause_s)
+            now = time.monotonic()
+            stood_still_s, looked = now - looked - pause_s, now
+            if stood_still_s > self._vanish_after_s / 2:
+                # This process was stopped, and heard nobody meanwhile.
+                for heard in self._heard.values():
+                    heard.since = now
+            for run, heard in list(self._heard.items()):
+                if not heard.is_gone and now - heard.since > self._vanish_after_s:
+                    heard.is_gone = True
+                    await self._tell(run)
+
+    async def _tell(self, run: str) -> None:
+        try:
+            found = await asyncio.to_thread(self._store.run, run)
+        except StreamvisError as error:
+            _log.debug("nobody is told that the run %s vanished or came back: %s", run, error)
+            return
+        if found.state == RUNNING:
+            self.changes[found.app] += 1
+            self._announce(Changes(frozenset({run}), frozenset({found.app})))
+        else:
+            self._heard.pop(run, None)

@@ -1,0 +1,116 @@
+"""A run whose producer vanished is shown as such, and as running again when it is back."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+
+import pytest
+
+from streamvis import Client
+from streamvis.client import producer
+from streamvis.page.feed import Feeds, Inbox
+from streamvis.page.reader import EndpointReader
+from streamvis.transport import Transport, path
+from support.conditions import wait_until
+from support.stored import Stored
+
+VANISH = ["--vanish-after", "1"]
+
+
+@pytest.fixture
+def endpoint(start_endpoint):
+    return start_endpoint(args=VANISH)
+
+
+@pytest.fixture
+def stored(endpoint):
+    return Stored(endpoint.url)
+
+
+def state(stored, run="job"):
+    return stored.run(run)["state"]
+
+
+def start_producer(start_program, tmp_path, url):
+    script = tmp_path / "producer.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import threading
+            from streamvis import Client
+            from streamvis.client import producer
+            producer._BEAT_S = 0.1
+            client = Client({url!r}, "app", spool={str(tmp_path / "spool")!r})
+            client.init(run="job")
+            client.sendl(0, "k", {{"x": 0}})
+            print("stored", client.flush(), flush=True)
+            threading.Event().wait()
+        """)
+    )
+    program = start_program([sys.executable, script])
+    program.wait_for_line("stored True")
+    return program
+
+
+def test_an_idle_producer_stays_running_and_a_stopped_one_vanishes_and_comes_back(
+    endpoint, stored, start_program, tmp_path
+):
+    program = start_producer(start_program, tmp_path, endpoint.url)
+    heard = stored.run("job")["heard"]
+    wait_until(lambda: stored.run("job")["heard"] > heard + 2, what="signs of life for twice as long as it takes to vanish")
+    assert state(stored) == "running"
+    program.stop()
+    wait_until(lambda: state(stored) == "vanished", what="the run of the stopped producer vanishes")
+    heard, updated = stored.run("job")["heard"], stored.run("job")["updated"]
+    assert heard > updated
+    assert [run["state"] for run in stored.runs("app")] == ["vanished"]
+    program.resume()
+    wait_until(lambda: state(stored) == "running", what="it is back")
+    assert stored.run("job")["updated"] == updated
+
+
+def test_readers_that_wait_are_told_at_once(endpoint, stored, monkeypatch):
+    monkeypatch.setattr(producer, "_BEAT_S", 600.0)
+    with Client(endpoint.url, "app") as client:
+        client.init(run="job")
+        reader, feeds = EndpointReader(endpoint.url), Feeds()
+        inbox, cursor = Inbox(lambda: None), str(stored.run("job")["cursor"])
+        feed = feeds.run(reader, "job", inbox, lambda: None)
+        wait_until(lambda: feed.join(inbox, inbox), what="the feed delivers")
+        # Longer than any test: an answer comes because there is something to say.
+        apps = reader.app_tail("app", after=None, wait_s=0)
+        piece = reader.tail("job", after=cursor, wait_s=25)
+        assert (piece.state, piece.cursor, piece.items) == ("vanished", cursor, [])
+        told = wait_until(inbox.take, what="the feed tells its sessions")
+        assert [one.state for one in told] == ["vanished"]
+        client.sendl(0, "k", {"x": 0})
+        told = []
+        wait_until(lambda: told.extend(inbox.take()) or any(one.items for one in told), what="the feed brings what came")
+        assert {one.state for one in told} == {"running"}
+        assert reader.app_tail("app", after=apps.cursor, wait_s=25).newest == "job"
+        assert state(stored) == "vanished"
+        feed.leave(inbox)
+    assert state(stored) == "finished"
+
+
+def test_a_run_made_by_hand_never_vanishes(endpoint, stored, monkeypatch):
+    monkeypatch.setattr(producer, "_BEAT_S", 600.0)
+    transport = Transport(endpoint.url)
+    order = json.dumps({"app": "app", "run": "by-hand"}).encode()
+    assert transport.request("POST", path("runs"), body=order, headers={"Content-Type": "application/json"}).status == 201
+    with Client(endpoint.url, "app") as client:
+        client.init(run="job")
+        wait_until(lambda: state(stored) == "vanished", what="the other run vanishes")
+        assert state(stored, "by-hand") == "running"
+    assert transport.request("POST", path("runs", "nobody", "alive"), params={"producer": "p"}).status == 404
+
+
+def test_after_a_restart_the_clock_begins_anew(endpoint, stored, start_program, tmp_path):
+    program = start_producer(start_program, tmp_path, endpoint.url)
+    endpoint.kill()
+    program.kill()
+    endpoint.restart()
+    assert state(stored) == "running"
+    wait_until(lambda: state(stored) == "vanished", what="nobody is heard of after the restart")
+    assert stored.run("job")["heard"] == stored.run("job")["updated"]
