@@ -79,7 +79,10 @@ class Transport:
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
             raise EndpointUnreachable(f"No answer from {self.url} ({reason}).", url=self.url) from error
-        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.data)
+        told = {name.lower(): value for name, value in answer.headers.items()}
+        if answer.version == 11 and _is_cut_off(answer.status, told):
+            raise EndpointUnreachable(f"No answer from {self.url} (it was cut off in its head).", url=self.url)
+        return Response(answer.status, told, answer.data)
 
     def close(self) -> None:
         """Close the connections."""
@@ -104,6 +107,13 @@ def check(response: Response, *, url: str) -> Response:
 def path(*parts: str) -> str:
     """The path `/api/v1/...` of these parts, each quoted."""
     return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _is_cut_off(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether the head of an HTTP/1.1 answer ended before it said where the body ends: Python takes the end of a connection in
+    the middle of a head for the end of the head."""
+    tells = headers.get("content-length", "").isdecimal() or "transfer-encoding" in headers
+    return not (tells or headers.get("connection", "").lower() == "close" or status in (204, 304))
 
 
 def _proxy_for(url: str) -> str | None:

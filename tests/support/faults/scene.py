@@ -131,13 +131,18 @@ class Scene:
 
     def end_run(self) -> None:
         """End the producers in good order, deliver what killed ones left and nobody took over, and check that all is there."""
-        for program, _ in self._producers.values():
+        programs = [program for program, _ in self._producers.values()]
+        self._wait(self._all_have_begun, "all producers to send")
+        for program in programs:
             program.send_signal(signal.SIGINT)
-        for program, _ in self._producers.values():
-            program.wait(self._patience_s)
+        for program in programs:
+            if program.wait(self._patience_s):
+                raise Stuck(f"{program} ended with status {program.status}, saying {program.output()[-500:]!r}")
+            self._opened.remove(program)
         for folder in {segment.parents[1] for segment in self._segments()}:
             sync = Program([sys.executable, "-m", "streamvis.cli", "sync", folder], log=self.folder / f"sync-{self.run}.log")
             self._open(sync).wait(self._patience_s)
+            self._opened.remove(sync)
         if left := self._segments():
             raise Stuck(f"after `streamvis sync` there was still {', '.join(map(str, left))}")
         self.check()
@@ -195,7 +200,12 @@ class Scene:
     # Checks
 
     def check(self) -> None:
-        """Compare what was sent, acknowledged, stored and seen. Raises Stuck when acknowledgements or readers stay away."""
+        """Compare what was sent, acknowledged, stored and seen.
+
+        Raises Stuck when acknowledgements or readers stay away, or a program ended by itself.
+        """
+        if ended := self._ended():
+            raise Stuck(f"ended by themselves: {ended}")
         for life in self._lives:
             life.read()
         handed = {life: life.handed for life in self._lives if life.killed_at is None}
@@ -215,6 +225,11 @@ class Scene:
                 if told.run == self.run or told.who == "reader":
                     compare_told(self.findings, told, ids, newest, whole=True)
 
+    def _all_have_begun(self) -> bool:
+        for _, life in self._producers.values():
+            life.read()
+        return all(life.handed for _, life in self._producers.values())
+
     def _all_stored(self, handed: dict[Life, int]) -> bool:
         for life in handed:
             life.read()
@@ -231,8 +246,13 @@ class Scene:
         try:
             wait_until(condition, within_s=self._patience_s, what=what)
         except AssertionError as late:
-            ended = [str(one) for one in self._opened if isinstance(one, Program) and not one.running]
-            raise Stuck(f"{late}{'; ended by themselves: ' if ended else ''}{', '.join(ended)}") from late
+            ended = self._ended()
+            raise Stuck(f"{late}{'; ended by themselves: ' if ended else ''}{ended}") from late
+
+    def _ended(self) -> str:
+        """The programs that ended though nobody told them to, with the end of what they said."""
+        programs = [one for one in self._opened if isinstance(one, Program) and not one.running]
+        return "; ".join(f"{one} with status {one.status}, saying {one.output()[-500:]!r}" for one in programs)
 
     def _spooled(self) -> set[tuple[int, int]]:
         """What lies in the spools of this run's producers."""

@@ -1,0 +1,54 @@
+"""One HTTP exchange: an answer is a whole one, or there is none."""
+
+import socket
+import threading
+
+import pytest
+
+from streamvis.errors import EndpointUnreachable
+from streamvis.transport import Transport
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\ndate: Tue, 24 Nov 2026 10:00:00 GMT\r\ncontent-length: 12\r\ncontent-type: application/json\r\n"
+    b'streamvis-protocol: 1\r\n\r\n{"seq": 123}'
+)
+WITHOUT_BODY = b"HTTP/1.1 204 No Content\r\nstreamvis-protocol: 1\r\n\r\n"
+UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nconnection: Close\r\n\r\nsome page"
+
+
+@pytest.fixture
+def answering():
+    """`answering(raw)`: the url of a server that answers the next request with these bytes, and hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    answers = []
+
+    def serve():
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            with near:
+                near.recv(65536)
+                near.sendall(answers.pop())
+
+    threading.Thread(target=serve, daemon=True).start()
+
+    def answer(raw):
+        answers.append(raw)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield answer
+    listener.close()
+
+
+@pytest.mark.parametrize("raw", [ANSWER, WITHOUT_BODY, UNTIL_CLOSED])
+def test_a_whole_answer_is_given(answering, raw):
+    response = Transport(answering(raw)).request("GET", "/")
+    assert raw.endswith(b"\r\n\r\n" + response.body)
+
+
+def test_an_answer_that_is_cut_off_anywhere_is_none(answering):
+    for length in range(len(ANSWER)):
+        with pytest.raises(EndpointUnreachable):
+            Transport(answering(ANSWER[:length])).request("GET", "/")
