@@ -21,6 +21,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("rows"), st.just("a"), st.lists(ROWS_A, min_size=1, max_size=4)),
     st.tuples(st.just("rows"), st.just("b"), st.lists(ROWS_B, min_size=1, max_size=3)),
     st.tuples(st.just("value"), st.sampled_from(["v", "w"]), st.integers(0, 5), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just("resume"), st.integers(0, 25)),
     st.tuples(st.sampled_from(["clear", "new run", "hide", "show", "catch up", "catch up", "catch up", "reopen"])),
 )
 
@@ -33,19 +34,19 @@ class Sent:
         self.clear()
 
     def clear(self) -> None:
-        self.rows: dict[str, list[dict]] = {"a": [], "b": []}
-        self.values: dict[str, tuple[int, int]] = {}
+        self.rows: dict[str, list[tuple[int, dict]]] = {"a": [], "b": []}
+        self.values: dict[tuple[str, int], list[int]] = {}
 
-    def value(self, key: str, step: int, number: int) -> None:
-        if key not in self.values or step >= self.values[key][0]:
-            self.values[key] = (step, number)
+    def resume(self, at: int) -> None:
+        self.rows = {key: [(step, row) for step, row in rows if step < at] for key, rows in self.rows.items()}
+        self.values = {(key, step): number for (key, step), number in self.values.items() if step < at}
 
     def shown(self) -> dict:
         return {
             "config": self.config,
-            "values": {key: list(value) for key, value in self.values.items()},
-            "a": [[cell(row["x"]), cell(row["y"])] for row in self.rows["a"]],
-            "b": [[cell(row["x"]), cell(row.get("late")), row.get("word")] for row in self.rows["b"]],
+            "values": {key: [step, number] for (key, step), number in sorted(self.values.items())},
+            "a": [[cell(row["x"]), cell(row["y"])] for _, row in self.rows["a"]],
+            "b": [[cell(row["x"]), cell(row.get("late")), row.get("word")] for _, row in self.rows["b"]],
         }
 
 
@@ -132,6 +133,7 @@ def test_a_live_page_equals_a_fresh_page_after_any_history(start_endpoint):
     @given(st.lists(ACTIONS, max_size=25), st.one_of(st.none(), st.integers(0, 25)))
     @example([("value", "v", 3, 1), ("catch up",), ("value", "v", 3, 2)], None)
     @example([("value", "v", 3, 1), ("catch up",), ("value", "v", 2, 2), ("catch up",), ("clear",)], 4)
+    @example([("value", "v", 3, 1), ("value", "v", 2, 2), ("catch up",), ("resume", 3), ("catch up",), ("value", "v", 4, 3)], 3)
     def check(actions, killed_at):
         app = f"app {next(apps)}"
         with Client(endpoint.url, app) as client:
@@ -160,11 +162,14 @@ def act(client: Client, live: Reader, sent: Sent, i: int, action: str, *details)
         key, rows = details
         for row in rows:
             client.sendl(i, key, row)
-        sent.rows[key].extend(rows)
+        sent.rows[key].extend((i, row) for row in rows)
     elif action == "value":
         key, step, number = details
         client.send(step, key, {"n": [number]})
-        sent.value(key, step, [number])
+        sent.values[key, step] = [number]
+    elif action == "resume":
+        client.init(sent.config, run=client.run, resume_at=details[0])
+        sent.resume(details[0])
     elif action == "clear":
         client.clear()
         sent.clear()

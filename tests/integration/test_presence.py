@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,12 +18,12 @@ from streamvis.transport import Transport, path
 from support.conditions import wait_until
 from support.stored import Stored
 
-VANISH = ["--vanish-after", "1"]
+VANISH_AFTER_S = 2
 
 
 @pytest.fixture
 def endpoint(start_endpoint):
-    return start_endpoint(args=VANISH)
+    return start_endpoint(args=["--vanish-after", str(VANISH_AFTER_S)])
 
 
 @pytest.fixture
@@ -58,7 +60,8 @@ def test_an_idle_producer_stays_running_and_a_stopped_one_vanishes_and_comes_bac
 ):
     program = start_producer(start_program, tmp_path, endpoint.url)
     heard = stored.run("job")["heard"]
-    wait_until(lambda: stored.run("job")["heard"] > heard + 2, what="signs of life for twice as long as it takes to vanish")
+    late = heard + 1.5 * VANISH_AFTER_S
+    wait_until(lambda: stored.run("job")["heard"] > late, what="signs of life for longer than it takes to vanish")
     assert state(stored) == "running"
     program.stop()
     wait_until(lambda: state(stored) == "vanished", what="the run of the stopped producer vanishes")
@@ -75,21 +78,31 @@ def test_readers_that_wait_are_told_at_once(endpoint, stored, monkeypatch):
     with Client(endpoint.url, "app") as client:
         client.init(run="job")
         reader, feeds = EndpointReader(endpoint.url), Feeds()
-        inbox, cursor = Inbox(lambda: None), str(stored.run("job")["cursor"])
+        inbox = Inbox(lambda: None)
         feed = feeds.run(reader, "job", inbox, lambda: None)
         wait_until(lambda: feed.join(inbox, inbox), what="the feed delivers")
-        # Longer than any test: an answer comes because there is something to say.
-        apps = reader.app_tail("app", after=None, wait_s=0)
-        piece = reader.tail("job", after=cursor, wait_s=25)
-        assert (piece.state, piece.cursor, piece.items) == ("vanished", cursor, [])
-        told = wait_until(inbox.take, what="the feed tells its sessions")
-        assert [one.state for one in told] == ["vanished"]
-        client.sendl(0, "k", {"x": 0})
+        with ThreadPoolExecutor(2) as readers:
+            client.sendl(0, "k", {"x": 0})  # the time begins
+            assert client.flush()
+            after, apps = stored.run("job")["cursor"], reader.app_tail("app", after=None, wait_s=0)
+            # Both would wait for longer than this test does.
+            polls = [
+                readers.submit(reader.tail, "job", after=after, wait_s=25),
+                readers.submit(reader.app_tail, "app", after=apps.cursor, wait_s=25),
+            ]
+            wait_until(lambda: all(poll.done() for poll in polls), within_s=15, what="both readers are told")
+        piece, found = (poll.result() for poll in polls)
+        assert (piece.state, piece.cursor, piece.items) == ("vanished", after, [])
+        assert found == apps
         told = []
-        wait_until(lambda: told.extend(inbox.take()) or any(one.items for one in told), what="the feed brings what came")
-        assert {one.state for one in told} == {"running"}
-        assert reader.app_tail("app", after=apps.cursor, wait_s=25).newest == "job"
-        assert state(stored) == "vanished"
+
+        def states():
+            told.extend(inbox.take())
+            return [state for state, _ in itertools.groupby(piece.state for piece in told)]
+
+        wait_until(lambda: states()[-1:] == ["vanished"], what="the feed tells its sessions")
+        client.sendl(1, "k", {"x": 1})
+        wait_until(lambda: "running" in states()[states().index("vanished") :], what="the feed tells that it is back")
         feed.leave(inbox)
     assert state(stored) == "finished"
 
