@@ -91,6 +91,30 @@ def test_a_page_opened_late_gets_all_and_survives_every_kill(tmp_path, start_end
         expect_rows(tab, 9)
 
 
+def test_an_open_page_follows_a_restore(tmp_path, start_endpoint, start_pages, start_program, open_page):
+    page = tmp_path / "lines.py"
+    page.write_text(LINES)
+    endpoint = start_endpoint(tmp_path / "data")
+    pages = start_pages(page, url=endpoint.url)
+
+    def streamvis(*words):
+        program = start_program([sys.executable, "-m", "streamvis.cli", *words, "--data", str(tmp_path / "data")])
+        assert program.wait() == 0, program.output()
+
+    with Client(endpoint.url, "lines") as client:
+        client.init({"ycolumns": ["y"]})
+        send(client, 0, 7)
+        assert client.flush()
+        streamvis("backup", str(tmp_path / "backup"))
+        send(client, 7, 20)
+        tab = open_page(f"{pages.url}/lines")
+        expect_rows(tab, 20)
+        streamvis("restore", str(tmp_path / "backup"), "--yes")
+        expect_rows(tab, 7)
+        send(client, 7, 9)
+        expect_rows(tab, 9)
+
+
 def test_errors_of_an_author_stay_on_their_page(tmp_path, start_endpoint, start_pages, open_page):
     (tmp_path / "lines.py").write_text(LINES)
     bad_init = 'app = "lines"\ndef init_page(doc, config):\n    1 / 0\ndef update_page(doc, n): pass\n'

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from streamvis import Client
 from streamvis.page.reader import EndpointReader
+from streamvis.records import Batch, Start
+from streamvis.store import DataFolder, SqliteStore, backup, restore, sqlite
 from streamvis.transport import Transport
 from support.conditions import wait_until
 from support.stored import Stored
 
+FIRST_SCHEMA = Path(__file__).parents[1] / "unit" / "data" / "schema-1.sqlite"
 ROWS = 300
 
 
@@ -116,6 +122,79 @@ def test_what_is_no_backup_changes_nothing(start_endpoint, streamvis, tmp_path):
     assert not list((tmp_path / "data").glob("restore-*"))
 
 
+def test_a_backup_never_takes_the_place_of_the_store_itself(start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+        (tmp_path / "link").symlink_to(tmp_path / "data" / "streamvis.sqlite")
+        for name in ("data/streamvis.sqlite", "data/../data/streamvis.sqlite-wal", "link"):
+            status, output = streamvis("backup", tmp_path / name, "--data", tmp_path / "data", "--force")
+            assert status == 1 and "is the store itself" in output
+        send(client, 5, 10)
+    assert steps(endpoint, run) == list(range(10))
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_a_backup_of_the_first_schema_can_be_put_back(in_use, start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data") if in_use else None
+    status, output = streamvis("restore", FIRST_SCHEMA, "--data", tmp_path / "data", "--yes")
+    assert status == 0, output
+    endpoint = endpoint or start_endpoint(tmp_path / "data")
+    assert len(steps(endpoint, "run")) == 40
+
+
+def test_a_backup_takes_the_place_of_a_damaged_store(start_endpoint, streamvis, tmp_path):
+    damaged = tmp_path / "data" / "streamvis.sqlite"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"no database any more " * 1000)
+    status, output = streamvis("restore", FIRST_SCHEMA, "--data", tmp_path / "data", "--yes")
+    assert status == 0, output
+    assert len(steps(start_endpoint(tmp_path / "data"), "run")) == 40
+
+
+def test_an_endpoint_of_another_version_gets_no_store_that_it_cannot_read(start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    live = sqlite3.connect(tmp_path / "data" / "streamvis.sqlite")
+    (schema,) = live.execute("PRAGMA user_version").fetchone()
+    live.execute(f"PRAGMA user_version = {schema - 1}").connection.close()
+    status, output = streamvis("restore", FIRST_SCHEMA, "--data", tmp_path / "data", "--yes")
+    assert status == 1 and "of another version" in output
+    assert Stored(endpoint.url).runs("app") == []
+
+
+def test_the_log_of_a_restore_gives_its_space_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_WAL_BYTES", 2**16)
+    held = DataFolder(tmp_path / "data")
+    store = SqliteStore(held.path)
+    backup(held.path, tmp_path / "b", progress=lambda done, all_: None)
+    with sqlite3.connect(tmp_path / "b") as larger:
+        larger.execute("INSERT INTO meta VALUES ('large', ?)", ("x" * 5_000_000,))
+    larger.close()
+    assert restore(tmp_path / "b", held.path, progress=lambda done, all_: None)
+    wal = held.path / "streamvis.sqlite-wal"
+    assert wal.stat().st_size > 5_000_000
+    for number in range(3):  # the first checkpoints, a later one begins the log anew
+        store.append([Batch("run", "app", "p", number, [Start("{}", 1.0)])])
+    assert wal.stat().st_size < 2**17
+    store.close()
+    held.release()
+
+
+def test_nothing_is_acknowledged_into_a_log_that_was_deleted_and_an_orderly_end_saves_what_was(start_endpoint, tmp_path):
+    endpoint = start_endpoint(tmp_path / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+        (tmp_path / "data" / "streamvis.sqlite-wal").unlink()
+        client.sendl(5, "k", {"x": 5})
+        assert not client.flush(timeout_s=1.5)
+        endpoint.terminate()
+        endpoint.restart()
+        wait_until(lambda: client.flush(timeout_s=5))
+        assert steps(endpoint, run) == [0, 1, 2, 3, 4, 5]
+
+
 def test_nothing_is_acknowledged_into_a_file_that_was_deleted(start_endpoint, tmp_path):
     endpoint = start_endpoint(tmp_path / "data")
     with Client(endpoint.url, "app") as client:
@@ -148,6 +227,52 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+def fill(disk):
+    """Leave no room at all."""
+    with (disk / "rest").open("wb", buffering=0) as file:
+        for size in (2**16, 2**12):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                pass
+
+
+class FailingDisk:
+    """An ext4 in a file, which the kernel sets to read only as it does after a disk's error."""
+
+    def __init__(self, image, folder):
+        self.image, self.folder = image, folder
+
+    def mount(self):
+        command = ["mount", "-o", "loop,errors=remount-ro", self.image, self.folder]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    def fail(self):
+        subprocess.run(["mount", "-o", "remount,abort", self.folder], check=True)
+
+    def mend(self):
+        subprocess.run(["umount", self.folder], check=True)
+        assert subprocess.run(["e2fsck", "-p", self.image], capture_output=True, check=False).returncode in (0, 1)
+        assert self.mount().returncode == 0
+
+
+@pytest.fixture
+def failing_disk(tmp_path):
+    """A file system that can be told to fail."""
+    disk = FailingDisk(tmp_path / "image", tmp_path / "failing")
+    disk.folder.mkdir()
+    disk.image.write_bytes(b"")
+    os.truncate(disk.image, 32 * 2**20)
+    if shutil.which("mkfs.ext4") is None or shutil.which("e2fsck") is None:
+        pytest.skip("there is no mkfs.ext4")
+    subprocess.run(["mkfs.ext4", "-q", "-F", disk.image], check=True)
+    if (mounted := disk.mount()).returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", disk.folder], check=True)
+
+
 def test_on_a_full_disk_nothing_is_lost_and_all_arrives_when_there_is_room(small_disk, start_endpoint, caplog):
     endpoint = start_endpoint(small_disk / "data")
     stored = Stored(endpoint.url)
@@ -166,6 +291,68 @@ def test_on_a_full_disk_nothing_is_lost_and_all_arrives_when_there_is_room(small
         subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
         wait_until(lambda: client.flush(timeout_s=5))
         assert stored.rows(run, "k", "x") == sent
+
+
+def test_an_endpoint_without_room_for_a_store_does_not_start(small_disk, streamvis):
+    fill(small_disk)
+    status, output = streamvis("rest", "--data", small_disk / "data", "--port", "0")
+    assert status == 1 and "is full" in output and "Traceback" not in output
+
+
+def test_a_restore_without_room_changes_nothing(small_disk, start_endpoint, streamvis, tmp_path):
+    endpoint = start_endpoint(small_disk / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+        assert streamvis("backup", tmp_path / "b", "--data", small_disk / "data")[0] == 0
+        send(client, 5, 10)
+        fill(small_disk)
+        status, output = streamvis("restore", tmp_path / "b", "--data", small_disk / "data", "--yes")
+        assert status == 1 and "No space left" in output and "is as it was" in output
+        assert steps(endpoint, run) == list(range(10))
+        status, output = streamvis("backup", small_disk / "b", "--data", small_disk / "data")
+        assert status == 1 and "could not be copied" in output
+        assert not list(small_disk.glob("b*"))
+        (small_disk / "rest").unlink()
+
+
+def test_a_store_that_may_not_grow_loses_nothing(start_endpoint, caplog):
+    endpoint = start_endpoint()
+    process = psutil.Process(endpoint.pid)
+    limits = process.rlimit(psutil.RLIMIT_FSIZE)
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 5)
+        process.rlimit(psutil.RLIMIT_FSIZE, (2**16, limits[1]))
+        for step in range(5, 50):
+            client.sendl(step, "k", {"x": step})
+        assert not client.flush(timeout_s=1.5)
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert "answered 503: The store cannot be used now" in warning
+        assert Transport(endpoint.url).request("GET", "/healthz").status == 200
+        assert steps(endpoint, run) == list(range(5))
+        process.rlimit(psutil.RLIMIT_FSIZE, limits)
+        wait_until(lambda: client.flush(timeout_s=5))
+        assert steps(endpoint, run) == list(range(50))
+
+
+def test_a_disk_that_becomes_read_only_under_the_endpoint_loses_nothing(failing_disk, start_endpoint, caplog):
+    endpoint = start_endpoint(failing_disk.folder / "data")
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        send(client, 0, 50)
+        failing_disk.fail()
+        for step in range(50, 100):
+            client.sendl(step, "k", {"x": step})
+        assert not client.flush(timeout_s=1.5)
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert "answered 503: The store cannot be used now" in warning
+        assert steps(endpoint, run) == list(range(50))
+        endpoint.kill()
+        failing_disk.mend()
+        endpoint.restart()
+        wait_until(lambda: client.flush(timeout_s=5))
+        assert steps(endpoint, run) == list(range(100))
 
 
 def test_a_folder_that_may_only_be_read_is_refused_with_a_clear_line(small_disk, streamvis):

@@ -13,13 +13,13 @@ import sqlite3
 import tempfile
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
 from streamvis.store import statements as sql
 from streamvis.store.folder import DataFolder
-from streamvis.store.sqlite import FILE, SqliteStore
+from streamvis.store.sqlite import FILE, SqliteStore, files_of
 
 __all__ = ["backup", "restore"]
 
@@ -38,6 +38,8 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
     source = folder / FILE
     if not source.exists():
         raise FolderUnusable(str(folder), f"there is no {FILE} in it. Name the endpoint's folder with --data.")
+    if file.absolute().resolve() in [path.resolve() for path in files_of(folder)]:
+        raise StoreError(f"{file} is the store itself. Choose another name for the backup.")
     if file.exists() and not overwrite:
         raise StoreError(f"{file} is there already. Choose another name, or say --force.")
     partial = file.with_name(f"{file.name}.partial")
@@ -54,50 +56,78 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
                 _check(copy, partial)
         _sync(partial)
         partial.replace(file)
+        _sync(file.absolute().parent)
     except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
         raise StoreError(f"The store in {folder} could not be copied to {file}: {error}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def restore(file: Path, folder: Path, *, progress: Progress) -> bool:
     """Put the backup `file` in place of the store in `folder`; True when an endpoint was using it, and now uses this one.
 
-    Raises StoreError where the file is no backup, or was made by a newer Streamvis, and changes nothing then.
+    Raises StoreError where that cannot be done, as with a file that is no backup, and changes nothing then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="restore-") as made:
-        copied = Path(made) / FILE
-        try:
-            shutil.copyfile(file, copied)
-            with closing(sqlite3.connect(copied, isolation_level=None)) as copy:
-                _check(copy, file)
-                copy.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex[:12],))
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{file} is no backup of a store ({error}).") from error
-        SqliteStore(Path(made)).close()  # brings an older schema to ours, or says that it is newer
-        try:
-            held = DataFolder(folder)
-        except FolderInUse:
-            _copy_into(copied, folder / FILE, progress)
-            return True
-        try:
-            _sync(copied)
-            for ending in ("-wal", "-shm"):
-                (folder / f"{FILE}{ending}").unlink(missing_ok=True)
-            copied.replace(folder / FILE)
-            progress(1, 1)
-        finally:
+    try:
+        held = DataFolder(folder)
+    except FolderInUse:
+        held = None
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="restore-") as made:
+            copied = _prepared(file, Path(made))
+            if held is None:
+                _copy_into(copied, folder / FILE, progress)
+            else:
+                _replace(copied, folder)
+                progress(1, 1)
+    except OSError as error:
+        raise StoreError(f"{file} could not be put into {folder}: {error}. What was there is as it was.") from error
+    finally:
+        if held is not None:
             held.release()
-    return False
+    return held is None
+
+
+def _prepared(file: Path, made: Path) -> Path:
+    """A copy of the backup in the folder `made`, as another store, and of our schema."""
+    copied = made / FILE
+    shutil.copyfile(file, copied)
+    try:
+        with closing(sqlite3.connect(copied, isolation_level=None)) as copy:
+            _check(copy, file)
+            if (version := _version(copy)) > sql.SCHEMA_VERSION:
+                raise StoreError(f"{file} was written by a newer Streamvis (schema {version}). Update this one.")
+            copy.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex[:12],))
+    except sqlite3.Error as error:
+        raise StoreError(f"{file} is no backup of a store ({error}).") from error
+    SqliteStore(made).close()  # brings an older schema to ours
+    return copied
 
 
 def _copy_into(source: Path, live: Path, progress: Progress) -> None:
     """Write all pages in one transaction of the live file: its readers see all of it or nothing."""
+    address = f"{live.absolute().as_uri()}?mode=rw"
     try:
-        with closing(sqlite3.connect(source)) as copy, closing(sqlite3.connect(live, timeout=_BUSY_S)) as target:
+        with closing(sqlite3.connect(source)) as copy, closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as target:
+            if _version(target) != _version(copy):
+                raise StoreError(f"The endpoint that uses {live} is of another version. End it, restore, and start this version.")
             copy.backup(target, pages=_PAGES_AT_ONCE, progress=lambda _, left, all_: progress(all_ - left, all_), sleep=0.05)
     except sqlite3.Error as error:
         raise StoreError(f"The store at {live} could not be replaced: {error}. It is as it was.") from error
+
+
+def _replace(source: Path, folder: Path) -> None:
+    """Take the place of the store in a folder that nobody uses, which may be damaged, or none."""
+    store, *beside = files_of(folder)
+    if store.exists():
+        # All in one file first: whatever ends us below, the old store or the new one is there, and whole.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(store, timeout=_BUSY_S)) as old:
+            old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for path in beside:
+        path.unlink(missing_ok=True)
+    _sync(source)
+    source.replace(store)
+    _sync(folder)
 
 
 def _check(copy: sqlite3.Connection, file: Path) -> None:
@@ -106,8 +136,12 @@ def _check(copy: sqlite3.Connection, file: Path) -> None:
         raise StoreError(f"{file} is damaged, or no backup of a store ({found}).")
 
 
-def _sync(file: Path) -> None:
-    opened = os.open(file, os.O_RDONLY)
+def _version(db: sqlite3.Connection) -> int:
+    return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:

@@ -30,10 +30,12 @@ from streamvis.store.tables import body_of_rows
 from streamvis.store.tails import read_parts
 from streamvis.store.tidying import Tidier
 
-__all__ = ["FILE", "SqliteStore"]
+__all__ = ["FILE", "SqliteStore", "files_of"]
 
 FILE = "streamvis.sqlite"
 _BUSY_S = 10.0
+_WAL_BYTES = 64 * 2**20
+"""What the write-ahead log keeps of the disk after it was larger, as it is after a restore."""
 _ALL = 2**63 - 1
 
 
@@ -54,8 +56,8 @@ class SqliteStore:
         try:
             self._writer = self._connect("rwc")
             self._open_schema()
-            self._file = self._path.stat()
-        except sqlite3.DatabaseError as error:
+            self._files = [(path, path.stat()) for path in files_of(folder)]
+        except (sqlite3.DatabaseError, OSError) as error:
             raise FolderUnusable(str(folder), f"{self._path.name} is not usable ({error}).") from error
 
     def _connect(self, mode: str = "rw") -> sqlite3.Connection:
@@ -65,6 +67,7 @@ class SqliteStore:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         self._connections.append(connection)
         return connection
 
@@ -75,8 +78,9 @@ class SqliteStore:
                 str(self._path.parent), f"it was written by a newer Streamvis (schema {version}). Update this one."
             )
         if version == 0:
-            self._writer.executescript(f"BEGIN; {sql.SCHEMA}; PRAGMA user_version = {sql.SCHEMA_VERSION}; COMMIT;")
+            self._writer.executescript(f"BEGIN; {sql.SCHEMA}; PRAGMA user_version = {sql.SCHEMA_VERSION};")
             self._writer.execute(sql.SET_META, ("id", uuid.uuid4().hex[:12]))
+            self._writer.execute("COMMIT")
         for older in range(version, sql.SCHEMA_VERSION) if version else ():
             self._writer.executescript(f"BEGIN; {sql.MIGRATIONS[older]}; PRAGMA user_version = {older + 1}; COMMIT;")
 
@@ -224,7 +228,7 @@ class SqliteStore:
                 try:
                     yield self._writer, changes
                     self._writer.execute("COMMIT")
-                    self._check_file()
+                    self._check_files()
                 finally:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
@@ -233,16 +237,17 @@ class SqliteStore:
         for listener in self._listeners:
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
 
-    def _check_file(self) -> None:
+    def _check_files(self) -> None:
         """Raises StoreUnavailable when what was just written is in no file that anybody will ever find again."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            found = None
-        if found is None or not os.path.samestat(found, self._file):
-            what = "gone" if found is None else "another one now"
-            told = "Start the endpoint again; producers keep their data."
-            raise StoreUnavailable(f"The store's file {self._path} is {what}. {told}")
+        for path, known in self._files:
+            try:
+                found = path.stat()
+            except OSError:
+                found = None
+            if found is None or not os.path.samestat(found, known):
+                what = "gone" if found is None else "another one now"
+                told = "End the endpoint (not with kill -9) and start it again; producers keep their data."
+                raise StoreUnavailable(f"The store's file {path} is {what}. {told}")
 
     @contextmanager
     def _changing(self, run: str) -> Iterator[tuple[sqlite3.Connection, RunRow]]:
@@ -424,6 +429,11 @@ class SqliteStore:
 class _Changed:
     runs: set[str]
     apps: set[str]
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a store that is in use: the store, what was written last, and the index of that."""
+    return [folder / f"{FILE}{ending}" for ending in ("", "-wal", "-shm")]
 
 
 def _find(db: sqlite3.Connection, run: str) -> RunRow | None:
