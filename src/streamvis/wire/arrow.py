@@ -26,15 +26,16 @@ import pyarrow as pa
 
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
-from streamvis.wire.columns import arrow_column, column_dtype, number_array, numpy_column
+from streamvis.wire.columns import arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
+from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS
 from streamvis.wire.messages import check_messages
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
     "ARROW",
-    "MAX_NAME_CHARS",
     "body_of",
     "checked_attempt",
+    "checked_config",
     "checked_name",
     "checked_step",
     "checked_time",
@@ -71,8 +72,8 @@ _BROKEN = (
     NotImplementedError,
 )
 
-MAX_NAME_CHARS = 1_000
-"""How long names of apps, runs, keys and columns may be."""
+_MAX_TEXTS_BYTES = 64 * 2**20
+"""What an array of texts may take in NumPy, where each takes as much as the longest."""
 
 _STEP = pa.field("step", pa.int64(), nullable=False)
 _TIME = pa.field("time", pa.float64(), nullable=False)
@@ -146,7 +147,11 @@ def decode_batch_body(body: bytes) -> list[Chunk]:
     chunks: list[Chunk] = []
     try:
         check_messages(body)
+        cells = 0
         for i, (meta, table, part) in enumerate(_streams(body)):
+            cells += table.num_rows * table.num_columns
+            if cells > MAX_CELLS:
+                raise InvalidData(f"more than {MAX_CELLS:,} cells in a batch", allowed="fewer rows, or fewer columns")
             chunks.append(_chunk(meta, table, part, where=f"stream {i}"))
     except _BROKEN as error:
         if isinstance(error, InvalidData):
@@ -188,7 +193,13 @@ def value_of(meta: Mapping[str, Any], table: pa.Table) -> Value:
         flat = numpy_column(pa.field(field.name, field.type.value_type), cell.values)
         shape, dtype = json.loads(field.metadata[b"shape"]), field.metadata[b"dtype"].decode()
         arrays.append(_as_sent(np.asarray(flat), dtype).reshape(shape))
-    return Value(meta["key"], meta["step"], meta["time"], unpack(meta["tree"], arrays))
+    return Value(meta["key"], meta["step"], meta["time"], unpack(meta["tree"], _EachOnce(enumerate(arrays))))
+
+
+class _EachOnce(dict[int, np.ndarray]):
+    """Arrays, each of which is there once: a tree that repeats one would make much of a few bytes."""
+
+    __getitem__ = dict.pop
 
 
 def table_of(body: bytes | memoryview) -> tuple[dict[str, Any], pa.Table]:
@@ -231,8 +242,16 @@ def _meta(schema: pa.Schema) -> dict[str, Any]:
 def _as_sent(flat: np.ndarray, dtype: str) -> np.ndarray:
     """Strings and coarse times are stored in another dtype than NumPy's: give back the one that was sent."""
     if dtype[1] == "U":
-        return np.array(flat.tolist(), dtype=np.str_)
-    return flat.astype(dtype, copy=False) if dtype[1] in "mM" else flat
+        texts = flat.tolist()
+        if 4 * len(texts) * max(map(len, texts), default=0) > _MAX_TEXTS_BYTES:
+            raise InvalidData("an array of texts of very different lengths", allowed="a list of them")
+        return np.array(texts, dtype=np.str_)
+    if dtype[1] not in "mM":
+        return flat
+    wanted = np.dtype(dtype)
+    if wanted.kind not in "mM":
+        raise InvalidData(f"times of the dtype {dtype[:40]!r}")
+    return flat.astype(wanted, copy=False)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -245,7 +264,7 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
     if kind == "rows":
         return _checked_rows(meta, table, part, where=where)
     if kind == "value":
-        value = value_of(meta, table)
+        value = _checked_value(meta, table, where=where)
         if not isinstance(value.data, dict):
             raise InvalidData("the tree of a value is no mapping", where=where)
         return ValueChunk(
@@ -256,7 +275,7 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
         )
     if kind == "start":
         name = None if not meta["name"] else checked_name(meta["name"], what="name of the run", where=where)
-        if not isinstance(unpack(json.loads(meta["config"]), ()), dict):
+        if not isinstance(unpack(json.loads(checked_config(meta["config"], where=where)), ()), dict):
             raise InvalidData("the config is no mapping", where=where)
         attempt, resume_at = checked_attempt(meta.get("attempt"), meta.get("resume_at"), where=where)
         return Start(meta["config"], checked_time(meta["time"], where=where), name, bool(meta["joins"]), attempt, resume_at)
@@ -269,16 +288,29 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
     raise InvalidData(f"kind {kind!r}", where=where, allowed="rows, value, start, clear, finish")
 
 
+def _checked_value(meta: dict[str, Any], table: pa.Table, *, where: str) -> Value:
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if table.num_rows != 1 or column.null_count or not pa.types.is_list(field.type):
+            raise InvalidData("the arrays of a value are one row of lists", where=where)
+        if pa.types.is_null(field.type.value_type):
+            raise InvalidData("an array of nothing", where=where)
+        checked_dtype(pa.field(field.name, field.type.value_type))
+    return value_of(meta, table)
+
+
 def _checked_rows(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: str) -> RowsChunk:
     checked_name(meta.get("key"), what="key", where=where)
     schema = table.schema
     if len(schema) < 3 or not schema[0].equals(_STEP) or not schema[1].equals(_TIME):
         raise InvalidData("rows need a step (int64, not null), a time (float64, not null) and columns", where=where)
     names = schema.names[2:]
+    if len(names) > MAX_COLUMNS:
+        raise InvalidData(f"{len(names):,} columns", where=where, allowed=f"at most {MAX_COLUMNS:,}; use several keys")
     if len(set(names)) < len(names):
         raise InvalidData("a column name stands twice", where=where)
     for name in names:
         checked_name(name, what="column", where=where)
+    columns = {field.name: checked_dtype(field) for field in list(schema)[2:]}
     if not table.num_rows:
         raise InvalidData("no rows", where=where, allowed="at least one")
     if table.column(0).null_count or table.column(1).null_count:
@@ -288,8 +320,8 @@ def _checked_rows(meta: dict[str, Any], table: pa.Table, part: memoryview, *, wh
     checked_step(int(steps.min()), where=where)
     if not np.isfinite(table.column(1).to_numpy()).all():
         raise InvalidData("a time is not finite", where=where, allowed="seconds since 1970 UTC")
-    rows_of(meta, table)
-    columns = {field.name: column_dtype(field) for field in list(schema)[2:]}
+    for field, column in zip(schema, table.columns, strict=True):
+        check_cells(field, _one_array(column))
     return chunk or RowsChunk(meta["key"], columns, table.num_rows, int(steps.min()), int(steps.max()), bytes(part))
 
 
@@ -307,6 +339,14 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
             problem = f"the {what} {name!r} is not valid Unicode"
             raise InvalidData(problem, where=where, allowed="no halves of surrogate pairs") from None
     return name
+
+
+def checked_config(config: str, *, where: str) -> str:
+    """The JSON text of a config, if it is not too long."""
+    if len(config) > MAX_CONFIG_BYTES:
+        problem = f"a config of {len(config):,} bytes"
+        raise InvalidData(problem, where=where, allowed=f"at most {MAX_CONFIG_BYTES:,}; send data as values")
+    return config
 
 
 def checked_attempt(attempt: Any, resume_at: Any, *, where: str) -> tuple[str, int | None]:

@@ -23,11 +23,12 @@ import pyarrow as pa
 from streamvis.errors import InvalidData
 from streamvis.wire.tree import pack, unpack
 
-__all__ = ["arrow_column", "column_dtype", "json_column", "number_array", "numpy_column", "unify_dtypes"]
+__all__ = ["arrow_column", "check_cells", "checked_dtype", "column_dtype", "json_column", "number_array", "numpy_column", "unify_dtypes"]
 
 _JSON = {b"streamvis": b"json"}
 _ARRAY = {b"streamvis": b"array"}
 _EPOCH_UNITS = ("s", "ms", "us", "ns")
+_CHECKED_TOGETHER = 2**14
 
 
 def arrow_column(name: str, cells: Sequence[Any] | np.ndarray) -> tuple[pa.Field, pa.Array]:
@@ -100,6 +101,33 @@ def column_dtype(field: pa.Field) -> str:
     if pa.types.is_integer(kind):
         return str(kind)
     raise InvalidData(f"Arrow type {kind} of column {field.name!r} is not stored", allowed="the types that docs/rest.md lists")
+
+
+def checked_dtype(field: pa.Field) -> str:
+    """The dtype word of a field from outside. Raises InvalidData unless its type is what this module makes for that word."""
+    word, kind = column_dtype(field), field.type
+    is_ours = True
+    if word == "json":
+        is_ours = kind == pa.string()
+    elif word.startswith("array<"):
+        data, shape = kind.field("data").type, pa.list_(pa.int32())
+        numbers = pa.types.is_list(data) and word[6:-1].startswith(("bool", "int", "uint", "float"))
+        is_ours = numbers and [(one.name, one.type) for one in kind] == [("data", data), ("shape", shape)]
+    elif pa.types.is_timestamp(kind):
+        is_ours = kind.tz in (None, "UTC")
+    if not is_ours:
+        raise InvalidData(f"Arrow type {kind} of column {field.name!r} is not stored as {word}", allowed="what docs/rest.md lists")
+    return word
+
+
+def check_cells(field: pa.Field, array: pa.Array) -> None:
+    """Read the cells that Arrow's own validation does not know of: arrays and JSON. None are kept: they can be many."""
+    mark = (field.metadata or {}).get(b"streamvis")
+    if mark == b"array" and (array.field("data").values.null_count or array.field("shape").values.null_count):
+        raise InvalidData(f"an array with a gap in the column {field.name!r}", allowed="NaN in numbers")
+    if mark in (b"array", b"json"):
+        for start in range(0, len(array), _CHECKED_TOGETHER):
+            numpy_column(field, array.slice(start, _CHECKED_TOGETHER))
 
 
 def unify_dtypes(one: str, other: str) -> str:
@@ -188,6 +216,9 @@ def _as_array(cell: Any) -> np.ndarray | None:
     """The cell as an array of numbers or booleans, or None when it is ragged or holds anything else."""
     if isinstance(cell, np.ndarray):
         return cell if cell.dtype.kind in "biuf" else None
+    # NumPy would make each text of a list as long as the longest, and take that much memory.
+    if not _leaf_kinds(cell) <= {bool, int, float, np.ndarray}:
+        return None
     try:
         array = np.array(cell)
     except ValueError:
@@ -196,12 +227,19 @@ def _as_array(cell: Any) -> np.ndarray | None:
         return array.astype(np.float64)
     if array.dtype.kind == "f" or array.dtype.kind in "iu":
         # np.array([True, 2]) is an integer array: mixed cells stay as they are.
-        return None if _holds_bool(cell) else array
+        return None if bool in _leaf_kinds(cell) else array
     return array if array.dtype.kind == "b" else None
 
 
-def _holds_bool(cell: Any) -> bool:
-    return any(_holds_bool(part) if isinstance(part, (list, tuple)) else isinstance(part, bool) for part in cell)
+def _leaf_kinds(cell: Sequence[Any]) -> set[type]:
+    """The types of what is in nested lists."""
+    kinds = set(map(type, cell))
+    if kinds & {list, tuple}:
+        kinds -= {list, tuple}
+        for part in cell:
+            if isinstance(part, (list, tuple)):
+                kinds |= _leaf_kinds(part)
+    return kinds
 
 
 def _ragged_array_cells(name: str, arrays: Sequence[np.ndarray | None]) -> tuple[pa.Field, pa.Array]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +17,24 @@ import pyarrow as pa
 
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Start
-from streamvis.wire.arrow import checked_attempt, checked_name, checked_step, encode_rows, encode_value, table_of, value_of
+from streamvis.wire.arrow import (
+    checked_attempt,
+    checked_config,
+    checked_name,
+    checked_step,
+    checked_time,
+    encode_rows,
+    encode_value,
+    table_of,
+    value_of,
+)
 from streamvis.wire.columns import column_dtype, numpy_column
+from streamvis.wire.limits import MAX_COLUMNS, MAX_RECORDS
 from streamvis.wire.tree import pack, to_plain
 
 __all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "rows_to_json"]
 
+_WORD = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|(datetime64|timedelta64)\[(s|ms|us|ns)\]")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -40,7 +53,7 @@ def config_text(config: Any, *, where: str = "config") -> str:
     """A config from JSON as it is stored."""
     if not isinstance(config, dict):
         raise InvalidData(f"a config is an object, not {type(config).__name__}", where=where)
-    return json.dumps(pack(config))
+    return checked_config(json.dumps(pack(config)), where=where)
 
 
 def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
@@ -48,6 +61,8 @@ def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
     records = data.get("records")
     if not isinstance(records, list):
         raise InvalidData("a batch needs a list of records", where="records")
+    if len(records) > MAX_RECORDS:
+        raise InvalidData(f"{len(records):,} records", where="records", allowed=f"at most {MAX_RECORDS:,}; send several batches")
     chunks = []
     for i, record in enumerate(records):
         where = f"records[{i}]"
@@ -55,7 +70,7 @@ def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
             raise InvalidData("a record is an object", where=where)
         try:
             chunks.append(_chunk(record, now=now, where=where))
-        except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+        except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
             if isinstance(error, InvalidData):
                 raise
             raise InvalidData(str(error), where=where) from error
@@ -64,9 +79,7 @@ def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
 
 def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
     kind = record.get("kind")
-    time = record.get("time", now)
-    if isinstance(time, bool) or not isinstance(time, (int, float)):
-        raise InvalidData(f"the time {time!r} is not one", where=f"{where}.time", allowed="seconds since 1970, UTC")
+    time = checked_time(record.get("time", now), where=f"{where}.time")
     if kind == "start":
         name = record.get("name")
         if name is not None:
@@ -88,6 +101,8 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
     data = record.get("data")
     if not isinstance(data, dict) or not data:
         raise InvalidData("data is an object of names and what they hold", where=f"{where}.data")
+    if len(data) > MAX_COLUMNS:
+        raise InvalidData(f"{len(data):,} names", where=f"{where}.data", allowed=f"at most {MAX_COLUMNS:,}; use several keys")
     for name in data:
         checked_name(name, what="column", where=f"{where}.data")
     if kind == "value":
@@ -104,7 +119,7 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
 
 def _value(part: Any) -> Any:
     if isinstance(part, dict) and set(part) == {"dtype", "data"}:
-        return np.array(_finite(part["data"]), dtype=part["dtype"])
+        return np.array(_finite(part["data"]), dtype=_checked_word(part["dtype"]))
     return part
 
 
@@ -120,28 +135,33 @@ def _cells(cells: Any, *, where: str) -> Any:
             raise InvalidData("data is a list of cells", where=where)
         try:
             return _typed_cells(cells["dtype"], cells["data"])
-        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InvalidData(f"not cells of {cells['dtype']!r} ({error})", where=where) from error
     return cells if isinstance(cells, list) else [cells]
 
 
-def _typed_cells(dtype: str, data: list[Any]) -> Any:
-    if dtype.startswith("array<"):
-        return [None if cell is None else np.array(_finite(cell), dtype=dtype[6:-1]) for cell in data]
-    if dtype.startswith("datetime64"):
-        if "UTC" in dtype:
-            return [None if cell is None else dt.datetime.fromisoformat(cell).astimezone(dt.UTC) for cell in data]
-        return np.array(["NaT" if cell is None else cell for cell in data], dtype=dtype)
-    if dtype.startswith("timedelta64"):
+def _checked_word(dtype: Any) -> str:
+    """One of our words for numbers and times: NumPy would read much else, such as a type of a gigabyte a number."""
+    if not isinstance(dtype, str) or not _WORD.fullmatch(dtype):
+        raise ValueError(f"{str(dtype)[:40]!r} is no dtype of ours")
+    return dtype
+
+
+def _typed_cells(dtype: Any, data: list[Any]) -> Any:
+    if dtype in ("bool", "string", "json", "null"):
+        return data
+    if isinstance(dtype, str) and (inner := re.fullmatch(r"array<(\w+)>", dtype)):
+        word = _checked_word(inner[1])
+        return [None if cell is None else np.array(_finite(cell), dtype=word) for cell in data]
+    if isinstance(dtype, str) and re.fullmatch(r"datetime64\[\w+, UTC\]", dtype):
+        return [None if cell is None else dt.datetime.fromisoformat(cell).astimezone(dt.UTC) for cell in data]
+    dtype = _checked_word(dtype)
+    if dtype.startswith(("datetime64", "timedelta64")):
         return np.array(["NaT" if cell is None else cell for cell in data], dtype=dtype)
     if dtype.startswith("float"):
         numbers = _finite(data)
         return [None if cell is None else float(cell) for cell in numbers] if None in numbers else np.array(numbers, dtype=dtype)
-    if dtype.startswith(("int", "uint")):
-        return data if None in data else np.array(data, dtype=dtype)
-    if dtype not in ("bool", "string", "json", "null"):
-        raise ValueError("no dtype of ours")
-    return data
+    return data if None in data else np.array(data, dtype=dtype)
 
 
 def body_to_json(body: bytes | memoryview) -> dict[str, Any]:

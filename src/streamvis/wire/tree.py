@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def pack(node: Any, arrays: list[np.ndarray] | None = None, *, depth: int = 0) -
     raise InvalidData(f"{type(node).__name__} cannot be stored", allowed="numbers, strings, times, None, arrays, lists, dicts")
 
 
-def unpack(node: Any, arrays: Sequence[np.ndarray], *, depth: int = 0) -> Any:
+def unpack(node: Any, arrays: Mapping[int, np.ndarray] | Sequence[np.ndarray], *, depth: int = 0) -> Any:
     """Turn the tree that `pack` made back into the data."""
     if isinstance(node, list):
         _check_depth(depth)
@@ -67,7 +67,7 @@ def unpack(node: Any, arrays: Sequence[np.ndarray], *, depth: int = 0) -> Any:
         if tag == "~a":
             return arrays[content]
         if tag == "~l":
-            return arrays[content].tolist()
+            return arrays[content].reshape(-1).tolist()
         if tag == "~t":
             return dt.datetime.fromisoformat(content)
         if tag == "~d":
@@ -84,7 +84,7 @@ def to_plain(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return [to_plain(part) for part in node]
     if isinstance(node, np.ndarray):
-        return to_plain(node.tolist())
+        return to_plain(node.tolist()) if node.size else []  # whatever its shape: that may speak of very many empty lists
     if isinstance(node, (dt.datetime, dt.date)):
         return node.isoformat()
     if isinstance(node, dt.timedelta):

@@ -1,0 +1,37 @@
+"""How much one batch may hold. The endpoint refuses what is beyond; producers keep below, so that all that they can make is taken.
+
+Imports nothing: the client reads these numbers before it has loaded Arrow.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_CELLS",
+    "MAX_COLUMNS",
+    "MAX_CONFIG_BYTES",
+    "MAX_JSON_BYTES",
+    "MAX_MESSAGES",
+    "MAX_NAME_CHARS",
+    "MAX_RECORDS",
+    "MAX_SENT_BYTES",
+]
+
+MAX_BODY_BYTES = 64 * 2**20
+MAX_JSON_BYTES = 16 * 2**20
+"""JSON takes some twenty times its length while it is read."""
+MAX_SENT_BYTES = 52 * 2**20
+"""What a producer packs at most at once. It may go onto a batch of 4 MiB in the spool, and behind what makes its run known."""
+
+MAX_NAME_CHARS = 1_000
+"""How long names of apps, runs, keys and columns may be."""
+MAX_COLUMNS = 10_000
+"""Columns of rows that are sent together."""
+MAX_CELLS = 2**27
+"""Rows times columns of a batch: a cell that is missing takes a bit there, and eight bytes where it is read."""
+MAX_CONFIG_BYTES = 8 * 2**20
+"""The JSON text of a config."""
+MAX_RECORDS = 100_000
+"""Records of a batch in JSON."""
+MAX_MESSAGES = 100_000
+"""Messages of a batch in Arrow form: of rows and values there are two each."""
