@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from streamvis import Client
-from streamvis.client.spool import read_segment
+from streamvis.client.frames import read_segment
 from support.conditions import wait_until
 from support.stored import Stored
 

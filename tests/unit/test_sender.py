@@ -9,9 +9,9 @@ import pytest
 from streamvis import records
 from streamvis.client.closing import close
 from streamvis.client.entries import Begin
+from streamvis.client.frames import read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
-from streamvis.client.spool import read_segment
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from support.conditions import wait_until

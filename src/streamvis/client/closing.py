@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import sys
 import time
 import weakref
@@ -77,21 +78,24 @@ def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> 
             return
         if now >= tell_at:
             tell_at = now + _TELL_EVERY_S
-            for sender, _ in left:
+            for sender in (sender for sender, _ in left if sender.url is not None):
                 _print(f"delivering {sender.unsettled_records:,} records to {sender.url} ... (Ctrl-C gives up)")
         left[0][1].reached.wait(min(_LOOK_AGAIN_S, give_up_at - now))
 
 
 def _report(sender: Sender) -> None:
-    if sender.url is None:
-        if kept_in := sender.producer.kept_in:
-            _print(
-                f"{sender.unsettled_records:,} records are kept in {kept_in}. "
-                f"Deliver them: streamvis sync {kept_in.parent} --url http://HOST:PORT"
-            )
-    elif left := sender.unsettled_records:
-        kept = f"They are kept in {sender.producer.kept_in}." if sender.producer.kept_in else "They are lost."
-        _print(f"{left:,} records did not reach {sender.url} in time. {kept}")
+    left, kept_in, in_memory = sender.unsettled_records, sender.producer.kept_in, sender.producer.memory_records
+    if kept_in is not None:
+        command = f"streamvis sync {shlex.quote(str(kept_in.parent))}"
+        if sender.url is None:
+            _print(f"{left - in_memory:,} records are kept in {kept_in}. Deliver them: {command} --url http://HOST:PORT")
+        elif left:
+            how = f"The next producer delivers them, or: {command}"
+            _print(f"{left:,} records did not reach {sender.url} in time. They are kept in {kept_in}. {how}")
+        if in_memory:
+            _print(f"{in_memory:,} of them are lost: the disk did not take them.")
+    elif left:
+        _print(f"{left:,} records did not reach {sender.url or 'the spool'} in time. They are lost.")
     if sender.lost_records:
         _print(f"{sender.lost_records:,} records were dropped.")
     if sender.producer.set_aside_records:

@@ -5,11 +5,11 @@ A batch is settled when the endpoint acknowledged it, or refused it for good. Un
 the same number. One batch is under way at a time. What the endpoint does not take at the first try, or within a moment, goes
 to the spool together with what follows, and is delivered from there.
 
-What earlier producers left in the same folder of spools is delivered in between, once this one's own batches are and nothing
-else is to do.
+What earlier producers left in the same folder of spools is delivered in between, while none of its own waits in the spool.
 
-Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, `_keep_all` packs into the
-spool instead. `_lock` is held to pack and to move batches, never while anybody waits for the network.
+Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, or delivers what waited for it,
+`_keep_all` packs into the spool instead: nothing is in memory alone for longer than a tenth of a second. `_lock` is held to pack
+and to move batches, never while anybody waits for the network.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.entries import Marker
+from streamvis.client.backlog import Backlog
+from streamvis.client.frames import Outgoing
 from streamvis.client.leftovers import Adopter
+from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
 from streamvis.client.packing import Packer, say_once
-from streamvis.client.spool import Outgoing, Spool, set_aside
+from streamvis.client.refused import set_aside
+from streamvis.client.spool import Spool
 from streamvis.errors import (
     DeletedRun,
     EndpointError,
@@ -44,7 +47,10 @@ log = logging.getLogger("streamvis")
 
 _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
-_KEEP_EVERY_S = 0.05
+# Together below a tenth of a second: the request before this one, how long this one takes until it counts as held up, and a look.
+_LOOK_EVERY_S = 0.02
+_HELD_UP_AFTER_S = 0.03
+_KEEP_EVERY_S = 0.06
 _ADOPT_EVERY_S = 0.25
 _BEAT_S = 10.0
 """After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
@@ -66,6 +72,7 @@ class Producer:
         app: str,
         make_transport: Callable[[], Any],
         spool_folder: Path,
+        durable: bool,
         max_memory_bytes: int,
         max_spool_bytes: int,
     ) -> None:
@@ -76,9 +83,11 @@ class Producer:
         self._post: Any = None
         self._post_alive: Any = None
         self._say = say_once(log)
-        self._packer = Packer(outbox, app=app, producer=self.id, say=self._say)
-        folder = spool_folder / self.id
-        self._spool = Spool(folder, url=url, max_bytes=max_spool_bytes, max_memory_bytes=max_memory_bytes)
+        self._losses = Losses(outbox)
+        self._packer = Packer(outbox, self._losses, app=app, producer=self.id, say=self._say)
+        limits = {"max_bytes": max_spool_bytes, "max_memory_bytes": max_memory_bytes}
+        self._spool = Spool(spool_folder / self.id, url=url, durable=durable, **limits)
+        self._backlog = Backlog(outbox, self._packer, self._spool, self._losses, say=self._say)
         self._adopter: Adopter | None = None
         self._lock = threading.Lock()
         self._lock_holder: int | None = None
@@ -86,18 +95,14 @@ class Producer:
         self._loaded = threading.Event()
         self._hurry = threading.Event()
         self._busy = threading.Event()
+        self._urgent = threading.Event()
         self.stopping = False
-        self._given_up = False
-        self._current: Outgoing | None = None
+        self._given_up = self._is_over = False
         self._held_up_since: float | None = None
         self._failures = 0
         self._adopted_at = 0.0
         self._heard_at = 0.0
         self._warned_away = False
-        self._markers: list[Marker] = []
-        self._unsettled_records = 0
-        self._dropped_records = 0
-        self.settled = 0
         self.set_aside_records = 0
         self.set_aside_in: Path | None = None
 
@@ -115,12 +120,22 @@ class Producer:
     @property
     def unsettled_records(self) -> int:
         """How many records left the outbox and are not settled."""
-        return self._unsettled_records
+        return self._backlog.unsettled_records
+
+    @property
+    def settled(self) -> int:
+        """The number up to which all batches are settled."""
+        return self._backlog.settled
 
     @property
     def lost_records(self) -> int:
         """How many could not be encoded or kept, or belonged to a run that is gone."""
-        return self._dropped_records + self._packer.lost_records
+        return self._losses.records
+
+    @property
+    def memory_records(self) -> int:
+        """How many are in memory alone, since the disk takes nothing."""
+        return self._spool.memory_records
 
     @property
     def kept_in(self) -> Path | None:
@@ -146,17 +161,23 @@ class Producer:
         """Let the threads end as soon as all is settled."""
         self.stopping = True
         self._hurry.set()
+        self._urgent.set()
         self._outbox.release()
+
+    def keep_soon(self) -> None:
+        """Somebody waits for the disk."""
+        self._urgent.set()
 
     def give_up(self) -> None:
         """Let the threads end now, and leave what is not settled in the spool."""
         self.stopping = self._given_up = True
         self._hurry.set()
         self._busy.set()
+        self._urgent.set()
         self._outbox.release()
         if self._loaded.is_set() and self._lock.acquire(timeout=1.0):
             try:
-                self._spool_all()
+                self._backlog.keep_all()
             finally:
                 self._lock.release()
 
@@ -169,6 +190,8 @@ class Producer:
     def leave_spool(self) -> None:
         """In a forked child, whose producer this is not: let go of the folder without freeing it for others."""
         self._spool.leave()
+        if self._adopter is not None:
+            self._adopter.let_go()
 
     def before_fork(self) -> None:
         """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
@@ -198,11 +221,12 @@ class Producer:
         last_work = time.monotonic()
         while not self._given_up:
             try:
-                batch = self._next()
+                with self._lock:
+                    batch = self._backlog.next()
                 if batch is not None:
                     self._deliver(batch)
                     last_work = time.monotonic()
-                    if last_work - self._adopted_at > _ADOPT_EVERY_S:
+                    if last_work - self._adopted_at > _ADOPT_EVERY_S and not self._backlog.is_spooling:
                         self._adopt()
                 elif self._outbox.entries:
                     continue
@@ -228,15 +252,16 @@ class Producer:
         self._busy.clear()  # this thread keeps what there is; the other has nothing to do
         while not self._given_up:
             with self._lock:
-                self._spool_all()
-                self._settle_to(self._packer.number)
+                self._backlog.keep_all()
+                is_kept = self._backlog.settle_kept()
             if self._outbox.entries:
                 continue
-            if self.stopping:
-                break
-            self._outbox.park()
-            if not self.stopping:
-                time.sleep(_KEEP_EVERY_S / 2)
+            if is_kept:
+                if self.stopping:
+                    break
+                self._outbox.park()
+            self._urgent.wait(_KEEP_EVERY_S)
+            self._urgent.clear()
 
     def _load(self) -> None:
         try:
@@ -279,26 +304,9 @@ class Producer:
         if not self.stopping:
             time.sleep(_POLL_S / 2)  # the calls of one step come together
 
-    def _next(self) -> Outgoing | None:
-        with self._lock:
-            batch = self._current or self._spool.head()
-            if batch is None:
-                batch = self._current = self._packed()
-            if batch is None and not self._outbox.entries:
-                self._settle_to(self._packer.number)
-            return batch
-
-    def _packed(self, *, onto: int = 0) -> Outgoing | None:
-        batch = self._packer.pack(onto=onto)
-        if batch is not None:
-            self._unsettled_records += batch.records
-        if self._outbox.dropped:
-            self._say("records come faster than they can be kept: some were dropped.")
-        return batch
-
     def _deliver(self, batch: Outgoing) -> None:
         if batch.run in self._packer.gone:
-            self._dropped_records += batch.records
+            self._losses.add(batch.run, batch.records)
             self._settle(batch)
             return
         self._held_up_since = time.monotonic()
@@ -306,13 +314,11 @@ class Producer:
             ack = self._posted(batch)
         except DeletedRun as error:
             self.forget(batch.run)
-            self._dropped_records += batch.records
+            self._losses.add(batch.run, batch.records)
             self._say(f"{error} Nothing more is sent for it.")
             self._settle(batch, error=error)
         except EndpointRefused as error:
-            self.set_aside_records += batch.records
-            self.set_aside_in = set_aside(self._spool_folder, batch, str(error)) or self.set_aside_in
-            self._say(f"{batch.records} records were refused, and are left out. {error}")
+            self._set_aside(batch, error)
             self._settle(batch, error=error)
         except EndpointError as error:
             self._wait_for_return(error)
@@ -326,8 +332,18 @@ class Producer:
         finally:
             self._held_up_since = None
 
+    def _set_aside(self, batch: Outgoing, error: EndpointRefused) -> None:
+        self._say(f"{batch.records} records were refused, and are left out. {error}")
+        kept_in = set_aside(self._spool_folder, batch, str(error))
+        if kept_in is None:
+            self._say(f"there is no room to keep what is refused in {self._spool_folder}.")
+            self._losses.add(batch.run, batch.records)
+        else:
+            self.set_aside_records += batch.records
+            self.set_aside_in = kept_in
+
     def _posted(self, batch: Outgoing) -> Any:
-        dropped = self._outbox.dropped + self.lost_records
+        dropped = self._losses.of(batch.run)
         try:
             return self._post(self._transport, batch, dropped=dropped)
         except UnknownRun as error:
@@ -342,35 +358,19 @@ class Producer:
 
     def _settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
         with self._lock:
-            if self._current is not None:
-                self._current = None
-            elif self._spool.head_number == batch.number:
-                self._spool.drop_head()
-            self._unsettled_records -= batch.records
-            self._settle_to(batch.number, error=error)
+            self._backlog.settle(batch, error=error)
         self._failures = 0
         if self._warned_away:
             self._warned_away = False
             log.warning("Streamvis: the endpoint at %s answers again; what waited is being delivered.", self._url)
 
-    def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
-        """All batches up to `number` are settled: let go who waits for them. Needs the lock."""
-        self.settled = number
-        self._markers += self._packer.markers
-        self._packer.markers = []
-        for marker in [marker for marker in self._markers if marker.number <= number]:
-            self._markers.remove(marker)
-            marker.reach(error)
-
     def _wait_for_return(self, error: EndpointError) -> None:
         """The endpoint did not take the batch now: keep all, say so once, and wait before the next try."""
         self._failures += 1
         with self._lock:
-            self._spool_all()
+            self._backlog.keep_all()
             if isinstance(error, _UNUSABLE):
-                for marker in [*self._markers, *self._packer.markers]:
-                    if marker.wants_errors:
-                        marker.reach(error)
+                self._backlog.let_go(error)
         if self._failures == 2 and not self._warned_away:
             self._warned_away = True
             log.warning("Streamvis: %s Records are kept, and sent when it takes them.", error)
@@ -382,58 +382,39 @@ class Producer:
         """An error of ours, or of what we use: say so once, leave out what may have caused it, and go on."""
         self._say("an unexpected error in the sender; the batch under way is left out.", exc_info=True)
         with self._lock:
-            batch = self._current or self._spool.head()
+            batch = self._backlog.next()
         if batch is not None:
-            self._dropped_records += batch.records
+            self._losses.add(batch.run, batch.records)
             self._settle(batch)
         time.sleep(_KEEP_EVERY_S)
 
     def _end(self) -> None:
-        self._busy.set()
         if self._adopter is not None:
             self._adopter.close()
         with self._lock:
             self._spool.close()
+            self._is_over = True
+        self._busy.set()
+        self._urgent.set()
         if self._transport is not None:
             self._transport.close()
 
     # The thread that keeps
 
     def _keep_all(self) -> None:
-        """While the delivering thread is held up, bring what waits to the spool."""
-        while not self.stopping:
+        """While the delivering thread is held up, or has a backlog, bring what waits to the spool."""
+        kept_at = 0.0
+        while not self._is_over:
             self._busy.wait()
-            time.sleep(_KEEP_EVERY_S)
-            since = self._held_up_since
-            if since is not None and time.monotonic() - since >= _KEEP_EVERY_S:
+            is_urgent = self._urgent.wait(_LOOK_EVERY_S)
+            self._urgent.clear()
+            now, since = time.monotonic(), self._held_up_since
+            is_held_up = since is not None and now - since >= _HELD_UP_AFTER_S
+            if (is_held_up or self._backlog.is_spooling) and (is_urgent or now - kept_at >= _KEEP_EVERY_S):
                 with self._lock:
-                    self._spool_all()
-
-    def _spool_all(self) -> None:
-        """Move the batch under way and all of the outbox to the spool. Needs the lock."""
-        if self._current is not None and self._kept(self._current, seen=True):
-            self._current = None
-        while self._outbox.entries:
-            batch = self._packed(onto=self._spool.open_number)
-            if batch is not None and not self._kept(batch):
-                self._dropped_records += batch.records
-                self._unsettled_records -= batch.records
-                why = self._spool.problem or f"the limit of {self._spool.max_bytes:,} bytes is reached"
-                self._say(f"no room to keep more records in {self._spool.folder} ({why}); new ones are dropped.")
-
-
-        waiting = [marker for marker in (*self._markers, *self._packer.markers) if marker.durable and marker.number]
-        if waiting and self._spool.sync():
-            for marker in waiting:
-                marker.reach()
-
-    def _kept(self, batch: Outgoing, *, seen: bool = False) -> bool:
-        """Put a batch into the spool, with what makes its run known to whoever delivers it; False when there is no room."""
-        if not self._spool.append(batch, seen=seen):
-            return False
-        if not self._spool.remembers(batch.run) and (begin := self._packer.joining(batch.run, time.time())):
-            self._spool.remember(batch.run, begin)
-        return True
+                    if not self._is_over:
+                        self._backlog.keep_all()
+                kept_at = time.monotonic()
 
 
 def new_id() -> str:
