@@ -36,12 +36,17 @@ class Backlog:
 
     def next(self) -> Outgoing | None:
         """The oldest batch, which stays until it is settled; packed now where nothing waits. None where there is nothing."""
-        batch = self._current or self._spool.head()
-        self._count_lost()
+        batch = self.oldest()
         if batch is None:
             batch = self._current = self._packed()
         if batch is None and not self._outbox.entries:
             self._settle_to(self._packer.number)
+        return batch
+
+    def oldest(self) -> Outgoing | None:
+        """The oldest batch that there is already."""
+        batch = self._current or self._spool.head()
+        self._count_lost()
         return batch
 
     def settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:

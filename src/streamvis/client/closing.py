@@ -84,18 +84,15 @@ def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> 
 
 
 def _report(sender: Sender) -> None:
-    left, kept_in, in_memory = sender.unsettled_records, sender.producer.kept_in, sender.producer.memory_records
-    if kept_in is not None:
-        command = f"streamvis sync {shlex.quote(str(kept_in.parent))}"
-        if sender.url is None:
-            _print(f"{left - in_memory:,} records are kept in {kept_in}. Deliver them: {command} --url http://HOST:PORT")
-        elif left:
-            how = f"The next producer delivers them, or: {command}"
-            _print(f"{left:,} records did not reach {sender.url} in time. They are kept in {kept_in}. {how}")
-        if in_memory:
-            _print(f"{in_memory:,} of them are lost: the disk did not take them.")
+    left, kept, kept_in = sender.unsettled_records, sender.producer.kept_records, sender.producer.kept_in
+    command = f"streamvis sync {shlex.quote(str(kept_in.parent))}" if kept_in else ""
+    if sender.url is None and kept_in:
+        _print(f"{kept:,} records are kept in {kept_in}. Deliver them: {command} --url http://HOST:PORT")
     elif left:
-        _print(f"{left:,} records did not reach {sender.url or 'the spool'} in time. They are lost.")
+        kept_there = f"They are kept in {kept_in}. The next producer delivers them, or: {command}" if kept_in else ""
+        _print(f"{left:,} records did not reach {sender.url or 'the disk'} in time. {kept_there}".strip())
+    if left > kept:
+        _print(f"{left - kept:,} of them were in memory alone, and are lost.")
     if sender.lost_records:
         _print(f"{sender.lost_records:,} records were dropped.")
     if sender.producer.set_aside_records:

@@ -81,9 +81,14 @@ class Packer:
         self.taken += len(taken) + len(markers)
         self._look_at_losses()
         self._controls = [entry for entry in taken if entry[0] is CONTROL]
+        is_done = False
         try:
-            return self._encoded(taken, is_part=0 < onto == self.number and self._run is run_before)
+            batch = self._encoded(taken, is_part=0 < onto == self.number and self._run is run_before)
+            is_done = True
+            return batch
         finally:
+            if not is_done:
+                self._losses.add(self.run, len(taken) - len(self._controls))
             for marker in markers:
                 marker.number = self.number
             self.markers += markers

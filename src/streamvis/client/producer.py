@@ -19,27 +19,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamvis.client.backlog import Backlog
+from streamvis.client.exchange import Exchange
 from streamvis.client.frames import Outgoing
-from streamvis.client.leftovers import Adopter
 from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
 from streamvis.client.packing import Packer, say_once
-from streamvis.client.refused import set_aside
 from streamvis.client.spool import Spool
-from streamvis.errors import (
-    DeletedRun,
-    EndpointError,
-    EndpointRefused,
-    NotAnEndpoint,
-    TokenRefused,
-    UnknownRun,
-    VersionMismatch,
-)
+from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
 
 __all__ = ["Producer", "new_id"]
 
@@ -52,8 +42,7 @@ _LOOK_EVERY_S = 0.02
 _HELD_UP_AFTER_S = 0.03
 _KEEP_EVERY_S = 0.06
 _ADOPT_EVERY_S = 0.25
-_BEAT_S = 10.0
-"""After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
+_LONGEST_PARK_S = 10.0
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
 _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
@@ -77,18 +66,14 @@ class Producer:
         max_spool_bytes: int,
     ) -> None:
         self.id = new_id()
-        self._spool_folder = spool_folder
         self._outbox, self._url, self._make_transport = outbox, url, make_transport
-        self._transport: Any = None
-        self._post: Any = None
-        self._post_alive: Any = None
         self._say = say_once(log)
         self._losses = Losses(outbox)
         self._packer = Packer(outbox, self._losses, app=app, producer=self.id, say=self._say)
         limits = {"max_bytes": max_spool_bytes, "max_memory_bytes": max_memory_bytes}
         self._spool = Spool(spool_folder / self.id, url=url, durable=durable, **limits)
         self._backlog = Backlog(outbox, self._packer, self._spool, self._losses, say=self._say)
-        self._adopter: Adopter | None = None
+        self._exchange = Exchange(url or "", spool_folder, self._packer, self._losses, say=self._say)
         self._lock = threading.Lock()
         self._lock_holder: int | None = None
         self._threads: list[threading.Thread] = []
@@ -101,10 +86,7 @@ class Producer:
         self._held_up_since: float | None = None
         self._failures = 0
         self._adopted_at = 0.0
-        self._heard_at = 0.0
         self._warned_away = False
-        self.set_aside_records = 0
-        self.set_aside_in: Path | None = None
 
     # What the sender asks of it
 
@@ -133,9 +115,19 @@ class Producer:
         return self._losses.records
 
     @property
-    def memory_records(self) -> int:
-        """How many are in memory alone, since the disk takes nothing."""
-        return self._spool.memory_records
+    def kept_records(self) -> int:
+        """How many of them are in files of the spool; the others are in memory alone."""
+        return self._spool.kept_records
+
+    @property
+    def set_aside_records(self) -> int:
+        """How many were refused for good."""
+        return self._exchange.set_aside_records
+
+    @property
+    def set_aside_in(self) -> Path | None:
+        """A file with some of them."""
+        return self._exchange.set_aside_in
 
     @property
     def kept_in(self) -> Path | None:
@@ -177,7 +169,8 @@ class Producer:
         self._outbox.release()
         if self._loaded.is_set() and self._lock.acquire(timeout=1.0):
             try:
-                self._backlog.keep_all()
+                if not self._is_over:
+                    self._backlog.keep_all()
             finally:
                 self._lock.release()
 
@@ -190,8 +183,7 @@ class Producer:
     def leave_spool(self) -> None:
         """In a forked child, whose producer this is not: let go of the folder without freeing it for others."""
         self._spool.leave()
-        if self._adopter is not None:
-            self._adopter.let_go()
+        self._exchange.leave_leftovers()
 
     def before_fork(self) -> None:
         """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
@@ -210,14 +202,25 @@ class Producer:
 
     def _deliver_all(self) -> None:
         try:
+            self._load()
             if self._url is None:
                 self._keep_only()
-                self._end()
-                return
-            self._load()
+            else:
+                self._deliver_on()
         except Exception:  # noqa: BLE001 - the top of the thread: a training run goes on where Streamvis cannot
             self._say("the sender could not start, and sends nothing.", exc_info=True)
-            return
+        finally:
+            self._end()
+
+    def _load(self) -> None:
+        try:
+            self._packer.load()
+            if self._url is not None:
+                self._exchange.load(self._make_transport)
+        finally:
+            self._loaded.set()
+
+    def _deliver_on(self) -> None:
         last_work = time.monotonic()
         while not self._given_up:
             try:
@@ -241,19 +244,14 @@ class Producer:
                         last_work = time.monotonic()
             except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive()
-        self._end()
 
     def _keep_only(self) -> None:
         """Without an endpoint: bring all to the spool, soon after it came."""
-        try:
-            self._packer.load()
-        finally:
-            self._loaded.set()
         self._busy.clear()  # this thread keeps what there is; the other has nothing to do
         while not self._given_up:
+            is_kept = self._kept_all()
             with self._lock:
-                self._backlog.keep_all()
-                is_kept = self._backlog.settle_kept()
+                is_kept = is_kept and self._backlog.settle_kept()
             if self._outbox.entries:
                 continue
             if is_kept:
@@ -263,98 +261,40 @@ class Producer:
             self._urgent.wait(_KEEP_EVERY_S)
             self._urgent.clear()
 
-    def _load(self) -> None:
-        try:
-            from streamvis.client.delivery import deliver, show_alive
-
-            self._packer.load()
-            self._post, self._post_alive, self._transport = deliver, show_alive, self._make_transport()
-            post = partial(deliver, self._transport, live=False)
-            self._adopter = Adopter(self._spool_folder, self._url, post, say=self._say)
-        finally:
-            self._loaded.set()
-
     def _adopt(self) -> bool:
         """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
-        if self._adopter is None or not self.settled or self._failures:
+        if not self.settled or self._failures:
             return False
         self._adopted_at = self._held_up_since = time.monotonic()
         try:
-            return self._adopter.deliver_one()
+            return self._exchange.deliver_leftover()
         finally:
             self._held_up_since = None
 
     def _show_alive(self) -> None:
-        """Tell the endpoint that this producer lives, where it was told nothing for a while."""
-        run = self._packer.open_run
-        if run is None or run in self._packer.gone or time.monotonic() - self._heard_at < _BEAT_S:
-            return
-        self._heard_at = self._held_up_since = time.monotonic()
+        self._held_up_since = time.monotonic()
         try:
-            self._post_alive(self._transport, run, self.id)
-        except EndpointError:
-            pass  # the next batch meets the same trouble, and says so
+            self._exchange.show_alive(self.id)
         finally:
             self._held_up_since = None
 
     def _park(self) -> None:
         self._busy.clear()
-        self._outbox.park(_BEAT_S)
+        self._outbox.park(_LONGEST_PARK_S)
         self._busy.set()
         if not self.stopping:
             time.sleep(_POLL_S / 2)  # the calls of one step come together
 
     def _deliver(self, batch: Outgoing) -> None:
-        if batch.run in self._packer.gone:
-            self._losses.add(batch.run, batch.records)
-            self._settle(batch)
-            return
         self._held_up_since = time.monotonic()
         try:
-            ack = self._posted(batch)
-        except DeletedRun as error:
-            self.forget(batch.run)
-            self._losses.add(batch.run, batch.records)
-            self._say(f"{error} Nothing more is sent for it.")
-            self._settle(batch, error=error)
-        except EndpointRefused as error:
-            self._set_aside(batch, error)
-            self._settle(batch, error=error)
+            refused = self._exchange.deliver(batch)
         except EndpointError as error:
             self._wait_for_return(error)
         else:
-            for refusal in ack.refused:
-                self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
-            for warning in ack.warnings:
-                self._say(warning)
-            self._heard_at = time.monotonic()
-            self._settle(batch)
+            self._settle(batch, error=refused)
         finally:
             self._held_up_since = None
-
-    def _set_aside(self, batch: Outgoing, error: EndpointRefused) -> None:
-        self._say(f"{batch.records} records were refused, and are left out. {error}")
-        kept_in = set_aside(self._spool_folder, batch, str(error))
-        if kept_in is None:
-            self._say(f"there is no room to keep what is refused in {self._spool_folder}.")
-            self._losses.add(batch.run, batch.records)
-        else:
-            self.set_aside_records += batch.records
-            self.set_aside_in = kept_in
-
-    def _posted(self, batch: Outgoing) -> Any:
-        dropped = self._losses.of(batch.run)
-        try:
-            return self._post(self._transport, batch, dropped=dropped)
-        except UnknownRun as error:
-            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
-            before = self._packer.joining(batch.run, time.time())
-            if before is None:
-                raise EndpointRefused(404, str(error), url=self._url) from error
-        try:
-            return self._post(self._transport, batch, before, dropped=dropped)
-        except UnknownRun as error:
-            raise EndpointRefused(404, str(error), url=self._url) from error
 
     def _settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
         with self._lock:
@@ -382,22 +322,19 @@ class Producer:
         """An error of ours, or of what we use: say so once, leave out what may have caused it, and go on."""
         self._say("an unexpected error in the sender; the batch under way is left out.", exc_info=True)
         with self._lock:
-            batch = self._backlog.next()
+            batch = self._backlog.oldest()
         if batch is not None:
             self._losses.add(batch.run, batch.records)
             self._settle(batch)
         time.sleep(_KEEP_EVERY_S)
 
     def _end(self) -> None:
-        if self._adopter is not None:
-            self._adopter.close()
         with self._lock:
             self._spool.close()
             self._is_over = True
         self._busy.set()
         self._urgent.set()
-        if self._transport is not None:
-            self._transport.close()
+        self._exchange.close()
 
     # The thread that keeps
 
@@ -411,10 +348,19 @@ class Producer:
             now, since = time.monotonic(), self._held_up_since
             is_held_up = since is not None and now - since >= _HELD_UP_AFTER_S
             if (is_held_up or self._backlog.is_spooling) and (is_urgent or now - kept_at >= _KEEP_EVERY_S):
-                with self._lock:
-                    if not self._is_over:
-                        self._backlog.keep_all()
+                self._kept_all()
                 kept_at = time.monotonic()
+
+    def _kept_all(self) -> bool:
+        """Bring all that waits to the spool; False when that failed."""
+        try:
+            with self._lock:
+                if not self._is_over:
+                    self._backlog.keep_all()
+        except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
+            self._say("an unexpected error in the sender; some records could not be kept.", exc_info=True)
+            return False
+        return True
 
 
 def new_id() -> str:

@@ -67,7 +67,8 @@ class Sender:
     @property
     def unsettled_records(self) -> int:
         """How many records the endpoint has neither acknowledged nor refused."""
-        return len(self.outbox.entries) + self.producer.unsettled_records
+        waiting = sum(entry[0] is not CONTROL for entry in list(self.outbox.entries))
+        return waiting + self.producer.unsettled_records
 
     @property
     def lost_records(self) -> int:

@@ -94,9 +94,9 @@ class Spool:
         return sum(piece.frames for piece in self._pieces)
 
     @property
-    def memory_records(self) -> int:
-        """How many records are in memory alone."""
-        return sum(piece.records for piece in self._pieces if piece.batch is not None)
+    def kept_records(self) -> int:
+        """How many records are in files."""
+        return sum(piece.records for piece in list(self._pieces) if piece.batch is None)
 
     @property
     def open_number(self) -> int:
