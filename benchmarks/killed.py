@@ -2,8 +2,8 @@
 
     python benchmarks/killed.py --kills 20
 
-A producer sends two thousand rows a second, and notes each in memory that outlives it as soon as the call has returned. It is killed
-at a random moment; then `streamvis sync` delivers its spool, and what the endpoint holds is compared with the notes.
+A producer sends two thousand rows a second, and notes each in memory that outlives it as soon as the call has returned. It is
+killed at a random moment; then `streamvis sync` delivers its spool, and what the endpoint holds is compared with the notes.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import threading
 
 
 class Line:
-    """Passes on what comes to `url` to the port `to_port`, both ways `delay_s` later; with None it takes all and answers nothing."""
+    """Passes on what comes to `url` to the port `to_port`, both ways `delay_s` later; with None it answers nothing."""
 
     def __init__(self, to_port: int, *, delay_s: float | None) -> None:
         self._to_port, self._delay_s = to_port, delay_s

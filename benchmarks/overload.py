@@ -95,7 +95,8 @@ def run(case: Case, seconds: float) -> list[str]:
             memory = _memory(process, seconds)
             told = json.loads(process.stdout.read())
             process.wait()
-            spooled = sum(batch.records for path in spool.glob("*/*.spool") for batch, _ in read_segment(path)) if case.disk else 0
+            segments = spool.glob("*/*.spool") if case.disk else ()
+            spooled = sum(batch.records for path in segments for batch, _ in read_segment(path))
             print(f"{case.name}: {told}, in the spool {spooled:,}", flush=True)
             assert spooled >= told["kept"]
     finally:
