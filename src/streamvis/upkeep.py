@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,35 +58,32 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--url", help="Address of the endpoint. [default: where each spool was meant to go]")
+@click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
 @click.option("--other-hosts", is_flag=True, help="Deliver what other machines wrote too. Their producers must have ended.")
-def sync(folder: Path, url: str | None, other_hosts: bool) -> None:
+@click.option("--refused", is_flag=True, help="Try again to deliver what an endpoint refused, and nothing else.")
+def sync(folder: Path, url: str | None, token: str | None, other_hosts: bool, refused: bool) -> None:
     """Deliver what producers left in a FOLDER of spools, such as after a kill, or from a machine without a network.
 
-    Spools whose producers are still running are left alone. Ends with status 1 when something is left.
+    Spools whose producers are still running are left alone. Ends with status 1 when anything else is left.
     """
-    from streamvis.client.syncing import sync as sync_all
+    from streamvis.client.syncing import Sync
     from streamvis.transport import checked_url
 
-    with click.progressbar(length=1, label="Delivering", file=sys.stderr) as bar:
-
-        def begin(size_bytes: int) -> None:
-            bar.length = max(1, size_bytes)
-
-        synced = sync_all(
-            folder,
-            url=checked_url(url) if url else None,
-            token=os.environ.get("STREAMVIS_TOKEN") or None,
-            other_hosts=other_hosts,
-            begin=begin,
-            progress=bar.update,
-        )
+    order = Sync(folder, url=checked_url(url) if url else None, token=token, other_hosts=other_hosts)
+    if refused:
+        synced = order.run_refused()
+    else:
+        with click.progressbar(length=max(1, order.bytes), label="Delivering", file=sys.stderr) as bar:
+            synced = order.run(bar.update)
     for run in sorted(synced.runs):
         click.echo(f"Delivered to the run {run}; its page is at ?run={run}")
     click.echo(f"{synced.records:,} records delivered, {synced.refused:,} refused, {synced.left_bytes:,} bytes left.")
     for trouble in dict.fromkeys(synced.troubles):
         click.echo(trouble, err=True)
-    for path in synced.busy:
-        why = "Its producer is running, or it was written on another machine (--other-hosts)."
-        click.echo(f"Left alone: {path}. {why}", err=True)
-    if synced.left_bytes or synced.refused:
+    for path in synced.running:
+        click.echo(f"Left alone: {path}. Its producer is running.", err=True)
+    for path, host in synced.foreign.items():
+        whose = f"It was written on {host}, and whether its producer still runs there" if host else "Whose it is"
+        click.echo(f"Left alone: {path}. {whose} is not known here; --other-hosts delivers it.", err=True)
+    if not synced.is_complete:
         sys.exit(1)

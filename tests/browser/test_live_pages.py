@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,33 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_a_page_shows_what_a_killed_producer_left_and_how_much_it_dropped(
+    tmp_path, start_program, start_endpoint, start_pages, open_page
+):
+    source = """
+        import threading
+        from streamvis import Client
+        client = Client(None, "lines", spool="spool", max_spool_bytes=100_000)
+        print("run", client.init({"ycolumns": ["y"]}), flush=True)
+        for step in range(40):
+            client.sendl(step, "main_plot", {"x": step, "y": step if step < 5 else step / 4})
+            client.flush()
+        client.sendl(41, "main_plot", {"x": [1.0] * 10_000, "y": [1.0] * 10_000})
+        client.flush()
+        print("sent", flush=True)
+        threading.Event().wait()
+    """
+    producer = start_program([sys.executable, "-c", textwrap.dedent(source)], cwd=tmp_path)
+    run = producer.wait_for_line(r"run (\S+)")[1]
+    producer.wait_for_line("sent")
+    producer.kill()
+    endpoint = start_endpoint()
+    sync = [sys.executable, "-m", "streamvis.cli", "sync", tmp_path / "spool", "--url", endpoint.url]
+    assert start_program(sync).wait() == 0
+    page = tmp_path / "lines.py"
+    page.write_text(LINES)
+    tab = open_page(f"{start_pages(page, url=endpoint.url).url}/lines?run={run}")
+    expect_rows(tab, 40)
+    wait_until(lambda: "1 records of this run were dropped" in notices(tab), within_s=20, what="the notice")

@@ -8,12 +8,15 @@ import pytest
 
 from streamvis import records
 from streamvis.client.closing import close
+from streamvis.client.encoding import encode_begin
 from streamvis.client.entries import Begin
+from streamvis.client.frames import Outgoing, read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
-from streamvis.client.spool import read_segment
+from streamvis.client.spool import Spool
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
+from streamvis.wire.arrow import encode_rows
 from support.conditions import wait_until
 from support.fake_endpoint import FakeEndpoint, away
 
@@ -376,3 +379,165 @@ def test_closing_says_when_it_takes_long(script, endpoint, capsys):
     release.set()
     closing.join(10)
     assert steps(endpoint) == [0] and endpoint.runs["run"][-1].state == "finished"
+
+
+def test_while_a_backlog_is_delivered_what_comes_goes_to_the_spool_too(make_script, endpoint, monkeypatch):
+    monkeypatch.setattr("streamvis.client.spool._OPEN_BYTES", 1)  # every batch of the backlog is a request of its own
+    script = make_script()
+    script.start_run()
+    endpoint.answer = away
+    for step in range(20):
+        script.sendl(step)
+        wait_until(lambda: not script.outbox.entries, every_s=0.002)
+    answers = threading.Semaphore(0)
+    endpoint.answer = lambda params, body: answers.acquire(timeout=0.01) or None  # quick, and one after another
+    script.outbox.max_entries = 100
+    step, pace = 20, threading.Event()
+    while script.producer._backlog.is_spooling and step < 2000:
+        assert script.sendl(step)
+        step += 1
+        pace.wait(0.001)
+    assert step > 150 and script.flush() and script.lost_records == 0
+    assert steps(endpoint) == list(range(step))
+
+
+def test_what_was_dropped_counts_for_the_run_that_lost_it(script, endpoint):
+    script.start_run("one")
+    script.outbox.dropped = 7
+    script.sendl(0)
+    assert script.flush() and endpoint.requests[-1][0]["dropped"] == 7
+    script.start_run("two")
+    script.sendl(0)
+    assert script.flush() and endpoint.requests[-1][0]["dropped"] is None
+    assert script.lost_records == 7
+
+
+def test_a_run_ends_also_in_a_spool_that_is_full(make_script, endpoint):
+    script = make_script(max_spool_bytes=3_000)
+    script.start_run()
+    endpoint.answer = away
+    while not script.lost_records:
+        script.sendl(0)
+        wait_until(lambda: not script.outbox.entries, every_s=0.002)
+    with script.producer._lock:
+        script.sendl(1)
+        script.end("failed")
+    wait_until(lambda: not script.outbox.entries)
+    endpoint.answer = lambda params, body: None
+    assert script.flush()
+    assert endpoint.runs["run"][-1].state == "failed"
+
+
+def durably(script, *rows):
+    """Send rows durably from as many threads; the threads."""
+    threads = [
+        threading.Thread(target=script.put_durably, args=(Intake().rows(step, "k", {"x": step}),), daemon=True) for step in rows
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_a_durable_call_returns_when_the_record_is_on_the_disk_or_acknowledged(make_script, endpoint, tmp_path):
+    script = make_script(durable=True)
+    script.start_run()
+    for thread in durably(script, 0):
+        thread.join(10)
+    assert steps(endpoint) == [0]
+    endpoint.answer = away
+    for thread in (threads := durably(script, *range(1, 9))):
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 8
+    assert not [marker for marker in script.producer._backlog._markers if marker.durable]
+
+
+def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_record(make_script, endpoint, tmp_path):
+    (tmp_path / "spool").write_text("no folder")
+    script = make_script(durable=True)
+    script.start_run()
+    endpoint.answer = away
+    (thread,) = durably(script, 0)
+    wait_until(lambda: script.unsettled_records == 1 and not script.outbox.entries)
+    script.producer.keep_soon()
+    assert thread.is_alive()
+    (tmp_path / "spool").unlink()
+    thread.join(10)
+    assert not thread.is_alive() and spooled(tmp_path)
+
+
+def left_behind(folder, endpoint, numbers, *, producer="0dead", url=None):
+    """A spool whose producer is gone."""
+    spool = Spool(folder / producer, url=url or endpoint.url, max_bytes=10**8, max_memory_bytes=10**6)
+    for number in numbers:
+        begin = encode_begin(Begin("old", {}, None, False), 0.0) if number == numbers[0] else b""
+        body = begin + encode_rows("k", [number], [0.0], {"x": [number]}).body
+        assert spool.append(Outgoing("old", "app", producer, number, 1, body))
+    spool.close()
+    return spool.folder
+
+
+def test_what_another_left_is_delivered_late_and_behind_ones_own(make_script, endpoint, tmp_path):
+    folder = left_behind(tmp_path / "spool", endpoint, range(1, 6))
+    other = left_behind(tmp_path / "spool", endpoint, [1], producer="0other", url="http://elsewhere")
+    endpoint.answer = away
+    script = make_script()
+    script.begin(Begin("run", {}, None, False))
+    for step in range(10):
+        script.sendl(step)
+    wait_until(lambda: script.producer.kept_in)
+    endpoint.answer = lambda params, body: None
+    wait_until(lambda: not folder.exists())
+    assert steps(endpoint, "old") == list(range(1, 6)) and other.exists()
+    runs = [params["live"] for params, _ in endpoint.requests if params["producer"] == "0dead"]
+    assert runs == [0] * 5
+    assert list(endpoint.runs) == ["run", "old"]
+
+
+def test_what_was_left_is_delivered_on_after_a_moment_without_the_endpoint(make_script, endpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamvis.client.leftovers._AGAIN_AFTER_S", 0.0)
+    folder = left_behind(tmp_path / "spool", endpoint, range(1, 4))
+    failed = threading.Event()
+
+    def fail_once(params, body):
+        if params["number"] == 2 and params["producer"] == "0dead" and not failed.is_set():
+            failed.set()
+            away(params, body)
+
+    endpoint.answer = fail_once
+    script = make_script()
+    script.start_run()
+    wait_until(failed.is_set)
+    script.sendl(0)
+    wait_until(lambda: not folder.exists())
+    assert steps(endpoint, "old") == [1, 2, 3]
+
+
+def test_anothers_folder_that_cannot_be_read_costs_none_of_ones_own_records(make_script, endpoint, tmp_path, monkeypatch, said):
+    left_behind(tmp_path / "spool", endpoint, range(1, 4))
+
+    def broken(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("streamvis.client.leftovers.scan_segment", broken)
+    script = make_script()
+    script.start_run()
+    wait_until(lambda: any("cannot be delivered from here" in text for text in said()))
+    for step in range(10):
+        script.sendl(step)
+        assert script.flush()
+    assert steps(endpoint) == list(range(10)) and script.lost_records == 0 and len(said()) == 1
+
+
+def test_what_a_disk_would_not_take_goes_there_later(make_script, endpoint, tmp_path, capsys):
+    (tmp_path / "spool").write_text("no folder")
+    script = make_script()
+    script.start_run()
+    endpoint.answer = away
+    for step in range(5):
+        script.sendl(step)
+    wait_until(lambda: script.unsettled_records == 5 and not script.outbox.entries)
+    (tmp_path / "spool").unlink()
+    assert not close([script], "finished", timeout_s=0.5)
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 5
+    assert "lost" not in capsys.readouterr().err

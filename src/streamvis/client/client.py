@@ -183,6 +183,7 @@ class Client:
             make_transport=make_transport,
             on_start=closing.close_with_worker,
             spool_folder=self._spool_folder,
+            durable=self._durable,
             max_memory_bytes=self._max_memory_bytes,
             max_spool_bytes=self._max_spool_bytes,
         )

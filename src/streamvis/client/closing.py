@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import sys
 import time
 import weakref
@@ -77,21 +78,21 @@ def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> 
             return
         if now >= tell_at:
             tell_at = now + _TELL_EVERY_S
-            for sender, _ in left:
+            for sender in (sender for sender, _ in left if sender.url is not None):
                 _print(f"delivering {sender.unsettled_records:,} records to {sender.url} ... (Ctrl-C gives up)")
         left[0][1].reached.wait(min(_LOOK_AGAIN_S, give_up_at - now))
 
 
 def _report(sender: Sender) -> None:
-    if sender.url is None:
-        if kept_in := sender.producer.kept_in:
-            _print(
-                f"{sender.unsettled_records:,} records are kept in {kept_in}. "
-                f"Deliver them: streamvis sync {kept_in.parent} --url http://HOST:PORT"
-            )
-    elif left := sender.unsettled_records:
-        kept = f"They are kept in {sender.producer.kept_in}." if sender.producer.kept_in else "They are lost."
-        _print(f"{left:,} records did not reach {sender.url} in time. {kept}")
+    left, kept, kept_in = sender.unsettled_records, sender.producer.kept_records, sender.producer.kept_in
+    command = f"streamvis sync {shlex.quote(str(kept_in.parent))}" if kept_in else ""
+    if sender.url is None and kept_in:
+        _print(f"{kept:,} records are kept in {kept_in}. Deliver them: {command} --url http://HOST:PORT")
+    elif left:
+        kept_there = f"They are kept in {kept_in}. The next producer delivers them, or: {command}" if kept_in else ""
+        _print(f"{left:,} records did not reach {sender.url or 'the disk'} in time. {kept_there}".strip())
+    if left > kept:
+        _print(f"{left - kept:,} of them were in memory alone, and are lost.")
     if sender.lost_records:
         _print(f"{sender.lost_records:,} records were dropped.")
     if sender.producer.set_aside_records:

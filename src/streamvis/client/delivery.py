@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from streamvis.client.spool import Outgoing
+from streamvis.client.frames import Outgoing
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
 from streamvis.records import Ack, Refusal
 from streamvis.transport import Response, check, path

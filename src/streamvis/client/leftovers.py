@@ -2,39 +2,45 @@
 
 A leftover is delivered oldest batch first, each with its own producer and number, so that whatever was delivered before is
 acknowledged and not stored again. A segment is deleted when all of its batches are settled. What the endpoint refuses for good
-is set aside (see `spool`), so that it holds up nothing. Whole batches before a cut or a damage are delivered.
+is set aside (see `refused`), so that it holds up nothing. Of a damaged segment all whole batches are delivered, and a copy stays.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.ownership import Owner, leave, take
-from streamvis.client.spool import BEGIN, SEGMENTS, Outgoing, read_segment, set_aside
+from streamvis.client.frames import Outgoing, scan_segment
+from streamvis.client.ownership import OWNER, Owner, leave, take
+from streamvis.client.refused import REFUSED, keep_damaged, set_aside
+from streamvis.client.spool import BEGIN, DROPPED, SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
 
-__all__ = ["Adopter", "Delivered", "Leftover", "Post", "leftovers"]
+__all__ = ["Adopter", "Delivered", "Leftover", "Post", "spools_in"]
 
-Post = Callable[[Outgoing, bytes], Any]
-"""Sends a batch with some bytes before its body; see `delivery.deliver` for what it raises."""
+Post = Callable[..., Any]
+"""`post(batch, before, dropped=N)` sends a batch with some bytes before its body; see `delivery.deliver` for what it raises."""
+_AGAIN_AFTER_S = 5.0
 
 
 class Delivered(NamedTuple):
-    """One batch that is settled. `problem` tells why it could not be stored; it is empty where it was."""
+    """A batch that is settled, or bytes that are none (`batch` is None). `problem` tells why it could not be stored, if so."""
 
-    batch: Outgoing
+    batch: Outgoing | None
     bytes: int
     problem: str
 
 
 class Leftover:
-    """The spool in `folder`, which is ours until `close`."""
+    """The spool in `folder`, which is ours until `close`. Every method raises OSError where its files cannot be used."""
 
     def __init__(self, folder: Path, held: int, owner: Owner) -> None:
         self.folder, self.owner = folder, owner
-        self._held = held
+        self._held: int | None = held
+        self._dropped = _dropped(folder)
 
     @property
     def bytes(self) -> int:
@@ -44,41 +50,56 @@ class Leftover:
     def deliver(self, post: Post) -> Iterator[Delivered]:
         """Deliver all there is, batch by batch. Raises what `post` raises where the endpoint takes nothing now."""
         for segment in self._segments():
-            size = 0
-            for batch, size_bytes in read_segment(segment):
-                size += size_bytes
-                yield Delivered(batch, size_bytes, self._settle(batch, post))
-            # What follows the last whole batch was cut off when its producer died.
+            damaged_bytes = 0
+            for batch, size_bytes in scan_segment(segment):
+                if batch is None:
+                    damaged_bytes += size_bytes
+                else:
+                    yield Delivered(batch, size_bytes, self._settle(batch, post))
+            if damaged_bytes:
+                kept = keep_damaged(self.folder.parent, segment)
+                where = f"A copy is {kept}." if kept else "There was no room for a copy."
+                yield Delivered(None, damaged_bytes, f"{segment} is damaged: {damaged_bytes:,} bytes cannot be read. {where}")
             segment.unlink()
 
     def close(self) -> None:
         """Let others have it; gone when nothing is left in it."""
-        if self._segments():
-            leave(self._held)
+        held, self._held = self._held, None
+        if held is None:
             return
-        for path in self.folder.glob(f"*{BEGIN}"):
-            path.unlink(missing_ok=True)
-        leave(self._held, self.folder)
+        if self._segments():
+            leave(held)
+            return
+        for path in self.folder.iterdir():
+            if path.name == DROPPED or path.name.endswith((BEGIN, ".new")):
+                path.unlink(missing_ok=True)
+        leave(held, self.folder)
         try:
             self.folder.rmdir()
         except OSError:
             pass  # others put something there, or took it away
 
+    def let_go(self) -> None:
+        """In a forked child: it is the parent's."""
+        held, self._held = self._held, None
+        leave(held)
+
     def _settle(self, batch: Outgoing, post: Post) -> str:
+        dropped = self._dropped.get(batch.run, 0)
         try:
             try:
-                post(batch, b"")
+                post(batch, b"", dropped=dropped)
             except UnknownRun as error:
                 try:
                     before = (self.folder / f"{batch.run}{BEGIN}").read_bytes()
                 except OSError:
                     raise EndpointRefused(404, str(error), url=self.owner.url or "") from error
-                post(batch, before)
+                post(batch, before, dropped=dropped)
         except DeletedRun as error:
             return str(error)
         except (EndpointRefused, UnknownRun) as error:
-            set_aside(self.folder.parent, batch, str(error))
-            return str(error)
+            kept = set_aside(self.folder.parent, batch, str(error))
+            return str(error) if kept else f"{error} There was no room to keep the batch."
         return ""
 
     def _segments(self) -> list[Path]:
@@ -88,50 +109,79 @@ class Leftover:
 class Adopter:
     """Delivers, a batch at a time, what producers of this machine left in `folder` for the endpoint at `url`."""
 
-    def __init__(self, folder: Path, url: str | None, post: Post, *, say: Callable[[str], None]) -> None:
-        self._url, self._post, self._say = url, post, say
-        self._found = leftovers(folder, host=Owner.here(None).host)
+    def __init__(self, folder: Path, url: str, post: Post, *, say: Callable[[str], None]) -> None:
+        self._folder, self._url, self._post, self._say = folder, url, post, say
+        self._found = iter(spools_in(folder))
+        self._again_at: float | None = None
         self._leftover: Leftover | None = None
         self._deliveries: Iterator[Delivered] = iter(())
 
     def deliver_one(self) -> bool:
         """Deliver the next batch; False when there is no more, or the endpoint takes none now: others may have it then."""
+        if self._again_at is not None and time.monotonic() >= self._again_at:
+            self._found, self._again_at = iter(spools_in(self._folder)), None
         while True:
             try:
                 done = next(self._deliveries, None)
+                if done is None and not self._take_next():
+                    return False
             except EndpointError:
+                self._again_at = time.monotonic() + _AGAIN_AFTER_S
                 self.close()
                 return False
+            except OSError as error:
+                self._say(f"what an earlier producer left cannot be delivered from here ({error}).")
+                self.close()
+                continue
             if done is not None:
                 if done.problem:
-                    self._say(f"records that an earlier producer left were refused: {done.problem}")
+                    self._say(f"of what an earlier producer left, something could not be stored: {done.problem}")
                 return True
-            self.close()
-            self._leftover = next(self._found, None)
-            if self._leftover is None:
-                return False
-            if self._leftover.owner.url == self._url:
-                self._deliveries = self._leftover.deliver(self._post)
 
     def close(self) -> None:
         """Let others have what is left."""
-        self._deliveries = iter(())
+        leftover, self._leftover, self._deliveries = self._leftover, None, iter(())
+        if leftover is not None:
+            try:
+                leftover.close()
+            except OSError:
+                leftover.let_go()
+
+    def let_go(self) -> None:
+        """In a forked child: what is being delivered is the parent's to deliver."""
         if self._leftover is not None:
-            self._leftover.close()
-            self._leftover = None
+            self._leftover.let_go()
+
+    def _take_next(self) -> bool:
+        self.close()
+        for path in self._found:
+            if (taken := take(path)) is None:
+                continue
+            leftover = Leftover(path, *taken)
+            if leftover.owner.is_of_this_machine and leftover.owner.url == self._url:
+                self._leftover, self._deliveries = leftover, leftover.deliver(self._post)
+                return True
+            leftover.let_go()
+        return False
 
 
-def leftovers(folder: Path, *, host: str | None = None) -> Iterator[Leftover]:
-    """The leftovers in a folder of spools, oldest first, each ours until it is closed; of one machine where `host` is given."""
+def spools_in(folder: Path) -> list[Path]:
+    """The spools in a folder of spools, the oldest first; or the folder itself, where it is one."""
     try:
-        found = sorted(path for path in folder.iterdir() if path.is_dir())
+        if _is_spool(folder):
+            return [folder]
+        return [path for path in sorted(folder.iterdir()) if path.name != REFUSED and path.is_dir() and _is_spool(path)]
     except OSError:
-        return
-    for path in found:
-        if (taken := take(path)) is None:
-            continue
-        held, owner = taken
-        if host is not None and owner.host != host:
-            leave(held)
-            continue
-        yield Leftover(path, held, owner)
+        return []
+
+
+def _is_spool(folder: Path) -> bool:
+    return (folder / OWNER).exists() or any(folder.glob(SEGMENTS))
+
+
+def _dropped(folder: Path) -> dict[str, int]:
+    try:
+        told = json.loads((folder / DROPPED).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {run: count for run, count in told.items() if isinstance(count, int)} if isinstance(told, dict) else {}

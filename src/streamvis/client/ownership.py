@@ -1,8 +1,11 @@
 """Whose a spool's folder is: its producer's for as long as that lives, and then whoever takes it first.
 
 The lock is the operating system's, on the file `owner` in the folder, so it is free when its holder is gone, however that went.
-What the file says is for those who come later: which endpoint the records are for, and on which machine they were written. A
-forked child inherits the lock, and gives it back by closing its copy (`leave`), which frees nothing for the parent.
+What the file says is for those who come later: which endpoint the records are for, and which process on which machine wrote
+them. A free lock proves something only to who shares the writer's kernel, or its host name; across machines many shared file
+systems do not lock at all. Where nothing can be locked, whether the process lives is all there is to go by.
+
+A forked child inherits the lock, and gives it back by closing its copy (`leave`), which frees nothing for the parent.
 """
 
 from __future__ import annotations
@@ -10,61 +13,95 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 try:
     import fcntl
-except ImportError:  # Windows, where all there is to go by is whether the owner's process lives
+except ImportError:  # Windows
     fcntl = None
 
-__all__ = ["Owner", "hold", "leave", "take"]
+__all__ = ["OWNER", "Owner", "hold", "leave", "take"]
 
-_NAME = "owner"
+OWNER = "owner"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_CLOCKS_DIFFER_S = 2.0
 
 
 class Owner(NamedTuple):
-    """What is known of who wrote a spool; `url` is None where there was no endpoint."""
+    """Who wrote a spool, and `since` when (seconds since 1970); `url` is None where there was no endpoint.
+
+    `boot` names the running kernel, which containers on one machine share under different host names.
+    """
 
     url: str | None
     host: str
+    boot: str
     pid: int
+    since: float
 
     @classmethod
     def here(cls, url: str | None) -> Owner:
         """This process."""
-        return cls(url, platform.node(), os.getpid())
+        return cls(url, platform.node(), _boot(), os.getpid(), time.time())
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether a free lock here means that the writer is gone."""
+        return bool(self.host and self.host == platform.node()) or bool(self.boot and self.boot == _boot())
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process is there, and is not another one that has its number now."""
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).create_time() <= self.since + _CLOCKS_DIFFER_S
+        except psutil.Error:
+            return False
 
 
-def hold(folder: Path, owner: Owner) -> int | None:
-    """Make the folder the owner's; what to give to `leave`. None where files cannot be locked: then nobody takes it either."""
-    held = None
+_UNKNOWN = Owner(None, "", "", 0, 0.0)
+
+
+def hold(folder: Path, url: str | None) -> int:
+    """Make the folder this process's; what to give to `leave`. Raises OSError when it cannot be made so."""
+    held = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        held = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        if fcntl is not None:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(held, json.dumps(owner._asdict()).encode())
+        _lock(held)
+        os.ftruncate(held, 0)
+        told = json.dumps(Owner.here(url)._asdict()).encode()
+        if os.write(held, told) != len(told):
+            raise OSError(f"no room in {folder}")
     except OSError:
-        leave(held, folder)
-        return None
+        os.close(held)
+        raise
     return held
 
 
-def take(folder: Path) -> tuple[int, Owner] | None:
-    """Become the owner of a folder that its producer left; None while somebody has it, or where nobody ever had."""
+def take(folder: Path, *, unsigned: bool = False) -> tuple[int, Owner] | None:
+    """Become the owner of a folder that its producer left; None while somebody has it, or it is gone.
+
+    With `unsigned` also of one that lacks the file. An owner of whom nothing can be read is of no machine. Raises OSError when
+    the folder cannot be looked at.
+    """
     try:
-        held = os.open(folder / _NAME, os.O_RDWR)
-    except OSError:
+        held = os.open(folder / OWNER, os.O_RDWR | (os.O_CREAT if unsigned else 0), 0o600)
+    except FileNotFoundError:
         return None
     try:
-        owner = Owner(**json.loads(os.read(held, 2**16)))
-        if fcntl is not None:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif _lives(owner.pid):
+        locked = _lock(held)
+        owner = _read(held)
+        is_gone = os.fstat(held).st_nlink == 0  # who had it before delivered all, and took the folder away
+        if is_gone or (not locked and owner.is_of_this_machine and owner.lives):
             raise BlockingIOError
-    except (OSError, ValueError, TypeError):
+    except BlockingIOError:
         os.close(held)
         return None
+    except OSError:
+        os.close(held)
+        raise
     return held, owner
 
 
@@ -74,13 +111,34 @@ def leave(held: int | None, folder: Path | None = None) -> None:
         return
     if folder is not None:
         try:
-            (folder / _NAME).unlink()
+            (folder / OWNER).unlink()
         except OSError:
             pass  # somebody else took it away
     os.close(held)
 
 
-def _lives(pid: int) -> bool:
-    import psutil
+def _lock(held: int) -> bool:
+    """Lock the file; False where files cannot be locked. Raises BlockingIOError while somebody else has it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
 
-    return psutil.pid_exists(pid)
+
+def _read(held: int) -> Owner:
+    try:
+        return Owner(**json.loads(os.pread(held, 2**16, 0)))
+    except (ValueError, TypeError):
+        return _UNKNOWN
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""

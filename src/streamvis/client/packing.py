@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
+from streamvis.client.frames import Outgoing
+from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
-from streamvis.client.spool import Outgoing
 
 __all__ = ["Packer", "say_once"]
 
@@ -22,13 +23,12 @@ class Packer:
     """Makes batches of what waits in `outbox`.
 
     A batch holds records of one run, has about 4 MiB at most (more when one record has more), and takes the next number.
-    `gone` are the runs of which nothing is sent any more; `open_run` is the one that was begun
-    last, until its end. `markers` are those that left the outbox, with the number they
-    wait for.
+    `gone` are the runs of which nothing is sent any more; `open_run` is the one that was begun last, until its end. `markers` are
+    those that left the outbox, with the number they wait for. `taken` counts the entries that left it.
     """
 
-    def __init__(self, outbox: Outbox, *, app: str, producer: str, say: Callable[..., None]) -> None:
-        self._outbox, self._app, self._producer, self._say = outbox, app, producer, say
+    def __init__(self, outbox: Outbox, losses: Losses, *, app: str, producer: str, say: Callable[..., None]) -> None:
+        self._outbox, self._losses, self._app, self._producer, self._say = outbox, losses, app, producer, say
         self._run: Begin | None = None
         self._encode: Any = None
         self._encode_begin: Any = None
@@ -37,7 +37,13 @@ class Packer:
         self.open_run: str | None = None
         self.markers: list[Marker] = []
         self.number = 0
-        self.lost_records = 0
+        self.taken = 0
+        self._controls: list[Entry] = []
+
+    @property
+    def run(self) -> str:
+        """The run to which what is packed now belongs; "" before there is one."""
+        return self._run.run if self._run is not None else ""
 
     def load(self) -> None:
         """Import Arrow, which takes long."""
@@ -64,6 +70,7 @@ class Packer:
             if kind is CONTROL and type(data) is Begin:
                 if taken:
                     break
+                self._look_at_losses()
                 self.gone.discard(data.run)
                 self._run = self.begins[data.run] = data
                 self.open_run = data.run
@@ -71,12 +78,34 @@ class Packer:
                 self.open_run = None
             taken.append(self._outbox.take())
             size += taken[-1][5] or _SMALL_BYTES
+        self.taken += len(taken) + len(markers)
+        self._look_at_losses()
+        self._controls = [entry for entry in taken if entry[0] is CONTROL]
+        is_done = False
         try:
-            return self._encoded(taken, is_part=0 < onto == self.number and self._run is run_before)
+            batch = self._encoded(taken, is_part=0 < onto == self.number and self._run is run_before)
+            is_done = True
+            return batch
         finally:
+            if not is_done:
+                self._losses.add(self.run, len(taken) - len(self._controls))
             for marker in markers:
                 marker.number = self.number
             self.markers += markers
+
+    def as_own(self, part: Outgoing) -> Outgoing:
+        """What was made last as a part, as a batch of its own."""
+        self.number += 1
+        for marker in self.markers:
+            if marker.number == part.number:
+                marker.number = self.number
+        return part._replace(number=self.number)
+
+    def without_records(self, batch: Outgoing) -> Outgoing | None:
+        """What was made last, reduced to how the run began, was cleared or ended; None where there is nothing of that in it."""
+        if not (self._controls and batch.records):
+            return None
+        return batch._replace(records=0, body=self._encode(self._controls).body)
 
     def joining(self, run: str, time: float) -> bytes | None:
         """The bytes that make `run` known to an endpoint that does not know it; None when it was never begun here."""
@@ -86,17 +115,22 @@ class Packer:
     def _encoded(self, taken: list[Entry], *, is_part: bool) -> Outgoing | None:
         run = self._run
         if not taken or run is None or run.run in self.gone:
-            self.lost_records += sum(entry[0] is not CONTROL for entry in taken)
+            self._losses.add(self.run, sum(entry[0] is not CONTROL for entry in taken))
             return None
         encoded = self._encode(taken)
         for text in encoded.left_out:
-            self.lost_records += 1
+            self._losses.add(run.run, 1)
             self._say(f"a record could not be sent ({text}).")
         if not encoded.body:
             return None
         self.number += not is_part
-        records = sum(entry[0] is not CONTROL for entry in taken)
+        records = len(taken) - len(self._controls) - len(encoded.left_out)
         return Outgoing(run.run, self._app, self._producer, self.number, records, encoded.body)
+
+
+    def _look_at_losses(self) -> None:
+        if self._run is not None:
+            self._losses.look(self._run.run)
 
 
 def say_once(log: logging.Logger) -> Callable[..., None]:

@@ -5,11 +5,11 @@ A batch is settled when the endpoint acknowledged it, or refused it for good. Un
 the same number. One batch is under way at a time. What the endpoint does not take at the first try, or within a moment, goes
 to the spool together with what follows, and is delivered from there.
 
-What earlier producers left in the same folder of spools is delivered in between, once this one's own batches are and nothing
-else is to do.
+What earlier producers left in the same folder of spools is delivered in between, while none of its own waits in the spool.
 
-Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, `_keep_all` packs into the
-spool instead. `_lock` is held to pack and to move batches, never while anybody waits for the network.
+Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, or delivers what waited for it,
+`_keep_all` packs into the spool instead: nothing is in memory alone for longer than a tenth of a second. `_lock` is held to pack
+and to move batches, never while anybody waits for the network.
 """
 
 from __future__ import annotations
@@ -19,24 +19,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.entries import Marker
-from streamvis.client.leftovers import Adopter
+from streamvis.client.backlog import Backlog
+from streamvis.client.exchange import Exchange
+from streamvis.client.frames import Outgoing
+from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
 from streamvis.client.packing import Packer, say_once
-from streamvis.client.spool import Outgoing, Spool, set_aside
-from streamvis.errors import (
-    DeletedRun,
-    EndpointError,
-    EndpointRefused,
-    NotAnEndpoint,
-    TokenRefused,
-    UnknownRun,
-    VersionMismatch,
-)
+from streamvis.client.spool import Spool
+from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
 
 __all__ = ["Producer", "new_id"]
 
@@ -44,10 +37,12 @@ log = logging.getLogger("streamvis")
 
 _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
-_KEEP_EVERY_S = 0.05
+# Together below a tenth of a second: the request before this one, how long this one takes until it counts as held up, and a look.
+_LOOK_EVERY_S = 0.02
+_HELD_UP_AFTER_S = 0.03
+_KEEP_EVERY_S = 0.06
 _ADOPT_EVERY_S = 0.25
-_BEAT_S = 10.0
-"""After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
+_LONGEST_PARK_S = 10.0
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
 _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
@@ -66,40 +61,32 @@ class Producer:
         app: str,
         make_transport: Callable[[], Any],
         spool_folder: Path,
+        durable: bool,
         max_memory_bytes: int,
         max_spool_bytes: int,
     ) -> None:
         self.id = new_id()
-        self._spool_folder = spool_folder
         self._outbox, self._url, self._make_transport = outbox, url, make_transport
-        self._transport: Any = None
-        self._post: Any = None
-        self._post_alive: Any = None
         self._say = say_once(log)
-        self._packer = Packer(outbox, app=app, producer=self.id, say=self._say)
-        folder = spool_folder / self.id
-        self._spool = Spool(folder, url=url, max_bytes=max_spool_bytes, max_memory_bytes=max_memory_bytes)
-        self._adopter: Adopter | None = None
+        self._losses = Losses(outbox)
+        self._packer = Packer(outbox, self._losses, app=app, producer=self.id, say=self._say)
+        limits = {"max_bytes": max_spool_bytes, "max_memory_bytes": max_memory_bytes}
+        self._spool = Spool(spool_folder / self.id, url=url, durable=durable, **limits)
+        self._backlog = Backlog(outbox, self._packer, self._spool, self._losses, say=self._say)
+        self._exchange = Exchange(url or "", spool_folder, self._packer, self._losses, say=self._say)
         self._lock = threading.Lock()
         self._lock_holder: int | None = None
         self._threads: list[threading.Thread] = []
         self._loaded = threading.Event()
         self._hurry = threading.Event()
         self._busy = threading.Event()
+        self._urgent = threading.Event()
         self.stopping = False
-        self._given_up = False
-        self._current: Outgoing | None = None
+        self._given_up = self._is_over = False
         self._held_up_since: float | None = None
         self._failures = 0
         self._adopted_at = 0.0
-        self._heard_at = 0.0
         self._warned_away = False
-        self._markers: list[Marker] = []
-        self._unsettled_records = 0
-        self._dropped_records = 0
-        self.settled = 0
-        self.set_aside_records = 0
-        self.set_aside_in: Path | None = None
 
     # What the sender asks of it
 
@@ -115,12 +102,32 @@ class Producer:
     @property
     def unsettled_records(self) -> int:
         """How many records left the outbox and are not settled."""
-        return self._unsettled_records
+        return self._backlog.unsettled_records
+
+    @property
+    def settled(self) -> int:
+        """The number up to which all batches are settled."""
+        return self._backlog.settled
 
     @property
     def lost_records(self) -> int:
         """How many could not be encoded or kept, or belonged to a run that is gone."""
-        return self._dropped_records + self._packer.lost_records
+        return self._losses.records
+
+    @property
+    def kept_records(self) -> int:
+        """How many of them are in files of the spool; the others are in memory alone."""
+        return self._spool.kept_records
+
+    @property
+    def set_aside_records(self) -> int:
+        """How many were refused for good."""
+        return self._exchange.set_aside_records
+
+    @property
+    def set_aside_in(self) -> Path | None:
+        """A file with some of them."""
+        return self._exchange.set_aside_in
 
     @property
     def kept_in(self) -> Path | None:
@@ -146,17 +153,24 @@ class Producer:
         """Let the threads end as soon as all is settled."""
         self.stopping = True
         self._hurry.set()
+        self._urgent.set()
         self._outbox.release()
+
+    def keep_soon(self) -> None:
+        """Somebody waits for the disk."""
+        self._urgent.set()
 
     def give_up(self) -> None:
         """Let the threads end now, and leave what is not settled in the spool."""
         self.stopping = self._given_up = True
         self._hurry.set()
         self._busy.set()
+        self._urgent.set()
         self._outbox.release()
         if self._loaded.is_set() and self._lock.acquire(timeout=1.0):
             try:
-                self._spool_all()
+                if not self._is_over:
+                    self._backlog.keep_all()
             finally:
                 self._lock.release()
 
@@ -169,6 +183,7 @@ class Producer:
     def leave_spool(self) -> None:
         """In a forked child, whose producer this is not: let go of the folder without freeing it for others."""
         self._spool.leave()
+        self._exchange.leave_leftovers()
 
     def before_fork(self) -> None:
         """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
@@ -187,22 +202,34 @@ class Producer:
 
     def _deliver_all(self) -> None:
         try:
+            self._load()
             if self._url is None:
                 self._keep_only()
-                self._end()
-                return
-            self._load()
+            else:
+                self._deliver_on()
         except Exception:  # noqa: BLE001 - the top of the thread: a training run goes on where Streamvis cannot
             self._say("the sender could not start, and sends nothing.", exc_info=True)
-            return
+        finally:
+            self._end()
+
+    def _load(self) -> None:
+        try:
+            self._packer.load()
+            if self._url is not None:
+                self._exchange.load(self._make_transport)
+        finally:
+            self._loaded.set()
+
+    def _deliver_on(self) -> None:
         last_work = time.monotonic()
         while not self._given_up:
             try:
-                batch = self._next()
+                with self._lock:
+                    batch = self._backlog.next()
                 if batch is not None:
                     self._deliver(batch)
                     last_work = time.monotonic()
-                    if last_work - self._adopted_at > _ADOPT_EVERY_S:
+                    if last_work - self._adopted_at > _ADOPT_EVERY_S and not self._backlog.is_spooling:
                         self._adopt()
                 elif self._outbox.entries:
                     continue
@@ -217,160 +244,73 @@ class Producer:
                         last_work = time.monotonic()
             except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive()
-        self._end()
 
     def _keep_only(self) -> None:
         """Without an endpoint: bring all to the spool, soon after it came."""
-        try:
-            self._packer.load()
-        finally:
-            self._loaded.set()
         self._busy.clear()  # this thread keeps what there is; the other has nothing to do
         while not self._given_up:
+            is_kept = self._kept_all()
             with self._lock:
-                self._spool_all()
-                self._settle_to(self._packer.number)
+                is_kept = is_kept and self._backlog.settle_kept()
             if self._outbox.entries:
                 continue
-            if self.stopping:
-                break
-            self._outbox.park()
-            if not self.stopping:
-                time.sleep(_KEEP_EVERY_S / 2)
-
-    def _load(self) -> None:
-        try:
-            from streamvis.client.delivery import deliver, show_alive
-
-            self._packer.load()
-            self._post, self._post_alive, self._transport = deliver, show_alive, self._make_transport()
-            post = partial(deliver, self._transport, live=False)
-            self._adopter = Adopter(self._spool_folder, self._url, post, say=self._say)
-        finally:
-            self._loaded.set()
+            if is_kept:
+                if self.stopping:
+                    break
+                self._outbox.park()
+            self._urgent.wait(_KEEP_EVERY_S)
+            self._urgent.clear()
 
     def _adopt(self) -> bool:
         """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
-        if self._adopter is None or not self.settled or self._failures:
+        if not self.settled or self._failures:
             return False
         self._adopted_at = self._held_up_since = time.monotonic()
         try:
-            return self._adopter.deliver_one()
+            return self._exchange.deliver_leftover()
         finally:
             self._held_up_since = None
 
     def _show_alive(self) -> None:
-        """Tell the endpoint that this producer lives, where it was told nothing for a while."""
-        run = self._packer.open_run
-        if run is None or run in self._packer.gone or time.monotonic() - self._heard_at < _BEAT_S:
-            return
-        self._heard_at = self._held_up_since = time.monotonic()
+        self._held_up_since = time.monotonic()
         try:
-            self._post_alive(self._transport, run, self.id)
-        except EndpointError:
-            pass  # the next batch meets the same trouble, and says so
+            self._exchange.show_alive(self.id)
         finally:
             self._held_up_since = None
 
     def _park(self) -> None:
         self._busy.clear()
-        self._outbox.park(_BEAT_S)
+        self._outbox.park(_LONGEST_PARK_S)
         self._busy.set()
         if not self.stopping:
             time.sleep(_POLL_S / 2)  # the calls of one step come together
 
-    def _next(self) -> Outgoing | None:
-        with self._lock:
-            batch = self._current or self._spool.head()
-            if batch is None:
-                batch = self._current = self._packed()
-            if batch is None and not self._outbox.entries:
-                self._settle_to(self._packer.number)
-            return batch
-
-    def _packed(self, *, onto: int = 0) -> Outgoing | None:
-        batch = self._packer.pack(onto=onto)
-        if batch is not None:
-            self._unsettled_records += batch.records
-        if self._outbox.dropped:
-            self._say("records come faster than they can be kept: some were dropped.")
-        return batch
-
     def _deliver(self, batch: Outgoing) -> None:
-        if batch.run in self._packer.gone:
-            self._dropped_records += batch.records
-            self._settle(batch)
-            return
         self._held_up_since = time.monotonic()
         try:
-            ack = self._posted(batch)
-        except DeletedRun as error:
-            self.forget(batch.run)
-            self._dropped_records += batch.records
-            self._say(f"{error} Nothing more is sent for it.")
-            self._settle(batch, error=error)
-        except EndpointRefused as error:
-            self.set_aside_records += batch.records
-            self.set_aside_in = set_aside(self._spool_folder, batch, str(error)) or self.set_aside_in
-            self._say(f"{batch.records} records were refused, and are left out. {error}")
-            self._settle(batch, error=error)
+            refused = self._exchange.deliver(batch)
         except EndpointError as error:
             self._wait_for_return(error)
         else:
-            for refusal in ack.refused:
-                self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
-            for warning in ack.warnings:
-                self._say(warning)
-            self._heard_at = time.monotonic()
-            self._settle(batch)
+            self._settle(batch, error=refused)
         finally:
             self._held_up_since = None
 
-    def _posted(self, batch: Outgoing) -> Any:
-        dropped = self._outbox.dropped + self.lost_records
-        try:
-            return self._post(self._transport, batch, dropped=dropped)
-        except UnknownRun as error:
-            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
-            before = self._packer.joining(batch.run, time.time())
-            if before is None:
-                raise EndpointRefused(404, str(error), url=self._url) from error
-        try:
-            return self._post(self._transport, batch, before, dropped=dropped)
-        except UnknownRun as error:
-            raise EndpointRefused(404, str(error), url=self._url) from error
-
     def _settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
         with self._lock:
-            if self._current is not None:
-                self._current = None
-            elif self._spool.head_number == batch.number:
-                self._spool.drop_head()
-            self._unsettled_records -= batch.records
-            self._settle_to(batch.number, error=error)
+            self._backlog.settle(batch, error=error)
         self._failures = 0
         if self._warned_away:
             self._warned_away = False
             log.warning("Streamvis: the endpoint at %s answers again; what waited is being delivered.", self._url)
 
-    def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
-        """All batches up to `number` are settled: let go who waits for them. Needs the lock."""
-        self.settled = number
-        self._markers += self._packer.markers
-        self._packer.markers = []
-        for marker in [marker for marker in self._markers if marker.number <= number]:
-            self._markers.remove(marker)
-            marker.reach(error)
-
     def _wait_for_return(self, error: EndpointError) -> None:
         """The endpoint did not take the batch now: keep all, say so once, and wait before the next try."""
         self._failures += 1
         with self._lock:
-            self._spool_all()
+            self._backlog.keep_all()
             if isinstance(error, _UNUSABLE):
-                for marker in [*self._markers, *self._packer.markers]:
-                    if marker.wants_errors:
-                        marker.reach(error)
+                self._backlog.let_go(error)
         if self._failures == 2 and not self._warned_away:
             self._warned_away = True
             log.warning("Streamvis: %s Records are kept, and sent when it takes them.", error)
@@ -382,57 +322,44 @@ class Producer:
         """An error of ours, or of what we use: say so once, leave out what may have caused it, and go on."""
         self._say("an unexpected error in the sender; the batch under way is left out.", exc_info=True)
         with self._lock:
-            batch = self._current or self._spool.head()
+            batch = self._backlog.oldest()
         if batch is not None:
-            self._dropped_records += batch.records
+            self._losses.add(batch.run, batch.records)
             self._settle(batch)
         time.sleep(_KEEP_EVERY_S)
 
     def _end(self) -> None:
-        self._busy.set()
-        if self._adopter is not None:
-            self._adopter.close()
         with self._lock:
             self._spool.close()
-        if self._transport is not None:
-            self._transport.close()
+            self._is_over = True
+        self._busy.set()
+        self._urgent.set()
+        self._exchange.close()
 
     # The thread that keeps
 
     def _keep_all(self) -> None:
-        """While the delivering thread is held up, bring what waits to the spool."""
-        while not self.stopping:
+        """While the delivering thread is held up, or has a backlog, bring what waits to the spool."""
+        kept_at = 0.0
+        while not self._is_over:
             self._busy.wait()
-            time.sleep(_KEEP_EVERY_S)
-            since = self._held_up_since
-            if since is not None and time.monotonic() - since >= _KEEP_EVERY_S:
-                with self._lock:
-                    self._spool_all()
+            is_urgent = self._urgent.wait(_LOOK_EVERY_S)
+            self._urgent.clear()
+            now, since = time.monotonic(), self._held_up_since
+            is_held_up = since is not None and now - since >= _HELD_UP_AFTER_S
+            if (is_held_up or self._backlog.is_spooling) and (is_urgent or now - kept_at >= _KEEP_EVERY_S):
+                self._kept_all()
+                kept_at = time.monotonic()
 
-    def _spool_all(self) -> None:
-        """Move the batch under way and all of the outbox to the spool. Needs the lock."""
-        if self._current is not None and self._kept(self._current, seen=True):
-            self._current = None
-        while self._outbox.entries:
-            batch = self._packed(onto=self._spool.open_number)
-            if batch is not None and not self._kept(batch):
-                self._dropped_records += batch.records
-                self._unsettled_records -= batch.records
-                why = self._spool.problem or f"the limit of {self._spool.max_bytes:,} bytes is reached"
-                self._say(f"no room to keep more records in {self._spool.folder} ({why}); new ones are dropped.")
-
-
-        waiting = [marker for marker in (*self._markers, *self._packer.markers) if marker.durable and marker.number]
-        if waiting and self._spool.sync():
-            for marker in waiting:
-                marker.reach()
-
-    def _kept(self, batch: Outgoing, *, seen: bool = False) -> bool:
-        """Put a batch into the spool, with what makes its run known to whoever delivers it; False when there is no room."""
-        if not self._spool.append(batch, seen=seen):
+    def _kept_all(self) -> bool:
+        """Bring all that waits to the spool; False when that failed."""
+        try:
+            with self._lock:
+                if not self._is_over:
+                    self._backlog.keep_all()
+        except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
+            self._say("an unexpected error in the sender; some records could not be kept.", exc_info=True)
             return False
-        if not self._spool.remembers(batch.run) and (begin := self._packer.joining(batch.run, time.time())):
-            self._spool.remember(batch.run, begin)
         return True
 
 

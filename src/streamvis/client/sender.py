@@ -17,7 +17,8 @@ __all__ = ["Sender"]
 
 log = logging.getLogger("streamvis")
 
-_LONGEST_DURABLE_S = 60
+_LONGEST_DURABLE_S = 60.0
+_LOOK_AGAIN_S = 1.0
 
 
 class Sender:
@@ -31,6 +32,7 @@ class Sender:
         make_transport: Callable[[], Any],
         on_start: Callable[[Sender], None],
         spool_folder: Path,
+        durable: bool = False,
         max_memory_bytes: int,
         max_spool_bytes: int,
     ) -> None:
@@ -43,6 +45,7 @@ class Sender:
             app=app,
             make_transport=make_transport,
             spool_folder=spool_folder,
+            durable=durable,
             max_memory_bytes=max_memory_bytes,
             max_spool_bytes=max_spool_bytes,
         )
@@ -64,12 +67,13 @@ class Sender:
     @property
     def unsettled_records(self) -> int:
         """How many records the endpoint has neither acknowledged nor refused."""
-        return len(self.outbox.entries) + self.producer.unsettled_records
+        waiting = sum(entry[0] is not CONTROL for entry in list(self.outbox.entries))
+        return waiting + self.producer.unsettled_records
 
     @property
     def lost_records(self) -> int:
         """How many were dropped."""
-        return self.outbox.dropped + self.producer.lost_records
+        return self.producer.lost_records
 
     @property
     def failed_records(self) -> int:
@@ -107,8 +111,13 @@ class Sender:
         """Add an entry, and return when it is stored, or on the local disk; False when it was dropped for want of room."""
         if not self.outbox.put(entry):
             return False
-        if not self.mark(durable=True).reached.wait(_LONGEST_DURABLE_S):
-            log.warning("Streamvis: a record was not on the disk within %d s; the call returns all the same.", _LONGEST_DURABLE_S)
+        marker = self.mark(durable=True)
+        self.producer.keep_soon()
+        deadline = time.monotonic() + _LONGEST_DURABLE_S
+        while not marker.reached.wait(_LOOK_AGAIN_S):
+            if self.producer.ended or time.monotonic() >= deadline:
+                log.warning("Streamvis: a record could not be brought to the disk, and the call returns all the same.")
+                break
         return True
 
     def mark(self, *, durable: bool = False) -> Marker:

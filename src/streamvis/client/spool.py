@@ -1,68 +1,59 @@
 """Batches that the endpoint has not taken yet, in order, in files: an append-only queue on the local disk.
 
-A spool belongs to one producer. Its folder holds segments `00000001.spool`, ..., each a row of frames
+A spool belongs to one producer. Its folder holds segments `00000001.spool`, ..., each a row of frames (see `frames`). A segment
+is deleted when all of its batches were delivered, so a batch may be found again after a crash: sending it again is always safe.
+Where the disk takes nothing, batches stay in memory, up to a limit, and go to the disk when it takes them. What is kept in memory
+of those on the disk does not grow with their number.
 
-    magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
+While nobody has seen the last batch, what comes goes on it, as a part of it, instead of into one of its own. So a slow endpoint
+is not overrun by small batches, each of which would cost it a request. The parts of a batch lie in one segment, where whoever
+reads it finds them together.
 
-Frames that follow each other with the same number are parts of one batch: while nobody has seen the last batch, what comes
-goes on it instead of into one of its own. So a slow endpoint is not overrun by small batches, each of which costs a request.
+Beside the segments lie, for whoever delivers them when the producer is gone: `owner` (see `ownership`), by which the folder is
+locked while it lives; for each run `RUN.begin`, the bytes that make the run known to an endpoint that does not know it; and
+`dropped`, how many records of each run found no room.
 
-A segment is deleted when all of its batches were delivered, so a batch may be found again after a crash: sending it again is
-always safe. A frame cut off at the end of a segment is not one. Where the disk takes nothing, batches stay in memory, up to a
-limit. Beside the segments lies, for each run that they speak of, `RUN.begin`: the bytes that make the run known to an endpoint
-that does not know it. The folder is locked while its producer lives (see `ownership`), and found by others when it does not.
-
-The files are for the crash of a process, not of a machine: nothing is synced until `sync` is called.
-
-What an endpoint refused for good lies in the folder `refused` beside those of the producers: the frame, and a text that says why.
+The files are for the crash of a process; for that of a machine, `sync` brings them to the disk itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import struct
-import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from streamvis.client.ownership import Owner, hold, leave
+from streamvis.client.frames import Outgoing, find_frame, frame_of, joined, peek_number
+from streamvis.client.ownership import hold, leave
 
-__all__ = ["BEGIN", "REFUSED", "SEGMENTS", "Outgoing", "Spool", "read_segment", "set_aside"]
+__all__ = ["BEGIN", "DROPPED", "SEGMENTS", "Spool"]
 
-SEGMENTS, BEGIN, REFUSED = "*.spool", ".begin", "refused"
+SEGMENTS, BEGIN, DROPPED = "*.spool", ".begin", "dropped"
 
-_MAGIC = b"SVB1"
-_FRAME = struct.Struct("<4sIII")
 _SEGMENT_BYTES = 32 * 2**20
-_MAX_HEAD_BYTES = 2**16
-_MAX_REFUSED = 1000
 _OPEN_BYTES = 4 * 2**20
 """A batch with so many bytes takes no more parts."""
+_MAX_CONTROL_BYTES = 4 * 2**20
+"""So much more than its limit a spool takes of batches without records: how a run begins and ends is known however full it is."""
 
 
-class Outgoing(NamedTuple):
-    """An encoded batch on its way."""
+@dataclass(slots=True)
+class _Piece:
+    """Frames in a row: those left in a segment, or one in memory, which goes to that segment when the disk takes it."""
 
-    run: str
-    app: str
-    producer: str
-    number: int
-    records: int
-    body: bytes
-
-
-class _Waiting(NamedTuple):
-    """Where a batch lies: in memory, or in a segment."""
-
-    number: int
-    batch: Outgoing | None
     segment: int
-    offset: int
-    size: int
+    frames: int = 0
+    records: int = 0
+    bytes: int = 0
+    batch: Outgoing | None = None
+
+    def add(self, frames: int, records: int, size: int) -> None:
+        self.frames += frames
+        self.records += records
+        self.bytes += size
 
 
 class Spool:
@@ -73,105 +64,126 @@ class Spool:
         folder: Path,
         *,
         url: str | None = None,
+        durable: bool = False,
         max_bytes: int,
         max_memory_bytes: int,
         segment_bytes: int = _SEGMENT_BYTES,
     ) -> None:
         self.folder = folder
-        self._url = url
-        self._held: int | None = None
-        self._remembered: set[str] = set()
         self.max_bytes = max_bytes
         self.max_memory_bytes = max_memory_bytes
         self.problem: OSError | None = None
-        self.lost = 0
         self.bytes = 0
         self.memory_bytes = 0
-        self._segment_bytes = segment_bytes
-        self._waiting: deque[_Waiting] = deque()
+        self.lost_records = 0
+        self._url, self._durable, self._segment_bytes = url, durable, segment_bytes
+        self._held: int | None = None
+        self._remembered: set[str] = set()
+        self._dropped: dict[str, int] = {}
+        self._pieces: deque[_Piece] = deque()
+        self._segment = 0
         self._writing: BinaryIO | None = None
         self._reading: BinaryIO | None = None
-        self._reading_segment = 0
-        self._segment = 0
+        self._has_new_names = False
+        self._last_number = self._last_bytes = self._seen = 0
+        # The oldest batch, where it was read: its frames, and where they begin and end in the first piece.
         self._read: Outgoing | None = None
-        self._seen = 0
-        self._last_bytes = 0
+        self._read_frames = self._begin = self._end = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(piece.frames for piece in self._pieces)
+
+    @property
+    def kept_records(self) -> int:
+        """How many records are in files."""
+        return sum(piece.records for piece in list(self._pieces) if piece.batch is None)
 
     @property
     def open_number(self) -> int:
-        """The number of the last batch if it takes more parts: it is on the disk, not long, and nobody has seen it. Else 0."""
-        last = self._waiting[-1] if self._waiting else None
-        if last is None or last.batch is not None or last.number <= self._seen or self._last_bytes >= _OPEN_BYTES:
-            return 0
-        return last.number if self._writing is not None else 0
+        """The number of the last batch, if it takes more parts: it is on the disk, not long, and nobody has seen it. Else 0."""
+        is_open = self._writing is not None and self._last_number > self._seen and self._last_bytes < _OPEN_BYTES
+        return self._last_number if is_open else 0
 
     def append(self, batch: Outgoing, *, seen: bool = False) -> bool:
         """Put a batch, or a part of the open one, at the end; False when there is no room, neither on the disk nor in memory.
 
-        One that is `seen` may have been sent before, and takes no parts.
+        One that is `seen` may have been sent before, and takes no parts. A part goes to the disk or nowhere: where that fails, it
+        may come again as a batch of its own.
         """
-        frame = _frame(batch)
-        if self.bytes + len(frame) > self.max_bytes:
+        frame = frame_of(batch)
+        extra = 0 if batch.records else _MAX_CONTROL_BYTES
+        if self.bytes + len(frame) > self.max_bytes + extra:
             return False
+        self.settle_down()
+        is_part = batch.number == self._last_number and bool(self._pieces)
         try:
-            waiting = self._write(frame, batch.number)
+            piece = self._write(frame, batch.number)
         except OSError as error:
             self.problem = error
-            if self.memory_bytes + len(frame) > self.max_memory_bytes:
+            self._stop_writing()
+            if is_part or self.memory_bytes + len(frame) > self.max_memory_bytes + extra:
                 return False
-            waiting = _Waiting(batch.number, batch, 0, 0, len(frame))
+            self._segment += 1
+            piece = _Piece(self._segment, batch=batch)
+            self._pieces.append(piece)
             self.memory_bytes += len(frame)
-        is_part = bool(self._waiting) and self._waiting[-1].number == batch.number
-        self._last_bytes = len(frame) + (self._last_bytes if is_part else 0)
-        self._seen = batch.number if seen else self._seen
+        piece.add(1, batch.records, len(frame))
         self.bytes += len(frame)
-        self._waiting.append(waiting)
+        self._last_number, self._last_bytes = batch.number, len(frame) + (self._last_bytes if is_part else 0)
+        self._seen = batch.number if seen else self._seen
         return True
+
+    def is_interrupted(self, part: Outgoing) -> bool:
+        """Whether the batch of this part, which was not taken, takes none any more because of the disk."""
+        return bool(self._pieces) and part.number == self._last_number and self._writing is None
 
     @property
     def head_number(self) -> int | None:
-        """The number of the oldest batch, without reading it."""
-        return self._waiting[0].number if self._waiting else None
+        """The number of the oldest batch."""
+        head = self.head()
+        return head.number if head else None
 
     def head(self) -> Outgoing | None:
         """The oldest batch, which stays, and is the same until it is dropped."""
-        while self._waiting and self._read is None:
-            self._seen = self._waiting[0].number
-            parts = [part for waiting in self._first() if (part := self._part(waiting)) is not None]
-            if parts:
-                self._read = _joined(parts)
+        while self._pieces and self._read is None:
+            try:
+                self._read_on(self._pieces[0])
+            except OSError as error:
+                # Somebody deleted or damaged the file: what it held is lost, what follows is not.
+                self.problem = error
+                self.lost_records += self._pieces[0].records
+                self._drop_piece()
             else:
-                self.drop_head()
+                self._seen = max(self._seen, self._read.number)
         return self._read
 
     def drop_head(self) -> None:
         """Forget the oldest batch: it was delivered, or never will be."""
-        self._read = None
-        for waiting in self._first():
-            self._waiting.popleft()
-            self.bytes -= waiting.size
-            if waiting.batch is not None:
-                self.memory_bytes -= waiting.size
-            elif not any(other.segment == waiting.segment for other in self._waiting):
-                self._delete(waiting.segment)
+        head = self.head()
+        if head is None:
+            return
+        piece, self._read = self._pieces[0], None
+        size = self._end - self._begin
+        piece.add(-self._read_frames, -head.records, -size)
+        self.bytes -= size
+        self.memory_bytes -= size if piece.batch is not None else 0
+        self._begin = self._end
+        if not piece.frames:
+            self._drop_piece()
 
-    def _first(self) -> list[_Waiting]:
-        """The parts of the oldest batch."""
-        return list(takewhile(lambda waiting: waiting.number == self._waiting[0].number, self._waiting))
-
-    def _part(self, waiting: _Waiting) -> Outgoing | None:
-        if waiting.batch is not None:
-            return waiting.batch
+    def settle_down(self) -> None:
+        """Bring to the disk what is in memory, if it takes it now."""
+        if not self.memory_bytes:
+            return
         try:
-            return self._read_at(waiting)
-        except (OSError, ValueError) as error:
-            # Somebody deleted or damaged the file: what it held is lost, what follows is not.
-            self.problem = error if isinstance(error, OSError) else OSError(str(error))
-            self.lost += 1
-            return None
+            self._own()
+            for piece in self._pieces:
+                if piece.batch is not None:
+                    self._save(self._path(piece.segment), frame_of(piece.batch))
+                    self.memory_bytes -= piece.bytes
+                    piece.batch = None
+        except OSError as error:
+            self.problem = error
 
     def remembers(self, run: str) -> bool:
         """Whether what makes the run known lies here."""
@@ -180,17 +192,34 @@ class Spool:
     def remember(self, run: str, begin: bytes) -> None:
         """Keep what makes the run known, for whoever delivers what is here."""
         try:
-            (self.folder / f"{run}{BEGIN}").write_bytes(begin)
+            self._save(self.folder / f"{run}{BEGIN}", begin)
         except OSError as error:
             self.problem = error
         else:
             self._remembered.add(run)
 
+    def note_dropped(self, dropped: Mapping[str, int]) -> None:
+        """Keep how many records of each run found no room, for whoever delivers what is here."""
+        if dropped == self._dropped or self._held is None:
+            return
+        try:
+            self._save(self.folder / DROPPED, json.dumps(dropped).encode())
+        except OSError as error:
+            self.problem = error
+        else:
+            self._dropped = dict(dropped)
+
     def sync(self) -> bool:
         """Bring all that waits to the disk itself; False when some of it is in memory alone."""
+        self.settle_down()
         try:
             if self._writing is not None:
                 os.fsync(self._writing.fileno())
+            if self._has_new_names and self._held is not None:
+                os.fsync(self._held)
+                for folder in (self.folder, self.folder.parent):
+                    _sync_folder(folder)
+                self._has_new_names = False
         except OSError as error:
             self.problem = error
             return False
@@ -198,15 +227,14 @@ class Spool:
 
     def close(self) -> None:
         """Close the files, and remove the folder when nothing waits in it; what waits is anybody's then."""
-        for file in (self._writing, self._reading):
-            if file is not None:
-                file.close()
-        self._writing = self._reading = None
+        self.settle_down()
+        self._stop_writing()
+        self._stop_reading()
         held, self._held = self._held, None
-        if self._waiting or not self._segment:
+        if self._pieces or held is None:
             leave(held)
             return
-        for path in self.folder.glob(f"*{BEGIN}"):
+        for path in (*self.folder.glob(f"*{BEGIN}"), self.folder / DROPPED):
             path.unlink(missing_ok=True)
         leave(held, self.folder)
         try:
@@ -219,50 +247,92 @@ class Spool:
         held, self._held = self._held, None
         leave(held)
 
-    def _write(self, frame: bytes, number: int) -> _Waiting:
-        # The parts of a batch lie in one segment, where whoever reads it finds them together.
+    def _write(self, frame: bytes, number: int) -> _Piece:
         if self._writing is not None and self._writing.tell() >= self._segment_bytes and number != self.open_number:
-            os.fsync(self._writing.fileno())  # so that `sync` need only look at the last
-            self._writing.close()
-            self._writing = None
+            self._stop_writing()
+        if self._writing is None and number == self._last_number and self._pieces:
+            raise OSError(f"the last batch in {self.folder} takes no more parts")
         if self._writing is None:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self._held is None:
-                self._held = hold(self.folder, Owner.here(self._url))
+            self._own()
             self._segment += 1
             self._writing = self._path(self._segment).open("xb", buffering=0)
-        offset = self._writing.tell()
-        try:
-            written = self._writing.write(frame)
-        except OSError:
-            written = 0
-        if written != len(frame):
-            # Half a frame would hide those after it: this segment ends here.
-            writing, self._writing = self._writing, None
-            with writing:
-                writing.truncate(offset)
+            self._pieces.append(_Piece(self._segment))
+            self._has_new_names = True
+        if not _write_whole(self._writing, frame):
+            is_empty = not self._writing.tell()
+            self._stop_writing()
+            if is_empty:
+                self._delete(self._pieces.pop().segment)
             raise OSError(f"no room in {self.folder}")
-        return _Waiting(number, None, self._segment, offset, len(frame))
+        return self._pieces[-1]
 
-    def _read_at(self, waiting: _Waiting) -> Outgoing:
-        if self._reading is None or self._reading_segment != waiting.segment:
-            if self._reading is not None:
-                self._reading.close()
-            self._reading = self._path(waiting.segment).open("rb")
-            self._reading_segment = waiting.segment
-        self._reading.seek(waiting.offset)
-        batch = _read_frame(self._reading)
-        if batch is None:
-            raise ValueError(f"{self._path(waiting.segment)} was changed by somebody else")
-        return batch
+    def _own(self) -> None:
+        if self._held is None:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._held = hold(self.folder, self._url)
+
+    def _read_on(self, piece: _Piece) -> None:
+        """Read the oldest batch; frames that cannot be read are passed over."""
+        if piece.batch is not None:
+            self._read, self._read_frames, self._end = piece.batch, 1, piece.bytes
+            return
+        if self._reading is None:
+            self._reading = self._path(piece.segment).open("rb")
+        found = find_frame(self._reading, self._begin)
+        if found is None:
+            raise OSError(f"{self._path(piece.segment)} was changed by somebody else")
+        first, begin, self._end = found
+        if begin > self._begin:
+            self.problem = OSError(f"{self._path(piece.segment)} is damaged")
+            self._begin = begin
+        parts = [first]
+        while peek_number(self._reading, self._end) == first.number and (found := find_frame(self._reading, self._end)):
+            part, begin, end = found
+            if part.number != first.number or begin > self._end:
+                break
+            parts.append(part)
+            self._end = end
+        self._read, self._read_frames = joined(parts), len(parts)
+
+    def _drop_piece(self) -> None:
+        piece = self._pieces.popleft()
+        self.bytes -= piece.bytes
+        if piece.batch is not None:
+            self.memory_bytes -= piece.bytes
+        self._read, self._begin, self._end = None, 0, 0
+        self._stop_reading()
+        if self._writing is not None and self._segment == piece.segment:
+            self._stop_writing()
+        self._delete(piece.segment)
+
+    def _stop_writing(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            with writing:
+                if self._durable:
+                    os.fsync(writing.fileno())  # so that `sync` need only look at the last
+
+    def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.close()
+
+    def _save(self, path: Path, content: bytes) -> None:
+        """Write a file whole or not at all."""
+        begun = path.with_name(f"{path.name}.new")
+        try:
+            with begun.open("wb") as file:
+                file.write(content)
+                file.flush()
+                if self._durable:
+                    os.fsync(file.fileno())
+            begun.replace(path)
+        except OSError:
+            begun.unlink(missing_ok=True)
+            raise
+        self._has_new_names = True
 
     def _delete(self, segment: int) -> None:
-        if self._reading is not None and self._reading_segment == segment:
-            self._reading.close()
-            self._reading = None
-        if self._writing is not None and self._segment == segment:
-            self._writing.close()
-            self._writing = None
         try:
             self._path(segment).unlink()
         except OSError:
@@ -272,64 +342,25 @@ class Spool:
         return self.folder / f"{segment:08}.spool"
 
 
-def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:
-    """The batches of a segment, in order, and how many bytes each takes; ends at the first frame that is cut off or damaged."""
-    with path.open("rb") as file:
-        begin = end = 0
-        parts: list[Outgoing] = []
-        while (part := _read_frame(file)) is not None:
-            if parts and part.number != parts[0].number:
-                yield _joined(parts), end - begin
-                begin, parts = end, []
-            parts.append(part)
-            end = file.tell()
-        if parts:
-            yield _joined(parts), end - begin
-
-
-def _joined(parts: Sequence[Outgoing]) -> Outgoing:
-    """One batch of its parts."""
-    if len(parts) == 1:
-        return parts[0]
-    return parts[0]._replace(records=sum(part.records for part in parts), body=b"".join(part.body for part in parts))
-
-
-def set_aside(folder: Path, batch: Outgoing, reason: str) -> Path | None:
-    """Keep a batch that was refused, and why, in a folder of spools; where. None for want of room, as after a thousand."""
-    refused = folder / REFUSED
+def _write_whole(file: BinaryIO, content: bytes) -> bool:
+    """Write at the end, all or nothing: half a frame would hide those after it."""
+    offset = file.tell()
     try:
-        refused.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if sum(1 for _ in refused.glob(SEGMENTS)) >= _MAX_REFUSED:
-            return None
-        path = refused / f"{batch.producer}-{batch.number}.spool"
-        path.write_bytes(_frame(batch))
-        path.with_suffix(".txt").write_text(
-            f"run {batch.run}, app {batch.app}, {batch.records} records: {reason}\n", encoding="utf-8"
-        )
+        if file.write(content) == len(content):
+            return True
     except OSError:
-        return None
-    return path
+        pass
+    file.truncate(offset)
+    file.seek(offset)
+    return False
 
 
-def _frame(batch: Outgoing) -> bytes:
-    names = [name for name in Outgoing._fields if name != "body"]
-    head = json.dumps({name: getattr(batch, name) for name in names}).encode()
-    crc = zlib.crc32(batch.body, zlib.crc32(head))
-    return b"".join((_FRAME.pack(_MAGIC, len(head), len(batch.body), crc), head, batch.body))
-
-
-def _read_frame(file: BinaryIO) -> Outgoing | None:
-    start = file.read(_FRAME.size)
-    if len(start) < _FRAME.size:
-        return None
-    magic, head_bytes, body_bytes, crc = _FRAME.unpack(start)
-    left = os.fstat(file.fileno()).st_size - file.tell()
-    if magic != _MAGIC or head_bytes > _MAX_HEAD_BYTES or head_bytes + body_bytes > left:
-        return None
-    head, body = file.read(head_bytes), file.read(body_bytes)
-    if zlib.crc32(body, zlib.crc32(head)) != crc:
-        return None
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        return Outgoing(body=body, **json.loads(head))
-    except (ValueError, TypeError):
-        return None
+        os.fsync(opened)
+    finally:
+        os.close(opened)

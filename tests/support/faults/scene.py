@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from streamvis.client.spool import read_segment
+from streamvis.client.frames import read_segment
 from streamvis.records import Rows, RowsChunk, ValueChunk
 from streamvis.transport import Response, Transport, path
 from streamvis.wire.arrow import ARROW, decode_batch_body, decode_tail_body

@@ -1,0 +1,145 @@
+"""What has left the outbox and is not settled: packed into numbered batches, under way or in the spool, with who waits for it.
+
+For one thread at a time: its user holds a lock, and never while it waits for the network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from streamvis.client.entries import Marker
+from streamvis.client.frames import Outgoing
+from streamvis.client.losses import Losses
+from streamvis.client.outbox import Outbox
+from streamvis.client.packing import Packer
+from streamvis.client.spool import Spool
+
+__all__ = ["Backlog"]
+
+
+class Backlog:
+    """Batches in order: `next` is the one to deliver until `settle`; `keep_all` brings everything to the spool."""
+
+    def __init__(self, outbox: Outbox, packer: Packer, spool: Spool, losses: Losses, *, say: Callable[..., None]) -> None:
+        self._outbox, self._packer, self._spool, self._losses, self._say = outbox, packer, spool, losses, say
+        self._current: Outgoing | None = None
+        self._markers: list[Marker] = []
+        self._spool_lost = 0
+        self.unsettled_records = 0
+        self.settled = 0
+
+    @property
+    def is_spooling(self) -> bool:
+        """Whether batches wait in the spool."""
+        return len(self._spool) > 0
+
+    def next(self) -> Outgoing | None:
+        """The oldest batch, which stays until it is settled; packed now where nothing waits. None where there is nothing."""
+        batch = self.oldest()
+        if batch is None:
+            batch = self._current = self._packed()
+        if batch is None and not self._outbox.entries:
+            self._settle_to(self._packer.number)
+        return batch
+
+    def oldest(self) -> Outgoing | None:
+        """The oldest batch that there is already."""
+        batch = self._current or self._spool.head()
+        self._count_lost()
+        return batch
+
+    def settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
+        """The endpoint has the batch, or never will."""
+        if self._current is not None:
+            self._current = None
+        elif self._spool.head_number == batch.number:
+            self._spool.drop_head()
+        self.unsettled_records -= batch.records
+        self._settle_to(batch.number, error=error)
+
+    def settle_kept(self) -> bool:
+        """Where there is no endpoint: what is on the disk is settled. False while some of it is in memory alone."""
+        self._collect_markers()
+        if self._spool.memory_bytes or any(marker.durable for marker in self._markers):
+            return False
+        self._settle_to(self._packer.number)
+        return True
+
+    def keep_all(self) -> None:
+        """Move the batch under way, and all that is in the outbox now, to the spool; let go who waits for the disk."""
+        if self._current is not None and self._spool.append(self._current, seen=True):
+            self._remember(self._current)
+            self._current = None
+        until = self._packer.taken + len(self._outbox.entries)
+        while self._outbox.entries and self._packer.taken < until:
+            batch = self._packed(onto=self._spool.open_number)
+            if batch is not None:
+                self._keep(batch)
+        self._spool.settle_down()
+        self._spool.note_dropped(self._losses.by_run)
+        self._let_go_durable()
+
+    def let_go(self, error: Exception) -> None:
+        """Whoever wants to know of errors need not wait any more."""
+        self._collect_markers()
+        for marker in self._markers:
+            if marker.wants_errors:
+                marker.reach(error)
+
+    def _packed(self, *, onto: int = 0) -> Outgoing | None:
+        batch = self._packer.pack(onto=onto)
+        if batch is not None:
+            self.unsettled_records += batch.records
+        if self._outbox.dropped:
+            self._say("records come faster than they can be kept: some were dropped.")
+        return batch
+
+    def _keep(self, batch: Outgoing) -> None:
+        is_kept = self._spool.append(batch)
+        if not is_kept and self._spool.is_interrupted(batch):
+            batch = self._packer.as_own(batch)
+            is_kept = self._spool.append(batch)
+        if not is_kept:
+            self._losses.add(batch.run, batch.records)
+            self.unsettled_records -= batch.records
+            why = self._spool.problem or f"the limit of {self._spool.max_bytes:,} bytes is reached"
+            self._say(f"no room to keep more records in {self._spool.folder} ({why}); new ones are dropped.")
+            rest = self._packer.without_records(batch)
+            is_kept = rest is not None and self._spool.append(rest)
+        if is_kept:
+            self._remember(batch)
+
+    def _remember(self, batch: Outgoing) -> None:
+        """Keep what makes its run known, for whoever delivers the batch."""
+        if not self._spool.remembers(batch.run) and (begin := self._packer.joining(batch.run, time.time())):
+            self._spool.remember(batch.run, begin)
+
+    def _let_go_durable(self) -> None:
+        self._collect_markers()
+        waiting = [marker for marker in self._markers if marker.durable]
+        if waiting and self._current is None and self._spool.sync():
+            for marker in waiting:
+                marker.reach()
+            self._markers = [marker for marker in self._markers if not marker.durable]
+
+    def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
+        """All batches up to `number` are settled: let go who waits for them."""
+        self.settled = number
+        self._collect_markers()
+        for marker in self._markers:
+            if marker.number <= number:
+                marker.reach(error)
+        self._markers = [marker for marker in self._markers if marker.number > number]
+
+    def _collect_markers(self) -> None:
+        self._markers += self._packer.markers
+        self._packer.markers = []
+
+    def _count_lost(self) -> None:
+        """Somebody took a file of the spool away, or damaged it."""
+        lost, self._spool_lost = self._spool.lost_records - self._spool_lost, self._spool.lost_records
+        if lost:
+            self.unsettled_records -= lost
+            self._losses.add(self._packer.run, lost)
+            self._say(f"{lost} records in the spool cannot be read any more ({self._spool.problem}).")

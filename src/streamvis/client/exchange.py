@@ -1,0 +1,119 @@
+"""One producer's exchanges with the endpoint: what is asked, and what the answers mean for a batch.
+
+What cannot be settled now is an EndpointError for the caller; anything else is settled, refused for good or not. Blocking: never
+called with a lock held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from streamvis.client.frames import Outgoing
+from streamvis.client.leftovers import Adopter
+from streamvis.client.losses import Losses
+from streamvis.client.packing import Packer
+from streamvis.client.refused import set_aside
+from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, StreamvisError, UnknownRun
+
+__all__ = ["Exchange"]
+
+_BEAT_S = 10.0
+"""After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
+
+
+class Exchange:
+    """Delivers batches to the endpoint at `url`, and what earlier producers left in `spool_folder` for it."""
+
+    def __init__(self, url: str, spool_folder: Path, packer: Packer, losses: Losses, *, say: Callable[..., None]) -> None:
+        self._url, self._spool_folder, self._packer, self._losses, self._say = url, spool_folder, packer, losses, say
+        self._transport: Any = None
+        self._deliver: Any = None
+        self._show_alive: Any = None
+        self._adopter: Adopter | None = None
+        self._heard_at = 0.0
+        self.set_aside_records = 0
+        self.set_aside_in: Path | None = None
+
+    def load(self, make_transport: Callable[[], Any]) -> None:
+        """Import what HTTP needs, which takes long."""
+        from streamvis.client.delivery import deliver, show_alive
+
+        self._transport, self._deliver, self._show_alive = make_transport(), deliver, show_alive
+        post = partial(deliver, self._transport, live=False)
+        self._adopter = Adopter(self._spool_folder, self._url, post, say=self._say)
+
+    def deliver(self, batch: Outgoing) -> StreamvisError | None:
+        """Settle a batch: None where the endpoint has it now, else why it never will. Raises EndpointError to try again later."""
+        if batch.run in self._packer.gone:
+            self._losses.add(batch.run, batch.records)
+            return None
+        try:
+            ack = self._posted(batch)
+        except DeletedRun as error:
+            self._packer.gone.add(batch.run)
+            self._losses.add(batch.run, batch.records)
+            self._say(f"{error} Nothing more is sent for it.")
+            return error
+        except EndpointRefused as error:
+            self._set_aside(batch, error)
+            return error
+        for refusal in ack.refused:
+            self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
+        for warning in ack.warnings:
+            self._say(warning)
+        self._heard_at = time.monotonic()
+        return None
+
+    def deliver_leftover(self) -> bool:
+        """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
+        return self._adopter.deliver_one()
+
+    def show_alive(self, producer: str) -> None:
+        """Tell the endpoint that the producer lives, where it was told nothing for a while."""
+        run = self._packer.open_run
+        if run is None or run in self._packer.gone or time.monotonic() - self._heard_at < _BEAT_S:
+            return
+        self._heard_at = time.monotonic()
+        try:
+            self._show_alive(self._transport, run, producer)
+        except EndpointError:
+            pass  # the next batch meets the same trouble, and says so
+
+    def close(self) -> None:
+        """Close the connections; others may have what earlier producers left."""
+        if self._adopter is not None:
+            self._adopter.close()
+            self._transport.close()
+
+    def leave_leftovers(self) -> None:
+        """In a forked child: what is being delivered is the parent's to deliver."""
+        if self._adopter is not None:
+            self._adopter.let_go()
+
+    def _posted(self, batch: Outgoing) -> Any:
+        dropped = self._losses.of(batch.run)
+        try:
+            return self._deliver(self._transport, batch, dropped=dropped)
+        except UnknownRun as error:
+            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
+            before = self._packer.joining(batch.run, time.time())
+            if before is None:
+                raise EndpointRefused(404, str(error), url=self._url) from error
+        try:
+            return self._deliver(self._transport, batch, before, dropped=dropped)
+        except UnknownRun as error:
+            raise EndpointRefused(404, str(error), url=self._url) from error
+
+    def _set_aside(self, batch: Outgoing, error: EndpointRefused) -> None:
+        self._say(f"{batch.records} records were refused, and are left out. {error}")
+        kept_in = set_aside(self._spool_folder, batch, str(error))
+        if kept_in is None:
+            self._say(f"there is no room to keep what is refused in {self._spool_folder}.")
+            self._losses.add(batch.run, batch.records)
+        else:
+            self.set_aside_records += batch.records
+            self.set_aside_in = kept_in
