@@ -1,4 +1,4 @@
-"""Who may come in: the tokens of a data folder, and the host names under which a server may be addressed.
+"""Who may come in: the tokens of a data folder, the host names under which a server may be addressed, and whose pages may ask it.
 
 A name in the Host header must be known. Another site's page can have its own name point to this machine (DNS rebinding), and then
 its scripts could read what is here; but the browser says that name. An address in numbers cannot be pointed anywhere, so all of
@@ -7,18 +7,21 @@ them are known.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import os
 import secrets
 import socket
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from streamvis.errors import FolderUnusable
 
-__all__ = ["Tokens", "is_loopback", "kept_token", "known_hosts", "matches", "names_host"]
+__all__ = ["Hosts", "Tokens", "is_loopback", "kept_token", "matches"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -49,22 +52,31 @@ def kept_token(folder: Path, name: str) -> str:
     """
     path = folder.absolute() / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            if os.name == "posix" and path.stat().st_mode & 0o077:
-                raise FolderUnusable(
-                    str(folder), f"others may read the token in {path}. Delete that file; another token is made then."
-                ) from None
-        else:
-            with os.fdopen(made, "w") as file:
-                file.write(secrets.token_urlsafe(32))
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _put(path, secrets.token_urlsafe(32))
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            told = f"others may read the token in {path}. Delete that file; another token is made then."
+            raise FolderUnusable(str(folder), told)
         if token := path.read_text().strip():
             return token
     except OSError as error:
         raise FolderUnusable(str(folder), f"the token in {path} cannot be kept: {error.strerror}.") from error
     raise FolderUnusable(str(folder), f"there is no token in {path}. Delete that file; another token is made then.")
+
+
+def _put(path: Path, token: str) -> None:
+    """Write the file whole, at once and for its owner alone; a file that another program put there meanwhile stays."""
+    made, whole = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(made, "w") as file:
+            file.write(token)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(whole, path)
+    finally:
+        os.unlink(whole)
 
 
 def is_loopback(host: str) -> bool:
@@ -77,22 +89,48 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def known_hosts(host: str, allowed: Iterable[str]) -> frozenset[str]:
-    """The names under which a server on `host` may be addressed, besides those of loopback and addresses in numbers."""
-    own = {host, socket.gethostname(), socket.getfqdn()} if not is_loopback(host) else set()
-    return frozenset(name.lower().rstrip(".") for name in (*own, *allowed) if name)
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The names under which a server may be addressed, and the origins, besides its own, whose pages may ask it."""
 
+    names: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
-def names_host(header: str | None, known: frozenset[str]) -> bool:
-    """Whether a Host header, with or without a port, names a server that may be addressed so."""
-    if not header:
-        return False
-    name = header[1:].partition("]")[0] if header.startswith("[") else header.rpartition(":")[0] or header
-    name = name.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost") or name in known or header.lower() in known:
+    @classmethod
+    def of(cls, host: str, allowed: Iterable[str]) -> Hosts:
+        """Those of a server on `host`: where others can connect, the machine's own names too, and the ones that were `allowed`,
+        each with a port or without."""
+        origins = frozenset(name.lower().rstrip(".") for name in allowed if name)
+        own = {host, socket.gethostname(), socket.getfqdn()} if not is_loopback(host) else set()
+        return cls(frozenset(name.lower().rstrip(".") for name in own if name) | {_name(one) for one in origins}, origins)
+
+    def know(self, header: str | None) -> bool:
+        """Whether a Host header, with or without a port, names a server that may be addressed so."""
+        name = _name((header or "").lower())
+        if name == "localhost" or name.endswith(".localhost") or name in self.names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
         return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+
+    def is_foreign(self, method: str, header: Callable[[str], str | None]) -> bool:
+        """Whether a browser asks for a page of another site, or of another port, for which cookies make no difference.
+
+        Opening an address, as by a link from elsewhere or in a frame, shows it to the person alone. Programs that are no browsers
+        say nothing of where they come from. `header` gives the request's header of a name.
+        """
+        origin = header("origin")
+        if origin is not None:
+            asking = urlsplit(origin).netloc.lower()
+            return asking != (header("host") or "").lower() and asking not in self.origins
+        if header("sec-fetch-site") not in ("cross-site", "same-site"):
+            return False
+        return method not in ("GET", "HEAD") or header("sec-fetch-mode") != "navigate"
+
+
+def _name(authority: str) -> str:
+    """The host of `host:port`."""
+    name = authority[1:].partition("]")[0] if authority.startswith("[") else authority.rpartition(":")[0] or authority
+    return name.rstrip(".")

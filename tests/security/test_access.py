@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from tornado.web import create_signed_value
 from tornado.websocket import websocket_connect
 
 from streamvis import Client
+from streamvis.access import kept_token
 from streamvis.errors import TokenRefused
 from streamvis.page.door import _secret
 from streamvis.transport import PROTOCOL_HEADER, Transport
@@ -124,6 +126,14 @@ def test_a_token_file_that_others_may_read_is_refused(tmp_path, start_program):
     assert "others may read the token" in program.output()
 
 
+def test_programs_that_start_at_once_agree_on_one_token(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        for i in range(20):
+            told = list(pool.map(kept_token, [tmp_path / str(i)] * 16, ["token"] * 16))
+            assert len(set(told)) == 1 and len(told[0]) >= 40
+            assert [path.name for path in (tmp_path / str(i)).iterdir()] == ["token"]
+
+
 def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
     command = [sys.executable, "-m", "streamvis.cli", "serve", page, "--data", tmp_path / "data", "--rest-port", "0",
                "--host", "0.0.0.0", "--no-browser"]
@@ -139,15 +149,40 @@ def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
 # Pages of other sites
 
 
-def test_a_page_of_another_site_writes_nothing_and_the_same_site_may(start_endpoint):
+ORIGINS = [{"Origin": origin} for origin in ("https://evil.example", "null", "http://localhost:1")]
+FOREIGN = [*ORIGINS, *({"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"} for site in ("cross-site", "same-site"))]
+
+
+def test_a_page_of_another_site_reads_and_writes_nothing_and_the_same_site_may(start_endpoint):
     endpoint = start_endpoint()
-    origins = [{"Origin": origin} for origin in ("https://evil.example", "null", "http://localhost:1")]
-    for headers in [*origins, {"Sec-Fetch-Site": "cross-site"}]:
-        response = ask(endpoint.url, "POST", "/api/v1/runs", body={"app": "a"}, **headers)
-        assert (response.status, code(response)) == (403, "foreign_origin"), headers
-        assert not any(name.startswith("access-control") for name in ask(endpoint.url, **headers).headers)
+    for headers in FOREIGN:
+        for method in ("POST", "GET"):
+            where = "/api/v1/runs" if method == "POST" else "/api/v1/apps"
+            response = ask(endpoint.url, method, where, body={"app": "a"} if method == "POST" else None, **headers)
+            assert (response.status, code(response)) == (403, "foreign_origin"), (method, headers)
+            assert not any(name.startswith("access-control") for name in response.headers)
     assert json.loads(ask(endpoint.url).body)["apps"] == []
     assert ask(endpoint.url, "POST", "/api/v1/runs", body={"app": "a"}, Origin=endpoint.url).status == 201
+
+
+def test_a_page_of_another_site_gets_nothing_of_a_page_and_may_link_to_it_and_frame_it(start_endpoint, start_pages, page):
+    pages = start_pages(page, url=start_endpoint().url)
+    for headers in FOREIGN:
+        for where in ("/", "/shown", "/shown/autoload.js", "/static/js/bokeh.min.js"):
+            assert ask(pages.url, where=where, **headers).status == 403, (where, headers)
+    posted = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert ask(pages.url, "POST", "/shown", **posted).status == 403
+    assert ask(pages.url, where="/shown", **posted).status == 200
+    assert connected(pages.url, Origin="http://localhost:1") == 403
+    assert connected(pages.url, Origin=pages.url) == 101
+
+
+def test_the_origin_of_a_proxy_that_keeps_no_host_is_named(start_endpoint, start_pages, page):
+    pages = start_pages(page, url=start_endpoint().url, args=["--allow-host", "gpu-box.example.org:8443"])
+    assert connected(pages.url, Origin="https://gpu-box.example.org:8443") == 101
+    for origin in ("https://gpu-box.example.org", "https://evil.example:8443"):
+        assert connected(pages.url, Origin=origin) == 403, origin
+    assert connected(pages.url, Origin="http://[fe80::1]:5006", Host="[fe80::1]:5006") == 101  # the server's own, by any address
 
 
 def test_a_name_that_points_here_from_elsewhere_is_not_answered_and_known_names_are(start_endpoint, start_pages, page):

@@ -1,4 +1,4 @@
-"""A few bytes from outside never ask for much memory: each way to make much of little is refused, and what is refused says why."""
+"""A few bytes from outside never ask for much memory: each way to make much of little is refused, with the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def rows(count, columns):
 def value(tree, columns):
     """A body of a value whose arrays are as they are."""
     meta = {"kind": "value", "key": "k", "step": 0, "time": 0.0, "tree": tree}
-    fields = [pa.field(f"a{i}", one.type, metadata={"shape": shape, "dtype": dtype}) for i, (one, shape, dtype) in enumerate(columns)]
+    marks = [{"shape": shape, "dtype": dtype} for _, shape, dtype in columns]
+    fields = [pa.field(f"a{i}", one.type, metadata=mark) for i, ((one, _, _), mark) in enumerate(zip(columns, marks, strict=True))]
     return body_of(meta, pa.table([one for one, _, _ in columns], schema=pa.schema(fields)))
 
 
@@ -118,7 +119,10 @@ def test_a_list_of_texts_takes_no_more_memory_than_its_texts():
     assert json.loads(array[0].as_py()) == cells[0] and field.metadata
 
 
-@pytest.mark.parametrize("dtype", ["V2000000000", "U500000000", "int8,V2000000000", "(1000000000,)f8", "datetime64[Y]", "O", ["f8"], 8])
+DTYPES = ["V2000000000", "U500000000", "int8,V2000000000", "(1000000000,)f8", "datetime64[Y]", "O", ["f8"], 8]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["{}", "array<{}>"])
 def test_no_dtype_but_ours_is_read_in_json(dtype, form):
     for kind in ("rows", "value"):

@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
-from streamvis.access import Tokens
+from streamvis.access import Hosts, Tokens
 from streamvis.endpoint.answers import (
     BodyTooLarge,
     JsonAnswer,
@@ -63,7 +63,7 @@ def create_app(
     *,
     version: str,
     tokens: Tokens = Tokens(),  # noqa: B008  # frozen
-    hosts: frozenset[str] = frozenset(),
+    hosts: Hosts = Hosts(),  # noqa: B008  # frozen
     max_body_bytes: int = 64 * 2**20,
     vanish_after_s: float = VANISH_AFTER_S,
 ) -> FastAPI:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from streamvis.access import Tokens, names_host
+from streamvis.access import Hosts, Tokens
 from streamvis.endpoint.answers import error_answer
 
 __all__ = ["Guard"]
@@ -19,7 +18,7 @@ _OPEN = ("/healthz",)
 class Guard:
     """An ASGI application around `app`: lets in what names a known host, comes from no other site, and has the token it needs."""
 
-    def __init__(self, app: Any, *, tokens: Tokens, hosts: frozenset[str]) -> None:
+    def __init__(self, app: Any, *, tokens: Tokens, hosts: Hosts) -> None:
         self._app, self._tokens, self._hosts = app, tokens, hosts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -27,17 +26,17 @@ class Guard:
         await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Any) -> Response | None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host, writes = headers.get(b"host"), scope["method"] not in _READING
-        if not names_host(host, self._hosts):
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host, writes = headers.get("host"), scope["method"] not in _READING
+        if not self._hosts.know(host):
             return error_answer(
                 421, "unknown_host", f"This endpoint is not known as {host!r}. If it should be, start it with --allow-host NAME."
             )
-        if writes and _is_foreign(headers, host):
-            return error_answer(403, "foreign_origin", "Pages of other sites may not write here.")
+        if self._hosts.is_foreign(scope["method"], headers.get):
+            return error_answer(403, "foreign_origin", "Pages of other sites may neither read nor write here.")
         if scope["path"] in _OPEN:
             return None
-        kind, _, token = headers.get(b"authorization", "").partition(" ")
+        kind, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if kind.lower() == "bearer" else None
         if self._tokens.may(token, write=writes):
             return None
@@ -47,11 +46,3 @@ class Guard:
         answer = error_answer(401, "token_needed", told)
         answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
-
-
-def _is_foreign(headers: dict[bytes, str], host: str) -> bool:
-    """Whether a browser sent it for a page of another site. Other programs say nothing of where they come from."""
-    if headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
-        return True
-    origin = headers.get(b"origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from streamvis.access import Tokens, known_hosts
+from streamvis.access import Hosts, Tokens
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.store import DataFolder, SqliteStore
@@ -52,7 +52,7 @@ def run_endpoint(
             store,
             version=version("streamvis"),
             tokens=tokens,
-            hosts=known_hosts(host, allowed_hosts),
+            hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
         )
         held.announce(url)

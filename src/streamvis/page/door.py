@@ -1,4 +1,4 @@
-"""The way into the page server: which names it answers to, and the token that a browser exchanges for a cookie.
+"""The way into the page server: the names it answers to, whose pages may ask it, and the token that becomes a cookie.
 
 Everything passes here first, WebSockets and scripts included: a request goes on to Bokeh's application, or is answered here. The
 token leaves the address at once, so that it stands in no history and no bookmark. The cookie is no token: it is signed with one,
@@ -8,6 +8,7 @@ so that it ends with it, and after thirty days.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.resources import files
 
 from tornado.httputil import HTTPServerRequest, parse_cookie, url_concat
@@ -15,30 +16,35 @@ from tornado.routing import AnyMatches, Matcher, Router, Rule, RuleRouter
 from tornado.template import Template
 from tornado.web import Application, RequestHandler, create_signed_value, decode_signed_value
 
-from streamvis.access import matches, names_host
+from streamvis.access import Hosts, matches
 
 __all__ = ["guarded"]
 
 _DAYS = 30
 
 
-def guarded(application: Router, *, token: str | None, hosts: frozenset[str], port: int, secure: bool) -> Router:
+def guarded(application: Router, *, token: str | None, hosts: Hosts, port: int, secure: bool) -> Router:
     """What answers on `port` in place of the application; with `token`, only who knows it comes in. `secure`: it speaks TLS."""
     door = {"token": token, "cookie": f"streamvis-{port}", "secure": secure}
-    rules = [Rule(_OtherHost(hosts), Application([(".*", _UnknownHost)], log_function=_log_nothing))]
+    unknown = "This page server is not known by that name. If it should be, start it with --allow-host NAME."
+    foreign = "Pages of other sites may not ask this page server. To let this one, start it with --allow-host NAME:PORT."
+    rules = [
+        Rule(_Requests(lambda request: not hosts.know(request.headers.get("Host"))), _refusing(421, unknown)),
+        Rule(_Requests(lambda request: hosts.is_foreign(request.method, request.headers.get)), _refusing(403, foreign)),
+    ]
     if token is not None:
         rules.append(Rule(_Stranger(token, door["cookie"]), Application([(".*", _Door, door)], log_function=_log_nothing)))
     return RuleRouter([*rules, Rule(AnyMatches(), application)])
 
 
-class _OtherHost(Matcher):
-    """Requests that name a host that this server is not known as."""
+class _Requests(Matcher):
+    """Requests of which `are` is true."""
 
-    def __init__(self, hosts: frozenset[str]) -> None:
-        self._hosts = hosts
+    def __init__(self, are: Callable[[HTTPServerRequest], bool]) -> None:
+        self._are = are
 
     def match(self, request: HTTPServerRequest) -> dict[str, object] | None:
-        return None if names_host(request.headers.get("Host"), self._hosts) else {}
+        return {} if self._are(request) else None
 
 
 class _Stranger(Matcher):
@@ -53,11 +59,14 @@ class _Stranger(Matcher):
         return None if is_known and "token" not in request.query_arguments else {}
 
 
-class _UnknownHost(RequestHandler):
+class _Refused(RequestHandler):
+    def initialize(self, status: int, reason: str) -> None:
+        self._status, self._reason = status, reason
+
     def prepare(self) -> None:
-        self.set_status(421)
+        self.set_status(self._status)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("This page server is not known by that name. If it should be, start it with --allow-host NAME.\n")
+        self.finish(f"{self._reason}\n")
 
 
 class _Door(RequestHandler):
@@ -83,6 +92,10 @@ class _Door(RequestHandler):
         self.set_status(401)
         template = Template(files(__package__).joinpath("door.html").read_text(encoding="utf-8"))
         self.finish(template.generate(is_wrong=bool(given)))
+
+
+def _refusing(status: int, reason: str) -> Application:
+    return Application([(".*", _Refused, {"status": status, "reason": reason})], log_function=_log_nothing)
 
 
 def _log_nothing(handler: RequestHandler) -> None:

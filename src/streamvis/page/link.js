@@ -76,7 +76,8 @@ const probe = async () => {
   if (!state.lost || state.reloading) return
   try {
     const answer = await fetch(probe_url, {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS)})
-    if (answer.ok) return reload()
+    // 401: it is there, and asks for another token than this browser has.
+    if (answer.ok || answer.status == 401) return reload()
   } catch { /* not there yet */ }
   setTimeout(probe, PROBE_EVERY_MS)
 }

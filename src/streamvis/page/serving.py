@@ -13,7 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import psutil
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings
@@ -23,13 +22,12 @@ from tornado.netutil import bind_sockets
 from tornado.template import Template
 from tornado.web import RequestHandler
 
-from streamvis.access import is_loopback, known_hosts
+from streamvis.access import Hosts
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
 from streamvis.page.door import guarded
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
 from streamvis.page.scripts import PageScript, add_to_path, page_application
-from streamvis.page.server import LOOPBACK_ORIGINS
 
 __all__ = ["run_pages"]
 
@@ -61,8 +59,8 @@ def run_pages(
         if names.count(script.name) > 1:
             raise PageScriptError(f"Two page scripts are named {script.name}; their pages would have the same address.")
         add_to_path(script)
-    # Read at every connection; the server's own option takes no wildcard for the port.
-    settings.allowed_ws_origin = _origins(host, allowed_hosts)
+    # The door has looked at the origin before, and knows more: Bokeh cannot say "the server's own, whatever its name".
+    settings.allowed_ws_origin = ["*"]
     loop = IOLoop.current()
     index = {"scripts": scripts, "reader": FEEDS.reader(url, token)}
     held = held_back(hang_note, {script.name: script.path for script in scripts}) if hang_note else {}
@@ -77,7 +75,7 @@ def run_pages(
         redirect_root=False,
         extra_patterns=[("/", _IndexHandler, index)],
     )
-    hosts = known_hosts(host, allowed_hosts)
+    hosts = Hosts.of(host, allowed_hosts)
     front = guarded(application, token=page_token, hosts=hosts, port=port, secure=certificate is not None)
     http_server = HTTPServer(front, ssl_options=_tls(certificate))
     http_server.add_sockets(sockets)
@@ -108,16 +106,6 @@ def _tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
     return context
-
-
-def _origins(host: str, allowed_hosts: Sequence[str]) -> list[str]:
-    """Loopback under any port; where others may connect too, this machine's names and the ones that were given."""
-    named = [f"{name}:*" if ":" not in name else name for name in allowed_hosts]
-    if is_loopback(host):
-        return [*LOOPBACK_ORIGINS, *named]
-    addresses = {one.address for its in psutil.net_if_addrs().values() for one in its if one.family == socket.AF_INET}
-    own = (known_hosts(host, ()) | addresses) - {"0.0.0.0", "::"}
-    return [*LOOPBACK_ORIGINS, *(f"{name}:*" for name in sorted(own)), *named]
 
 
 class _IndexHandler(RequestHandler):

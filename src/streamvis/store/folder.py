@@ -28,7 +28,7 @@ class DataFolder:
         self.path = path.absolute()
         self._address = self.path / "address"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             probe = self.path / ".writable"
             probe.touch()
             probe.unlink()

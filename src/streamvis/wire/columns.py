@@ -23,7 +23,16 @@ import pyarrow as pa
 from streamvis.errors import InvalidData
 from streamvis.wire.tree import pack, unpack
 
-__all__ = ["arrow_column", "check_cells", "checked_dtype", "column_dtype", "json_column", "number_array", "numpy_column", "unify_dtypes"]
+__all__ = [
+    "arrow_column",
+    "check_cells",
+    "checked_dtype",
+    "column_dtype",
+    "json_column",
+    "number_array",
+    "numpy_column",
+    "unify_dtypes",
+]
 
 _JSON = {b"streamvis": b"json"}
 _ARRAY = {b"streamvis": b"array"}
@@ -116,7 +125,8 @@ def checked_dtype(field: pa.Field) -> str:
     elif pa.types.is_timestamp(kind):
         is_ours = kind.tz in (None, "UTC")
     if not is_ours:
-        raise InvalidData(f"Arrow type {kind} of column {field.name!r} is not stored as {word}", allowed="what docs/rest.md lists")
+        problem = f"Arrow type {kind} of column {field.name!r} is not stored as {word}"
+        raise InvalidData(problem, allowed="the types that docs/rest.md lists")
     return word
 
 

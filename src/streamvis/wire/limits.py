@@ -1,4 +1,4 @@
-"""How much one batch may hold. The endpoint refuses what is beyond; producers keep below, so that all that they can make is taken.
+"""How much one batch may hold. The endpoint refuses what is beyond; producers keep below it, so that all they make is taken.
 
 Imports nothing: the client reads these numbers before it has loaded Arrow.
 """

@@ -4,8 +4,8 @@ A few bytes must not ask for all the memory that there is. What Arrow would make
 buffers, which say themselves how large they will be; dictionaries; schemas in which many places point to the same field or text;
 buffers that lie on each other. Our producers, and Arrow's own writers, send nothing of that kind unless they are told to.
 
-Arrow's format is a row of messages: the marker, the length of the metadata, the metadata (FlatBuffers), and a body whose length the
-metadata tell. The numbers here are places of fields in the tables of its Message.fbs and Schema.fbs.
+Arrow's format is a row of messages: the marker, the length of the metadata, the metadata (FlatBuffers), and a body whose length
+the metadata tell. The numbers here are places of fields in the tables of its Message.fbs and Schema.fbs.
 """
 
 from __future__ import annotations
