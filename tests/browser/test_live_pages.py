@@ -216,7 +216,7 @@ def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, st
 
 
 def test_a_page_says_when_its_producer_was_last_heard_of(tmp_path, start_endpoint, start_pages, open_page, monkeypatch):
-    monkeypatch.setattr("streamvis.client.producer._BEAT_S", 600.0)
+    monkeypatch.setattr("streamvis.client.exchange._BEAT_S", 600.0)
     page = tmp_path / "lines.py"
     page.write_text(LINES + "    doc.title = new_data.run.state\n")
     endpoint = start_endpoint(args=["--vanish-after", "2"])

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamvis import Client
-from streamvis.client import producer
+from streamvis.client import exchange
 from streamvis.page.feed import Feeds, Inbox
 from streamvis.page.reader import EndpointReader
 from streamvis.transport import Transport, path
@@ -41,8 +41,8 @@ def start_producer(start_program, tmp_path, url):
         textwrap.dedent(f"""
             import threading
             from streamvis import Client
-            from streamvis.client import producer
-            producer._BEAT_S = 0.1
+            from streamvis.client import exchange
+            exchange._BEAT_S = 0.1
             client = Client({url!r}, "app", spool={str(tmp_path / "spool")!r})
             client.init(run="job")
             client.sendl(0, "k", {{"x": 0}})
@@ -74,7 +74,7 @@ def test_an_idle_producer_stays_running_and_a_stopped_one_vanishes_and_comes_bac
 
 
 def test_readers_that_wait_are_told_at_once(endpoint, stored, monkeypatch):
-    monkeypatch.setattr(producer, "_BEAT_S", 600.0)
+    monkeypatch.setattr(exchange, "_BEAT_S", 600.0)
     with Client(endpoint.url, "app") as client:
         client.init(run="job")
         reader, feeds = EndpointReader(endpoint.url), Feeds()
@@ -108,7 +108,7 @@ def test_readers_that_wait_are_told_at_once(endpoint, stored, monkeypatch):
 
 
 def test_a_run_made_by_hand_never_vanishes(endpoint, stored, monkeypatch):
-    monkeypatch.setattr(producer, "_BEAT_S", 600.0)
+    monkeypatch.setattr(exchange, "_BEAT_S", 600.0)
     transport = Transport(endpoint.url)
     order = json.dumps({"app": "app", "run": "by-hand"}).encode()
     assert transport.request("POST", path("runs"), body=order, headers={"Content-Type": "application/json"}).status == 201

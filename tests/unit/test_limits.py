@@ -41,8 +41,9 @@ def rows(count, columns):
 def value(tree, columns):
     """A body of a value whose arrays are as they are."""
     meta = {"kind": "value", "key": "k", "step": 0, "time": 0.0, "tree": tree}
-    marks = [{"shape": shape, "dtype": dtype} for _, shape, dtype in columns]
-    fields = [pa.field(f"a{i}", one.type, metadata=mark) for i, ((one, _, _), mark) in enumerate(zip(columns, marks, strict=True))]
+    fields = []
+    for one, shape, dtype in columns:
+        fields.append(pa.field(f"a{len(fields)}", one.type, metadata={"shape": shape, "dtype": dtype}))
     return body_of(meta, pa.table([one for one, _, _ in columns], schema=pa.schema(fields)))
 
 
