@@ -16,11 +16,11 @@ from typing import Any
 from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
 from streamvis.client.entries import ROW, ROWS, VALUE, Entry
 from streamvis.errors import InvalidData, UsageError
+from streamvis.wire.limits import MAX_COLUMNS
 
 __all__ = ["Intake", "checked_step", "checked_text", "config_copy"]
 
 MAX_NAME_LENGTH = 500
-MAX_COLUMNS = 10_000
 _FEW = 8
 """A row of so many scalars counts as small: the outbox bounds it by number."""
 _ROW_BYTES = 16

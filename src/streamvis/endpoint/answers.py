@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from streamvis.endpoint.bodies import BodyTooLarge, BodyTooSlow
+from streamvis.endpoint.news import TooManyWait
 from streamvis.endpoint.presence import Presence
 from streamvis.errors import (
     DeletedRun,
@@ -27,7 +29,6 @@ from streamvis.wire.arrow import ARROW, encode_history
 from streamvis.wire.jsonform import rows_to_json
 
 __all__ = [
-    "BodyTooLarge",
     "JsonAnswer",
     "ProtocolHeader",
     "UnsupportedMedia",
@@ -49,10 +50,6 @@ class JsonAnswer(JSONResponse):
             return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-class BodyTooLarge(StreamvisError):
-    """A body over the limit."""
-
-
 class UnsupportedMedia(StreamvisError):
     """A content type that is neither JSON nor Arrow."""
 
@@ -64,6 +61,8 @@ _KINDS: dict[type[StreamvisError], tuple[int, str]] = {
     DeletedRun: (410, "deleted_run"),
     RunConflict: (409, "conflict"),
     BodyTooLarge: (413, "too_large"),
+    BodyTooSlow: (408, "too_slow"),
+    TooManyWait: (503, "too_many_wait"),
     UnsupportedMedia: (415, "unsupported_media_type"),
 }
 

@@ -23,7 +23,6 @@ from starlette.concurrency import run_in_threadpool
 
 from streamvis.access import Hosts, Tokens
 from streamvis.endpoint.answers import (
-    BodyTooLarge,
     JsonAnswer,
     ProtocolHeader,
     UnsupportedMedia,
@@ -32,6 +31,7 @@ from streamvis.endpoint.answers import (
     run_json,
     wants_arrow,
 )
+from streamvis.endpoint.bodies import read_body, read_object
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
@@ -41,11 +41,14 @@ from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, Run
 from streamvis.store import Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body, encode_head, table_of
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
+from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES
 from streamvis.wire.tree import to_plain, unpack
 
 __all__ = ["MAX_WAIT_S", "VANISH_AFTER_S", "create_app"]
 
 MAX_WAIT_S = 25.0
+MAX_WAITING = 500
+"""How many requests wait for news at a time. A page server has two for each run that is looked at."""
 VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -64,15 +67,18 @@ def create_app(
     version: str,
     tokens: Tokens = Tokens(),  # noqa: B008  # frozen
     hosts: Hosts = Hosts(),  # noqa: B008  # frozen
-    max_body_bytes: int = 64 * 2**20,
+    max_waiting: int = MAX_WAITING,
     vanish_after_s: float = VANISH_AFTER_S,
 ) -> FastAPI:
-    """The endpoint as an ASGI application over `store`, for who has one of the tokens, under the names `hosts` and loopback's."""
+    """The endpoint as an ASGI application over `store`, for who has one of the tokens, under the names `hosts` and loopback's.
+
+    At most `max_waiting` requests wait for news at a time.
+    """
     presence = Presence(store, lambda changes: app.state.news.announce(changes), vanish_after_s=vanish_after_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.news, app.state.writer = News(), Writer(store)
+        app.state.news, app.state.writer = News(max_waiting), Writer(store)
         store.listen(app.state.news.announce)
         tasks = [
             asyncio.create_task(app.state.writer.keep_tidy()),
@@ -89,7 +95,7 @@ def create_app(
     add_error_answers(app)
     _add_reading(app, store, presence, version)
     _add_tails(app, store, presence)
-    _add_writing(app, store, presence, max_body_bytes)
+    _add_writing(app, store, presence)
     return app
 
 
@@ -207,7 +213,7 @@ def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
                     found = await run_in_threadpool(store.runs, app)
                     newest = next((one.id for one in found if one.newest), None)
                     return {"cursor": cursor, "newest": newest, "runs": [run_json(one, presence) for one in found[:100]]}
-                await asyncio.wait([future], timeout=left_s)
+                await news.wait(future, left_s)
 
     @app.get("/api/v1/runs/{run}/tail")
     async def run_tail(
@@ -233,10 +239,10 @@ def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
                 is_news = tail.cursor != start or tail.restart or presence.is_gone(run) != was_gone
                 if is_news or left_s <= 0 or news.is_closing:
                     return await run_in_threadpool(_tail_answer, tail, presence, wants_arrow(request))
-                await asyncio.wait([future], timeout=left_s)
+                await news.wait(future, left_s)
 
 
-def _add_writing(app: FastAPI, store: Store, presence: Presence, max_body_bytes: int) -> None:
+def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
     @app.post("/api/v1/runs/{run}/batches")
     async def append(
         request: Request,
@@ -249,7 +255,7 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence, max_body_bytes:
     ) -> dict[str, Any]:
         """Append a batch. Answered after the commit; a batch that was stored before is not stored again."""
         is_arrow = _is_arrow(request)
-        body = await _read_body(request, max_body_bytes)
+        body = await read_body(request, MAX_BODY_BYTES if is_arrow else MAX_JSON_BYTES)
 
         def decode() -> Batch:
             if is_arrow:
@@ -274,12 +280,13 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence, max_body_bytes:
         await presence.show(run)
         return Response(status_code=204)
 
-    @app.post("/api/v1/runs", status_code=201)
-    async def start(request: Request, order: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+    @app.post("/api/v1/runs", status_code=201, openapi_extra=_object_of("app", "run", "name", "config", "attempt", "resume_at"))
+    async def start(request: Request) -> dict[str, Any]:
         """Start a run of `app`, with a `config`; with `run`, join it or make it under that id.
 
         With `resume_at`, what the run has of that step and later is taken back, once for every `attempt` that is named.
         """
+        order = await read_object(request)
         app, run, name = order.get("app"), order.get("run"), order.get("name")
         checked_name(app, what="app", where="app")
         if name is not None:
@@ -294,10 +301,11 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence, max_body_bytes:
         presence.stored(batch)
         return {**run_json(await run_in_threadpool(store.run, run), presence), "warnings": list(ack.warnings)}
 
-    @app.patch("/api/v1/runs/{run}")
-    async def rename(run: str, name: Annotated[str, Body(embed=True, min_length=1, max_length=1000)]) -> dict[str, Any]:
+    @app.patch("/api/v1/runs/{run}", openapi_extra=_object_of("name"))
+    async def rename(run: str, request: Request) -> dict[str, Any]:
         """Give a run a name."""
-        return run_json(await run_in_threadpool(store.rename, run, checked_name(name, what="name", where="name")), presence)
+        name = checked_name((await read_object(request)).get("name"), what="name", where="name")
+        return run_json(await run_in_threadpool(store.rename, run, name), presence)
 
     @app.post("/api/v1/runs/{run}/finish")
     async def finish(run: str, state: Annotated[str, Body(embed=True)] = "finished") -> dict[str, Any]:
@@ -382,14 +390,10 @@ def _is_arrow(request: Request) -> bool:
     return kind == ARROW
 
 
-async def _read_body(request: Request, max_body_bytes: int) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > max_body_bytes:
-            raise BodyTooLarge(f"The body is over the limit of {max_body_bytes} bytes. Send smaller batches.")
-        parts.append(part)
-    return b"".join(parts)
+def _object_of(*names: str) -> dict[str, Any]:
+    """How the OpenAPI document describes a body that is an object with these names, the first of which it must have."""
+    schema = {"type": "object", "required": [names[0]], "properties": {name: {} for name in names}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _select(

@@ -9,15 +9,21 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from streamvis.errors import StreamvisError
 from streamvis.store import Changes
 
-__all__ = ["News"]
+__all__ = ["News", "TooManyWait"]
+
+
+class TooManyWait(StreamvisError):
+    """As many wait as may."""
 
 
 class News:
-    """Futures of those who wait, by run or by app."""
+    """Futures of those who wait, by run or by app: `most` of them at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most, self._count = most, 0
         self._waiting: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
         self._loop = asyncio.get_running_loop()
         self.is_closing = False
@@ -34,6 +40,16 @@ class News:
             self._waiting[at].discard(future)
             if not self._waiting[at]:
                 del self._waiting[at]
+
+    async def wait(self, future: asyncio.Future[None], timeout_s: float) -> None:
+        """Wait until it is done, so long at most. Raises TooManyWait."""
+        if self._count >= self._most:
+            raise TooManyWait(f"{self._most} requests wait for news already, the limit. Ask again later, or with wait=0.")
+        self._count += 1
+        try:
+            await asyncio.wait([future], timeout=timeout_s)
+        finally:
+            self._count -= 1
 
     def announce(self, changes: Changes) -> None:
         """Tell of a commit. From any thread."""

@@ -22,6 +22,7 @@ from streamvis.store import DataFolder, SqliteStore
 __all__ = ["run_endpoint"]
 
 _GRACE_S = 2
+_UNREAD_MS = 60_000
 
 
 def run_endpoint(
@@ -71,6 +72,9 @@ def _listen(host: str, port: int, port_option: str) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=512)
         # Connections take this over. Without it the end of each answer waits for the other side's delayed acknowledgement: 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Who asks and does not read the answer is let go, and the answer with him.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

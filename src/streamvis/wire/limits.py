@@ -14,14 +14,12 @@ __all__ = [
     "MAX_MESSAGES",
     "MAX_NAME_CHARS",
     "MAX_RECORDS",
-    "MAX_SENT_BYTES",
 ]
 
 MAX_BODY_BYTES = 64 * 2**20
+"""A producer takes 48 MiB a call, which may go onto some MiB that wait, and behind what makes its run known."""
 MAX_JSON_BYTES = 16 * 2**20
 """JSON takes some twenty times its length while it is read."""
-MAX_SENT_BYTES = 52 * 2**20
-"""What a producer packs at most at once. It may go onto a batch of 4 MiB in the spool, and behind what makes its run known."""
 
 MAX_NAME_CHARS = 1_000
 """How long names of apps, runs, keys and columns may be."""
