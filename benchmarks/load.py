@@ -49,9 +49,12 @@ PRODUCER = """
 import json, random, sys, time
 from streamvis import Client
 
-url, name, rate, until = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+url, name, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 client = Client(url, "long")
 client.init(run="load")
+client.flush(timeout_s=60)
+print("began", flush=True)
+until = float(input())
 n, due, slowest = 0, time.time() + random.random() / rate, 0.0
 while time.time() < until:
     time.sleep(max(0.0, due - time.time()))
@@ -69,14 +72,19 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
     """The load; what came of it."""
     endpoint = Endpoint()
     with running(endpoint), tempfile.TemporaryDirectory() as folder:
-        until = time.time() + 60 * minutes + 10
         script = Path(folder) / "producer.py"
         script.write_text(PRODUCER)
         with pages_of(endpoint.url, Path(folder), PAGE) as (address, server):
             command = [sys.executable, str(script), endpoint.url]
-            commands = [[*command, str(name), str(rate), str(until)] for name in range(producers)]
-            started = [psutil.Popen(its, stdout=subprocess.PIPE, text=True) for its in commands]
-            await asyncio.sleep(5)
+            commands = [[*command, str(name), str(rate)] for name in range(producers)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            started = [psutil.Popen(its, **pipes) for its in commands]
+            for its in started:
+                await asyncio.to_thread(its.stdout.readline)
+            until = time.time() + 60 * minutes
+            for its in started:
+                its.stdin.write(f"{until}\n")
+                its.stdin.flush()
             tabs = [Tab(f"{address}?run=load") for _ in range(pages)]
             for tab in tabs:
                 await tab.open()

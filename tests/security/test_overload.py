@@ -103,9 +103,10 @@ def test_who_does_not_read_the_answer_is_let_go(small):
         for step in range(4):
             client.sendl(step, "k", {"x": [0.5] * 1_000_000})
         client.flush()
-    connection = connect(small, f"GET /api/v1/runs/{run}/rows?key=k&limit=4000000 HTTP/1.1")
+    accept = "Accept: application/vnd.apache.arrow.stream"
+    connection = connect(small, f"GET /api/v1/runs/{run}/tail?max_bytes=100000000 HTTP/1.1\r\n{accept}")
     port = connection.getsockname()[1]
-    assert connection.recv(16)
+    assert connection.recv(12) == b"HTTP/1.1 200"
 
     def is_connected():
         found = psutil.Process(small.pid).net_connections("tcp")
