@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import sys
 
@@ -62,7 +63,13 @@ def test_only_so_many_wait_for_news_and_the_next_is_told(small):
         def told():
             return Transport(small.url).request("GET", f"{path}&wait=0.01")
 
-        wait_until(lambda: told().status == 503)
+        def is_full():
+            for i, connection in enumerate(first):
+                if select.select([connection], [], [], 0)[0]:  # refused, since `told` had its place
+                    first[i] = connect(small, f"GET {path}&wait=25 HTTP/1.1")
+            return told().status == 503
+
+        wait_until(is_full)
         assert json.loads(told().body)["error"]["code"] == "too_many_wait"
         assert Transport(small.url).request("GET", path).status == 200  # who does not wait is answered
         client.sendl(0, "k", {"x": 1})
