@@ -50,7 +50,7 @@ import json, random, sys, time
 from streamvis import Client
 
 url, name, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-client = Client(url, "long")
+client = Client(url, "long", spool=sys.argv[4])
 client.init(run="load")
 client.flush(timeout_s=60)
 print("began", flush=True)
@@ -76,7 +76,7 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
         script.write_text(PRODUCER)
         with pages_of(endpoint.url, Path(folder), PAGE) as (address, server):
             command = [sys.executable, str(script), endpoint.url]
-            commands = [[*command, str(name), str(rate)] for name in range(producers)]
+            commands = [[*command, str(name), str(rate), str(Path(folder) / "spool")] for name in range(producers)]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             started = [psutil.Popen(its, **pipes) for its in commands]
             for its in started:

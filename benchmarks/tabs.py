@@ -19,6 +19,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 __all__ = ["Tab"]
 
+_AGAIN_S = 0.5
 _TOKEN = re.compile(r'"token":"([^"]+)"')
 
 
@@ -38,7 +39,12 @@ class Tab:
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Load the page, and follow it."""
+        """Load the page, again where it waits for its run as yet, and follow it."""
+        while not await self._is_opened():
+            self._socket.close()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _is_opened(self) -> bool:
         page = await AsyncHTTPClient(max_clients=1000).fetch(self.address, request_timeout=120)
         token = _TOKEN.search(page.body.decode()).group(1)
         address = self.address.replace("http", "ws", 1).partition("?")[0] + "/ws"
@@ -51,12 +57,15 @@ class Tab:
             pass  # patches that went out before the request was read are in the document by then
         models = {its.get("name", "").split(".")[-1]: its for its in _objects(reply["doc"])}
         named = {its.get("attributes", {}).get("name"): its for its in _objects(reply["doc"])}
+        if "last" not in named:
+            return False
         self.texts = {name: its.get("attributes", {}).get("text", "") for name, its in named.items() if name}
         link, last = models["StreamvisLink"], named["last"]
         self._link, self._last = link["id"], last["id"]
         self._take_text(last.get("attributes", {}).get("text", ""))
         await self._echo(link.get("attributes", {}).get("sent", 1))
         self._reading = asyncio.create_task(self._read())
+        return True
 
     async def close(self) -> None:
         """Leave the page, as closing a tab does."""

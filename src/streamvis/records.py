@@ -137,12 +137,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to a batch, made only after the commit. `seq` is the batch's place in the run's log."""
+    """The answer to a batch, made only after the commit. `seq` is the batch's place in the run's log.
+
+    The producer is asked to gather for `pace_s` seconds before its next batch.
+    """
 
     seq: int
     duplicate: bool = False
     refused: tuple[Refusal, ...] = ()
     warnings: tuple[str, ...] = ()
+    pace_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,20 @@ from streamvis.client.spool import Spool
 __all__ = ["Backlog"]
 
 
+_MOST_NOTED, _MOST_NOTED_BYTES = 2048, 2**18
+"""So much is in the next batch for sure; and of what the outbox can hold, a fourth at most."""
+
+
 class Backlog:
     """Batches in order: `next` is the one to deliver until `settle`; `keep_all` brings everything to the spool."""
 
     def __init__(self, outbox: Outbox, packer: Packer, spool: Spool, losses: Losses, *, say: Callable[..., None]) -> None:
         self._outbox, self._packer, self._spool, self._losses, self._say = outbox, packer, spool, losses, say
         self._current: Outgoing | None = None
+        self._head: Outgoing | None = None
         self._markers: list[Marker] = []
         self._spool_lost = 0
+        self._noted = self._noted_bytes = 0
         self.unsettled_records = 0
         self.settled = 0
 
@@ -33,6 +39,20 @@ class Backlog:
     def is_spooling(self) -> bool:
         """Whether batches wait in the spool."""
         return len(self._spool) > 0
+
+    @property
+    def kept_records(self) -> int:
+        """How many records that are not settled are in files."""
+        return self._spool.kept_records + self._noted
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for a batch, or a control record is next."""
+        return bool(self._all_markers or self._packer.is_control_next)
+
+    @property
+    def _all_markers(self) -> list[Marker]:
+        return self._markers + self._packer.markers
 
     def next(self) -> Outgoing | None:
         """The oldest batch, which stays until it is settled; packed now where nothing waits. None where there is nothing."""
@@ -47,7 +67,11 @@ class Backlog:
         """The oldest batch that there is already."""
         batch = self._current or self._spool.head()
         self._count_lost()
-        return batch
+        if batch is None or batch is self._current:
+            return batch
+        if self._head is None or self._head.number != batch.number:
+            self._head = self._packer.gathered(batch)
+        return self._head
 
     def settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
         """The endpoint has the batch, or never will."""
@@ -55,6 +79,8 @@ class Backlog:
             self._current = None
         elif self._spool.head_number == batch.number:
             self._spool.drop_head()
+            self._head = None
+        self._spool.forget_notes(batch.number)
         self.unsettled_records -= batch.records
         self._settle_to(batch.number, error=error)
 
@@ -68,17 +94,46 @@ class Backlog:
 
     def keep_all(self) -> None:
         """Move the batch under way, and all that is in the outbox now, to the spool; let go who waits for the disk."""
-        if self._current is not None and self._spool.append(self._current, seen=True):
-            self._remember(self._current)
-            self._current = None
+        self._keep_current()
         until = self._packer.taken + len(self._outbox.entries)
         while self._outbox.entries and self._packer.taken < until:
-            batch = self._packed(onto=self._spool.open_number)
+            batch = self._packed(onto=0 if self._noted else self._spool.open_number)
             if batch is not None:
                 self._keep(batch)
         self._spool.settle_down()
+        self._spool.forget_notes(self._packer.number)
         self._spool.note_dropped(self._losses.by_run)
         self._let_go_durable()
+
+    def keep_or_note_all(self) -> None:
+        """As `keep_all`, but what is little stays in the outbox, to go with the next batch, and is written down for a crash."""
+        self._keep_current()
+        if not self._note_all():
+            self.keep_all()
+
+    def _keep_current(self) -> None:
+        if self._current is not None and self._spool.append(self._current, seen=True):
+            self._remember(self._current)
+            self._spool.forget_notes(self._current.number)
+            self._current = None
+
+    def _note_all(self) -> bool:
+        """Write down what waits in the outbox; False where that cannot be done."""
+        entries = self._outbox.entries
+        count = len(entries)
+        most, most_bytes = min(_MOST_NOTED, self._outbox.max_entries // 4), min(_MOST_NOTED_BYTES, self._outbox.max_bytes // 4)
+        if self._current is not None or count > most or any(marker.durable for marker in self._all_markers):
+            return False
+        new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
+        if not new:
+            return True
+        size = self._noted_bytes + sum(entry[5] for entry in new)
+        notes = self._packer.noted(new) if size < most_bytes else None
+        if notes is None or not self._spool.note(notes):
+            return False
+        self._noted, self._noted_bytes = count, size
+        self._remember(notes)
+        return True
 
     def let_go(self, error: Exception) -> None:
         """Whoever wants to know of errors need not wait any more."""
@@ -88,6 +143,7 @@ class Backlog:
                 marker.reach(error)
 
     def _packed(self, *, onto: int = 0) -> Outgoing | None:
+        self._noted = self._noted_bytes = 0
         batch = self._packer.pack(onto=onto)
         if batch is not None:
             self.unsettled_records += batch.records

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from streamvis.client.encoding import encode_notes
 from streamvis.client.frames import Outgoing
-from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
+from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, InvalidData, UnknownRun
 from streamvis.records import Ack, Refusal
 from streamvis.transport import Response, check, path
 from streamvis.wire.arrow import ARROW
@@ -21,14 +22,26 @@ class NotNow(EndpointError):
     """The endpoint, or a proxy before it, answered that it cannot take anything now."""
 
 
-def deliver(transport: Any, batch: Outgoing, before: bytes = b"", *, live: bool = True, dropped: int = 0) -> Ack:
+def deliver(
+    transport: Any,
+    batch: Outgoing,
+    before: bytes = b"",
+    *,
+    live: bool = True,
+    dropped: int = 0,
+    timeout_s: float = _TIMEOUT_S,
+) -> Ack:
     """Send a batch; `before` goes in front of its body. Not `live` is one that comes late, from a spool that was left behind.
 
-    `dropped` is how many records its producer had to drop so far.
+    `dropped` is how many records its producer had to drop so far. The answer may take `timeout_s` seconds.
 
     Raises UnknownRun, DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is
     worth trying again with the same bytes and the same number.
     """
+    try:
+        body = encode_notes(batch.body) if batch.is_notes else batch.body
+    except InvalidData as error:
+        raise EndpointRefused(422, str(error), url=transport.url) from error
     response = transport.request(
         "POST",
         path("runs", batch.run, "batches"),
@@ -39,9 +52,9 @@ def deliver(transport: Any, batch: Outgoing, before: bytes = b"", *, live: bool 
             "live": int(live),
             "dropped": dropped or None,
         },
-        body=before + batch.body if before else batch.body,
+        body=before + body if before else body,
         headers={"Content-Type": ARROW, "Accept": "application/json"},
-        timeout_s=_TIMEOUT_S,
+        timeout_s=timeout_s,
     )
     if response.status in _TRY_AGAIN or response.status >= 500:
         raise NotNow(f"The endpoint at {transport.url} answered {response.status}: {_detail(response)}", url=transport.url)
@@ -64,7 +77,8 @@ def _ack(response: Response, *, url: str) -> Ack:
     try:
         told = json.loads(response.body)
         refused = tuple(Refusal(one["key"], one["reason"]) for one in told["refused"])
-        return Ack(int(told["seq"]), bool(told["duplicate"]), refused, tuple(map(str, told["warnings"])))
+        warnings, pace_s = tuple(map(str, told["warnings"])), float(told.get("pace_s", 0.0))
+        return Ack(int(told["seq"]), bool(told["duplicate"]), refused, warnings, pace_s)
     except (ValueError, KeyError, TypeError) as error:
         raise NotNow(f"The endpoint at {url} answered something else than an acknowledgement.", url=url) from error
 

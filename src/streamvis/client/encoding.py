@@ -1,22 +1,25 @@
-"""Entries of the outbox into the body of one batch. It imports Arrow, so it is loaded in the sender's thread."""
+"""Entries of the outbox into the body of one batch, and what was kept of them into another form of it.
+
+It imports Arrow, so it is loaded in the sender's thread.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from streamvis import records
 from streamvis.client.copying import Refused, Unfetched
-from streamvis.client.entries import Begin, Clear, End, Entry
+from streamvis.client.entries import ROW, Begin, Clear, End, Entry
 from streamvis.client.gather import Control, GatheredRows, GatheredValue, gather
 from streamvis.errors import InvalidData
-from streamvis.wire.arrow import encode_control, encode_rows, encode_value
+from streamvis.wire.arrow import body_of, encode_control, encode_rows, encode_value, streams_of
 from streamvis.wire.tree import pack
 
-__all__ = ["Encoded", "encode", "encode_begin"]
+__all__ = ["Encoded", "encode", "encode_begin", "encode_notes", "gathered"]
 
 _UNENCODABLE = (pa.ArrowException, InvalidData, Refused, TypeError, ValueError, OverflowError, RuntimeError)
 
@@ -39,6 +42,56 @@ def encode_begin(begin: Begin, time: float) -> bytes:
     """A producer begins, or joins."""
     config = json.dumps(pack(begin.config))
     return encode_control(records.Start(config, time, begin.name, begin.joins, begin.attempt, begin.resume_at))
+
+
+def encode_notes(notes: bytes) -> bytes:
+    """Rows that were written down (see `frames`), as the body of a batch. Raises InvalidData."""
+    try:
+        rows = [json.loads(line) for line in notes.splitlines()]
+        return encode([(ROW, step, time, key, columns, 0) for step, time, key, columns in rows]).body
+    except _UNENCODABLE as error:
+        raise InvalidData(f"notes in a spool cannot be read ({error})") from error
+
+
+def gathered(body: bytes) -> bytes:
+    """The same records in fewer streams: rows of one key become one table where they have the same columns.
+
+    Their order within a key stays, and nothing passes a control record.
+    """
+    try:
+        return b"".join(group.joined() for group in _grouped(body))
+    except _UNENCODABLE:
+        return body
+
+
+def _grouped(body: bytes) -> list[_Streams]:
+    groups: list[_Streams] = []
+    open_groups: dict[str, _Streams] = {}
+    for meta, table, part in streams_of(body):
+        key = meta.get("key")
+        group = open_groups.get(key) if meta["kind"] == "rows" else None
+        if group is not None and group.tables[0].schema.equals(table.schema, check_metadata=True):
+            group.tables.append(table)
+            continue
+        groups.append(_Streams(meta, [table], bytes(part)))
+        if meta["kind"] == "rows":
+            open_groups[key] = groups[-1]
+        elif key is None:
+            open_groups = {}
+    return groups
+
+
+class _Streams(NamedTuple):
+    """Streams that can be one; `first` is the first of them as it came."""
+
+    meta: dict[str, Any]
+    tables: list[pa.Table]
+    first: bytes
+
+    def joined(self) -> bytes:
+        if len(self.tables) == 1:
+            return self.first
+        return body_of(self.meta, pa.concat_tables(self.tables).combine_chunks().replace_schema_metadata(None))
 
 
 def _fetched(entry: Entry, left_out: list[str]) -> Entry | None:

@@ -24,9 +24,15 @@ __all__ = ["Exchange"]
 _BEAT_S = 10.0
 """After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
 
+_LONGEST_PACE_S = 10.0
+_TIMEOUT_S, _LONGEST_TIMEOUT_S = 10.0, 60.0
+
 
 class Exchange:
-    """Delivers batches to the endpoint at `url`, and what earlier producers left in `spool_folder` for it."""
+    """Delivers batches to the endpoint at `url`, and what earlier producers left in `spool_folder` for it.
+
+    `pace_s` is for how many seconds the endpoint asked last to gather before the next batch.
+    """
 
     def __init__(self, url: str, spool_folder: Path, packer: Packer, losses: Losses, *, say: Callable[..., None]) -> None:
         self._url, self._spool_folder, self._packer, self._losses, self._say = url, spool_folder, packer, losses, say
@@ -35,6 +41,8 @@ class Exchange:
         self._show_alive: Any = None
         self._adopter: Adopter | None = None
         self._heard_at = 0.0
+        self._timeout_s = _TIMEOUT_S
+        self.pace_s = 0.0
         self.set_aside_records = 0
         self.set_aside_in: Path | None = None
 
@@ -61,11 +69,17 @@ class Exchange:
         except EndpointRefused as error:
             self._set_aside(batch, error)
             return error
+        except EndpointError:
+            # It may be at work on the batch all the same, and has less to do when it is not soon sent again.
+            self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
+            raise
+        self._timeout_s = _TIMEOUT_S
         for refusal in ack.refused:
             self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
         for warning in ack.warnings:
             self._say(warning)
         self._heard_at = time.monotonic()
+        self.pace_s = min(max(0.0, ack.pace_s), _LONGEST_PACE_S)
         return None
 
     def deliver_leftover(self) -> bool:
@@ -97,14 +111,14 @@ class Exchange:
     def _posted(self, batch: Outgoing) -> Any:
         dropped = self._losses.of(batch.run)
         try:
-            return self._deliver(self._transport, batch, dropped=dropped)
+            return self._deliver(self._transport, batch, dropped=dropped, timeout_s=self._timeout_s)
         except UnknownRun as error:
             # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
             before = self._packer.joining(batch.run, time.time())
             if before is None:
                 raise EndpointRefused(404, str(error), url=self._url) from error
         try:
-            return self._deliver(self._transport, batch, before, dropped=dropped)
+            return self._deliver(self._transport, batch, before, dropped=dropped, timeout_s=self._timeout_s)
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 

@@ -5,7 +5,7 @@ A frame is
     magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
 
 One that is cut off or damaged is none; whole ones after it are found. Frames in a row with the same number are parts
-of one batch.
+of one batch. The body of notes is not encoded yet: a line of JSON for each row, `[step, time, key, columns]`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAX_HEAD_BYTES = 2**16
 
 
 class Outgoing(NamedTuple):
-    """An encoded batch on its way."""
+    """A batch on its way, encoded or as notes."""
 
     run: str
     app: str
@@ -34,6 +34,7 @@ class Outgoing(NamedTuple):
     number: int
     records: int
     body: bytes
+    is_notes: bool = False
 
 
 def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:

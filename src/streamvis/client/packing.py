@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
+from streamvis.client.entries import CONTROL, ROW, Begin, End, Entry, Marker
 from streamvis.client.frames import Outgoing
 from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
@@ -16,6 +17,7 @@ __all__ = ["Packer", "say_once"]
 _MAX_BATCH_BYTES = 4 * 2**20
 _MAX_BATCH_ENTRIES = 32_768
 _SMALL_BYTES = 128
+_PLAIN = frozenset((float, int, bool, str, type(None)))
 _MAX_SAID = 1000
 
 
@@ -32,6 +34,7 @@ class Packer:
         self._run: Begin | None = None
         self._encode: Any = None
         self._encode_begin: Any = None
+        self._gathered: Any = None
         self.begins: dict[str, Begin] = {}
         self.gone: set[str] = set()
         self.open_run: str | None = None
@@ -45,11 +48,17 @@ class Packer:
         """The run to which what is packed now belongs; "" before there is one."""
         return self._run.run if self._run is not None else ""
 
+    @property
+    def is_control_next(self) -> bool:
+        """Whether what waits begins with a control record."""
+        entries = self._outbox.entries
+        return bool(entries) and entries[0][0] is CONTROL
+
     def load(self) -> None:
         """Import Arrow, which takes long."""
         from streamvis.client import encoding
 
-        self._encode, self._encode_begin = encoding.encode, encoding.encode_begin
+        self._encode, self._encode_begin, self._gathered = encoding.encode, encoding.encode_begin, encoding.gathered
 
     def pack(self, *, onto: int = 0) -> Outgoing | None:
         """The next batch; None when nothing waits, or when it came to nothing.
@@ -101,6 +110,25 @@ class Packer:
                 marker.number = self.number
         return part._replace(number=self.number)
 
+    def noted(self, entries: Sequence[Entry]) -> Outgoing | None:
+        """Entries that still wait, written down for the batch that is packed next, which is far cheaper than to pack them.
+
+        None where they are not few rows of plain cells, all of which that batch is sure to hold.
+        """
+        if self._run is None or self._run.run in self.gone:
+            return None
+        lines = []
+        for kind, step, moment, key, data, _ in entries:
+            if kind is not ROW or not all(type(cell) in _PLAIN for cell in data.values()):
+                return None
+            lines.append(json.dumps([step, moment, key, data]))
+        body = "\n".join([*lines, ""]).encode()
+        return Outgoing(self._run.run, self._app, self._producer, self.number + 1, len(lines), body, is_notes=True)
+
+    def gathered(self, batch: Outgoing) -> Outgoing:
+        """A batch of many parts in a form that costs the endpoint and its readers less; the same each time."""
+        return batch._replace(body=self._gathered(batch.body))
+
     def without_records(self, batch: Outgoing) -> Outgoing | None:
         """What was made last, reduced to how the run began, was cleared or ended; None where there is nothing of that in it."""
         if not (self._controls and batch.records):
@@ -126,7 +154,6 @@ class Packer:
         self.number += not is_part
         records = len(taken) - len(self._controls) - len(encoded.left_out)
         return Outgoing(run.run, self._app, self._producer, self.number, records, encoded.body)
-
 
     def _look_at_losses(self) -> None:
         if self._run is not None:

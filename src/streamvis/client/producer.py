@@ -8,8 +8,8 @@ to the spool together with what follows, and is delivered from there.
 What earlier producers left in the same folder of spools is delivered in between, while none of its own waits in the spool.
 
 Two threads: `_deliver_all` packs and posts, and while it is held up by a slow or absent endpoint, or delivers what waited for it,
-`_keep_all` packs into the spool instead: nothing is in memory alone for longer than a tenth of a second. `_lock` is held to pack
-and to move batches, never while anybody waits for the network.
+or gathers for as long as one with many producers asks for, `_keep_all` brings what waits to the spool: nothing is in memory alone
+for longer than a tenth of a second. `_lock` is held to pack and to move batches, never while anybody waits for the network.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ log = logging.getLogger("streamvis")
 
 _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
+_LARGE_BYTES = 256 * 2**10
+"""A batch of so many bytes is worth a request of its own, whatever pace the endpoint asks for."""
 # Together below a tenth of a second: the request before this one, how long this one takes until it counts as held up, and a look.
 _LOOK_EVERY_S = 0.02
 _HELD_UP_AFTER_S = 0.03
@@ -84,6 +86,7 @@ class Producer:
         self.stopping = False
         self._given_up = self._is_over = False
         self._held_up_since: float | None = None
+        self._is_gathering = False
         self._failures = 0
         self._adopted_at = 0.0
         self._warned_away = False
@@ -116,8 +119,8 @@ class Producer:
 
     @property
     def kept_records(self) -> int:
-        """How many of them are in files of the spool; the others are in memory alone."""
-        return self._spool.kept_records
+        """How many that are not settled are in files; the others are in memory alone."""
+        return self._backlog.kept_records
 
     @property
     def set_aside_records(self) -> int:
@@ -137,9 +140,9 @@ class Producer:
     def start(self) -> None:
         """Start the threads. They are daemons: nothing of ours keeps a process from ending."""
         self._busy.set()
+        targets = {"sender": self._deliver_all} | ({"keeper": self._keep_all} if self._url is not None else {})
         self._threads = [
-            threading.Thread(target=target, name=f"streamvis-{name}", daemon=True)
-            for name, target in (("sender", self._deliver_all), ("keeper", self._keep_all))
+            threading.Thread(target=target, name=f"streamvis-{name}", daemon=True) for name, target in targets.items()
         ]
         for thread in self._threads:
             thread.start()
@@ -159,6 +162,10 @@ class Producer:
     def keep_soon(self) -> None:
         """Somebody waits for the disk."""
         self._urgent.set()
+
+    def deliver_soon(self) -> None:
+        """There is something that nobody should wait for: gather no longer."""
+        self._hurry.set()
 
     def give_up(self) -> None:
         """Let the threads end now, and leave what is not settled in the spool."""
@@ -222,12 +229,15 @@ class Producer:
 
     def _deliver_on(self) -> None:
         last_work = time.monotonic()
+        seldom = False
         while not self._given_up:
             try:
+                self._hurry.clear()  # whatever set it can be packed by now
                 with self._lock:
                     batch = self._backlog.next()
                 if batch is not None:
-                    self._deliver(batch)
+                    if self._deliver(batch):
+                        self._gather(batch)
                     last_work = time.monotonic()
                     if last_work - self._adopted_at > _ADOPT_EVERY_S and not self._backlog.is_spooling:
                         self._adopt()
@@ -235,21 +245,23 @@ class Producer:
                     continue
                 elif self.stopping:
                     break
-                elif time.monotonic() - last_work < _PARK_AFTER_S:
-                    time.sleep(_POLL_S)
+                elif not seldom and self._poll(last_work + _PARK_AFTER_S):
+                    continue
                 else:
                     self._show_alive()
                     if not self._adopt():
+                        began = time.monotonic()
                         self._park()
                         last_work = time.monotonic()
+                        # Calls that come so seldom may each wake this thread: looking for them in between costs more.
+                        seldom = last_work - began > _PARK_AFTER_S
             except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive()
 
     def _keep_only(self) -> None:
         """Without an endpoint: bring all to the spool, soon after it came."""
-        self._busy.clear()  # this thread keeps what there is; the other has nothing to do
         while not self._given_up:
-            is_kept = self._kept_all()
+            is_kept = self._kept(self._backlog.keep_all)
             with self._lock:
                 is_kept = is_kept and self._backlog.settle_kept()
             if self._outbox.entries:
@@ -278,6 +290,12 @@ class Producer:
         finally:
             self._held_up_since = None
 
+    def _poll(self, until: float) -> bool:
+        """Whether something came until then."""
+        while not self._outbox.entries and time.monotonic() < until and not self.stopping:
+            time.sleep(_POLL_S)
+        return bool(self._outbox.entries) or self.stopping
+
     def _park(self) -> None:
         self._busy.clear()
         self._outbox.park(_LONGEST_PARK_S)
@@ -285,16 +303,32 @@ class Producer:
         if not self.stopping:
             time.sleep(_POLL_S / 2)  # the calls of one step come together
 
-    def _deliver(self, batch: Outgoing) -> None:
+    def _deliver(self, batch: Outgoing) -> bool:
+        """Whether the batch is settled."""
         self._held_up_since = time.monotonic()
         try:
             refused = self._exchange.deliver(batch)
         except EndpointError as error:
             self._wait_for_return(error)
+            return False
         else:
             self._settle(batch, error=refused)
+            return True
         finally:
             self._held_up_since = None
+
+    def _gather(self, batch: Outgoing) -> None:
+        """Wait for as long as the endpoint asks for, unless somebody waits for what comes."""
+        pace_s = self._exchange.pace_s
+        with self._lock:
+            is_awaited = self.stopping or self._backlog.is_awaited
+        if not pace_s or len(batch.body) >= _LARGE_BYTES or is_awaited:
+            return
+        self._is_gathering = True
+        try:
+            self._hurry.wait(pace_s * _spread())
+        finally:
+            self._is_gathering = False
 
     def _settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
         with self._lock:
@@ -308,15 +342,14 @@ class Producer:
         """The endpoint did not take the batch now: keep all, say so once, and wait before the next try."""
         self._failures += 1
         with self._lock:
-            self._backlog.keep_all()
+            self._backlog.keep_or_note_all()
             if isinstance(error, _UNUSABLE):
                 self._backlog.let_go(error)
         if self._failures == 2 and not self._warned_away:
             self._warned_away = True
             log.warning("Streamvis: %s Records are kept, and sent when it takes them.", error)
         delay_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
-        self._hurry.wait(delay_s * (0.75 + os.urandom(1)[0] / 512))
-        self._hurry.clear()
+        self._hurry.wait(delay_s * _spread())
 
     def _survive(self) -> None:
         """An error of ours, or of what we use: say so once, leave out what may have caused it, and go on."""
@@ -343,24 +376,29 @@ class Producer:
         kept_at = 0.0
         while not self._is_over:
             self._busy.wait()
-            is_urgent = self._urgent.wait(_LOOK_EVERY_S)
+            is_urgent = self._urgent.wait(_KEEP_EVERY_S if self._is_gathering else _LOOK_EVERY_S)
             self._urgent.clear()
             now, since = time.monotonic(), self._held_up_since
-            is_held_up = since is not None and now - since >= _HELD_UP_AFTER_S
+            is_held_up = self._is_gathering or (since is not None and now - since >= _HELD_UP_AFTER_S)
             if (is_held_up or self._backlog.is_spooling) and (is_urgent or now - kept_at >= _KEEP_EVERY_S):
-                self._kept_all()
+                self._kept(self._backlog.keep_or_note_all)
                 kept_at = time.monotonic()
 
-    def _kept_all(self) -> bool:
+    def _kept(self, keep: Callable[[], None]) -> bool:
         """Bring all that waits to the spool; False when that failed."""
         try:
             with self._lock:
                 if not self._is_over:
-                    self._backlog.keep_all()
+                    keep()
         except Exception:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
             self._say("an unexpected error in the sender; some records could not be kept.", exc_info=True)
             return False
         return True
+
+
+def _spread() -> float:
+    """About 1, and another number for each producer, so that they do not all come at once."""
+    return 0.75 + os.urandom(1)[0] / 512
 
 
 def new_id() -> str:

@@ -106,6 +106,7 @@ class Sender:
         """Put control records on their way."""
         now = time.time()
         self.outbox.put_always(*((CONTROL, None, now, None, record, 0) for record in records))
+        self.producer.deliver_soon()
 
     def put_durably(self, entry: Entry) -> bool:
         """Add an entry, and return when it is stored, or on the local disk; False when it was dropped for want of room."""

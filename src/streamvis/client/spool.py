@@ -9,6 +9,10 @@ While nobody has seen the last batch, what comes goes on it, as a part of it, in
 is not overrun by small batches, each of which would cost it a request. The parts of a batch lie in one segment, where whoever
 reads it finds them together.
 
+What waits for a moment only, until the next batch is made of it, is not worth encoding: it is written down as notes, with the
+number that the batch will have, into `notes.spool`, which is emptied as soon as the batch is settled. They are the last of the
+segments for whoever delivers what a killed producer left: where the batch itself is known by then, they are a copy of it.
+
 Beside the segments lie, for whoever delivers them when the producer is gone: `owner` (see `ownership`), by which the folder is
 locked while it lives; for each run `RUN.begin`, the bytes that make the run known to an endpoint that does not know it; and
 `dropped`, how many records of each run found no room.
@@ -32,6 +36,8 @@ from streamvis.client.ownership import hold, leave
 __all__ = ["BEGIN", "DROPPED", "SEGMENTS", "Spool"]
 
 SEGMENTS, BEGIN, DROPPED = "*.spool", ".begin", "dropped"
+_NOTES = "notes.spool"
+_MAX_NOTES_BYTES = 16 * 2**20
 
 _SEGMENT_BYTES = 32 * 2**20
 _OPEN_BYTES = 4 * 2**20
@@ -84,6 +90,8 @@ class Spool:
         self._segment = 0
         self._writing: BinaryIO | None = None
         self._reading: BinaryIO | None = None
+        self._notes: BinaryIO | None = None
+        self._notes_number = 0
         self._has_new_names = False
         self._last_number = self._last_bytes = self._seen = 0
         # The oldest batch, where it was read: its frames, and where they begin and end in the first piece.
@@ -132,6 +140,27 @@ class Spool:
         self._last_number, self._last_bytes = batch.number, len(frame) + (self._last_bytes if is_part else 0)
         self._seen = batch.number if seen else self._seen
         return True
+
+    def note(self, notes: Outgoing) -> bool:
+        """Write down what will be in the next batch; False where the disk does not take it."""
+        try:
+            if self._notes is None:
+                self._own()
+                self._notes = (self.folder / _NOTES).open("wb", buffering=0)
+                self._has_new_names = True
+            frame, size = frame_of(notes), self._notes.tell()
+            self._notes_number = notes.number
+            has_room = size < _MAX_NOTES_BYTES and self.bytes + size + len(frame) <= self.max_bytes
+            return has_room and _write_whole(self._notes, frame)
+        except OSError as error:
+            self.problem = error
+            return False
+
+    def forget_notes(self, number: int) -> None:
+        """All up to the batch `number` is settled, or kept as a batch."""
+        if self._notes is not None and self._notes_number <= number and self._notes.tell() and not self.memory_bytes:
+            self._notes.truncate(0)
+            self._notes.seek(0)
 
     def is_interrupted(self, part: Outgoing) -> bool:
         """Whether the batch of this part, which was not taken, takes none any more because of the disk."""
@@ -230,8 +259,9 @@ class Spool:
         self.settle_down()
         self._stop_writing()
         self._stop_reading()
+        has_notes = self._stop_noting()
         held, self._held = self._held, None
-        if self._pieces or held is None:
+        if self._pieces or has_notes or held is None:
             leave(held)
             return
         for path in (*self.folder.glob(f"*{BEGIN}"), self.folder / DROPPED):
@@ -316,6 +346,17 @@ class Spool:
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.close()
+
+    def _stop_noting(self) -> bool:
+        """Close the notes; whether any are left."""
+        notes, self._notes = self._notes, None
+        if notes is None:
+            return False
+        with notes:
+            has_notes = notes.tell() > 0
+        if not has_notes:
+            (self.folder / _NOTES).unlink(missing_ok=True)
+        return has_notes
 
     def _save(self, path: Path, content: bytes) -> None:
         """Write a file whole or not at all."""

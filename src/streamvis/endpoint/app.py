@@ -360,7 +360,8 @@ def _answer(content: bytes | dict[str, Any]) -> Response:
 
 def _ack_json(ack: Ack) -> dict[str, Any]:
     refused = [{"key": refusal.key, "reason": refusal.reason} for refusal in ack.refused]
-    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": list(ack.warnings)}
+    warnings, pace_s = list(ack.warnings), round(ack.pace_s, 3)
+    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": warnings, "pace_s": pace_s}
 
 
 def _cursor(text: str | None, where: str) -> Cursor | None:

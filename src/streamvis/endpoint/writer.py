@@ -1,12 +1,18 @@
-"""Group commit: batches that wait while one commit is under way share the next one."""
+"""Group commit: batches that wait while one commit is under way share the next one.
+
+What a batch costs hardly depends on how much is in it. So where many producers send often, each is asked to come less often, with
+more: their batches are counted, and never become many more than can be stored.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 from streamvis.errors import StoreUnavailable, StreamvisError
+from streamvis.pace import Pace
 from streamvis.records import Ack, Batch
 from streamvis.store import Store
 
@@ -14,6 +20,8 @@ __all__ = ["Writer"]
 
 _log = logging.getLogger("streamvis")
 
+_BATCHES_PER_S = 100.0
+"""How many may come before producers are asked to gather for longer."""
 _TIDY_EVERY_S = 1.0
 _TIDY_SHARE = 0.5
 """How much of the time tidying takes while there is much of it: the rest is for those who write and read."""
@@ -26,14 +34,17 @@ class Writer:
         self._store = store
         self._waiting: list[tuple[Batch, asyncio.Future[Ack]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._count = 0
+        self._pace = Pace(lambda: self._count, _BATCHES_PER_S)
 
     async def append(self, batch: Batch) -> Ack:
         """Store the batch, and return once it is committed. Raises what the store says of it."""
+        self._count += 1
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._commit_all())
-        return await future
+        return replace(await future, pace_s=self._pace.pause_s())
 
     async def _commit_all(self) -> None:
         while self._waiting:

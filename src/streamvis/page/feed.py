@@ -23,6 +23,7 @@ from weakref import WeakSet
 from bokeh.document import Document
 
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
+from streamvis.pace import Pace
 from streamvis.page.new_data import NewData, PageRun, merge_rows
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.records import Rows, Value
@@ -32,10 +33,14 @@ __all__ = ["FEEDS", "AppFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "fo
 _log = logging.getLogger("streamvis.page")
 
 _POLL_S = 25.0
+_LEAST_S = 0.05
+"""How long from one answer with news to the next question: sessions take what is new no more often."""
 _LINGER_S = 10.0
 """How long a feed goes on after its last session left: a reload finds it still there."""
 _RETRY_S = (0.1, 0.2, 0.4, 0.8)
 _READERS = 4
+_LOOP_SHARE = 0.5
+"""How much of a processor the event loop takes before its sessions are updated less often."""
 INBOX_BYTES = 32 * 2**20
 _FOLDS, _SHARED_BYTES = 8, 2**20
 
@@ -286,6 +291,8 @@ class RunFeed(_Feed):
                 # Under the lock, so that a session that joins meanwhile gets each piece once.
                 for inbox in inboxes:
                     inbox.put(piece)
+        if is_news and not piece.more:
+            self._nap.wait(_LEAST_S)
 
     def _restart(self) -> None:
         with self._lock:
@@ -296,7 +303,10 @@ class RunFeed(_Feed):
 
 
 class Feeds:
-    """The feeds of a process, made when first asked for, and the documents (`served`) that have a session."""
+    """The feeds of a process, made when first asked for, and the documents (`served`) that have a session.
+
+    `pace` is for the event loop of the sessions: how long each pauses after an update, so that all of them have their turn.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -304,6 +314,7 @@ class Feeds:
         self._feeds: dict[tuple[str, ...], _Feed] = {}
         self._said: set[str] = set()
         self.served: WeakSet[Document] = WeakSet()
+        self.pace = Pace(time.thread_time, _LOOP_SHARE)
         self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
 
     def reader(self, url: str, token: str | None) -> EndpointReader:

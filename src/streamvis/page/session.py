@@ -249,8 +249,8 @@ class Session:
             self._guard("update_page", self._update_page, self._doc, new_data)
         took_s = time.monotonic() - began
         self._durations.append(took_s)
-        # At most half of the time goes to one session's updates, so that other sessions have theirs.
-        self._next_at = began + max(_MIN_INTERVAL_S, 2 * took_s)
+        # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
+        self._next_at = began + max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s())
         self._link.attach()
         self._link.send()
         self._link.show(self._notices())

@@ -51,6 +51,7 @@ __all__ = [
     "encode_value",
     "parse_json",
     "rows_of",
+    "streams_of",
     "table_of",
     "value_of",
 ]
@@ -148,7 +149,7 @@ def decode_batch_body(body: bytes) -> list[Chunk]:
     try:
         check_messages(body)
         cells = 0
-        for i, (meta, table, part) in enumerate(_streams(body)):
+        for i, (meta, table, part) in enumerate(streams_of(body)):
             cells += table.num_rows * table.num_columns
             if cells > MAX_CELLS:
                 raise InvalidData(f"more than {MAX_CELLS:,} cells in a batch", allowed="fewer rows, or fewer columns")
@@ -174,7 +175,7 @@ def decode_head(body: bytes) -> tuple[dict[str, Any], memoryview]:
 
 def decode_tail_body(body: bytes | memoryview) -> list[Rows | Value]:
     """The rows and values of a tail, decoded, in log order. The bytes are our own endpoint's and are trusted."""
-    return [rows_of(meta, table) if meta["kind"] == "rows" else value_of(meta, table) for meta, table, _ in _streams(body)]
+    return [rows_of(meta, table) if meta["kind"] == "rows" else value_of(meta, table) for meta, table, _ in streams_of(body)]
 
 
 def rows_of(meta: Mapping[str, Any], table: pa.Table) -> Rows:
@@ -204,7 +205,7 @@ class _EachOnce(dict[int, np.ndarray]):
 
 def table_of(body: bytes | memoryview) -> tuple[dict[str, Any], pa.Table]:
     """The metadata and the table of a body of one stream."""
-    ((meta, table, _),) = _streams(body)
+    ((meta, table, _),) = streams_of(body)
     return meta, table
 
 
@@ -223,7 +224,8 @@ def body_of(meta: Mapping[str, Any], table: pa.Table | None) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _streams(body: bytes | memoryview) -> Iterator[tuple[dict[str, Any], pa.Table, bytes]]:
+def streams_of(body: bytes | memoryview) -> Iterator[tuple[dict[str, Any], pa.Table, memoryview]]:
+    """The metadata and the table of each stream of a body, and its bytes. They are not checked."""
     buffer = pa.py_buffer(body)
     reader = pa.BufferReader(buffer)
     while (start := reader.tell()) < buffer.size:
