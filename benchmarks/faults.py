@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--producers", type=int, default=3)
     parser.add_argument("--only", action="append", metavar="FAULT", help="such as 'kill endpoint'; more than once for several")
     parser.add_argument("--endpoint", metavar="COMMAND", help="another program to start in place of `streamvis rest`")
+    parser.add_argument("--crowded", action="store_true", help="the endpoint asks producers to gather, as if there were many")
     parser.add_argument("--window-ms", type=float, default=100, help="how much a killed producer may take with it")
     parser.add_argument("--patience-s", type=float, default=60, help="how long anything may take to come back")
     parser.add_argument("--folder", type=Path, help="keep all files there, not in a temporary folder")
@@ -92,6 +93,7 @@ def play(options: argparse.Namespace, folder: Path, dice: random.Random, faults:
         window_s=options.window_ms / 1000,
         patience_s=options.patience_s,
         endpoint=options.endpoint and shlex.split(options.endpoint),
+        crowded=options.crowded,
     )
     try:
         scene.check()

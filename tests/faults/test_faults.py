@@ -31,8 +31,9 @@ def count(told: str, what: str) -> int:
 
 @pytest.mark.faults
 @pytest.mark.timeout(300)
-def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order():
-    status, told = play("--rounds", 7)
+@pytest.mark.parametrize("options", [(), ("--crowded",)], ids=["", "crowded"])
+def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order(options):
+    status, told = play("--rounds", 7, *options)
     assert status == 0
     assert "\n7 rounds in " in told and told.endswith("passed\n")
     assert count(told, "records compared") > 500

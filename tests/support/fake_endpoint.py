@@ -26,6 +26,7 @@ class FakeEndpoint:
         self.numbers: dict[str, list[int]] = {}
         self.refused: list[dict[str, str]] = []
         self.warnings: list[str] = []
+        self.pace_s = 0.0
         self.lock = threading.Lock()
 
     def request(self, method: str, path: str, *, params: dict[str, Any], body: bytes, **_: Any) -> Response:
@@ -41,7 +42,8 @@ class FakeEndpoint:
                 return _response(404, {"error": {"code": "unknown_run", "message": "there is no such run"}})
             self.runs.setdefault(run, []).extend(chunks)
             numbers.append(params["number"])
-        return _response(200, {"seq": 1, "duplicate": False, "refused": self.refused, "warnings": self.warnings})
+        told = {"seq": 1, "duplicate": False, "refused": self.refused, "warnings": self.warnings, "pace_s": self.pace_s}
+        return _response(200, told)
 
     def close(self) -> None:
         pass

@@ -8,7 +8,7 @@ import pytest
 
 from streamvis import records
 from streamvis.client.closing import close
-from streamvis.client.encoding import encode_begin
+from streamvis.client.encoding import encode_begin, encode_notes
 from streamvis.client.entries import Begin
 from streamvis.client.frames import Outgoing, read_segment
 from streamvis.client.intake import Intake
@@ -16,7 +16,7 @@ from streamvis.client.sender import Sender
 from streamvis.client.spool import Spool
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
-from streamvis.wire.arrow import encode_rows
+from streamvis.wire.arrow import decode_batch_body, encode_rows
 from support.conditions import wait_until
 from support.fake_endpoint import FakeEndpoint, away
 
@@ -151,6 +151,76 @@ def test_what_comes_while_the_endpoint_is_away_goes_to_the_spool_and_is_delivere
     wait_until(lambda: len(said()) == 2)
     (numbers,) = endpoint.numbers.values()
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, endpoint, tmp_path):
+    endpoint.pace_s = 0.5
+    script.start_run()
+    pause = threading.Event()
+    for step in range(100):
+        script.sendl(step)
+        pause.wait(0.01)
+    assert script.flush()
+    # In a second and a bit: a request every half a second, or somewhat more often; and those of the start and the flush.
+    assert len(endpoint.requests) <= 6
+    assert steps(endpoint) == list(range(100)) and spooled(tmp_path) == []
+
+
+def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_and_costs_no_encoding(script, endpoint, tmp_path, monkeypatch):
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    monkeypatch.setattr(script.producer._packer, "_encode", None)
+    for step in range(1, 20):
+        script.sendl(step, x=step, y=float("nan"), z=None, text="α", yes=True, large=2**60)
+        if step % 5 == 0:
+            wait_until(lambda: script.unsettled_records and is_kept(script))
+    wait_until(lambda: script.unsettled_records == 19 and is_kept(script))
+    assert len(endpoint.requests) == 2
+    monkeypatch.undo()
+    (file,) = spooled(tmp_path)
+    ((notes, _),) = read_segment(file)
+    assert (notes.number, notes.records, notes.is_notes) == (3, 19, True)
+    noted = notes.body
+    assert script.flush() and spooled(tmp_path) == []
+    # What a crash would have left says exactly what was sent then.
+    (sent,) = [chunk for chunk in decode_batch_body(endpoint.requests[-1][1]) if isinstance(chunk, records.RowsChunk)]
+    (kept,) = decode_batch_body(encode_notes(noted))
+    assert (kept.columns, kept.body) == (sent.columns, sent.body)
+
+
+def test_nobody_who_waits_for_the_endpoint_waits_for_the_pace_that_it_asks_for(make_script, endpoint):
+    script = make_script(durable=True)
+    endpoint.pace_s = 10
+    script.start_run("one", within_s=5)
+    script.sendl(0)
+    assert script.flush(within_s=5)
+    script.sendl(1)
+    assert script.flush(within_s=5)
+    for thread in durably(script, 2):
+        thread.join(5)
+        assert not thread.is_alive()
+    script.start_run("two", within_s=5)
+    assert steps(endpoint, "one") == [0, 1, 2] and endpoint.runs["one"][-1].state == "finished"
+
+
+def test_what_is_large_or_no_plain_row_is_kept_in_its_own_form_while_producers_gather(script, endpoint, tmp_path):
+    import numpy as np
+
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: spooled(tmp_path) and is_kept(script))
+    script.sendl(2, x=np.float32(0.1))
+    script.sendl(3, x=np.arange(1000.0))
+    wait_until(lambda: script.unsettled_records == 3 and is_kept(script))
+    script.sendl(4)
+    wait_until(lambda: script.unsettled_records == 4 and is_kept(script))
+    assert script.flush()
+    assert steps(endpoint) == [0, 1, 2, *[3] * 1000, 4] and spooled(tmp_path) == []
 
 
 def test_an_endpoint_that_answers_late_is_not_overrun_by_small_batches(script, endpoint):

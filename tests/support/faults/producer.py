@@ -1,6 +1,6 @@
 """A producer of the fault program: sends numbered records for as long as it lives, and keeps a journal of what it handed over.
 
-    python producer.py URL APP RUN SLOT LIFE SPOOL JOURNAL
+    python producer.py URL APP RUN SLOT LIFE SPOOL JOURNAL FLUSH_EVERY_S
 
 A life is one process of one slot; its records are numbered from 0. Each line of the journal is one write, so a kill cuts off
 none: `begin FIRST COUNT KIND KEY STEP TIME` before a call, `handed NEXT` after it, `stored NEXT` when all records before NEXT
@@ -57,7 +57,8 @@ class Calls:
             self._client.send(step, key, {"life": self._life, "n": first, "image": np.full((4, 4), first)})
         else:
             rows = list(range(first, first + count))
-            self._client.sendl(step, key, {"life": [self._life] * count, "n": rows, "y": [n / 2 for n in rows]})
+            data = {"life": [self._life] * count, "n": rows, "y": [n / 2 for n in rows]}
+            self._client.sendl(step, key, {name: cells[0] for name, cells in data.items()} if count == 1 else data)
         self.next = first + count
         self._journal.tell("handed", self.next)
 
@@ -66,7 +67,7 @@ class Calls:
         return self._random.expovariate(1 / _PAUSE_S) if self._random.random() < 0.7 else 0.0
 
 
-def main(url: str, app: str, run: str, slot: str, life: str, spool: str, path: str) -> None:
+def main(url: str, app: str, run: str, slot: str, life: str, spool: str, path: str, flush_every_s: str) -> None:
     """Send until SIGINT."""
     over = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: over.set())
@@ -80,7 +81,7 @@ def main(url: str, app: str, run: str, slot: str, life: str, spool: str, path: s
             handed = calls.next
             if client.flush(timeout_s=2.0):
                 journal.tell("stored", handed)
-            over.wait(0.02)
+            over.wait(float(flush_every_s))
 
     flusher = threading.Thread(target=flush)
     flusher.start()

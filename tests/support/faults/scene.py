@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from streamvis.client.encoding import encode_notes
 from streamvis.client.frames import read_segment
 from streamvis.records import Rows, RowsChunk, ValueChunk
 from streamvis.transport import Response, Transport, path
@@ -60,7 +61,10 @@ class Stuck(Exception):
 
 
 class Scene:
-    """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`."""
+    """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`.
+
+    In a crowded one the endpoint asks producers to gather, and they seldom flush, which would make them send at once.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Scene:
         window_s: float,
         patience_s: float,
         endpoint: Sequence[str] | None = None,
+        crowded: bool = False,
     ) -> None:
         self.folder, self._dice, self._window_s, self._patience_s = folder, dice, window_s, patience_s
         self.findings = Findings()
@@ -78,6 +83,8 @@ class Scene:
         self.records = self.cuts = 0
         self._opened: list[Program | Proxy] = []
         self._life = self._run_number = 0
+        self._flush_every_s = 1.0 if crowded else 0.02
+        endpoint = endpoint or ([sys.executable, HERE / "crowded.py", "rest"] if crowded else None)
         rest = [*(endpoint or [sys.executable, "-m", "streamvis.cli", "rest"]), "--data", folder / "data"]
         self.endpoint = self._open(Service(rest, ready=ENDPOINT_READY, log=folder / "endpoint.log"))
         self._proxies = {name: self._open(Proxy(self.endpoint.port)) for name in ("producer", "reader", "page server")}
@@ -154,7 +161,8 @@ class Scene:
         self._life += 1
         journal = self.folder / self.run / f"life-{self._life}.journal"
         spool = self.folder / self.run / f"spool-{slot}"
-        program = self._start("producer", self._proxies["producer"].url, APP, self.run, slot, self._life, spool, journal)
+        about = (APP, self.run, slot, self._life, spool, journal, self._flush_every_s)
+        program = self._start("producer", self._proxies["producer"].url, *about)
         life = Life(self._life, journal)
         self._lives.append(life)
         self._producers[slot] = program, life
@@ -262,7 +270,8 @@ class Scene:
                 batches = [batch for batch, _ in read_segment(segment)]
             except FileNotFoundError:
                 continue  # delivered in this moment
-            chunks = [chunk for batch in batches for chunk in decode_batch_body(batch.body)]
+            bodies = [encode_notes(batch.body) if batch.is_notes else batch.body for batch in batches]
+            chunks = [chunk for body in bodies for chunk in decode_batch_body(body)]
             found |= _ids_of(chunk.body for chunk in chunks if isinstance(chunk, RowsChunk | ValueChunk))
         return found
 
