@@ -115,3 +115,22 @@ def test_who_does_not_read_the_answer_is_let_go(small):
     assert is_connected()
     wait_until(lambda: not is_connected(), within_s=60)
     connection.close()
+
+
+def test_an_answer_with_rows_is_not_made_of_gaps(small):
+    with Client(small.url, "app") as client:
+        run = client.init()
+        client.sendl(0, "k", {f"c{i}": 1.0 for i in range(5000)})
+        client.flush()
+        client.sendl(1, "k", {"x": [0.5] * 5000})
+        client.flush()
+
+    def rows(**params):
+        params = {"key": "k", **params}
+        return json.loads(Transport(small.url).request("GET", f"/api/v1/runs/{run}/rows", params=params).body)
+
+    whole = rows()
+    assert (whole["more"], whole["steps"], len(whole["columns"])) == (True, [0], 5000)
+    rest = rows(from_step=1)
+    assert (rest["more"], len(rest["steps"]), list(rest["columns"])) == (False, 5000, ["x"])
+    assert len(rows(columns=["x", "c0"])["steps"]) == 5001

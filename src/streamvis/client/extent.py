@@ -25,11 +25,6 @@ _GAP_BYTES = 8
 class _Table:
     names: set[str] = field(default_factory=set)
     rows: int = 0
-    cells: int = 0
-
-    @property
-    def gaps(self) -> int:
-        return self.rows * len(self.names) - self.cells
 
 
 class Extent:
@@ -48,12 +43,15 @@ class Extent:
         if table is None:
             table = self._tables[key] = _Table()
         columns = data.data if type(data) is Unfetched else data
-        gaps = table.gaps
-        if not columns.keys() <= table.names:
-            new = columns.keys() - table.names
-            table.names |= new
+        rows = 1 if kind is ROW else row_count(kind, columns)
+        names = table.names
+        gaps = 0
+        if not columns.keys() <= names:
+            new = columns.keys() - names
+            names |= new
+            if len(names) > MAX_COLUMNS:
+                return None
             size += sum(_COLUMN_BYTES + len(name) for name in new)
-        rows = row_count(kind, columns)
+            gaps = table.rows * len(new)
         table.rows += rows
-        table.cells += rows * len(columns)
-        return size + _GAP_BYTES * (table.gaps - gaps) if len(table.names) <= MAX_COLUMNS else None
+        return size + _GAP_BYTES * (gaps + rows * (len(names) - len(columns)))
