@@ -11,7 +11,10 @@ PUBLIC = {"Client", "NewData", "Server", "StreamvisError", "live_source"}
 PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
 # A module imports only from those before it.
-ORDER = "errors records extremes address access wire transport client store endpoint page supervisor options upkeep cli".split()
+ORDER = (
+    "errors records extremes pace address access descriptors wire transport client "
+    "store endpoint page supervisor options upkeep cli"
+).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "store", "endpoint", "page"}
 ALLOWED_BETWEEN_SIDES = {("endpoint", "store")}

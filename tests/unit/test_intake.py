@@ -289,3 +289,15 @@ def test_the_client_imports_neither_numpy_nor_arrow_nor_a_web_library():
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.split() == []
+
+
+def test_a_key_has_so_many_columns_in_a_run_and_the_call_that_passes_it_is_refused_alone():
+    intake = Intake()
+    for first in range(0, 10_000, 2_000):
+        intake.rows(first, "k", {f"c{i}": 1.0 for i in range(first, first + 2_000)})
+    with pytest.raises(InvalidData, match="10,001 columns in this run.*several keys"):
+        intake.rows(0, "k", {"one more": 1.0, "c0": 1.0})
+    intake.rows(0, "k", {"c0": 1.0, "c9999": 1.0})
+    intake.rows(0, "other", {"one more": 1.0})
+    intake.forget_keys()
+    intake.rows(0, "k", {"one more": 1.0})

@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis.records import Batch, Start
-from streamvis.store import SqliteStore, tidying
+from streamvis.store import SqliteStore, summaries, tables, tidying
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows
 
@@ -126,4 +127,36 @@ def test_a_key_that_cannot_be_tidied_holds_up_no_other(tmp_path, monkeypatch):
         pass
     assert len(store.rows("run", "bad").bodies) == 8
     assert len(store.rows("run", "good").bodies) < 8
+    store.close()
+
+
+def test_a_wide_row_among_many_narrow_ones_costs_neither_memory_nor_disk(tmp_path):
+    store = SqliteStore(tmp_path)
+    wide = {f"c{i}": [1.0] for i in range(1000)}
+    store.append([Batch("run", "app", "p", 0, [Start("{}", 1.0), encode_rows("k", [0], [0.0], wide)])])
+    for number in range(1, 35):
+        rows = encode_rows("k", [number] * 1000, [0.0] * 1000, {"x": np.arange(1000.0)})
+        store.append([Batch("run", "app", "p", number, [rows])])
+    pa.default_memory_pool().release_unused()
+    before = pa.total_allocated_bytes()
+    most = 0
+    taken = tables.concat_common
+
+    def watched(parts):
+        nonlocal most
+        whole = taken(parts)
+        most = max(most, pa.total_allocated_bytes() - before)
+        return whole
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summaries, "concat_common", watched)
+        while store.tidy():
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 32 * 2**20
+    (size,) = store._writer.execute("SELECT sum(length(body)) FROM chunks").fetchone()
+    assert size < 2**20
+    assert store._writer.execute("SELECT count(*) FROM summaries").fetchone() == (1,)
+    found = store.history("run", "k", x="row", columns=["x", "c7"], start=None, stop=None, buckets=10, log=False)
+    assert found.count == 34_001 and found.table.column(".x").to_pylist()[1:3] == [0.0, 999.0]
+    assert found.table.column(".c7").to_pylist()[:2] == [1.0, None]
     store.close()

@@ -166,7 +166,7 @@ def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, end
     assert steps(endpoint) == list(range(100)) and spooled(tmp_path) == []
 
 
-def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_and_costs_no_encoding(script, endpoint, tmp_path, monkeypatch):
+def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_and_not_encoded_yet(script, endpoint, tmp_path, monkeypatch):
     script.start_run()
     endpoint.pace_s = 10
     script.sendl(0)

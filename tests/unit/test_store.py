@@ -221,6 +221,36 @@ def test_a_key_of_the_other_kind_is_refused_alone(store):
     assert sorted(store.keys("run")) == ["k", "other"]
 
 
+def test_columns_beyond_those_that_a_key_may_have_refuse_the_records_of_that_key_alone(store):
+    started(store)
+
+    def send(number, key, names):
+        rows = encode_rows(key, [number], [0.0], dict.fromkeys(names, [1.0]))
+        (ack,) = store.append([Batch("run", "app", "p", number, [rows])])
+        return ack.refused
+
+    assert not send(2, "k", [f"c{i}" for i in range(6_000)])
+    (refused,) = send(3, "k", [f"d{i}" for i in range(6_000)])
+    assert refused.key == "k" and "12,000 columns" in refused.reason and "several keys" in refused.reason
+    assert not send(4, "k", [f"d{i}" for i in range(4_000)])
+    assert not send(5, "k", ["c0", "d0"]) and not send(6, "other", ["new"])
+    assert send(7, "k", ["new"])
+    keys = store.keys("run")
+    assert len(keys["k"].columns) == 10_000 and sorted(keys) == ["k", "other"]
+    tail = store.tail("run", None)
+    assert [rows.steps.tolist() for body in tail.bodies for rows in decode_tail_body(body)] == [[2], [4], [5], [6]]
+
+
+def test_a_column_becomes_what_can_say_all_its_cells_however_many_columns_there_are(store):
+    started(store)
+    for number, cells in enumerate([[1], [None], [0.5], [1], ["a"]], start=2):
+        many = {f"c{i}": [1] for i in range(500)}
+        store.append([Batch("run", "app", "p", number, [encode_rows("k", [0], [0.0], {"x": cells} | many)])])
+        store.append([Batch("run", "app", "q", number, [encode_rows("few", [0], [0.0], {"x": cells})])])
+        words = [store.keys("run")[key].columns["x"] for key in ("k", "few")]
+        assert words == 2 * [{2: "int64", 3: "int64", 4: "float64", 5: "float64", 6: "json"}[number]]
+
+
 def test_the_newest_run_is_the_one_made_live_last(store):
     started(store, "one")
     started(store, "two")

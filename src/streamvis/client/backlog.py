@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from streamvis.client.entries import Marker
+from streamvis.client.extent import Extent
 from streamvis.client.frames import Outgoing
 from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
@@ -31,7 +32,7 @@ class Backlog:
         self._head: Outgoing | None = None
         self._markers: list[Marker] = []
         self._spool_lost = 0
-        self._noted = self._noted_bytes = 0
+        self._forget_noted()
         self.unsettled_records = 0
         self.settled = 0
 
@@ -127,8 +128,9 @@ class Backlog:
         new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
         if not new:
             return True
-        size = self._noted_bytes + sum(entry[5] for entry in new)
-        notes = self._packer.noted(new) if size < most_bytes else None
+        sizes = [self._noted_extent.add(entry) for entry in new]
+        size = None if None in sizes else self._noted_bytes + sum(sizes)
+        notes = self._packer.noted(new) if size is not None and size < most_bytes else None
         if notes is None or not self._spool.note(notes):
             return False
         self._noted, self._noted_bytes = count, size
@@ -143,13 +145,16 @@ class Backlog:
                 marker.reach(error)
 
     def _packed(self, *, onto: int = 0) -> Outgoing | None:
-        self._noted = self._noted_bytes = 0
+        self._forget_noted()
         batch = self._packer.pack(onto=onto)
         if batch is not None:
             self.unsettled_records += batch.records
         if self._outbox.dropped:
             self._say("records come faster than they can be kept: some were dropped.")
         return batch
+
+    def _forget_noted(self) -> None:
+        self._noted, self._noted_bytes, self._noted_extent = 0, 0, Extent()
 
     def _keep(self, batch: Outgoing) -> None:
         is_kept = self._spool.append(batch)

@@ -7,6 +7,7 @@ cloned there, and becomes a `Deferred` that the sender's thread fetches: a call 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,10 @@ MAX_CALL_BYTES = 48 * 2**20
 MAX_DEPTH = 64
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 _CELL_BYTES = 32
+_MOMENT_BYTES = 16
+"""What a moment as text takes more than other cells."""
+_LONG_TEXT = 100
+"""From so many characters on it matters how a text is written in JSON, where one character may take up to six."""
 _NUMBERS = frozenset("?bBhHiIlLqQefd")
 """Characters of the dtypes that are copied as they are: booleans, whole numbers, and floats of up to 64 bits."""
 _WHOLE = "whole numbers from -2**63 to 2**64-1"
@@ -51,6 +56,9 @@ class Deferred:
     def __init__(self, clone: Any, *, ready: Any, shape: tuple[int, ...], nbytes: int) -> None:
         self._clone, self._ready, self.shape, self.nbytes = clone, ready, shape, nbytes
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
     def fetch(self) -> Any:
         """The array, or its item where it has no dimension."""
         if self._ready is not None:
@@ -63,10 +71,10 @@ class Deferred:
 class Unfetched:
     """Data that holds `Deferred` arrays: the device's part of an entry."""
 
-    __slots__ = ("_data", "_deferred")
+    __slots__ = ("_deferred", "data")
 
     def __init__(self, data: Any, deferred: Sequence[Deferred]) -> None:
-        self._data, self._deferred = data, deferred
+        self.data, self._deferred = data, deferred
 
     @property
     def device_bytes(self) -> int:
@@ -74,7 +82,7 @@ class Unfetched:
 
     def fetch(self) -> Any:
         """The data with every array on the host. Waits for the devices."""
-        return _fetched(self._data)
+        return _fetched(self.data)
 
 
 def _fetched(node: Any) -> Any:
@@ -88,17 +96,19 @@ def _fetched(node: Any) -> Any:
 
 
 class Copier:
-    """Copies the parts of one call; `size` sums up their bytes, and `deferred` lists what still lies on a device."""
+    """Copies the parts of one call; `size` sums up the bytes that they take when they are sent, roughly; `arrays` counts the
+    arrays among them, and `deferred` lists what still lies on a device."""
 
     def __init__(self, *, arrays_as_lists: bool = False) -> None:
         self.size = 0
+        self.arrays = 0
         self.deferred: list[Deferred] = []
         self._arrays_as_lists = arrays_as_lists
 
     def column(self, column: Any) -> tuple[Any, int | None]:
         """A copy of a column and its number of rows; a scalar, or a dict, is one cell and has None."""
         if is_ndarray(column) and column.dtype.char in _NUMBERS and column.dtype.isnative and column.ndim:
-            self.grow(column.nbytes)
+            self.grow(column.nbytes + _shape_bytes(column))
             return column.copy(), len(column)
         if isinstance(column, (list, tuple, range)):
             copied = self._list(column, 1)
@@ -111,6 +121,8 @@ class Copier:
         if is_ndarray(copied):
             if copied.ndim > 1 and copied.dtype.kind not in "biuf":
                 copied = nested_lists(copied)
+            else:
+                self.grow(_shape_bytes(copied))
             return copied, len(copied)
         return copied, None
 
@@ -130,6 +142,7 @@ class Copier:
         if isinstance(node, Mapping):
             return self._dict(node, depth + 1)
         if isinstance(node, (dt.date, dt.timedelta)):
+            self.grow(_MOMENT_BYTES if depth else 0)
             return self._moment(node)
         if isinstance(node, (int, float, str)):
             return self.tree(_bare(node))
@@ -206,12 +219,14 @@ class Copier:
             raise Refused(f"more than {MAX_CALL_BYTES:,} bytes in one call", "several calls, or smaller numbers such as float32")
 
     def _text(self, text: str) -> str:
-        self.grow(len(text))
         if not text.isascii():
             try:
                 text.encode()
             except UnicodeEncodeError:
                 raise Refused("the text has a lone surrogate", "text that UTF-8 can say") from None
+        self.grow(len(text))
+        if len(text) >= _LONG_TEXT or not text.isascii():
+            self.grow(len(json.dumps(text)) - len(text))
         return text
 
     def _moment(self, node: Any) -> Any:
@@ -245,6 +260,7 @@ class Copier:
         if array.ndim == 0:
             return self._item(array)
         self.grow(array.nbytes)
+        self.arrays += 1
         if not (is_own and type(array) is np.ndarray and array.dtype.isnative and array.flags.c_contiguous):
             array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
         if kind == "U" and not all(map(is_text, array.ravel().tolist())):
@@ -293,6 +309,11 @@ class Copier:
             self.grow(nbytes)
             return Deferred(array.copy(), ready=None, shape=tuple(array.shape), nbytes=nbytes)
         return self._numpy(asarray(array), is_own=False)
+
+
+def _shape_bytes(column: Any) -> int:
+    """What cells that are arrays take beside their numbers: where each begins, and its shape."""
+    return len(column) * (8 + 4 * (column.ndim - 1)) if column.ndim > 1 else 0
 
 
 def _refuse(node: Any) -> Any:

@@ -21,6 +21,8 @@ from streamvis.wire.tree import pack
 
 __all__ = ["Encoded", "encode", "encode_begin", "encode_notes", "gathered"]
 
+_MAX_RECORD_BYTES = 56 * 2**20
+"""The endpoint takes bodies of 64 MiB. A call takes less by far; but what was counted there was rough."""
 _UNENCODABLE = (pa.ArrowException, InvalidData, Refused, TypeError, ValueError, OverflowError, RuntimeError)
 
 
@@ -113,9 +115,14 @@ def _encode_group(group: GatheredRows | GatheredValue | Control, left_out: list[
     # Tried twice: at the end of a program Arrow fails to import pandas, where that is installed, once; then it goes on without.
     for _ in range(2):
         try:
-            return [_encode_one(group)]
+            body = _encode_one(group)
         except _UNENCODABLE as error:
             problem = error
+            continue
+        if len(body) <= _MAX_RECORD_BYTES:
+            return [body]
+        left_out.append(f"key {group.key!r}: {len(body):,} bytes, more than the {_MAX_RECORD_BYTES:,} that can be sent together")
+        return []
     parts = _singly(group)
     if len(parts) <= 1:
         left_out.append(f"key {group.key!r}: {problem}")

@@ -15,11 +15,16 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["CONTROL", "ROW", "ROWS", "VALUE", "Begin", "Clear", "End", "Entry", "Marker"]
+__all__ = ["CONTROL", "ROW", "ROWS", "VALUE", "Begin", "Clear", "End", "Entry", "Marker", "row_count"]
 
 ROW, ROWS, VALUE, CONTROL = "row", "rows", "value", "control"
 
 Entry = tuple[str, Any, float, Any, Any, int]
+
+
+def row_count(kind: str, columns: Mapping[str, Any]) -> int:
+    """How many rows the columns of an entry have."""
+    return 1 if kind is ROW else len(next(iter(columns.values())))
 
 
 class Begin(NamedTuple):

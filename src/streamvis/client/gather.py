@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamvis.client.entries import CONTROL, ROW, VALUE, Entry
+from streamvis.client.entries import CONTROL, ROW, VALUE, Entry, row_count
 
 __all__ = ["Control", "GatheredRows", "GatheredValue", "gather"]
 
@@ -70,7 +70,7 @@ def _between_controls(rows: Mapping[str, list[Entry]], values: Mapping[Any, Entr
 
 def _rows_of(key: str, entries: Sequence[Entry]) -> GatheredRows:
     if any(entry[0] is not ROW for entry in entries):
-        return _rows_of_columns(key, [entry for entry in entries if _count(entry)])
+        return _rows_of_columns(key, [entry for entry in entries if row_count(entry[0], entry[4])])
     datas = [entry[4] for entry in entries]
     names = _names(datas)
     steps, times = [entry[1] for entry in entries], [entry[2] for entry in entries]
@@ -80,7 +80,7 @@ def _rows_of(key: str, entries: Sequence[Entry]) -> GatheredRows:
 
 
 def _rows_of_columns(key: str, entries: Sequence[Entry]) -> GatheredRows:
-    counts = [_count(entry) for entry in entries]
+    counts = [row_count(entry[0], entry[4]) for entry in entries]
     steps = [entry[1] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
     times = [entry[2] for entry, count in zip(entries, counts, strict=True) for _ in range(count)]
     names = _names(entry[4] for entry in entries)
@@ -90,10 +90,6 @@ def _rows_of_columns(key: str, entries: Sequence[Entry]) -> GatheredRows:
 def _names(datas: Iterable[Mapping[str, Any]]) -> dict[str, None]:
     """All the names, in the order in which they came."""
     return dict.fromkeys(name for data in datas for name in data)
-
-
-def _count(entry: Entry) -> int:
-    return 1 if entry[0] is ROW else len(next(iter(entry[4].values())))
 
 
 def _column(name: str, entries: Sequence[Entry], counts: Sequence[int]) -> Any:

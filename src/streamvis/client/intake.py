@@ -25,33 +25,38 @@ _FEW = 8
 """A row of so many scalars counts as small: the outbox bounds it by number."""
 _ROW_BYTES = 16
 """What a row costs beside its columns: its step and its time."""
+_ARRAY_BYTES = 320
+"""What an array inside a value costs beside its numbers."""
 _MAX_CONFIG_BYTES = 2 * 2**20
 _MAX_KNOWN_NAMES = 100_000
+"""So many names are remembered. Who uses more learns from the endpoint that a key has too many columns."""
 _MAX_STEP = 2**63 - 1
 _NAME = f"a string of 1 to {MAX_NAME_LENGTH} characters"
 _KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
 
 
 class Intake:
-    """What one run's calls have shown so far: which kind each key holds, and which names were found good."""
+    """What one run's calls have shown so far: which kind each key holds, its columns, and which names were found good."""
 
-    __slots__ = ("_hinted", "_kinds", "_names", "_now")
+    __slots__ = ("_columns", "_column_count", "_hinted", "_kinds", "_names", "_now")
 
     def __init__(self, *, now: Callable[[], float] = time) -> None:
         self._kinds: dict[str, str] = {}
+        self._columns: dict[str, set[str]] = {}
+        self._column_count = 0
         self._names: set[str] = set()
         self._hinted = False
         self._now = now
 
     def forget_keys(self) -> None:
-        """After a clear a key may hold the other kind."""
-        self._kinds = {}
+        """After a clear a key may hold the other kind, and has no columns."""
+        self._kinds, self._columns, self._column_count = {}, {}, 0
 
     def rows(self, step: int, key: str, data: Mapping[str, Any]) -> Entry:
         """The entry of a `sendl`. Raises InvalidData and UsageError."""
         if type(data) is dict and type(step) is int and type(key) is str and 0 <= step <= _MAX_STEP:
-            if self._kinds.get(key) is ROWS and 0 < len(data) <= _FEW:
-                names = self._names
+            names = self._columns.get(key)
+            if names is not None and 0 < len(data) <= _FEW:
                 for name, cell in data.items():
                     kind = type(cell)
                     if name not in names or not (kind is float or (kind is int and LOWEST <= cell <= HIGHEST)):
@@ -75,6 +80,7 @@ class Intake:
             except Refused as refused:
                 raise _invalid(refused, f"data[{_shown(name)}]") from refused.__cause__
             only_numbers = only_numbers and type(copied[name]) in (int, float, bool)
+        _grow(copier, _ARRAY_BYTES * (copier.arrays + len(copier.deferred)) + sum(map(len, copied)))
         self._kinds[key] = VALUE
         if only_numbers and copied and not self._hinted:
             self._hinted = True
@@ -98,13 +104,29 @@ class Intake:
             except Refused as refused:
                 raise _invalid(refused, f"data[{_shown(name)}]") from refused.__cause__
         kind, count = _checked_lengths(columns, lengths)
-        try:
-            copier.grow(_ROW_BYTES * count)
-        except Refused as refused:
-            raise _invalid(refused, "data") from None
+        is_small = kind is ROW and len(columns) <= _FEW and not copier.size
+        _grow(copier, _ROW_BYTES * count + sum(map(len, columns)))
+        self._add_columns(key, columns)
         self._kinds[key] = ROWS
-        size = 0 if kind is ROW and len(columns) <= _FEW and copier.size == _ROW_BYTES else copier.size + 64 * len(columns) + 256
+        size = 0 if is_small else copier.size + 64 * len(columns) + 256
         return (kind, step, now, key, Unfetched(columns, copier.deferred) if copier.deferred else columns, size)
+
+    def _add_columns(self, key: str, columns: Mapping[str, Any]) -> None:
+        known = self._columns.get(key)
+        if known is not None and columns.keys() <= known:
+            return
+        known = known or set()
+        new = columns.keys() - known
+        if len(known) + len(new) > MAX_COLUMNS:
+            raise InvalidData(
+                f"the key {_shown(key)} would have {len(known) + len(new):,} columns in this run",
+                where="data",
+                allowed=f"at most {MAX_COLUMNS:,}; use several keys, or an array where the names are numbers",
+            )
+        if self._column_count + len(new) > _MAX_KNOWN_NAMES:
+            self._columns, self._column_count, known, new = {}, 0, set(), set(columns)
+        self._column_count += len(new)
+        self._columns[key] = known | new
 
     def _check_kind(self, key: str, kind: str) -> None:
         holds = self._kinds.get(key, kind)
@@ -204,6 +226,13 @@ def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None])
             allowed="columns of one length (a scalar counts as one row)",
         )
     return ROWS, next(iter(found.values()))
+
+
+def _grow(copier: Copier, size: int) -> None:
+    try:
+        copier.grow(size)
+    except Refused as refused:
+        raise _invalid(refused, "data") from None
 
 
 def _invalid(refused: Refused, place: str) -> InvalidData:

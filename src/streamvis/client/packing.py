@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamvis.client.entries import CONTROL, ROW, Begin, End, Entry, Marker
+from streamvis.client.extent import Extent
 from streamvis.client.frames import Outgoing
 from streamvis.client.losses import Losses
 from streamvis.client.outbox import Outbox
@@ -16,7 +17,6 @@ __all__ = ["Packer", "say_once"]
 
 _MAX_BATCH_BYTES = 4 * 2**20
 _MAX_BATCH_ENTRIES = 32_768
-_SMALL_BYTES = 128
 _PLAIN = frozenset((float, int, bool, str, type(None)))
 _MAX_SAID = 1000
 
@@ -24,7 +24,8 @@ _MAX_SAID = 1000
 class Packer:
     """Makes batches of what waits in `outbox`.
 
-    A batch holds records of one run, has about 4 MiB at most (more when one record has more), and takes the next number.
+    A batch holds records of one run, has about 4 MiB at most (more when one record has more) and no more columns of a key than
+    the endpoint takes together, and takes the next number.
     `gone` are the runs of which nothing is sent any more; `open_run` is the one that was begun last, until its end. `markers` are
     those that left the outbox, with the number they wait for. `taken` counts the entries that left it.
     """
@@ -68,17 +69,19 @@ class Packer:
         """
         taken: list[Entry] = []
         markers: list[Marker] = []
-        size = 0
+        left = _MAX_BATCH_BYTES
+        extent = Extent()
         run_before = self._run
         entries = self._outbox.entries
-        while entries and size < _MAX_BATCH_BYTES and len(taken) < _MAX_BATCH_ENTRIES:
+        while entries and len(taken) < _MAX_BATCH_ENTRIES:
             kind, data = entries[0][0], entries[0][4]
             if kind is CONTROL and type(data) is Marker:
                 markers.append(self._outbox.take()[4])
                 continue
+            size = extent.add(entries[0])
+            if taken and (size is None or size > left or type(data) is Begin):
+                break
             if kind is CONTROL and type(data) is Begin:
-                if taken:
-                    break
                 self._look_at_losses()
                 self.gone.discard(data.run)
                 self._run = self.begins[data.run] = data
@@ -86,7 +89,7 @@ class Packer:
             elif kind is CONTROL and type(data) is End:
                 self.open_run = None
             taken.append(self._outbox.take())
-            size += taken[-1][5] or _SMALL_BYTES
+            left -= size or 0
         self.taken += len(taken) + len(markers)
         self._look_at_losses()
         self._controls = [entry for entry in taken if entry[0] is CONTROL]

@@ -53,6 +53,8 @@ VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LOOK_AT_STORE_S = 1.0
+_MAX_GAPS = 2**24
+"""So many missing cells an answer may have besides those that were sent: rows with few columns, of a key that has many."""
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
@@ -400,19 +402,27 @@ def _object_of(*names: str) -> dict[str, Any]:
 def _select(
     bodies: Any, from_step: int, to_step: int | None, columns: list[str] | None, limit: int
 ) -> tuple[pa.Table | None, bool]:
-    """The rows inside the range, of the columns asked for, as one table."""
-    tables = []
+    """The rows inside the range, of the columns asked for, as one table, and whether there are more."""
+    tables: list[pa.Table] = []
+    names: set[str] = set()
+    rows = cells = 0
+    is_cut = False
     for body in bodies:
         _, table = table_of(body)
         steps = table.column(0).to_numpy()
         table = table.filter(pa.array((steps >= from_step) & (steps <= (math.inf if to_step is None else to_step))))
         if columns is not None:
             table = table.select([0, 1, *(i for i, name in enumerate(table.column_names) if i > 1 and name in columns)])
+        names.update(table.column_names)
+        rows, cells = rows + table.num_rows, cells + table.num_rows * table.num_columns
+        if tables and rows * len(names) > cells + _MAX_GAPS:
+            is_cut = True
+            break
         tables.append(table.replace_schema_metadata(None))
     if not tables:
         return None, False
     whole = pa.concat_tables(tables, promote_options="permissive")
-    return whole.slice(0, limit), whole.num_rows > limit
+    return whole.slice(0, limit), is_cut or whole.num_rows > limit
 
 
 def _plain_stream(table: pa.Table | None) -> bytes:

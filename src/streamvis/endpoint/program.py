@@ -8,14 +8,18 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from streamvis.access import Hosts, Tokens
+from streamvis.descriptors import room_for_connections
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
+from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.store import DataFolder, SqliteStore
 
@@ -35,12 +39,14 @@ def run_endpoint(
     certificate: tuple[Path, Path] | None = None,
     port_option: str = "--port",
     vanish_after_s: float = VANISH_AFTER_S,
+    limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
-    `vanish_after_s` is shown as vanished.
+    `vanish_after_s` is shown as vanished. The `limits` of connections are lower where the process may not open as many
+    files.
     Raises FolderInUse, FolderUnusable or PortTaken.
     """
     held = DataFolder(folder)
@@ -57,9 +63,10 @@ def run_endpoint(
             vanish_after_s=vanish_after_s,
         )
         held.announce(url)
+        connections = Connections(replace(limits, most_open=room_for_connections(limits.most_open)))
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(app, listener, certificate, lambda: on_ready(url)))
+                runner.run(_serve(app, listener, certificate, connections, lambda: on_ready(url)))
         finally:
             store.close()
     finally:
@@ -92,11 +99,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(
-    app: FastAPI, listener: socket.socket, certificate: tuple[Path, Path] | None, on_ready: Callable[[], None]
+    app: FastAPI,
+    listener: socket.socket,
+    certificate: tuple[Path, Path] | None,
+    connections: Connections,
+    on_ready: Callable[[], None],
 ) -> None:
     certfile, keyfile = certificate or (None, None)
     config = uvicorn.Config(
-        app,
+        Requests(app),
+        http=connections.protocol(AutoHTTPProtocol),
+        ws="none",
+        timeout_keep_alive=connections.limits.idle_s,
         access_log=False,
         log_level="warning",
         lifespan="on",

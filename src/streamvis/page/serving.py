@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from typing import Any
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 from tornado.template import Template
 from tornado.web import RequestHandler
 
 from streamvis.access import Hosts
+from streamvis.descriptors import room_for_connections
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
+from streamvis.page.connections import ConnectionLimits, LimitedServer
 from streamvis.page.door import guarded
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
@@ -45,14 +47,15 @@ def run_pages(
     certificate: tuple[Path, Path] | None = None,
     hang_note: Path | None = None,
     hang_s: float = 20.0,
+    limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address when pages can be opened.
 
     `token` is for the endpoint at `url`; `page_token`, where there is one, is asked of who opens a page. `certificate` holds the
     files of a certificate and its key, for TLS. With `hang_note` the process ends itself when an author's code holds up its event
-    loop for `hang_s` seconds (see `hanging`); whoever gives that starts it again. Raises PortTaken, or PageScriptError when two
-    scripts have one name.
+    loop for `hang_s` seconds (see `hanging`); whoever gives that starts it again. The `limits` of connections are lower where the
+    process may not open as many files. Raises PortTaken, or PageScriptError when two scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -77,7 +80,8 @@ def run_pages(
     )
     hosts = Hosts.of(host, allowed_hosts)
     front = guarded(application, token=page_token, hosts=hosts, port=port, secure=certificate is not None)
-    http_server = HTTPServer(front, ssl_options=_tls(certificate))
+    limits = replace(limits, most_open=room_for_connections(limits.most_open))
+    http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))
     http_server.add_sockets(sockets)
     server = BaseServer(loop, application, http_server)
     server.start()

@@ -21,9 +21,10 @@ from streamvis.records import (
 )
 from streamvis.store import statements as sql
 from streamvis.store.attempts import Attempt, attempt_of, before_step, join_attempt, resume
+from streamvis.store.columns import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
 from streamvis.store.summaries import Sizes
-from streamvis.wire.columns import unify_dtypes
+from streamvis.wire.limits import MAX_COLUMNS
 
 __all__ = ["RunRow", "apply_batch", "end_run", "start_over"]
 
@@ -156,6 +157,12 @@ def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: Ro
     if its_kind != kind:
         holds, sent = ("rows", "a value") if its_kind == "rows" else ("a value", "rows")
         return f"The key {chunk.key!r} holds {holds} in this run, and {sent} came. Use another key for them."
+    if isinstance(chunk, RowsChunk):
+        known = dtypes_of(columns)
+        count = len(known) + sum(name not in known for name in chunk.columns)
+        if count > max(MAX_COLUMNS, len(known)):
+            return f"The key {chunk.key!r} would have {count:,} columns in this run, more than {MAX_COLUMNS:,}. Use several keys."
+        columns = columns_with(columns, chunk.columns)
     if attempt is not None and run.attempt != attempt.no:
         db.execute(sql.ADD_STRETCH, (run.log, run.seq, attempt.no))
         run.attempt = attempt.no
@@ -167,10 +174,8 @@ def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: Ro
 
 
 def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk) -> None:
-    known = json.loads(columns)
-    unified = known | {name: unify_dtypes(known.get(name, word), word) for name, word in chunk.columns.items()}
     size = len(chunk.body)
-    db.execute(sql.ADD_KEY_ROWS, (columns if unified == known else json.dumps(unified), chunk.count, size, key))
+    db.execute(sql.ADD_KEY_ROWS, (columns, chunk.count, size, key))
     place = (run.log, key, rows, run.seq, run.seq, chunk.first_step, chunk.last_step, chunk.count, size)
     db.execute(sql.ADD_CHUNK, (*place, 0, None, chunk.body))
     _extend(run, chunk.first_step, chunk.last_step)

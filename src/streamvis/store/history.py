@@ -30,6 +30,7 @@ __all__ = ["Axis", "Levels", "axis_name", "drawn_names", "select"]
 
 _ENOUGH_BLOCKS = 1
 """How many blocks a bucket has at least on the level that is read: more would be more to read, fewer more to look at closely."""
+_SHOWN_NAMES = 20
 _FEW_ROWS = 2
 """So many rows a bucket and all of them are given: its lowest and its highest would be as many."""
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -120,7 +121,12 @@ def axis_name(x: str, dtypes: Mapping[str, str]) -> str:
         return x
     problem = f"the column {x!r} holds {dtypes[x]}" if x in dtypes else f"there is no column {x!r}"
     numbers = [name for name, dtype in dtypes.items() if _is_measured(dtype)]
-    raise InvalidData(problem, where="x", allowed=", ".join(["step, time, row", *map(repr, numbers)]))
+    raise InvalidData(problem, where="x", allowed=f"step, time, row, {_shown(numbers)}")
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(map(repr, names[:_SHOWN_NAMES])) + more
 
 
 def drawn_names(columns: Sequence[str] | None, dtypes: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -129,7 +135,7 @@ def drawn_names(columns: Sequence[str] | None, dtypes: Mapping[str, str]) -> tup
     for name in columns or ():
         if name not in possible:
             problem = f"the column {name!r} holds {dtypes[name]}" if name in dtypes else f"there is no column {name!r}"
-            raise InvalidData(problem, where="columns", allowed=", ".join(map(repr, possible)) or "none, so far")
+            raise InvalidData(problem, where="columns", allowed=_shown(possible) or "none, so far")
     chosen = possible if columns is None else list(dict.fromkeys(columns))
     return [inner_name(name) for name in chosen], [inner_name(name) for name in chosen if _is_measured(dtypes[name])]
 

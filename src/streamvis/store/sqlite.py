@@ -21,6 +21,7 @@ from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnava
 from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
+from streamvis.store.columns import dtypes_of
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
 from streamvis.store.packed import unpack
@@ -323,7 +324,7 @@ class SqliteStore:
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
-                keys[name] = KeyInfo(kind, json.loads(columns), first_row)
+                keys[name] = KeyInfo(kind, dtypes_of(columns), first_row)
             return Tail(
                 cursor=Cursor(row.store, row.epoch, max(start, stop)),
                 more=stop < end,

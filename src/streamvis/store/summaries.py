@@ -12,7 +12,7 @@ between two levels loads up to so many times what it needs.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +64,31 @@ class Sizes:
         return level
 
 
-def summary_of_rows(table: pa.Table, sizes: Sizes) -> bytes:
-    """The body of level 1 for rows, given with their numbers in the column `row`."""
-    kept = [i for i, field in enumerate(table.schema) if _can_stay(field)]
-    table = table.select(kept)
-    measured = [field.name for field in table.schema if is_measurable(field)][: 3 + _MOST_COLUMNS]
+def summary_of_rows(read: Callable[[Sequence[str] | None], Iterator[pa.Table]], sizes: Sizes) -> bytes:
+    """The body of level 1 for the rows that `read` gives: of the columns named, or of all, with their numbers in `row`.
+
+    All columns of all rows are never together in memory: of most rows only those are looked at that are measured.
+    """
+    schema = concat_common([table.schema.empty_table() for table in read(None)]).schema
+    stays = [field.name for field in schema if _can_stay(field)]
+    measured = [name for name in stays if is_measurable(schema.field(name))][: 3 + _MOST_COLUMNS]
+    table = concat_common(list(read(measured)))
     columns = {name: numbers_of(table, name) for name in measured}
     own = max(2, len(measured) - 3)
     block = sizes.block * min(_MOST_COLUMNS, 1 << (own - 1).bit_length())
     rising = [name for name, column in columns.items() if _rises(column)]
-    starts = np.arange(0, table.num_rows, block)
-    return _body(table, list(columns.values()), starts, block=block, measured=measured, rising=rising)
+    kept = extreme_rows(list(columns.values()), np.arange(0, table.num_rows, block), ends_too=True)
+    table = concat_common(list(_taken(read(None), kept))).select(stays)
+    return pack({"block": block, "measured": measured, "rising": rising}, table)
+
+
+def _taken(tables: Iterable[pa.Table], kept: np.ndarray) -> Iterator[pa.Table]:
+    """Of tables that follow each other those rows that are kept, by their places in all of them."""
+    begin = 0
+    for table in tables:
+        end = begin + table.num_rows
+        yield table.take(pa.array(kept[(kept >= begin) & (kept < end)] - begin))
+        begin = end
 
 
 def summary_of_summaries(bodies: Sequence[bytes], sizes: Sizes) -> bytes:
@@ -88,13 +102,7 @@ def summary_of_summaries(bodies: Sequence[bytes], sizes: Sizes) -> bytes:
     rows = columns["row"]
     starts = np.flatnonzero(np.diff(rows // block, prepend=-1))
     rising = [name for name in measured if all(name in meta["rising"] for meta in metas) and _rises(columns[name])]
-    return _body(table, list(columns.values()), starts, block=block, measured=measured, rising=rising)
-
-
-def _body(
-    table: pa.Table, columns: list[np.ndarray], starts: np.ndarray, *, block: int, measured: list[str], rising: list[str]
-) -> bytes:
-    kept = table.take(pa.array(extreme_rows(columns, starts, ends_too=True)))
+    kept = table.take(pa.array(extreme_rows(list(columns.values()), starts, ends_too=True)))
     return pack({"block": block, "measured": measured, "rising": rising}, kept)
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "body_of_rows",
     "concat_common",
     "concat_exact",
+    "has_many_gaps",
     "inner_name",
     "is_measurable",
     "numbers_of",
@@ -25,6 +26,8 @@ __all__ = [
     "with_numbers",
 ]
 
+_FEW_GAPS = 2**20
+"""So many missing cells (8 MiB of numbers) are never many."""
 _EXACT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
@@ -66,17 +69,26 @@ def is_measurable(field: pa.Field) -> bool:
 
 
 def concat_exact(tables: Sequence[pa.Table]) -> pa.Table | None:
-    """The rows of all tables, or None where that would change a single one of them.
+    """The rows of all tables, or None where that would change a single one of them, or make much of little.
 
     A column that a table lacks is missing in its rows, which is what readers make of it anyway.
     """
     schema = _unified(tables, leave_out_conflicts=False)
-    if schema is None:
+    if schema is None or has_many_gaps([(table.num_rows, table.num_columns) for table in tables], len(schema)):
         return None
     try:
         return pa.concat_tables([_conformed(table, schema) for table in tables]).combine_chunks()
     except _EXACT:
         return None
+
+
+def has_many_gaps(tables: Iterable[tuple[int, int]], columns: int) -> bool:
+    """Whether tables, of so many rows and columns each, would for the most part be gaps in one table of all columns."""
+    cells = gaps = 0
+    for rows, own in tables:
+        cells += rows * own
+        gaps += rows * (columns - own)
+    return gaps > cells + _FEW_GAPS
 
 
 def concat_common(tables: Sequence[pa.Table]) -> pa.Table:

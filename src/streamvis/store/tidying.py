@@ -27,7 +27,7 @@ from streamvis.store import statements as sql
 from streamvis.store.packed import Marks, pack, unpack
 from streamvis.store.rows import read_rows
 from streamvis.store.summaries import Sizes, summary_of_rows, summary_of_summaries
-from streamvis.store.tables import body_of_rows, concat_common, concat_exact, numbers_of, rows_of_body
+from streamvis.store.tables import body_of_rows, concat_exact, numbers_of, rows_of_body
 
 __all__ = ["Tidier"]
 
@@ -249,7 +249,7 @@ def _place(key: _Key, made: _Made) -> tuple[object, ...]:
 def _summaries(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> list[tuple[int, int, int, bytes]]:
     """The next body of level 1, and those of the levels above that it completes."""
     end = key.summed + sizes.body_rows
-    body = summary_of_rows(concat_common(list(read_rows(db, key.no, key.summed, end))), sizes)
+    body = summary_of_rows(lambda names: read_rows(db, key.no, key.summed, end, names=names), sizes)
     made = [(key.no, 1, key.summed, body)]
     level = 2
     while sizes.covered(level, end) > sizes.covered(level, key.summed):
