@@ -16,12 +16,13 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from fastapi import Body, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Body, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.access import Hosts, Tokens
+from streamvis.endpoint import forms
 from streamvis.endpoint.answers import (
     JsonAnswer,
     ProtocolHeader,
@@ -32,6 +33,7 @@ from streamvis.endpoint.answers import (
     wants_arrow,
 )
 from streamvis.endpoint.bodies import read_body, read_object
+from streamvis.endpoint.description import OF_A_BODY, OF_A_KEY, OF_A_RUN, describe, told
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
@@ -51,12 +53,13 @@ MAX_WAITING = 500
 """How many requests wait for news at a time. A page server has two for each run that is looked at."""
 VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RUN_ID = re.compile(forms.RUN_ID)
 _LOOK_AT_STORE_S = 1.0
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
 _App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
+_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
 _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
 _Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news.")]
 
@@ -89,13 +92,14 @@ def create_app(
         for task in tasks:
             task.cancel()
 
-    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, description="Runs, and the data that they sent.")
+    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, generate_unique_id_function=lambda at: at.name)
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
-    _add_reading(app, store, presence, version)
-    _add_tails(app, store, presence)
-    _add_writing(app, store, presence)
+    app.include_router(_reading(store, presence, version))
+    app.include_router(_tails(store, presence))
+    app.include_router(_writing(store, presence))
+    describe(app, wants_token=tokens.write is not None)
     return app
 
 
@@ -114,24 +118,27 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
             news.wake_all()
 
 
-def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -> None:
-    @app.get("/healthz")
-    async def healthz() -> dict[str, Any]:
-        """Whether the endpoint runs, and which it is."""
-        return {"status": "ok", "protocol": PROTOCOL, "version": version, "store": await run_in_threadpool(lambda: store.id)}
+def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
+    routes = APIRouter(tags=["read"])
 
-    @app.get("/api/v1/apps")
-    async def apps() -> dict[str, Any]:
+    @routes.get("/healthz", **told(forms.Health, is_open=True))
+    async def healthz() -> Response:
+        """Whether the endpoint runs, and which it is."""
+        its_id = await run_in_threadpool(lambda: store.id)
+        return JsonAnswer({"status": "ok", "protocol": PROTOCOL, "version": version, "store": its_id})
+
+    @routes.get("/api/v1/apps", **told(forms.Apps))
+    async def apps() -> Response:
         """The apps that have runs."""
         found = await run_in_threadpool(store.apps)
-        return {"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]}
+        return JsonAnswer({"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]})
 
-    @app.get("/api/v1/runs")
-    async def runs(app: _App) -> dict[str, Any]:
+    @routes.get("/api/v1/runs", **told(forms.Runs, 422))
+    async def runs(app: _App) -> Response:
         """The runs of an app, the newest first."""
-        return {"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]}
+        return JsonAnswer({"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]})
 
-    @app.get("/api/v1/runs/newest")
+    @routes.get("/api/v1/runs/newest", **told(forms.WholeRun, 404, 422, with_arrow=True))
     async def newest(app: _App, request: Request) -> Response:
         """The newest run of an app."""
         found = await run_in_threadpool(store.newest, app)
@@ -139,14 +146,14 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
             raise UnknownRun(f"newest of {app}")
         return await _whole_run(store, presence, found, request)
 
-    @app.get("/api/v1/runs/{run}")
-    async def one_run(run: str, request: Request) -> Response:
+    @routes.get("/api/v1/runs/{run}", **told(forms.WholeRun, *OF_A_RUN, with_arrow=True))
+    async def one_run(run: _Run, request: Request) -> Response:
         """One run, with its config, keys and columns."""
         return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request)
 
-    @app.get("/api/v1/runs/{run}/rows")
+    @routes.get("/api/v1/runs/{run}/rows", **told(forms.Rows, *OF_A_KEY, with_arrow=True))
     async def rows(
-        run: str,
+        run: _Run,
         key: _Key,
         request: Request,
         from_step: Annotated[int, Query(ge=0)] = 0,
@@ -166,9 +173,9 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
 
         return _answer(await run_in_threadpool(read))
 
-    @app.get("/api/v1/runs/{run}/history")
+    @routes.get("/api/v1/runs/{run}/history", **told(forms.History, *OF_A_KEY, with_arrow=True))
     async def history(
-        run: str,
+        run: _Run,
         key: _Key,
         request: Request,
         x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
@@ -188,8 +195,8 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
 
         return _answer(await run_in_threadpool(read))
 
-    @app.get("/api/v1/runs/{run}/value")
-    async def value(run: str, key: _Key, request: Request, step: Annotated[int | None, Query(ge=0)] = None) -> Response:
+    @routes.get("/api/v1/runs/{run}/value", **told(forms.Value, *OF_A_KEY, with_arrow=True))
+    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | None, Query(ge=0)] = None) -> Response:
         """A key's value at a step, or its newest."""
         body = await run_in_threadpool(lambda: store.value(run, key, step=step))
         if body is None:
@@ -198,10 +205,14 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
             )
         return _answer(body if wants_arrow(request) else body_to_json(body))
 
+    return routes
 
-def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
-    @app.get("/api/v1/apps/tail")
-    async def app_tail(request: Request, app: _App, after: str | None = None, wait: _Wait = 0) -> dict[str, Any]:
+
+def _tails(store: Store, presence: Presence) -> APIRouter:
+    routes = APIRouter(tags=["follow"])
+
+    @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
+    async def app_tail(request: Request, app: _App, after: str | None = None, wait: _Wait = 0) -> Response:
         """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
         news: News = request.app.state.news
         deadline, changes = time.monotonic() + wait, presence.changes[app]
@@ -212,13 +223,14 @@ def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
                 if cursor != after or presence.changes[app] != changes or left_s <= 0 or news.is_closing:
                     found = await run_in_threadpool(store.runs, app)
                     newest = next((one.id for one in found if one.newest), None)
-                    return {"cursor": cursor, "newest": newest, "runs": [run_json(one, presence) for one in found[:100]]}
+                    shown = [run_json(one, presence) for one in found[:100]]
+                    return JsonAnswer({"cursor": cursor, "newest": newest, "runs": shown})
                 await news.wait(future, left_s)
 
-    @app.get("/api/v1/runs/{run}/tail")
+    @routes.get("/api/v1/runs/{run}/tail", **told(forms.RunTail, *OF_A_RUN, with_arrow=True))
     async def run_tail(
         request: Request,
-        run: str,
+        run: _Run,
         after: str | None = None,
         until: str | None = None,
         wait: _Wait = 0,
@@ -241,18 +253,25 @@ def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
                     return await run_in_threadpool(_tail_answer, tail, presence, wants_arrow(request))
                 await news.wait(future, left_s)
 
+    return routes
 
-def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
-    @app.post("/api/v1/runs/{run}/batches")
+
+def _writing(store: Store, presence: Presence) -> APIRouter:
+    routes = APIRouter(tags=["write"])
+
+    @routes.post(
+        "/api/v1/runs/{run}/batches",
+        **told(forms.Ack, *OF_A_RUN, *OF_A_BODY, 409, 415, 507, body=forms.JsonBatch, takes_arrow=True),
+    )
     async def append(
         request: Request,
-        run: str,
+        run: _Run,
         app: Annotated[str, Query(max_length=1000)] = "",
         producer: Annotated[str, Query(max_length=200)] = "",
         number: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         live: bool = True,
         dropped: Annotated[int, Query(ge=0, lt=2**53, description="Records that the producer dropped so far.")] = 0,
-    ) -> dict[str, Any]:
+    ) -> Response:
         """Append a batch. Answered after the commit; a batch that was stored before is not stored again."""
         is_arrow = _is_arrow(request)
         body = await read_body(request, MAX_BODY_BYTES if is_arrow else MAX_JSON_BYTES)
@@ -272,16 +291,16 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
         await presence.coming(batch)
         ack = await request.app.state.writer.append(batch)
         presence.stored(batch)
-        return _ack_json(ack)
+        return JsonAnswer(_ack_json(ack))
 
-    @app.post("/api/v1/runs/{run}/alive", status_code=204)
-    async def alive(run: str, producer: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
+    @routes.post("/api/v1/runs/{run}/alive", **told(None, *OF_A_RUN, status=204))
+    async def alive(run: _Run, producer: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
         """Say that a producer lives, where it has nothing to send. Nothing is stored."""
         await presence.show(run)
         return Response(status_code=204)
 
-    @app.post("/api/v1/runs", status_code=201, openapi_extra=_object_of("app", "run", "name", "config", "attempt", "resume_at"))
-    async def start(request: Request) -> dict[str, Any]:
+    @routes.post("/api/v1/runs", **told(forms.StartedRun, *OF_A_BODY, 409, 410, 507, status=201, body=forms.Order))
+    async def start(request: Request) -> Response:
         """Start a run of `app`, with a `config`; with `run`, join it or make it under that id.
 
         With `resume_at`, what the run has of that step and later is taken back, once for every `attempt` that is named.
@@ -299,31 +318,34 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
         batch = Batch(run, app, "", 0, [chunk])
         ack = await request.app.state.writer.append(batch)
         presence.stored(batch)
-        return {**run_json(await run_in_threadpool(store.run, run), presence), "warnings": list(ack.warnings)}
+        started = run_json(await run_in_threadpool(store.run, run), presence)
+        return JsonAnswer({**started, "warnings": list(ack.warnings)}, 201)
 
-    @app.patch("/api/v1/runs/{run}", openapi_extra=_object_of("name"))
-    async def rename(run: str, request: Request) -> dict[str, Any]:
+    @routes.patch("/api/v1/runs/{run}", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Rename))
+    async def rename(run: _Run, request: Request) -> Response:
         """Give a run a name."""
         name = checked_name((await read_object(request)).get("name"), what="name", where="name")
-        return run_json(await run_in_threadpool(store.rename, run, name), presence)
+        return JsonAnswer(run_json(await run_in_threadpool(store.rename, run, name), presence))
 
-    @app.post("/api/v1/runs/{run}/finish")
-    async def finish(run: str, state: Annotated[str, Body(embed=True)] = "finished") -> dict[str, Any]:
+    @routes.post("/api/v1/runs/{run}/finish", **told(forms.Run, *OF_A_RUN, 507))
+    async def finish(run: _Run, state: Annotated[str, Body(embed=True)] = "finished") -> Response:
         """End a run, as finished, interrupted or failed."""
         if state not in STATES[1:]:
             raise InvalidData(f"the state {state!r}", where="state", allowed=", ".join(STATES[1:]))
-        return run_json(await run_in_threadpool(store.finish, run, state), presence)
+        return JsonAnswer(run_json(await run_in_threadpool(store.finish, run, state), presence))
 
-    @app.post("/api/v1/runs/{run}/clear")
-    async def clear(run: str) -> dict[str, Any]:
+    @routes.post("/api/v1/runs/{run}/clear", **told(forms.Run, *OF_A_RUN, 507))
+    async def clear(run: _Run) -> Response:
         """Take back a run's rows and values. Pages that show it load themselves again."""
-        return run_json(await run_in_threadpool(store.clear, run), presence)
+        return JsonAnswer(run_json(await run_in_threadpool(store.clear, run), presence))
 
-    @app.delete("/api/v1/runs/{run}", status_code=204)
-    async def delete(run: str) -> Response:
+    @routes.delete("/api/v1/runs/{run}", **told(None, *OF_A_RUN, 507, status=204))
+    async def delete(run: _Run) -> Response:
         """Delete a run for ever."""
         await run_in_threadpool(store.delete, run)
         return Response(status_code=204)
+
+    return routes
 
 
 async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
@@ -388,12 +410,6 @@ def _is_arrow(request: Request) -> bool:
     if kind not in (ARROW, "application/json"):
         raise UnsupportedMedia(f"The content type is {kind or 'missing'}. Send application/json or {ARROW}.")
     return kind == ARROW
-
-
-def _object_of(*names: str) -> dict[str, Any]:
-    """How the OpenAPI document describes a body that is an object with these names, the first of which it must have."""
-    schema = {"type": "object", "required": [names[0]], "properties": {name: {} for name in names}}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _select(
