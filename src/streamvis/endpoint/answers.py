@@ -96,7 +96,9 @@ def add_error_answers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:
         text = {404: "There is nothing at this address. GET /docs describes the API.", 405: "This address has no such method."}
-        return error_answer(error.status_code, "no_such_route", text.get(error.status_code, str(error.detail)))
+        answer = error_answer(error.status_code, "no_such_route", text.get(error.status_code, str(error.detail)))
+        answer.headers.update(error.headers or {})
+        return answer
 
 
 class ProtocolHeader:
