@@ -61,6 +61,7 @@ _THREAD_FROM_BYTES = 64 * 2**10
 _App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
 _Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
 _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
+_Step = Query(ge=0, lt=2**63)
 _Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news.")]
 
 
@@ -156,8 +157,8 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         run: _Run,
         key: _Key,
         request: Request,
-        from_step: Annotated[int, Query(ge=0)] = 0,
-        to_step: Annotated[int | None, Query(ge=0)] = None,
+        from_step: Annotated[int, _Step] = 0,
+        to_step: Annotated[int | None, _Step] = None,
         columns: Annotated[list[str] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
     ) -> Response:
@@ -196,7 +197,7 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         return _answer(await run_in_threadpool(read))
 
     @routes.get("/api/v1/runs/{run}/value", **told(forms.Value, *OF_A_KEY, with_arrow=True))
-    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | None, Query(ge=0)] = None) -> Response:
+    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | None, _Step] = None) -> Response:
         """A key's value at a step, or its newest."""
         body = await run_in_threadpool(lambda: store.value(run, key, step=step))
         if body is None:
@@ -343,6 +344,7 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
     async def delete(run: _Run) -> Response:
         """Delete a run for ever."""
         await run_in_threadpool(store.delete, run)
+        presence.forget(run)
         return Response(status_code=204)
 
     return routes
