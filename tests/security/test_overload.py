@@ -79,7 +79,7 @@ def test_a_body_that_does_not_come_is_let_go(small):
     assert Transport(small.url).request("GET", "/api/v1/apps").status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/runs/r/batches"])
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/runs/r/batches", "/api/v1/runs/r/finish"])
 def test_a_body_is_refused_before_it_comes_where_it_says_that_it_is_too_large(small, path):
     connection = connect(small, f"POST {path} HTTP/1.1\r\nContent-Type: application/json", 2**30)
     assert answer(connection) == (413, "too_large")

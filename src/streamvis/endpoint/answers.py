@@ -69,7 +69,7 @@ _KINDS: dict[type[StreamvisError], tuple[int, str]] = {
 
 def error_answer(status: int, code: str, message: str, **more: str) -> JSONResponse:
     """An error in the one form that all of them have."""
-    return JSONResponse({"error": {"code": code, "message": message, **{k: v for k, v in more.items() if v}}}, status)
+    return JsonAnswer({"error": {"code": code, "message": message, **{k: v for k, v in more.items() if v}}}, status)
 
 
 def add_error_answers(app: FastAPI) -> None:

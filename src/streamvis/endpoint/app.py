@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from fastapi import APIRouter, Body, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
@@ -39,7 +39,7 @@ from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
-from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
+from streamvis.records import FINISHED, PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
 from streamvis.store import Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body, encode_head, table_of
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
@@ -328,9 +328,10 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
         name = checked_name((await read_object(request)).get("name"), what="name", where="name")
         return JsonAnswer(run_json(await run_in_threadpool(store.rename, run, name), presence))
 
-    @routes.post("/api/v1/runs/{run}/finish", **told(forms.Run, *OF_A_RUN, 507))
-    async def finish(run: _Run, state: Annotated[str, Body(embed=True)] = "finished") -> Response:
+    @routes.post("/api/v1/runs/{run}/finish", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Ending, needs_body=False))
+    async def finish(run: _Run, request: Request) -> Response:
         """End a run, as finished, interrupted or failed."""
+        state = (await read_object(request, default=b"{}")).get("state", FINISHED)
         if state not in STATES[1:]:
             raise InvalidData(f"the state {state!r}", where="state", allowed=", ".join(STATES[1:]))
         return JsonAnswer(run_json(await run_in_threadpool(store.finish, run, state), presence))

@@ -64,7 +64,7 @@ class Presence:
         return heard.at if heard is not None and heard.at is not None else run.updated
 
     async def coming(self, batch: Batch) -> None:
-        """A batch is about to be stored: whoever reads it finds its run alive. One that does not fit the run says nothing of it."""
+        """A batch is about to be stored: whoever reads it finds its run alive, if it fits the run."""
         heard = self._heard.get(batch.run)
         if batch.live and batch.producer and heard is not None and await self._fits(batch, heard):
             await self.show(batch.run)
