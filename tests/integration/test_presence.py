@@ -130,8 +130,8 @@ def test_after_a_restart_the_clock_begins_anew(endpoint, stored, start_program, 
 
 
 def post(endpoint, where, **order):
-    headers = {"Content-Type": "application/json"}
-    return Transport(endpoint.url).request("POST", f"/api/v1/runs{where}", body=json.dumps(order).encode(), headers=headers).status
+    body, headers = json.dumps(order).encode(), {"Content-Type": "application/json"}
+    return Transport(endpoint.url).request("POST", f"/api/v1/runs{where}", body=body, headers=headers).status
 
 
 def test_a_batch_that_is_refused_and_a_deleted_run_give_no_sign_of_life(endpoint, stored):

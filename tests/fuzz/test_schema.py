@@ -1,0 +1,96 @@
+"""The endpoint does what its OpenAPI document says, whatever is asked: some of what `benchmarks/schema.py` tries."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import schema
+
+from streamvis.transport import Transport
+
+TOKEN = "a-token-of-this-test"
+OPTIONS = ["--token", TOKEN, "--vanish-after", "3600"]
+
+BROKEN = """
+import sys
+from streamvis.endpoint import app, answers, forms
+from streamvis.errors import InvalidData
+from streamvis.store.sqlite import SqliteStore
+{broken}
+from streamvis.cli import main
+sys.argv[1:] = ["rest", "--port", "0", "--data", sys.argv[1], *sys.argv[2:]]
+sys.exit(main())
+"""
+
+
+def tried(url, **wanted):
+    found = schema.try_all(url, TOKEN, **{"examples": 8, "sequences": 0, "limits": False, "seed": 7} | wanted)
+    print("\n".join(found.lines()))
+    return found
+
+
+def test_no_request_breaks_the_endpoint_or_its_word_and_a_refused_one_changes_nothing(start_endpoint):
+    found = tried(start_endpoint(args=OPTIONS).url, sequences=6)
+    assert not found.faults, "\n\n".join(found.faults.values())
+    answered = {label for label, _ in found.answers}
+    assert len(answered) == 17 and sum(found.answers.values()) > 150
+    assert {status for _, status in found.answers} >= {200, 201, 204, 404, 422}
+
+
+FAULTS = {
+    "a plain exception": ("value", "SqliteStore.value = lambda *arguments, **options: 1 / 0", "Server error"),
+    "a refusal that stores": (
+        "rename",
+        """
+rename = SqliteStore.rename
+def broken(self, run, name):
+    rename(self, run, name)
+    raise InvalidData("no")
+SqliteStore.rename = broken
+""",
+        "a_refusal_changes_nothing",
+    ),
+    "a status that is not documented": (
+        "clear",
+        "answers._KINDS[InvalidData] = (418, 'tea')\ndef broken(self, run): raise InvalidData('no')\nSqliteStore.clear = broken",
+        "Undocumented status code",
+    ),
+    "an answer of another form": ("healthz", "app.PROTOCOL = 'one'", "Response violates schema"),
+    "an answer that never comes": (
+        "newest",
+        "import threading\nSqliteStore.newest = lambda *arguments: threading.Event().wait()",
+        "timeout",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_an_endpoint_does_wrong_is_found(fault, start_service, tmp_path, monkeypatch):
+    operation, broken, title = FAULTS[fault]
+    monkeypatch.setattr(schema, "LIMIT_S", 1.0)
+    command = [sys.executable, "-c", BROKEN.format(broken=broken), tmp_path / "data", *OPTIONS]
+    endpoint = start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))")
+    found = tried(endpoint.url, operations=[operation])
+    assert any(title in told for told in found.faults.values()), found.faults
+
+
+def test_the_document_names_every_route_with_what_it_takes_and_all_that_it_answers(start_endpoint):
+    answer = Transport(start_endpoint(args=OPTIONS).url, token=TOKEN).request("GET", "/openapi.json")
+    document = json.loads(answer.body)
+    assert document["security"] == [{"token": []}]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["description"], (method, path)
+            for status, told in operation["responses"].items():
+                told = told.get("content", {}).get("application/json", {}).get("schema", {})
+                expected = "Error" if status >= "400" else None if status == "204" else "any"
+                assert ("$ref" in told) == (expected is not None), (method, path, status)
+                assert expected != "Error" or told["$ref"].endswith("/Error")
+            assert {"503", "421", "403"} <= set(operation["responses"]), (method, path)
+            assert ("404" in operation["responses"]) == ("{run}" in path or path.endswith("newest")), (method, path)
