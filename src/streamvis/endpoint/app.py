@@ -6,8 +6,6 @@ What an answer costs does not depend on how long a run is. Nothing here blocks t
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import re
 import time
 import uuid
@@ -15,10 +13,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-import pyarrow as pa
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.access import Hosts, Tokens
@@ -27,10 +25,14 @@ from streamvis.endpoint.answers import (
     JsonAnswer,
     ProtocolHeader,
     UnsupportedMedia,
+    ack_json,
     add_error_answers,
     history_answer,
+    rows_answer,
     run_json,
+    tail_answer,
     wants_arrow,
+    whole_run_answer,
 )
 from streamvis.endpoint.bodies import read_body, read_object
 from streamvis.endpoint.description import OF_A_BODY, OF_A_KEY, OF_A_RUN, describe, told
@@ -39,12 +41,11 @@ from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
-from streamvis.records import FINISHED, PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
+from streamvis.records import FINISHED, PROTOCOL, STATES, Batch, Cursor, RunInfo, Start
 from streamvis.store import Store
-from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body, encode_head, table_of
-from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
+from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
+from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json
 from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES
-from streamvis.wire.tree import to_plain, unpack
 
 __all__ = ["MAX_WAIT_S", "VANISH_AFTER_S", "create_app"]
 
@@ -58,6 +59,8 @@ _LOOK_AT_STORE_S = 1.0
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
+_Left = SkipJsonSchema[None]
+"""A parameter that was left out. There is no way to send null as one, so the document does not speak of it."""
 _App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
 _Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
 _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
@@ -158,19 +161,15 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         key: _Key,
         request: Request,
         from_step: Annotated[int, _Step] = 0,
-        to_step: Annotated[int | None, _Step] = None,
-        columns: Annotated[list[str] | None, Query()] = None,
+        to_step: Annotated[int | _Left, _Step] = None,
+        columns: Annotated[list[str] | _Left, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
     ) -> Response:
         """One key's rows from one step to another, both included, in log order."""
 
         def read() -> bytes | dict[str, Any]:
             piece = store.rows(run, key, from_step=from_step, to_step=to_step, limit=limit)
-            table, more = _select(piece.bodies, from_step, to_step, columns, limit)
-            if wants_arrow(request):
-                return _plain_stream(table)
-            empty = {"steps": [], "times": [], "columns": {}}
-            return {"key": key, "more": more or piece.more, **(rows_to_json(table) if table is not None else empty)}
+            return rows_answer(key, piece, from_step, to_step, columns, limit, as_arrow=wants_arrow(request))
 
         return _answer(await run_in_threadpool(read))
 
@@ -180,9 +179,9 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         key: _Key,
         request: Request,
         x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-        columns: Annotated[list[str] | None, Query()] = None,
-        start: Annotated[float | None, Query(alias="from", allow_inf_nan=False)] = None,
-        stop: Annotated[float | None, Query(alias="to", allow_inf_nan=False)] = None,
+        columns: Annotated[list[str] | _Left, Query()] = None,
+        start: Annotated[float | _Left, Query(alias="from", allow_inf_nan=False)] = None,
+        stop: Annotated[float | _Left, Query(alias="to", allow_inf_nan=False)] = None,
         buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
         scale: Annotated[Literal["linear", "log"], Query()] = "linear",
     ) -> Response:
@@ -197,7 +196,7 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         return _answer(await run_in_threadpool(read))
 
     @routes.get("/api/v1/runs/{run}/value", **told(forms.Value, *OF_A_KEY, with_arrow=True))
-    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | None, _Step] = None) -> Response:
+    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | _Left, _Step] = None) -> Response:
         """A key's value at a step, or its newest."""
         body = await run_in_threadpool(lambda: store.value(run, key, step=step))
         if body is None:
@@ -213,7 +212,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
     routes = APIRouter(tags=["follow"])
 
     @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
-    async def app_tail(request: Request, app: _App, after: str | None = None, wait: _Wait = 0) -> Response:
+    async def app_tail(request: Request, app: _App, after: str | _Left = None, wait: _Wait = 0) -> Response:
         """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
         news: News = request.app.state.news
         deadline, changes = time.monotonic() + wait, presence.changes[app]
@@ -232,8 +231,8 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
     async def run_tail(
         request: Request,
         run: _Run,
-        after: str | None = None,
-        until: str | None = None,
+        after: str | _Left = None,
+        until: str | _Left = None,
         wait: _Wait = 0,
         max_bytes: Annotated[int, Query(ge=1, le=2**28)] = 4 * 2**20,
         exclude: Annotated[list[str], Query(description="Keys to leave out.")] = [],  # noqa: B006  # FastAPI copies it
@@ -251,7 +250,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
                 left_s = deadline - time.monotonic()
                 is_news = tail.cursor != start or tail.restart or presence.is_gone(run) != was_gone
                 if is_news or left_s <= 0 or news.is_closing:
-                    return await run_in_threadpool(_tail_answer, tail, presence, wants_arrow(request))
+                    return _answer(await run_in_threadpool(tail_answer, tail, presence, as_arrow=wants_arrow(request)))
                 await news.wait(future, left_s)
 
     return routes
@@ -284,7 +283,7 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
             chunks = chunks_from_json(data, now=time.time())
             its_app, its_producer = (_text(data.get(name, given), name) for name, given in (("app", app), ("producer", producer)))
             its_number = data.get("number", number)
-            if not isinstance(its_number, int) or not 0 <= its_number < 2**63:
+            if type(its_number) is not int or not 0 <= its_number < 2**63:
                 raise InvalidData(f"the number {its_number!r}", where="number", allowed="a whole number from 0")
             return Batch(_run_id(run), its_app, its_producer, its_number, chunks, live, dropped)
 
@@ -292,7 +291,7 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
         await presence.coming(batch)
         ack = await request.app.state.writer.append(batch)
         presence.stored(batch)
-        return JsonAnswer(_ack_json(ack))
+        return JsonAnswer(ack_json(ack))
 
     @routes.post("/api/v1/runs/{run}/alive", **told(None, *OF_A_RUN, status=204))
     async def alive(run: _Run, producer: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
@@ -352,40 +351,12 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
 
 
 async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
-    if wants_arrow(request):
-        return _answer(encode_head({**run_json(run, presence), "config": run.config}))
-    keys = await run_in_threadpool(store.keys, run.id)
-    config = to_plain(unpack(json.loads(run.config), ()))
-    described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
-    return _answer({**run_json(run, presence), "config": config, "keys": described})
-
-
-def _tail_answer(tail: Tail, presence: Presence, as_arrow: bool) -> Response:
-    run = presence.shown(tail.run)
-    about = {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch}
-    head = {
-        "cursor": str(tail.cursor),
-        "more": tail.more,
-        "restart": tail.restart,
-        "run": {**about, "dropped": run.dropped, "heard": presence.heard_at(run)},
-        "keys": {key: _key_json(info) for key, info in tail.keys.items()},
-    }
-    if as_arrow:
-        return _answer(b"".join([encode_head(head), *tail.bodies]))
-    return _answer({**head, "records": [body_to_json(body) for body in tail.bodies]})
-
-
-def _key_json(info: KeyInfo) -> dict[str, Any]:
-    return {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
+    keys = {} if wants_arrow(request) else await run_in_threadpool(store.keys, run.id)
+    return _answer(whole_run_answer(run, keys, presence, as_arrow=wants_arrow(request)))
 
 
 def _answer(content: bytes | dict[str, Any]) -> Response:
     return Response(content, media_type=ARROW) if isinstance(content, bytes) else JsonAnswer(content)
-
-
-def _ack_json(ack: Ack) -> dict[str, Any]:
-    refused = [{"key": refusal.key, "reason": refusal.reason} for refusal in ack.refused]
-    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": list(ack.warnings)}
 
 
 def _cursor(text: str | None, where: str) -> Cursor | None:
@@ -413,30 +384,3 @@ def _is_arrow(request: Request) -> bool:
     if kind not in (ARROW, "application/json"):
         raise UnsupportedMedia(f"The content type is {kind or 'missing'}. Send application/json or {ARROW}.")
     return kind == ARROW
-
-
-def _select(
-    bodies: Any, from_step: int, to_step: int | None, columns: list[str] | None, limit: int
-) -> tuple[pa.Table | None, bool]:
-    """The rows inside the range, of the columns asked for, as one table."""
-    tables = []
-    for body in bodies:
-        _, table = table_of(body)
-        steps = table.column(0).to_numpy()
-        table = table.filter(pa.array((steps >= from_step) & (steps <= (math.inf if to_step is None else to_step))))
-        if columns is not None:
-            table = table.select([0, 1, *(i for i, name in enumerate(table.column_names) if i > 1 and name in columns)])
-        tables.append(table.replace_schema_metadata(None))
-    if not tables:
-        return None, False
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    return whole.slice(0, limit), whole.num_rows > limit
-
-
-def _plain_stream(table: pa.Table | None) -> bytes:
-    sink = pa.BufferOutputStream()
-    schema = table.schema if table is not None else pa.schema([])
-    with pa.ipc.new_stream(sink, schema) as writer:
-        if table is not None:
-            writer.write_table(table)
-    return sink.getvalue().to_pybytes()

@@ -80,10 +80,16 @@ class Order(Resuming):
     config: dict[str, Any] = {}
 
 
-class TypedCells(BaseModel):
-    """Cells of one dtype: "float64", "int32", "bool", "string", "datetime64[us]", "array<float32>" and so on."""
+_NUMBER = r"bool|u?int(8|16|32|64)|float(16|32|64)"
+_TIMES = r"datetime64\[(s|ms|us|ns)(, UTC)?\]|timedelta64\[(s|ms|us|ns)\]"
+Dtype = Annotated[str, Field(pattern=rf"^({_NUMBER}|array<({_NUMBER}|json)>|{_TIMES}|string|json|null)$", examples=["float64"])]
+"""The words of `streamvis.wire.columns`."""
 
-    dtype: str
+
+class TypedCells(BaseModel):
+    """Cells of one dtype, such as float64, array<float32> for arrays of any shape, or datetime64[us] for times as ISO texts."""
+
+    dtype: Dtype
     data: list[Any]
 
 
@@ -226,7 +232,7 @@ class Key(BaseModel):
     """What a key holds, and its columns with their dtypes."""
 
     kind: Literal["rows", "value"]
-    columns: dict[str, str]
+    columns: dict[str, Dtype]
 
 
 class WholeRun(Run):
