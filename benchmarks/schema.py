@@ -67,6 +67,7 @@ NAMES = {
     "from_step": [0, 1, 2],
     "to_step": [1, 2, 3],
 }
+BODY_NAMES = ("app", "key", "producer", "run")
 ODD_HEADERS = [
     {"Origin": "http://["},
     {"Origin": "null"},
@@ -99,13 +100,18 @@ class World:
         return answer.json() if answer.data else None
 
     def read(self) -> dict[str, Any]:
-        """All that can be read of all runs."""
+        """All that can be read of all runs. A tail shows in which pieces rows are stored, too, which changes by itself."""
         found: dict[str, Any] = {}
         for app in self.ask("GET", "/apps")["apps"]:
             found[app["name"]] = app
-            for run in self.ask("GET", "/runs", fields={"app": app["name"]})["runs"]:
-                path = f"/runs/{run['run']}"
-                found[run["run"]] = [run, self.ask("GET", path), self.ask("GET", f"{path}/tail")]
+            for listed in self.ask("GET", "/runs", fields={"app": app["name"]})["runs"]:
+                path = f"/runs/{listed['run']}"
+                run, tail = self.ask("GET", path), self.ask("GET", f"{path}/tail")
+                keys = [
+                    self.ask("GET", f"{path}/{'rows' if told['kind'] == 'rows' else 'value'}", fields={"key": key})
+                    for key, told in run["keys"].items()
+                ]
+                found[listed["run"]] = [listed, run, tail | {"records": []}, keys]
         return found
 
     def renewed(self) -> dict[str, Any]:
@@ -125,13 +131,12 @@ class World:
         self.cursor = state[self.run][2]["cursor"]
         return state
 
-    def known(self, name: str, given: Any) -> Any:
-        """For most names that were made up one that is there, always the same one; what is no name stays."""
+    def known(self, name: str, given: Any, chance: random.Random) -> Any:
+        """For most names that were made up one that is there; what is no name stays."""
         if isinstance(given, list):
-            return [self.known(name, one) for one in given]
+            return [self.known(name, one, chance) for one in given]
         if type(given) not in (str, int) or given == "" or (type(given) is int and given < 0):
             return given
-        chance = random.Random(zlib.crc32(f"{name} {given}".encode(errors="replace")))
         there = {"run": [self.run], "after": [self.cursor], "until": [self.cursor]}.get(name) or NAMES.get(name, [given])
         found = chance.choice(there)
         return found if type(found) is type(given) and chance.random() < 0.85 else given
@@ -150,7 +155,7 @@ class Found:
         for label in [*sorted({label for label, _ in self.answers}), "all"]:
             of_it = {key: count for key, count in self.answers.items() if label in ("all", key[0])}
             counts = (sum(count for (_, status), count in of_it.items() if status // 100 == kind) for kind in kinds)
-            told = "".join(f"{count:8,} {kind}xx" for kind, count in zip(kinds, counts, strict=True))
+            told = "".join(f"{count:8,} {f'{kind}xx' if kind else 'without an answer'}" for kind, count in zip(kinds, counts, strict=True))
             yield f"{label:36} {sum(of_it.values()):8,} requests: {told}"
         statuses = Counter(status for (_, status), count in self.answers.items() for _ in range(count))
         yield "by status: " + ", ".join(f"{status} {statuses[status]:,}" for status in sorted(statuses))
@@ -158,19 +163,20 @@ class Found:
 
 def bend(world: World, case: schemathesis.Case) -> None:
     """Have a request that was made up speak of what is there, ask for Arrow sometimes, and never wait long for news."""
+    # A request that is made again, to find the simplest that fails, must be bent in the same way.
     chance = random.Random(zlib.crc32(repr((case.operation.label, case.path_parameters, case.query, case.body)).encode()))
     in_sequence = case.meta is not None and case.meta.phase.name.value == "stateful"
     if isinstance(case.path_parameters, dict) and not in_sequence:
-        case.path_parameters.update({name: world.known(name, given) for name, given in case.path_parameters.items()})
+        case.path_parameters.update({name: world.known(name, given, chance) for name, given in case.path_parameters.items()})
     if isinstance(case.query, dict):
-        case.query.update({name: world.known(name, given) for name, given in case.query.items()})
+        case.query.update({name: world.known(name, given, chance) for name, given in case.query.items()})
         if _seconds(case.query.get("wait")) > 0.02:
             case.query["wait"] = 0.02
     if isinstance(case.body, dict):
         records = case.body.get("records")
         for part in [case.body, *(records if isinstance(records, list) else ())]:
             if isinstance(part, dict):
-                part.update({name: world.known(name, part[name]) for name in ("app", "run", "key", "producer") if name in part})
+                part.update({name: world.known(name, part[name], chance) for name in BODY_NAMES if name in part})
     if chance.random() < 0.3:
         case.headers["Accept"] = ARROW
     if chance.random() < 0.05:
@@ -239,7 +245,12 @@ def try_all(
         "request-timeout": LIMIT_S,
         "continue-on-failure": True,
         "suppress-health-check": ["all"],
-        "generation": {"max-examples": examples, "database": "none", "deterministic": False},
+        "generation": {"max-examples": examples, "database": "none"},
+        "operations": [
+            # The bodies of batches have the most forms.
+            {"include-operation-id": "append", "generation": {"max-examples": 4 * examples}},
+            *([{"exclude-operation-id": list(operations), "enabled": False}] if operations else []),
+        ],
         "checks": checks,
         "output": {"sanitization": {"enabled": False}},
         "phases": {
@@ -249,8 +260,6 @@ def try_all(
     }
     config = schemathesis.Config.from_dict(wanted)
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config, headers=wanted["headers"])
-    if operations:
-        schema = schema.include(operation_id=list(operations))
     with taught(World(url, token)):
         for event in from_schema(schema).execute():
             if isinstance(event, events.ScenarioFinished):

@@ -30,21 +30,21 @@ sys.exit(main())
 
 
 def tried(url, **wanted):
-    found = schema.try_all(url, TOKEN, **{"examples": 8, "sequences": 0, "limits": False, "seed": 7} | wanted)
+    found = schema.try_all(url, TOKEN, **{"examples": 6, "sequences": 0, "limits": False, "seed": 7} | wanted)
     print("\n".join(found.lines()))
     return found
 
 
 def test_no_request_breaks_the_endpoint_or_its_word_and_a_refused_one_changes_nothing(start_endpoint):
-    found = tried(start_endpoint(args=OPTIONS).url, sequences=6)
+    found = tried(start_endpoint(args=OPTIONS).url, sequences=4)
     assert not found.faults, "\n\n".join(found.faults.values())
     answered = {label for label, _ in found.answers}
-    assert len(answered) == 17 and sum(found.answers.values()) > 150
-    assert {status for _, status in found.answers} >= {200, 201, 204, 404, 422}
+    assert len(answered) == 17 and sum(found.answers.values()) > 100
+    assert {status for _, status in found.answers} >= {200, 201, 204, 422}
 
 
 FAULTS = {
-    "a plain exception": ("value", "SqliteStore.value = lambda *arguments, **options: 1 / 0", "Server error"),
+    "a plain exception": ("history", "SqliteStore.history = lambda *arguments, **options: 1 / 0", "Server error"),
     "a refusal that stores": (
         "rename",
         """
@@ -77,6 +77,7 @@ def test_what_an_endpoint_does_wrong_is_found(fault, start_service, tmp_path, mo
     command = [sys.executable, "-c", BROKEN.format(broken=broken), tmp_path / "data", *OPTIONS]
     endpoint = start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))")
     found = tried(endpoint.url, operations=[operation])
+    assert {label for label, _ in found.answers} == {label for label, _ in found.faults}
     assert any(title in told for told in found.faults.values()), found.faults
 
 
