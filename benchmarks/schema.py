@@ -155,7 +155,8 @@ class Found:
         for label in [*sorted({label for label, _ in self.answers}), "all"]:
             of_it = {key: count for key, count in self.answers.items() if label in ("all", key[0])}
             counts = (sum(count for (_, status), count in of_it.items() if status // 100 == kind) for kind in kinds)
-            told = "".join(f"{count:8,} {f'{kind}xx' if kind else 'without an answer'}" for kind, count in zip(kinds, counts, strict=True))
+            names = (f"{kind}xx" if kind else "without an answer" for kind in kinds)
+            told = "".join(f"{count:8,} {name}" for count, name in zip(counts, names, strict=True))
             yield f"{label:36} {sum(of_it.values()):8,} requests: {told}"
         statuses = Counter(status for (_, status), count in self.answers.items() for _ in range(count))
         yield "by status: " + ", ".join(f"{status} {statuses[status]:,}" for status in sorted(statuses))

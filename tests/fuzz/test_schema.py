@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import schema
 
 from streamvis.transport import Transport
+from streamvis.wire.arrow import ARROW
 
 TOKEN = "a-token-of-this-test"
 OPTIONS = ["--token", TOKEN, "--vanish-after", "3600"]
@@ -27,6 +28,12 @@ from streamvis.cli import main
 sys.argv[1:] = ["rest", "--port", "0", "--data", sys.argv[1], *sys.argv[2:]]
 sys.exit(main())
 """
+
+
+def ask(endpoint, method, where, *, accept="application/json", body=None):
+    headers = {"Accept": accept, "Content-Type": "application/json"}
+    body = None if body is None else json.dumps(body).encode()
+    return Transport(endpoint.url, token=TOKEN).request(method, f"/api/v1{where}", body=body, headers=headers)
 
 
 def tried(url, **wanted):
@@ -95,3 +102,28 @@ def test_the_document_names_every_route_with_what_it_takes_and_all_that_it_answe
                 assert expected != "Error" or told["$ref"].endswith("/Error")
             assert {"503", "421", "403"} <= set(operation["responses"]), (method, path)
             assert ("404" in operation["responses"]) == ("{run}" in path or path.endswith("newest")), (method, path)
+
+
+def test_rows_whose_column_held_numbers_and_texts_can_be_read(start_endpoint):
+    endpoint = start_endpoint(args=OPTIONS)
+    start = {"kind": "start", "config": {}}
+    for step, cells in enumerate(([1.5], ["a"], [{"b": 1}])):
+        records = [start, {"kind": "rows", "key": "k", "step": step, "data": {"x": cells}}]
+        assert ask(endpoint, "POST", "/runs/r/batches?app=a", body={"records": records}).status == 200
+    assert ask(endpoint, "GET", "/runs/r/rows?key=k", accept=ARROW).status == 200
+    found = json.loads(ask(endpoint, "GET", "/runs/r/rows?key=k").body)
+    assert found["columns"] == {"x": {"dtype": "json", "data": [1.5, "a", {"b": 1}]}} and found["steps"] == [0, 1, 2]
+    none = json.loads(ask(endpoint, "GET", "/runs/r/rows?key=k&from_step=9").body)
+    assert none["columns"] == {"x": {"dtype": "json", "data": []}} and not none["more"]
+
+
+def test_a_step_past_64_bits_is_refused_and_a_wrong_method_is_told_the_right_ones(start_endpoint):
+    endpoint = start_endpoint(args=OPTIONS)
+    records = [{"kind": "start", "config": {}}, {"kind": "value", "key": "v", "step": 2**63 - 1, "data": {"x": 1}}]
+    assert ask(endpoint, "POST", "/runs/r/batches?app=a", body={"records": records}).status == 200
+    assert ask(endpoint, "GET", f"/runs/r/value?key=v&step={2**63 - 1}").status == 200
+    for where in (f"value?key=v&step={2**63}", f"rows?key=v&from_step={2**63}", f"rows?key=v&to_step={10**30}"):
+        assert ask(endpoint, "GET", f"/runs/r/{where}").status == 422, where
+    refused = ask(endpoint, "DELETE", "/apps")
+    assert (refused.status, refused.headers["allow"]) == (405, "GET")
+    assert ask(endpoint, "POST", "/runs", body={"app": "a", "attempt": {}}).status == 422

@@ -35,7 +35,7 @@ from streamvis.endpoint.answers import (
     whole_run_answer,
 )
 from streamvis.endpoint.bodies import read_body, read_object
-from streamvis.endpoint.description import OF_A_BODY, OF_A_KEY, OF_A_RUN, describe, told
+from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
@@ -123,7 +123,7 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
 
 
 def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
-    routes = APIRouter(tags=["read"])
+    routes = APIRouter(tags=[READ])
 
     @routes.get("/healthz", **told(forms.Health, is_open=True))
     async def healthz() -> Response:
@@ -209,7 +209,7 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
 
 
 def _tails(store: Store, presence: Presence) -> APIRouter:
-    routes = APIRouter(tags=["follow"])
+    routes = APIRouter(tags=[FOLLOW])
 
     @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
     async def app_tail(request: Request, app: _App, after: str | _Left = None, wait: _Wait = 0) -> Response:
@@ -257,7 +257,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
 
 
 def _writing(store: Store, presence: Presence) -> APIRouter:
-    routes = APIRouter(tags=["write"])
+    routes = APIRouter(tags=[WRITE])
 
     @routes.post(
         "/api/v1/runs/{run}/batches",

@@ -16,7 +16,7 @@ from streamvis.endpoint import forms
 from streamvis.endpoint.forms import Error
 from streamvis.wire.arrow import ARROW
 
-__all__ = ["OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "describe", "told"]
+__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "describe", "told"]
 
 _ABOUT = """\
 Runs, and the data that producers sent. Everything is JSON, or Arrow with `Accept: application/vnd.apache.arrow.stream`.
@@ -39,6 +39,8 @@ _ERRORS = {
     503: "The store cannot be used now, or too many requests wait for news. Ask again later.",
     507: "The disk is full. Nothing was stored.",
 }
+_TAGS = READ, FOLLOW, WRITE = "read", "follow", "write"
+"""Under which the routes stand, in this order."""
 _OF_ALL = (401, 403, 421, 503)
 _OF_OPEN = (403, 421, 503)
 OF_A_RUN = (404, 410, 422)
@@ -84,6 +86,10 @@ def describe(app: FastAPI, *, wants_token: bool) -> None:
         components = document.setdefault("components", {})
         components["schemas"] = _schemas()
         components["securitySchemes"] = {"token": _TOKEN}
+        document["tags"] = [{"name": name} for name in _TAGS]
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["summary"] = operation["description"].partition(".")[0]
         if wants_token:
             document["security"] = [{"token": []}]
             document["paths"]["/healthz"]["get"]["security"] = []
