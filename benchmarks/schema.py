@@ -166,8 +166,8 @@ def bend(world: World, case: schemathesis.Case) -> None:
     """Have a request that was made up speak of what is there, ask for Arrow sometimes, and never wait long for news."""
     # A request that is made again, to find the simplest that fails, must be bent in the same way.
     chance = random.Random(zlib.crc32(repr((case.operation.label, case.path_parameters, case.query, case.body)).encode()))
-    in_sequence = case.meta is not None and case.meta.phase.name.value == "stateful"
-    if isinstance(case.path_parameters, dict) and not in_sequence:
+    phase = case.meta.phase.name.value if case.meta is not None else ""
+    if isinstance(case.path_parameters, dict) and phase != "stateful":
         case.path_parameters.update({name: world.known(name, given, chance) for name, given in case.path_parameters.items()})
     if isinstance(case.query, dict):
         case.query.update({name: world.known(name, given, chance) for name, given in case.query.items()})
@@ -180,7 +180,7 @@ def bend(world: World, case: schemathesis.Case) -> None:
                 part.update({name: world.known(name, part[name], chance) for name in BODY_NAMES if name in part})
     if chance.random() < 0.3:
         case.headers["Accept"] = ARROW
-    if chance.random() < 0.05:
+    if chance.random() < 0.05 and phase != "coverage":
         case.headers.update(chance.choice(ODD_HEADERS))
 
 
