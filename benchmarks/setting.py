@@ -34,11 +34,11 @@ def installed(peer: str, packages: list[str]) -> tuple[str, str] | None:
 
 
 class Endpoint:
-    """An endpoint of our own, with a folder of its own."""
+    """An endpoint of our own, with a folder of its own; started with the options `arguments`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="streamvis-bench-")
-        command = [sys.executable, "-m", "streamvis.cli", "rest", "--port", "0", "--data", self.folder.name]
+        command = [sys.executable, "-m", "streamvis.cli", "rest", "--port", "0", "--data", self.folder.name, *arguments]
         self.process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
 

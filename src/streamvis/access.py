@@ -123,7 +123,10 @@ class Hosts:
         """
         origin = header("origin")
         if origin is not None:
-            asking = urlsplit(origin).netloc.lower()
+            try:
+                asking = urlsplit(origin).netloc.lower()
+            except ValueError:
+                return True
             return asking != (header("host") or "").lower() and asking not in self.origins
         if header("sec-fetch-site") not in ("cross-site", "same-site"):
             return False

@@ -127,3 +127,20 @@ def test_after_a_restart_the_clock_begins_anew(endpoint, stored, start_program, 
     assert state(stored) == "running"
     wait_until(lambda: state(stored) == "vanished", what="nobody is heard of after the restart")
     assert stored.run("job")["heard"] == stored.run("job")["updated"]
+
+
+def post(endpoint, where, **order):
+    body, headers = json.dumps(order).encode(), {"Content-Type": "application/json"}
+    return Transport(endpoint.url).request("POST", f"/api/v1/runs{where}", body=body, headers=headers).status
+
+
+def test_a_batch_that_is_refused_and_a_deleted_run_give_no_sign_of_life(endpoint, stored):
+    start = [{"kind": "start", "config": {}}]
+    assert post(endpoint, "/job/batches", app="app", producer="p", number=1, records=start) == 200
+    heard = stored.run("job")["heard"]
+    assert post(endpoint, "/job/batches", app="another app", producer="p", number=2, records=[]) == 409
+    assert stored.run("job")["heard"] == heard
+    assert post(endpoint, "/job/batches", app="app", producer="p", number=2, records=[]) == 200
+    assert stored.run("job")["heard"] > heard
+    assert Transport(endpoint.url).request("DELETE", "/api/v1/runs/job").status == 204
+    assert post(endpoint, "/job/alive?producer=p") == 410

@@ -149,7 +149,7 @@ def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
 # Pages of other sites
 
 
-ORIGINS = [{"Origin": origin} for origin in ("https://evil.example", "null", "http://localhost:1")]
+ORIGINS = [{"Origin": origin} for origin in ("https://evil.example", "null", "http://localhost:1", "http://[")]
 FOREIGN = [*ORIGINS, *({"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"} for site in ("cross-site", "same-site"))]
 
 

@@ -81,7 +81,7 @@ def test_a_body_that_does_not_come_is_let_go(small):
     assert Transport(small.url).request("GET", "/api/v1/apps").status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/runs/r/batches"])
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/runs/r/batches", "/api/v1/runs/r/finish"])
 def test_a_body_is_refused_before_it_comes_where_it_says_that_it_is_too_large(small, path):
     connection = connect(small, f"POST {path} HTTP/1.1\r\nContent-Type: application/json", 2**30)
     assert answer(connection) == (413, "too_large")
@@ -132,7 +132,7 @@ def test_an_answer_with_rows_is_not_made_of_gaps(small):
         return json.loads(Transport(small.url).request("GET", f"/api/v1/runs/{run}/rows", params=params).body)
 
     whole = rows()
-    assert (whole["more"], whole["steps"], len(whole["columns"])) == (True, [0], 5000)
+    assert (whole["more"], whole["steps"], len(whole["columns"])) == (True, [0], 5001)
     rest = rows(from_step=1)
     assert (rest["more"], len(rest["steps"]), list(rest["columns"])) == (False, 5000, ["x"])
     assert len(rows(columns=["x", "c0"])["steps"]) == 5001

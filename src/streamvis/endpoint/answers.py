@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -23,21 +26,32 @@ from streamvis.errors import (
     UnknownKey,
     UnknownRun,
 )
-from streamvis.records import PROTOCOL, History, RunInfo
+from streamvis.records import PROTOCOL, Ack, History, KeyInfo, RunInfo, Tail
+from streamvis.store import RowsPiece
 from streamvis.transport import PROTOCOL_HEADER
-from streamvis.wire.arrow import ARROW, encode_history
-from streamvis.wire.jsonform import rows_to_json
+from streamvis.wire.arrow import ARROW, encode_head, encode_history, table_of
+from streamvis.wire.joining import join_rows
+from streamvis.wire.jsonform import body_to_json, rows_to_json
+from streamvis.wire.tree import to_plain, unpack
 
 __all__ = [
     "JsonAnswer",
     "ProtocolHeader",
     "UnsupportedMedia",
+    "ack_json",
     "add_error_answers",
     "error_answer",
     "history_answer",
+    "rows_answer",
     "run_json",
+    "tail_answer",
     "wants_arrow",
+    "whole_run_answer",
 ]
+
+
+_MAX_GAPS = 2**24
+"""So many missing cells an answer may have besides those that were sent: rows with few columns, of a key that has many."""
 
 
 class JsonAnswer(JSONResponse):
@@ -69,7 +83,7 @@ _KINDS: dict[type[StreamvisError], tuple[int, str]] = {
 
 def error_answer(status: int, code: str, message: str, **more: str) -> JSONResponse:
     """An error in the one form that all of them have."""
-    return JSONResponse({"error": {"code": code, "message": message, **{k: v for k, v in more.items() if v}}}, status)
+    return JsonAnswer({"error": {"code": code, "message": message, **{k: v for k, v in more.items() if v}}}, status)
 
 
 def add_error_answers(app: FastAPI) -> None:
@@ -96,7 +110,9 @@ def add_error_answers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:
         text = {404: "There is nothing at this address. GET /docs describes the API.", 405: "This address has no such method."}
-        return error_answer(error.status_code, "no_such_route", text.get(error.status_code, str(error.detail)))
+        answer = error_answer(error.status_code, "no_such_route", text.get(error.status_code, str(error.detail)))
+        answer.headers.update(error.headers or {})
+        return answer
 
 
 class ProtocolHeader:
@@ -159,3 +175,75 @@ def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:
         "late": run.late,
         "cursor": str(run.cursor),
     }
+
+
+def whole_run_answer(
+    run: RunInfo, keys: Mapping[str, KeyInfo], presence: Presence, *, as_arrow: bool
+) -> bytes | dict[str, Any]:
+    """A run with its config, and in JSON with its keys."""
+    if as_arrow:
+        return encode_head({**run_json(run, presence), "config": run.config})
+    config = to_plain(unpack(json.loads(run.config), ()))
+    described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
+    return {**run_json(run, presence), "config": config, "keys": described}
+
+
+def tail_answer(tail: Tail, presence: Presence, *, as_arrow: bool) -> bytes | dict[str, Any]:
+    """A piece of a run's log, after a head that describes it."""
+    run = presence.shown(tail.run)
+    about = {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch}
+    head = {
+        "cursor": str(tail.cursor),
+        "more": tail.more,
+        "restart": tail.restart,
+        "run": {**about, "dropped": run.dropped, "heard": presence.heard_at(run)},
+        "keys": {
+            key: {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
+            for key, info in tail.keys.items()
+        },
+    }
+    if as_arrow:
+        return b"".join([encode_head(head), *tail.bodies])
+    return {**head, "records": [body_to_json(body) for body in tail.bodies]}
+
+
+def rows_answer(
+    key: str,
+    piece: RowsPiece,
+    from_step: int,
+    to_step: int | None,
+    columns: Sequence[str] | None,
+    limit: int,
+    *,
+    as_arrow: bool,
+) -> bytes | dict[str, Any]:
+    """The rows of a piece that lie inside the range of steps, `limit` of them at most, with the columns asked for."""
+    dtypes = {name: dtype for name, dtype in piece.info.columns.items() if columns is None or name in columns}
+    tables: list[pa.Table] = []
+    cells = gaps = 0
+    is_cut = False
+    for body in piece.bodies:
+        _, table = table_of(body)
+        steps = table.column(0).to_numpy()
+        table = table.filter(pa.array((steps >= from_step) & (steps <= (math.inf if to_step is None else to_step))))
+        own = sum(name in dtypes for name in table.column_names[2:])
+        cells, gaps = cells + table.num_rows * own, gaps + table.num_rows * (len(dtypes) - own)
+        if tables and gaps > cells + _MAX_GAPS:
+            is_cut = True
+            break
+        tables.append(table)
+    whole = join_rows(tables, dtypes)
+    rows, more = whole.slice(0, limit), piece.more or is_cut or whole.num_rows > limit
+    if not as_arrow:
+        return {"key": key, "more": more, **rows_to_json(rows)}
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return sink.getvalue().to_pybytes()
+
+
+def ack_json(ack: Ack) -> dict[str, Any]:
+    """An acknowledgement."""
+    refused = [{"key": refusal.key, "reason": refusal.reason} for refusal in ack.refused]
+    warnings, pace_s = list(ack.warnings), round(ack.pace_s, 3)
+    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": warnings, "pace_s": pace_s}

@@ -6,8 +6,6 @@ What an answer costs does not depend on how long a run is. Nothing here blocks t
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import re
 import time
 import uuid
@@ -15,34 +13,39 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-import pyarrow as pa
-from fastapi import Body, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.access import Hosts, Tokens
+from streamvis.endpoint import forms
 from streamvis.endpoint.answers import (
     JsonAnswer,
     ProtocolHeader,
     UnsupportedMedia,
+    ack_json,
     add_error_answers,
     history_answer,
+    rows_answer,
     run_json,
+    tail_answer,
     wants_arrow,
+    whole_run_answer,
 )
 from streamvis.endpoint.bodies import read_body, read_object
+from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
-from streamvis.records import PROTOCOL, STATES, Ack, Batch, Cursor, KeyInfo, RunInfo, Start, Tail
+from streamvis.records import FINISHED, PROTOCOL, STATES, Batch, Cursor, RunInfo, Start
 from streamvis.store import Store
-from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body, encode_head, table_of
-from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json, rows_to_json
+from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
+from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json
 from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES
-from streamvis.wire.tree import to_plain, unpack
 
 __all__ = ["MAX_WAIT_S", "VANISH_AFTER_S", "create_app"]
 
@@ -51,15 +54,17 @@ MAX_WAITING = 500
 """How many requests wait for news at a time. A page server has two for each run that is looked at."""
 VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RUN_ID = re.compile(forms.RUN_ID)
 _LOOK_AT_STORE_S = 1.0
-_MAX_GAPS = 2**24
-"""So many missing cells an answer may have besides those that were sent: rows with few columns, of a key that has many."""
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
+_Left = SkipJsonSchema[None]
+"""A parameter that was left out. There is no way to send null as one, so the document does not speak of it."""
 _App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
+_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
 _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
+_Step = Query(ge=0, lt=2**63)
 _Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news.")]
 
 
@@ -91,13 +96,14 @@ def create_app(
         for task in tasks:
             task.cancel()
 
-    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, description="Runs, and the data that they sent.")
+    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, generate_unique_id_function=lambda at: at.name)
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
-    _add_reading(app, store, presence, version)
-    _add_tails(app, store, presence)
-    _add_writing(app, store, presence)
+    app.include_router(_reading(store, presence, version))
+    app.include_router(_tails(store, presence))
+    app.include_router(_writing(store, presence))
+    describe(app, wants_token=tokens.write is not None)
     return app
 
 
@@ -116,24 +122,27 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
             news.wake_all()
 
 
-def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -> None:
-    @app.get("/healthz")
-    async def healthz() -> dict[str, Any]:
-        """Whether the endpoint runs, and which it is."""
-        return {"status": "ok", "protocol": PROTOCOL, "version": version, "store": await run_in_threadpool(lambda: store.id)}
+def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
+    routes = APIRouter(tags=[READ])
 
-    @app.get("/api/v1/apps")
-    async def apps() -> dict[str, Any]:
+    @routes.get("/healthz", **told(forms.Health, is_open=True))
+    async def healthz() -> Response:
+        """Whether the endpoint runs, and which it is."""
+        its_id = await run_in_threadpool(lambda: store.id)
+        return JsonAnswer({"status": "ok", "protocol": PROTOCOL, "version": version, "store": its_id})
+
+    @routes.get("/api/v1/apps", **told(forms.Apps))
+    async def apps() -> Response:
         """The apps that have runs."""
         found = await run_in_threadpool(store.apps)
-        return {"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]}
+        return JsonAnswer({"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]})
 
-    @app.get("/api/v1/runs")
-    async def runs(app: _App) -> dict[str, Any]:
+    @routes.get("/api/v1/runs", **told(forms.Runs, 422))
+    async def runs(app: _App) -> Response:
         """The runs of an app, the newest first."""
-        return {"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]}
+        return JsonAnswer({"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]})
 
-    @app.get("/api/v1/runs/newest")
+    @routes.get("/api/v1/runs/newest", **told(forms.WholeRun, 404, 422, with_arrow=True))
     async def newest(app: _App, request: Request) -> Response:
         """The newest run of an app."""
         found = await run_in_threadpool(store.newest, app)
@@ -141,42 +150,38 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
             raise UnknownRun(f"newest of {app}")
         return await _whole_run(store, presence, found, request)
 
-    @app.get("/api/v1/runs/{run}")
-    async def one_run(run: str, request: Request) -> Response:
+    @routes.get("/api/v1/runs/{run}", **told(forms.WholeRun, *OF_A_RUN, with_arrow=True))
+    async def one_run(run: _Run, request: Request) -> Response:
         """One run, with its config, keys and columns."""
         return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request)
 
-    @app.get("/api/v1/runs/{run}/rows")
+    @routes.get("/api/v1/runs/{run}/rows", **told(forms.Rows, *OF_A_KEY, with_arrow=True))
     async def rows(
-        run: str,
+        run: _Run,
         key: _Key,
         request: Request,
-        from_step: Annotated[int, Query(ge=0)] = 0,
-        to_step: Annotated[int | None, Query(ge=0)] = None,
-        columns: Annotated[list[str] | None, Query()] = None,
+        from_step: Annotated[int, _Step] = 0,
+        to_step: Annotated[int | _Left, _Step] = None,
+        columns: Annotated[list[str] | _Left, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
     ) -> Response:
         """One key's rows from one step to another, both included, in log order."""
 
         def read() -> bytes | dict[str, Any]:
             piece = store.rows(run, key, from_step=from_step, to_step=to_step, limit=limit)
-            table, more = _select(piece.bodies, from_step, to_step, columns, limit)
-            if wants_arrow(request):
-                return _plain_stream(table)
-            empty = {"steps": [], "times": [], "columns": {}}
-            return {"key": key, "more": more or piece.more, **(rows_to_json(table) if table is not None else empty)}
+            return rows_answer(key, piece, from_step, to_step, columns, limit, as_arrow=wants_arrow(request))
 
         return _answer(await run_in_threadpool(read))
 
-    @app.get("/api/v1/runs/{run}/history")
+    @routes.get("/api/v1/runs/{run}/history", **told(forms.History, *OF_A_KEY, with_arrow=True))
     async def history(
-        run: str,
+        run: _Run,
         key: _Key,
         request: Request,
         x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-        columns: Annotated[list[str] | None, Query()] = None,
-        start: Annotated[float | None, Query(alias="from", allow_inf_nan=False)] = None,
-        stop: Annotated[float | None, Query(alias="to", allow_inf_nan=False)] = None,
+        columns: Annotated[list[str] | _Left, Query()] = None,
+        start: Annotated[float | _Left, Query(alias="from", allow_inf_nan=False)] = None,
+        stop: Annotated[float | _Left, Query(alias="to", allow_inf_nan=False)] = None,
         buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
         scale: Annotated[Literal["linear", "log"], Query()] = "linear",
     ) -> Response:
@@ -190,8 +195,8 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
 
         return _answer(await run_in_threadpool(read))
 
-    @app.get("/api/v1/runs/{run}/value")
-    async def value(run: str, key: _Key, request: Request, step: Annotated[int | None, Query(ge=0)] = None) -> Response:
+    @routes.get("/api/v1/runs/{run}/value", **told(forms.Value, *OF_A_KEY, with_arrow=True))
+    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | _Left, _Step] = None) -> Response:
         """A key's value at a step, or its newest."""
         body = await run_in_threadpool(lambda: store.value(run, key, step=step))
         if body is None:
@@ -200,10 +205,14 @@ def _add_reading(app: FastAPI, store: Store, presence: Presence, version: str) -
             )
         return _answer(body if wants_arrow(request) else body_to_json(body))
 
+    return routes
 
-def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
-    @app.get("/api/v1/apps/tail")
-    async def app_tail(request: Request, app: _App, after: str | None = None, wait: _Wait = 0) -> dict[str, Any]:
+
+def _tails(store: Store, presence: Presence) -> APIRouter:
+    routes = APIRouter(tags=[FOLLOW])
+
+    @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
+    async def app_tail(request: Request, app: _App, after: str | _Left = None, wait: _Wait = 0) -> Response:
         """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
         news: News = request.app.state.news
         deadline, changes = time.monotonic() + wait, presence.changes[app]
@@ -214,15 +223,16 @@ def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
                 if cursor != after or presence.changes[app] != changes or left_s <= 0 or news.is_closing:
                     found = await run_in_threadpool(store.runs, app)
                     newest = next((one.id for one in found if one.newest), None)
-                    return {"cursor": cursor, "newest": newest, "runs": [run_json(one, presence) for one in found[:100]]}
+                    shown = [run_json(one, presence) for one in found[:100]]
+                    return JsonAnswer({"cursor": cursor, "newest": newest, "runs": shown})
                 await news.wait(future, left_s)
 
-    @app.get("/api/v1/runs/{run}/tail")
+    @routes.get("/api/v1/runs/{run}/tail", **told(forms.RunTail, *OF_A_RUN, with_arrow=True))
     async def run_tail(
         request: Request,
-        run: str,
-        after: str | None = None,
-        until: str | None = None,
+        run: _Run,
+        after: str | _Left = None,
+        until: str | _Left = None,
         wait: _Wait = 0,
         max_bytes: Annotated[int, Query(ge=1, le=2**28)] = 4 * 2**20,
         exclude: Annotated[list[str], Query(description="Keys to leave out.")] = [],  # noqa: B006  # FastAPI copies it
@@ -240,21 +250,28 @@ def _add_tails(app: FastAPI, store: Store, presence: Presence) -> None:
                 left_s = deadline - time.monotonic()
                 is_news = tail.cursor != start or tail.restart or presence.is_gone(run) != was_gone
                 if is_news or left_s <= 0 or news.is_closing:
-                    return await run_in_threadpool(_tail_answer, tail, presence, wants_arrow(request))
+                    return _answer(await run_in_threadpool(tail_answer, tail, presence, as_arrow=wants_arrow(request)))
                 await news.wait(future, left_s)
 
+    return routes
 
-def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
-    @app.post("/api/v1/runs/{run}/batches")
+
+def _writing(store: Store, presence: Presence) -> APIRouter:
+    routes = APIRouter(tags=[WRITE])
+
+    @routes.post(
+        "/api/v1/runs/{run}/batches",
+        **told(forms.Ack, *OF_A_RUN, *OF_A_BODY, 409, 415, 507, body=forms.JsonBatch, takes_arrow=True),
+    )
     async def append(
         request: Request,
-        run: str,
+        run: _Run,
         app: Annotated[str, Query(max_length=1000)] = "",
         producer: Annotated[str, Query(max_length=200)] = "",
         number: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         live: bool = True,
         dropped: Annotated[int, Query(ge=0, lt=2**53, description="Records that the producer dropped so far.")] = 0,
-    ) -> dict[str, Any]:
+    ) -> Response:
         """Append a batch. Answered after the commit; a batch that was stored before is not stored again."""
         is_arrow = _is_arrow(request)
         body = await read_body(request, MAX_BODY_BYTES if is_arrow else MAX_JSON_BYTES)
@@ -266,7 +283,7 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
             chunks = chunks_from_json(data, now=time.time())
             its_app, its_producer = (_text(data.get(name, given), name) for name, given in (("app", app), ("producer", producer)))
             its_number = data.get("number", number)
-            if not isinstance(its_number, int) or not 0 <= its_number < 2**63:
+            if type(its_number) is not int or not 0 <= its_number < 2**63:
                 raise InvalidData(f"the number {its_number!r}", where="number", allowed="a whole number from 0")
             return Batch(_run_id(run), its_app, its_producer, its_number, chunks, live, dropped)
 
@@ -274,16 +291,16 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
         await presence.coming(batch)
         ack = await request.app.state.writer.append(batch)
         presence.stored(batch)
-        return _ack_json(ack)
+        return JsonAnswer(ack_json(ack))
 
-    @app.post("/api/v1/runs/{run}/alive", status_code=204)
-    async def alive(run: str, producer: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
+    @routes.post("/api/v1/runs/{run}/alive", **told(None, *OF_A_RUN, status=204))
+    async def alive(run: _Run, producer: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
         """Say that a producer lives, where it has nothing to send. Nothing is stored."""
         await presence.show(run)
         return Response(status_code=204)
 
-    @app.post("/api/v1/runs", status_code=201, openapi_extra=_object_of("app", "run", "name", "config", "attempt", "resume_at"))
-    async def start(request: Request) -> dict[str, Any]:
+    @routes.post("/api/v1/runs", **told(forms.StartedRun, *OF_A_BODY, 409, 410, 507, status=201, body=forms.Order))
+    async def start(request: Request) -> Response:
         """Start a run of `app`, with a `config`; with `run`, join it or make it under that id.
 
         With `resume_at`, what the run has of that step and later is taken back, once for every `attempt` that is named.
@@ -301,69 +318,45 @@ def _add_writing(app: FastAPI, store: Store, presence: Presence) -> None:
         batch = Batch(run, app, "", 0, [chunk])
         ack = await request.app.state.writer.append(batch)
         presence.stored(batch)
-        return {**run_json(await run_in_threadpool(store.run, run), presence), "warnings": list(ack.warnings)}
+        started = run_json(await run_in_threadpool(store.run, run), presence)
+        return JsonAnswer({**started, "warnings": list(ack.warnings)}, 201)
 
-    @app.patch("/api/v1/runs/{run}", openapi_extra=_object_of("name"))
-    async def rename(run: str, request: Request) -> dict[str, Any]:
+    @routes.patch("/api/v1/runs/{run}", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Rename))
+    async def rename(run: _Run, request: Request) -> Response:
         """Give a run a name."""
         name = checked_name((await read_object(request)).get("name"), what="name", where="name")
-        return run_json(await run_in_threadpool(store.rename, run, name), presence)
+        return JsonAnswer(run_json(await run_in_threadpool(store.rename, run, name), presence))
 
-    @app.post("/api/v1/runs/{run}/finish")
-    async def finish(run: str, state: Annotated[str, Body(embed=True)] = "finished") -> dict[str, Any]:
+    @routes.post("/api/v1/runs/{run}/finish", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Ending, needs_body=False))
+    async def finish(run: _Run, request: Request) -> Response:
         """End a run, as finished, interrupted or failed."""
+        state = (await read_object(request, default=b"{}")).get("state", FINISHED)
         if state not in STATES[1:]:
             raise InvalidData(f"the state {state!r}", where="state", allowed=", ".join(STATES[1:]))
-        return run_json(await run_in_threadpool(store.finish, run, state), presence)
+        return JsonAnswer(run_json(await run_in_threadpool(store.finish, run, state), presence))
 
-    @app.post("/api/v1/runs/{run}/clear")
-    async def clear(run: str) -> dict[str, Any]:
+    @routes.post("/api/v1/runs/{run}/clear", **told(forms.Run, *OF_A_RUN, 507))
+    async def clear(run: _Run) -> Response:
         """Take back a run's rows and values. Pages that show it load themselves again."""
-        return run_json(await run_in_threadpool(store.clear, run), presence)
+        return JsonAnswer(run_json(await run_in_threadpool(store.clear, run), presence))
 
-    @app.delete("/api/v1/runs/{run}", status_code=204)
-    async def delete(run: str) -> Response:
+    @routes.delete("/api/v1/runs/{run}", **told(None, *OF_A_RUN, 507, status=204))
+    async def delete(run: _Run) -> Response:
         """Delete a run for ever."""
         await run_in_threadpool(store.delete, run)
+        presence.forget(run)
         return Response(status_code=204)
+
+    return routes
 
 
 async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
-    if wants_arrow(request):
-        return _answer(encode_head({**run_json(run, presence), "config": run.config}))
-    keys = await run_in_threadpool(store.keys, run.id)
-    config = to_plain(unpack(json.loads(run.config), ()))
-    described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
-    return _answer({**run_json(run, presence), "config": config, "keys": described})
-
-
-def _tail_answer(tail: Tail, presence: Presence, as_arrow: bool) -> Response:
-    run = presence.shown(tail.run)
-    about = {"id": run.id, "name": run.name, "state": run.state, "newest": run.newest, "epoch": run.cursor.epoch}
-    head = {
-        "cursor": str(tail.cursor),
-        "more": tail.more,
-        "restart": tail.restart,
-        "run": {**about, "dropped": run.dropped, "heard": presence.heard_at(run)},
-        "keys": {key: _key_json(info) for key, info in tail.keys.items()},
-    }
-    if as_arrow:
-        return _answer(b"".join([encode_head(head), *tail.bodies]))
-    return _answer({**head, "records": [body_to_json(body) for body in tail.bodies]})
-
-
-def _key_json(info: KeyInfo) -> dict[str, Any]:
-    return {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
+    keys = {} if wants_arrow(request) else await run_in_threadpool(store.keys, run.id)
+    return _answer(whole_run_answer(run, keys, presence, as_arrow=wants_arrow(request)))
 
 
 def _answer(content: bytes | dict[str, Any]) -> Response:
     return Response(content, media_type=ARROW) if isinstance(content, bytes) else JsonAnswer(content)
-
-
-def _ack_json(ack: Ack) -> dict[str, Any]:
-    refused = [{"key": refusal.key, "reason": refusal.reason} for refusal in ack.refused]
-    warnings, pace_s = list(ack.warnings), round(ack.pace_s, 3)
-    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": warnings, "pace_s": pace_s}
 
 
 def _cursor(text: str | None, where: str) -> Cursor | None:
@@ -391,44 +384,3 @@ def _is_arrow(request: Request) -> bool:
     if kind not in (ARROW, "application/json"):
         raise UnsupportedMedia(f"The content type is {kind or 'missing'}. Send application/json or {ARROW}.")
     return kind == ARROW
-
-
-def _object_of(*names: str) -> dict[str, Any]:
-    """How the OpenAPI document describes a body that is an object with these names, the first of which it must have."""
-    schema = {"type": "object", "required": [names[0]], "properties": {name: {} for name in names}}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _select(
-    bodies: Any, from_step: int, to_step: int | None, columns: list[str] | None, limit: int
-) -> tuple[pa.Table | None, bool]:
-    """The rows inside the range, of the columns asked for, as one table, and whether there are more."""
-    tables: list[pa.Table] = []
-    names: set[str] = set()
-    rows = cells = 0
-    is_cut = False
-    for body in bodies:
-        _, table = table_of(body)
-        steps = table.column(0).to_numpy()
-        table = table.filter(pa.array((steps >= from_step) & (steps <= (math.inf if to_step is None else to_step))))
-        if columns is not None:
-            table = table.select([0, 1, *(i for i, name in enumerate(table.column_names) if i > 1 and name in columns)])
-        names.update(table.column_names)
-        rows, cells = rows + table.num_rows, cells + table.num_rows * table.num_columns
-        if tables and rows * len(names) > cells + _MAX_GAPS:
-            is_cut = True
-            break
-        tables.append(table.replace_schema_metadata(None))
-    if not tables:
-        return None, False
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    return whole.slice(0, limit), is_cut or whole.num_rows > limit
-
-
-def _plain_stream(table: pa.Table | None) -> bytes:
-    sink = pa.BufferOutputStream()
-    schema = table.schema if table is not None else pa.schema([])
-    with pa.ipc.new_stream(sink, schema) as writer:
-        if table is not None:
-            writer.write_table(table)
-    return sink.getvalue().to_pybytes()

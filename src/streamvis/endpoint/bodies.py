@@ -46,9 +46,9 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_object(request: Request) -> Mapping[str, Any]:
-    """The JSON object in the body. Raises InvalidData too."""
-    return load_json(await read_body(request, MAX_JSON_BYTES))
+async def read_object(request: Request, *, default: bytes = b"") -> Mapping[str, Any]:
+    """The JSON object in the body, or in `default` where there is no body. Raises InvalidData too."""
+    return load_json(await read_body(request, MAX_JSON_BYTES) or default)
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

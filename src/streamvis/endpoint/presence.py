@@ -29,11 +29,15 @@ _LOOKS = 10
 
 @dataclass(slots=True)
 class _Heard:
-    """When a run's producers were last heard of: `since` on a clock that never jumps, `at` for people (None: not at all yet)."""
+    """When a run's producers were last heard of: `since` on a clock that never jumps, `at` for people (None: not at all yet).
+
+    `app` is the run's, "" while it was not looked up.
+    """
 
     since: float
     at: float | None
     is_gone: bool = False
+    app: str = ""
 
 
 class Presence:
@@ -60,9 +64,20 @@ class Presence:
         return heard.at if heard is not None and heard.at is not None else run.updated
 
     async def coming(self, batch: Batch) -> None:
-        """A batch is about to be stored: whoever reads it finds its run alive."""
-        if batch.live and batch.producer and batch.run in self._heard:
+        """A batch is about to be stored: whoever reads it finds its run alive, if it fits the run."""
+        heard = self._heard.get(batch.run)
+        if batch.live and batch.producer and heard is not None and await self._fits(batch, heard):
             await self.show(batch.run)
+
+    async def _fits(self, batch: Batch, heard: _Heard) -> bool:
+        if not batch.app:
+            return True
+        try:
+            heard.app = heard.app or (await asyncio.to_thread(self._store.run, batch.run)).app
+        except StreamvisError:
+            # Whoever stores it says why it cannot be.
+            return False
+        return batch.app == heard.app
 
     def stored(self, batch: Batch) -> None:
         """A batch was stored: from its start on, a producer is expected to show that it lives."""
@@ -71,18 +86,22 @@ class Presence:
         if not batch.producer:
             self._heard.pop(batch.run, None)
         elif batch.live:
-            self._heard[batch.run] = _Heard(time.monotonic(), time.time())
+            self._heard[batch.run] = _Heard(time.monotonic(), time.time(), app=batch.app)
         else:
-            self._heard.setdefault(batch.run, _Heard(time.monotonic(), None, is_gone=True))
+            self._heard.setdefault(batch.run, _Heard(time.monotonic(), None, is_gone=True, app=batch.app))
 
     async def show(self, run: str) -> None:
         """A producer of the run shows that it lives. Raises UnknownRun or DeletedRun."""
         known = self._heard.get(run)
         if known is None:
             await asyncio.to_thread(self._store.run, run)
-        self._heard[run] = _Heard(time.monotonic(), time.time())
+        self._heard[run] = _Heard(time.monotonic(), time.time(), app=known.app if known is not None else "")
         if known is not None and known.is_gone:
             await self._tell(run)
+
+    def forget(self, run: str) -> None:
+        """The run was deleted: no sign of life is expected or taken."""
+        self._heard.pop(run, None)
 
     async def begin_anew(self) -> None:
         """Expect to hear of all that run by what the store says, from now on."""

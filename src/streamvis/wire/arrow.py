@@ -353,7 +353,7 @@ def checked_config(config: str, *, where: str) -> str:
 
 def checked_attempt(attempt: Any, resume_at: Any, *, where: str) -> tuple[str, int | None]:
     """The name of an attempt ("" where there is none), and the step at which it resumes, if they are such."""
-    name = checked_name(attempt, what="attempt", where=where) if attempt else ""
+    name = "" if attempt in (None, "") else checked_name(attempt, what="attempt", where=where)
     return name, None if resume_at is None else checked_step(resume_at, where=where)
 
 

@@ -32,7 +32,7 @@ from streamvis.wire.columns import column_dtype, numpy_column
 from streamvis.wire.limits import MAX_COLUMNS, MAX_RECORDS
 from streamvis.wire.tree import pack, to_plain
 
-__all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "rows_to_json"]
+__all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "plain_cells", "rows_to_json"]
 
 _WORD = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|(datetime64|timedelta64)\[(s|ms|us|ns)\]")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -181,11 +181,12 @@ def rows_to_json(table: pa.Table) -> dict[str, Any]:
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
         if isinstance(array, pa.ChunkedArray):
             array = pa.array([], type=field.type)
-        columns[field.name] = {"dtype": column_dtype(field), "data": _plain_cells(field, array)}
+        columns[field.name] = {"dtype": column_dtype(field), "data": plain_cells(field, array)}
     return {"steps": table.column(0).to_pylist(), "times": to_plain(table.column(1).to_pylist()), "columns": columns}
 
 
-def _plain_cells(field: pa.Field, array: pa.Array) -> list[Any]:
+def plain_cells(field: pa.Field, array: pa.Array) -> list[Any]:
+    """A column's cells as strict JSON can say them."""
     if field.metadata and b"streamvis" in field.metadata:
         return [to_plain(cell) for cell in numpy_column(field, array)]
     if pa.types.is_timestamp(field.type):

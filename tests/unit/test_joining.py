@@ -1,0 +1,79 @@
+"""Rows of one key from several bodies, whose columns had other dtypes here and there, as one table."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+
+from streamvis.wire.arrow import encode_rows, table_of
+from streamvis.wire.columns import column_dtype, unify_dtypes
+from streamvis.wire.joining import join_rows
+from streamvis.wire.jsonform import rows_to_json
+
+NUMBERS = ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64"]
+CELLS = {
+    **{dtype: np.array([1, 0], dtype) for dtype in NUMBERS},
+    **{f"array<{dtype}>": np.ones((2, 3), dtype) for dtype in ("bool", "int8", "uint64", "float16", "float64")},
+    **{f"{kind}[{unit}]": np.array([0, 1], f"{kind}[{unit}]") for kind in ("datetime64", "timedelta64") for unit in ("s", "ns")},
+    "datetime64[us, UTC]": [dt.datetime(2026, 1, 1, tzinfo=dt.UTC), None],
+    "string": ["a", None],
+    "json": [{"b": [1, "x"]}, 1.5],
+    "null": [None, None],
+    "int64 with gaps": [2**62 + 1, None],
+    "float64 with gaps": [float("nan"), None],
+    "array<float64> with gaps": [None, np.ones((2, 2))],
+    "bool with gaps": [True, None],
+    "times past the calendar": np.array([2**40, 0], "datetime64[s]"),
+}
+
+
+def table(cells):
+    return table_of(encode_rows("k", [0, 1], [0.0, 1.0], {"x": cells}).body)[1]
+
+
+def said(table):
+    """Each cell as its text in JSON."""
+    return rows_to_json(table)["columns"]["x"]["data"]
+
+
+@pytest.mark.parametrize("one", CELLS)
+def test_a_column_of_any_two_kinds_has_all_cells_and_the_dtype_of_the_key(one):
+    for other in CELLS:
+        parts = [table(CELLS[one]), table(CELLS[other])]
+        words = [column_dtype(part.schema[2]) for part in parts]
+        dtype = unify_dtypes(*words)
+        whole = join_rows(parts, {"x": dtype})
+        whole.validate(full=True)
+        expected = "json" if dtype == "array<json>" else dtype
+        assert column_dtype(whole.schema[2]) == expected, (one, other)
+        if "64[" not in dtype:
+            apart = [cell for part in parts for cell in said(part)]
+            assert len(said(whole)) == 4 and all(map(are_alike, said(whole), apart)), (one, other)
+        assert said(whole)[:2].count(None) == said(parts[0]).count(None)
+
+
+def are_alike(found, expected):
+    """Whether they are equal; a whole number may have become a float."""
+    return found == expected or (type(found), type(expected)) == (float, int) and found == float(expected)
+
+
+def test_columns_that_a_body_lacks_are_missing_there_and_names_that_all_rows_have_are_no_trouble():
+    parts = [table_of(encode_rows("k", [0], [0.5], columns).body)[1] for columns in ({"step": [1.5]}, {"time": ["a"], "n": [1]})]
+    whole = join_rows(parts, {"step": "float64", "time": "string", "n": "int64"})
+    assert rows_to_json(whole) == {
+        "steps": [0, 0],
+        "times": [0.5, 0.5],
+        "columns": {
+            "step": {"dtype": "float64", "data": [1.5, None]},
+            "time": {"dtype": "string", "data": [None, "a"]},
+            "n": {"dtype": "int64", "data": [None, 1]},
+        },
+    }
+
+
+def test_no_rows_have_the_columns_of_the_key():
+    dtypes = {name: name for name in CELLS if name.split()[0] == name} | {"mixed": "array<json>"}
+    found = rows_to_json(join_rows([], dtypes))["columns"]
+    assert {name: column["dtype"] for name, column in found.items()} == {**dtypes, "mixed": "json"}
