@@ -218,27 +218,29 @@ def rows_answer(
     as_arrow: bool,
 ) -> bytes | dict[str, Any]:
     """The rows of a piece that lie inside the range of steps, `limit` of them at most, with the columns asked for."""
-    dtypes = {name: dtype for name, dtype in piece.info.columns.items() if columns is None or name in columns}
+    wanted = {name: dtype for name, dtype in piece.info.columns.items() if columns is None or name in columns}
     tables: list[pa.Table] = []
-    cells = gaps = 0
+    there: set[str] = set()
+    rows = cells = 0
     is_cut = False
     for body in piece.bodies:
         _, table = table_of(body)
         steps = table.column(0).to_numpy()
         table = table.filter(pa.array((steps >= from_step) & (steps <= (math.inf if to_step is None else to_step))))
-        own = sum(name in dtypes for name in table.column_names[2:])
-        cells, gaps = cells + table.num_rows * own, gaps + table.num_rows * (len(dtypes) - own)
-        if tables and gaps > cells + _MAX_GAPS:
+        its = wanted.keys() & table.column_names[2:]
+        rows, cells = rows + table.num_rows, cells + table.num_rows * len(its)
+        if tables and rows * len(there | its) > cells + _MAX_GAPS:
             is_cut = True
             break
+        there |= its
         tables.append(table)
-    whole = join_rows(tables, dtypes)
-    rows, more = whole.slice(0, limit), piece.more or is_cut or whole.num_rows > limit
+    whole = join_rows(tables, {name: dtype for name, dtype in wanted.items() if name in there})
+    found, more = whole.slice(0, limit), piece.more or is_cut or whole.num_rows > limit
     if not as_arrow:
-        return {"key": key, "more": more, **rows_to_json(rows)}
+        return {"key": key, "more": more, **rows_to_json(found)}
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
+    with pa.ipc.new_stream(sink, found.schema) as writer:
+        writer.write_table(found)
     return sink.getvalue().to_pybytes()
 
 
