@@ -3,6 +3,7 @@
     python benchmarks/load.py --minutes 10 --producers 100 --pages 20 --rate 10
 
 Each producer is a process of its own, all of one run. The pages are sessions of one page server, without a browser (`tabs.py`).
+A reader follows the run by the REST API. All of it runs on this machine, so times are of one clock.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 from pages import memory_mib, pages_of, running
-from setting import Endpoint
+from setting import Endpoint, number
 from tabs import Tab
 
+from streamvis.errors import EndpointError
 from streamvis.page.reader import EndpointReader
 from streamvis.records import Rows
 
@@ -38,10 +42,13 @@ def init_page(doc, config):
         plot.line("at", name, source=source)
     doc.add_root(plot)
     doc.add_root(Div(name="last"))
+    doc.add_root(Div(name="count", text="0"))
 
 def update_page(doc, new_data):
     if "main" in new_data:
         doc.get_model_by_name("main_plot").stream(new_data["main"], rollover=5000)
+        count = doc.get_model_by_name("count")
+        count.text = str(int(count.text) + len(new_data["main"]["at"]))
         doc.get_model_by_name("last").text = str(int(new_data["main"]["at"].max() * 1e6))
 """
 
@@ -49,23 +56,62 @@ PRODUCER = """
 import json, random, sys, time
 from streamvis import Client
 
-url, name, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-client = Client(url, "long", spool=sys.argv[4])
+url, name, rate, spool = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+client = Client(url, "long", spool=spool)
 client.init(run="load")
 client.flush(timeout_s=60)
 print("began", flush=True)
 until = float(input())
-n, due, slowest = 0, time.time() + random.random() / rate, 0.0
+n, due, took = 0, time.time() + random.random() / rate, []
 while time.time() < until:
     time.sleep(max(0.0, due - time.time()))
     due += 1 / rate
     began = time.perf_counter()
     client.sendl(n, "main", {"at": time.time(), "producer": name, "n": n, "a": 1.5, "b": 2.5, "c": 3.5, "d": 4.5})
-    slowest = max(slowest, time.perf_counter() - began)
+    took.append(time.perf_counter() - began)
     n += 1
 stored = client.close()
-print(json.dumps({"sent": n, "acknowledged": n if stored else None, "slowest_ms": slowest * 1e3}))
+took_ms = sorted((1e3 * one for one in took), reverse=True)[:: max(1, n // 1000)]
+print(json.dumps({"sent": n, "acknowledged": n if stored else None, "took_ms": took_ms}))
 """
+_LOOK_EVERY_S = 2.0
+_PATIENCE_S = 120
+
+
+class Reader:
+    """Follows the run from another thread: which rows of each producer came, in order, and how long after they were sent."""
+
+    def __init__(self, url: str) -> None:
+        self.numbers: dict[int, list[int]] = defaultdict(list)
+        self.late_s: list[float] = []
+        self._url, self._is_over = url, False
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    @property
+    def count(self) -> int:
+        """How many rows came."""
+        return sum(map(len, list(self.numbers.values())))
+
+    def close(self) -> None:
+        """Stop."""
+        self._is_over = True
+        self._thread.join(30)
+
+    def _follow(self) -> None:
+        reader, cursor = EndpointReader(self._url), None
+        while not self._is_over:
+            try:
+                piece = reader.tail("load", after=cursor, wait_s=5)
+            except EndpointError:
+                time.sleep(0.1)
+                continue
+            cursor, now = piece.cursor, time.time()
+            for item in piece.items:
+                if isinstance(item, Rows):
+                    self.late_s += (now - item.columns["at"]).tolist()
+                    for name, n in zip(item.columns["producer"].tolist(), item.columns["n"].tolist(), strict=True):
+                        self.numbers[name].append(n)
 
 
 async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[str, Any]:
@@ -75,61 +121,69 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
         script = Path(folder) / "producer.py"
         script.write_text(PRODUCER)
         with pages_of(endpoint.url, Path(folder), PAGE) as (address, server):
-            command = [sys.executable, str(script), endpoint.url]
-            commands = [[*command, str(name), str(rate), str(Path(folder) / "spool")] for name in range(producers)]
+            words = [sys.executable, str(script), endpoint.url]
+            commands = [[*words, str(name), str(rate), f"{folder}/spool"] for name in range(producers)]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            started = [psutil.Popen(its, **pipes) for its in commands]
+            started = [psutil.Popen(command, **pipes) for command in commands]
             for its in started:
                 await asyncio.to_thread(its.stdout.readline)
-            until = time.time() + 60 * minutes
-            for its in started:
-                its.stdin.write(f"{until}\n")
-                its.stdin.flush()
             tabs = [Tab(f"{address}?run=load") for _ in range(pages)]
             for tab in tabs:
                 await tab.open()
+            reader = Reader(endpoint.url)
+            began, until = time.time(), time.time() + 60 * minutes
+            for its in started:
+                its.stdin.write(f"{until}\n")
+                its.stdin.flush()
             watched = {"endpoint": [endpoint.process], "page server": [server], "a producer": started}
-            memory: dict[str, list[float]] = defaultdict(list)
-            began = time.time()
-            while time.time() < until:
-                await asyncio.sleep(2)
-                for who, processes in watched.items():
-                    alive = [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-                    if alive:
-                        memory[who].append(float(np.median([memory_mib(one) for one in alive])))
+            memory = await watch(watched, until)
             lines = await asyncio.gather(*(asyncio.to_thread(its.stdout.readline) for its in started))
             told = [json.loads(line) for line in lines]
             for its in started:
-                its.wait(120)
-            await asyncio.sleep(3)
-            taken = [came - at / 1e6 for tab in tabs for at, came in tab.seen.items() if at / 1e6 > began]
-            updates = sum(tab.updates for tab in tabs) / len(tabs) / (60 * minutes)
+                its.wait(_PATIENCE_S)
+            sent = [one["sent"] for one in told]
+            deadline = time.time() + _PATIENCE_S
+            while time.time() < deadline and any(count < sum(sent) for count in [reader.count, *map(seen_by, tabs)]):
+                await asyncio.sleep(0.2)
+            reader.close()
+            late_s = [came - at / 1e6 for tab in tabs for at, came in tab.seen.items() if at / 1e6 > began]
+            updates = sum(tab.updates for tab in tabs) / max(1, len(tabs)) / (60 * minutes)
+            seen = [seen_by(tab) for tab in tabs]
             for tab in tabs:
                 await tab.close()
-            stored = Counter()
-            reader, cursor, more = EndpointReader(endpoint.url), None, True
-            numbers: dict[int, list[int]] = defaultdict(list)
-            while more:
-                piece = reader.tail("load", after=cursor)
-                cursor, more = piece.cursor, piece.more
-                for item in piece.items:
-                    if isinstance(item, Rows):
-                        for name, n in zip(item.columns["producer"].tolist(), item.columns["n"].tolist(), strict=True):
-                            numbers[name].append(n)
-                            stored[name] += 1
-    sent = [one["sent"] for one in told]
-    right = sum(numbers[name] == list(range(count)) for name, count in enumerate(sent))
+    right = sum(reader.numbers[name] == list(range(count)) for name, count in enumerate(sent))
     return {
         "rows sent": sum(sent),
         "acknowledged": sum(one["acknowledged"] or 0 for one in told),
-        "stored": sum(stored.values()),
-        "producers whose rows are all there, once and in order": f"{right} of {producers}",
-        "slowest call of a producer (ms)": max(one["slowest_ms"] for one in told),
+        "stored, once and in order": sum(sent) if right == producers else reader.count,
+        "producers all of whose rows are there": f"{right} of {producers}",
+        "seen by each page": sum(sent) if set(seen) <= {sum(sent)} else f"{min(seen):,} to {max(seen):,}",
+        "a call of a producer, p50, p99, slowest (ms)": percentiles([ms for one in told for ms in one["took_ms"]], 50, 99, 100),
+        "row to a reader, p50, p95, p99 (s)": percentiles(reader.late_s, 50, 95, 99),
+        "newest row to a page, p50, p95, p99 (s)": percentiles(late_s, 50, 95, 99),
         "updates of a page a second": updates,
-        "newest row to a page, p50 (ms)": float(np.percentile(taken, 50) * 1e3),
-        "newest row to a page, p95 (ms)": float(np.percentile(taken, 95) * 1e3),
-        **{f"memory of {who}, first to last quarter (MiB)": quarters(values) for who, values in memory.items()},
+        **{f"MiB of {who}, by quarters": quarters(values) for who, values in memory.items()},
     }
+
+
+async def watch(watched: dict[str, list[psutil.Popen]], until: float) -> dict[str, list[float]]:
+    """The memory of these processes (the median, where they are many) every two seconds until then, while all of them live."""
+    memory: dict[str, list[float]] = defaultdict(list)
+    while time.time() + _LOOK_EVERY_S < until:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        for who, processes in watched.items():
+            memory[who].append(float(np.median([memory_mib(one) for one in processes])))
+    return memory
+
+
+def seen_by(tab: Tab) -> int:
+    """How many rows a page was given."""
+    return int(tab.texts["count"])
+
+
+def percentiles(values: list[float], *which: float) -> str:
+    """Some of them."""
+    return ", ".join(number(float(value)) for value in np.percentile(values, which)) if values else "none"
 
 
 def quarters(values: list[float]) -> str:
@@ -140,16 +194,22 @@ def quarters(values: list[float]) -> str:
 def main() -> None:
     """Run what the command line asks for, and print a table."""
     parser = argparse.ArgumentParser(description="Many producers at a steady rate with pages open.")
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--producers", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=10, help="for each number of producers")
+    parser.add_argument("--producers", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--pages", type=int, default=20)
     parser.add_argument("--rate", type=float, default=10, help="rows a second of each producer")
     options = parser.parse_args()
-    found = asyncio.run(load(options.minutes, options.producers, options.pages, options.rate))
-    print("| what | |\n|---|---|")
-    for what, value in found.items():
-        print(f"| {what} | {value if isinstance(value, str) else f'{value:,.0f}' if value >= 100 else f'{value:.3g}'} |")
-    sys.exit(0 if found["rows sent"] == found["acknowledged"] == found["stored"] else 1)
+    found = []
+    for producers in options.producers:
+        print(f"{producers} producers, {options.pages} pages, {options.minutes:g} minutes ...", file=sys.stderr, flush=True)
+        found.append(asyncio.run(load(options.minutes, producers, options.pages, options.rate)))
+    print(f"| {options.rate:g} rows a second of each, {options.pages} pages, {os.cpu_count()} cores |", end="")
+    print("".join(f" producers: {count} |" for count in options.producers))
+    print("|---" * (len(found) + 1) + "|")
+    for what in found[0]:
+        print(f"| {what} | {' | '.join(one[what] if isinstance(one[what], str) else number(one[what]) for one in found)} |")
+    whole = [all(one[what] == one["rows sent"] for what in list(one)[1:3] + ["seen by each page"]) for one in found]
+    sys.exit(0 if all(whole) else 1)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _TOKEN = re.compile(r'"token":"([^"]+)"')
 class Tab:
     """A session of the page at `address`; `seen` maps each number that `last` showed to when that came (`time.time`).
 
-    `texts` are those of the page's named models, as they were when it was opened.
+    `texts` are those of the page's named models.
     """
 
     def __init__(self, address: str) -> None:
@@ -36,6 +36,7 @@ class Tab:
         self.updates = 0
         self._socket: WebSocketClientConnection | None = None
         self._link = self._last = ""
+        self._names: dict[str, str] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -60,6 +61,7 @@ class Tab:
         if "last" not in named:
             return False
         self.texts = {name: its.get("attributes", {}).get("text", "") for name, its in named.items() if name}
+        self._names = {its["id"]: name for name, its in named.items() if name}
         link, last = models["StreamvisLink"], named["last"]
         self._link, self._last = link["id"], last["id"]
         self._take_text(last.get("attributes", {}).get("text", ""))
@@ -79,8 +81,10 @@ class Tab:
             content = await self._next()
             for event in content.get("events", ()):
                 model = event.get("model", {}).get("id")
-                if event.get("attr") == "text" and model == self._last:
-                    self._take_text(event["new"])
+                if event.get("attr") == "text" and model in self._names:
+                    self.texts[self._names[model]] = event["new"]
+                    if model == self._last:
+                        self._take_text(event["new"])
                 elif event.get("attr") == "sent" and model == self._link:
                     self.updates += 1
                     await self._echo(event["new"])
