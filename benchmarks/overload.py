@@ -92,7 +92,7 @@ def run(case: Case, seconds: float) -> list[str]:
             command = [sys.executable, "-c", PRODUCER, order]
             process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             assert process.stdout.readline() == "began\n"
-            memory = _memory(process, seconds)
+            memory, at_endpoint = _memory([process, endpoint.process], seconds)
             told = json.loads(process.stdout.read())
             process.wait()
             segments = spool.glob("*/*.spool") if case.disk else ()
@@ -103,16 +103,17 @@ def run(case: Case, seconds: float) -> list[str]:
         endpoint.stop()
     half = len(memory) // 2
     first, second = statistics.median(memory[:half]), statistics.median(memory[half:])
-    figures = [told["sent"] / seconds, told["slowest_s"] * 1e3, first, second, max(memory)]
+    figures = [told["sent"] / seconds, told["slowest_s"] * 1e3, first, second, max(memory), max(at_endpoint)]
     return [case.name, *map(number, figures), f"{told['dropped'] / told['sent']:.1%}"]
 
 
-def _memory(process: psutil.Popen, seconds: float) -> list[float]:
-    """Its resident memory in MiB, twice a second until just before it closes."""
-    memory = []
+def _memory(processes: list[psutil.Popen], seconds: float) -> list[list[float]]:
+    """The resident memory of each in MiB, twice a second until just before the producer closes."""
+    memory: list[list[float]] = [[] for _ in processes]
     until = time.monotonic() + seconds - 0.5
     while time.monotonic() < until:
-        memory.append(process.memory_info().rss / 2**20)
+        for its, process in zip(memory, processes, strict=True):
+            its.append(process.memory_info().rss / 2**20)
         time.sleep(0.5)
     return memory
 
@@ -123,8 +124,8 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     rows = [run(case, seconds) for case in CASES]
     print(f"\n{seconds:g} s each.\n")
-    print("| case | sent a second | slowest call, ms | MiB, first half | MiB, second half | MiB at most | dropped |")
-    print("|---|---|---|---|---|---|---|")
+    print("| case | sent a second | slowest call, ms | MiB, first half | second half | at most | endpoint, at most | dropped |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(f"| {' | '.join(row)} |")
 
