@@ -23,6 +23,7 @@ from weakref import WeakSet
 from bokeh.document import Document
 
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
+from streamvis.page.heap import Heap
 from streamvis.page.new_data import NewData, PageRun, merge_rows
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.records import Rows, Value
@@ -296,7 +297,7 @@ class RunFeed(_Feed):
 
 
 class Feeds:
-    """The feeds of a process, made when first asked for, and the documents (`served`) that have a session."""
+    """The feeds of a process, made when first asked for, and what else its sessions share: `served` has their documents."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -305,6 +306,7 @@ class Feeds:
         self._said: set[str] = set()
         self.served: WeakSet[Document] = WeakSet()
         self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
+        self.heap = Heap()
 
     def reader(self, url: str, token: str | None) -> EndpointReader:
         """The reader of the endpoint at `url`, with its connections."""

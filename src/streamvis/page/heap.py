@@ -1,0 +1,44 @@
+"""The C library's heap after sessions have ended: what they left free in it is given back to the system.
+
+A session is thousands of small pieces. glibc gives back by itself only what is free at the end of its heap, and the one piece that
+lives on there keeps everything below: a page server would stay as large as it ever was, with most of that free. `malloc_trim` gives
+back every whole page that is free. It takes some milliseconds, so it runs once for all the sessions that end within a while.
+C libraries that lack the call are left to themselves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+from tornado.ioloop import IOLoop
+
+__all__ = ["Heap"]
+
+_PAUSE_S = 5.0
+
+
+class Heap:
+    """The heap of this process. Used on the event loop alone; `pause_s` is how long it waits for more sessions to end."""
+
+    def __init__(self, *, pause_s: float = _PAUSE_S) -> None:
+        self._pause_s = pause_s
+        self._trim = _trim_of_this_library()
+        self._is_planned = False
+
+    def trim_later(self, loop: IOLoop) -> None:
+        """Give back what is free, after a pause; asked again meanwhile, once."""
+        if self._trim is not None and not self._is_planned:
+            self._is_planned = True
+            loop.call_later(self._pause_s, self._trim_now)
+
+    def _trim_now(self) -> None:
+        self._is_planned = False
+        self._trim(0)
+
+
+def _trim_of_this_library() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # no such call; and on Windows, no library without a name
+        return None
