@@ -25,7 +25,7 @@ _TOKEN = re.compile(r'"token":"([^"]+)"')
 class Tab:
     """A session of the page at `address`; `seen` maps each number that `last` showed to when that came (`time.time`).
 
-    `texts` are those of the page's named models, as they were when it was opened.
+    A page that has no such model shows nothing. `texts` are those of the page's named models, as they were when it was opened.
     """
 
     def __init__(self, address: str) -> None:
@@ -43,7 +43,7 @@ class Tab:
         token = _TOKEN.search(page.body.decode()).group(1)
         address = self.address.replace("http", "ws", 1).partition("?")[0] + "/ws"
         origin = {"Origin": "/".join(self.address.split("/")[:3])}
-        request = HTTPRequest(address, headers=origin, connect_timeout=60)
+        request = HTTPRequest(address, headers=origin, connect_timeout=60, request_timeout=120)
         self._socket = await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**28)
         await self._next()  # ACK
         await self._send("PULL-DOC-REQ", {})
@@ -52,8 +52,8 @@ class Tab:
         models = {its.get("name", "").split(".")[-1]: its for its in _objects(reply["doc"])}
         named = {its.get("attributes", {}).get("name"): its for its in _objects(reply["doc"])}
         self.texts = {name: its.get("attributes", {}).get("text", "") for name, its in named.items() if name}
-        link, last = models["StreamvisLink"], named["last"]
-        self._link, self._last = link["id"], last["id"]
+        link, last = models["StreamvisLink"], named.get("last", {})
+        self._link, self._last = link["id"], last.get("id", "")
         self._take_text(last.get("attributes", {}).get("text", ""))
         await self._echo(link.get("attributes", {}).get("sent", 1))
         self._reading = asyncio.create_task(self._read())
