@@ -1,9 +1,9 @@
 """The C library's heap after sessions have ended: what they left free in it is given back to the system.
 
-A session is thousands of small pieces. glibc gives back by itself only what is free at the end of its heap, and the one piece that
-lives on there keeps everything below: a page server would stay as large as it ever was, with most of that free. `malloc_trim` gives
-back every whole page that is free. It takes some milliseconds, so it runs once for all the sessions that end within a while.
-C libraries that lack the call are left to themselves.
+A session is thousands of small pieces. glibc by itself gives back only what is free at the end of its heap, and one piece that
+lives on there keeps everything below it: a page server would stay as large as it ever was, with most of that free.
+`malloc_trim` gives back every whole page that is free. It takes some milliseconds, and so it runs once for all the sessions
+that end within a while. C libraries that lack the call are left to themselves.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from streamvis.page.scripts import PageScript, add_to_path, page_application
 __all__ = ["run_pages"]
 
 _CHECK_MS = 5000
-"""How often Bokeh looks for sessions whose tab has been closed for a while (15 s). By itself it takes twice that time for some."""
+"""How often Bokeh looks for sessions whose tab has been closed for a while (15 s), so that they end soon after that."""
 
 
 def run_pages(
