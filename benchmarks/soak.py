@@ -73,6 +73,8 @@ PAST_ROWS = 200_000
 BLOCK = 100
 SETTLED_S = 120.0
 """How long sessions may take to end. Bokeh waits for 15 s whether the tab comes back, and a feed for the end of its poll."""
+TRIMMED_S = 10.0
+"""After that what ended sessions left free has been given back to the system."""
 BOKEHS = ("documents", "models", "Bokeh's sessions", "Bokeh's connections")
 ENDING = (*BOKEHS, "sessions", "inboxes", "feeds", "modules of page scripts")
 """Of these nothing is left."""
@@ -113,10 +115,14 @@ class Site:
         """What the page server holds when the sessions that were closed have ended, or did not in time."""
         deadline = time.monotonic() + SETTLED_S
         while True:
-            counts = await asyncio.to_thread(holdings.ask, self._pid, self._answer)
+            counts = await self._count()
             if not any(counts[name] for name in ENDING) or time.monotonic() > deadline:
-                return counts
+                await asyncio.sleep(TRIMMED_S)
+                return await self._count()
             await asyncio.sleep(1)
+
+    async def _count(self) -> dict[str, float]:
+        return await asyncio.to_thread(holdings.ask, self._pid, self._answer)
 
 
 async def soak(sessions: int, at_once: int) -> list[dict[str, float]]:

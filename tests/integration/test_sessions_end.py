@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import holdings
 import soak
+
 from streamvis import Client
 from streamvis.page import feed as feeds_of_pages
 from streamvis.page.feed import Feeds
