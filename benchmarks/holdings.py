@@ -52,9 +52,12 @@ def tell(answer: Path) -> None:
 
 
 def count() -> dict[str, float]:
-    """What there is of each kind, after the garbage has been collected, and what memory the process takes."""
+    """What there is of each kind, after the garbage has been collected, and what memory the process takes.
+
+    "Python objects" are those that can hold others; strings, numbers and arrays are among the "pieces of memory" alone.
+    """
     gc.collect()
-    kinds: Counter[type] = Counter(type(one) for one in gc.get_objects())
+    kinds = Counter(map(type, gc.get_objects()))
     found = {name: sum(n for kind, n in kinds.items() if issubclass(kind, its)) for name, its in _CLASSES.items()}
     process = psutil.Process()
     return {
@@ -65,7 +68,8 @@ def count() -> dict[str, float]:
         "threads": threading.active_count(),
         "connections": len(process.net_connections()),
         "files": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else process.num_fds(),
-        "all Python objects": sum(kinds.values()),
+        "Python objects": sum(kinds.values()),
+        "pieces of memory": sys.getallocatedblocks(),
         "memory (MiB)": process.memory_info().rss / 2**20,
     }
 
