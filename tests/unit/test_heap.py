@@ -1,0 +1,41 @@
+"""What is free in the C library's heap is given back to the system, though pieces live on between it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psutil
+import pytest
+from tornado.ioloop import IOLoop
+
+from streamvis.page.heap import Heap
+
+PIECES, PIECE_BYTES, KEPT = 20_000, 4000, 200
+
+
+def memory_mib() -> float:
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def test_what_ended_sessions_left_free_is_given_back_once_for_all_of_them():
+    heap = Heap(pause_s=0.05)
+    if heap._trim is None:
+        pytest.skip("this C library cannot give back what is free inside its heap")
+    trim = heap._trim
+    pieces = [b"x" * PIECE_BYTES for _ in range(PIECES)]
+    kept = pieces[:: PIECES // KEPT]
+    pieces.clear()
+    before = memory_mib()
+
+    async def end_sessions() -> int:
+        trimmed: asyncio.Queue[int] = asyncio.Queue()
+        heap._trim = lambda pad: trimmed.put_nowait(trim(pad))
+        for together in (3, 1):
+            for _ in range(together):
+                heap.trim_later(IOLoop.current())
+            await trimmed.get()
+        return trimmed.qsize()
+
+    assert asyncio.run(asyncio.wait_for(end_sessions(), 10)) == 0
+    assert before - memory_mib() > 0.7 * PIECES * PIECE_BYTES / 2**20
+    assert len(kept) == KEPT
