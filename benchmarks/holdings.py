@@ -57,6 +57,7 @@ def count() -> dict[str, float]:
     "Python objects" are those that can hold others; strings, numbers and arrays are among the "pieces of memory" alone.
     """
     gc.collect()
+    _forget_names()
     kinds = Counter(map(type, gc.get_objects()))
     found = {name: sum(n for kind, n in kinds.items() if issubclass(kind, its)) for name, its in _CLASSES.items()}
     process = psutil.Process()
@@ -72,6 +73,13 @@ def count() -> dict[str, float]:
         "pieces of memory": sys.getallocatedblocks(),
         "memory (MiB)": process.memory_info().rss / 2**20,
     }
+
+
+def _forget_names() -> None:
+    """Empty the interpreter's cache of attributes, which keeps up to 4096 names that were looked up, and fills up slowly."""
+    clear = getattr(sys, "_clear_internal_caches", None) or getattr(sys, "_clear_type_cache", None)
+    if clear is not None:
+        clear()
 
 
 def ask(pid: int, answer: Path) -> dict[str, float]:
