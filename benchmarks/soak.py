@@ -36,7 +36,8 @@ from pathlib import Path
 from bokeh.models import ColumnDataSource, Div
 from bokeh.plotting import curdoc, figure
 from streamvis import live_source
-sys.path.append({folder!r})
+if {folder!r} not in sys.path:
+    sys.path.append({folder!r})
 import holdings
 holdings.tell(Path({answer!r}))
 KIND = curdoc().session_context.request.arguments.get("kind", [b""])[0].decode()
