@@ -6,7 +6,7 @@ The first hundred warm up: what a page server at work needs, and as much memory 
 Then, after every hundred, when all have ended, the page server counts what it holds (`holdings.py`). The program ends with 1
 when documents, sessions or feeds are left, or when from the middle third of the counts to the last anything grew (`LIMITS`).
 
-Among the sessions are those of pages that fail, that wait for a run, that load themselves again for a new run, and that are
+Among the sessions are those of pages that fail, that wait for a run, that are told to load again for a new run, and that are
 closed in the middle of a long past.
 """
 
