@@ -129,7 +129,7 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
                 await asyncio.to_thread(its.stdout.readline)
             tabs = [Tab(f"{address}?run=load") for _ in range(pages)]
             for tab in tabs:
-                await tab.open()
+                await tab.open(must_show=True)
             reader = Reader(endpoint.url)
             began, until = time.time(), time.time() + 60 * minutes
             for its in started:

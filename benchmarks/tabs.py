@@ -26,7 +26,7 @@ _TOKEN = re.compile(r'"token":"([^"]+)"')
 class Tab:
     """A session of the page at `address`; `seen` maps each number that `last` showed to when that came (`time.time`).
 
-    `texts` are those of the page's named models.
+    A page that has no such model shows nothing. `texts` are those of the page's named models.
     """
 
     def __init__(self, address: str) -> None:
@@ -39,18 +39,18 @@ class Tab:
         self._names: dict[str, str] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Load the page, again where it waits for its run as yet, and follow it."""
-        while not await self._is_opened():
+    async def open(self, *, must_show: bool = False) -> None:
+        """Load the page, and follow it; with `must_show` load it again while it has no `last`, as one that waits for its run."""
+        while not await self._is_opened(must_show):
             self._socket.close()
             await asyncio.sleep(_AGAIN_S)
 
-    async def _is_opened(self) -> bool:
+    async def _is_opened(self, must_show: bool) -> bool:
         page = await AsyncHTTPClient(max_clients=1000).fetch(self.address, request_timeout=120)
         token = _TOKEN.search(page.body.decode()).group(1)
         address = self.address.replace("http", "ws", 1).partition("?")[0] + "/ws"
         origin = {"Origin": "/".join(self.address.split("/")[:3])}
-        request = HTTPRequest(address, headers=origin, connect_timeout=60)
+        request = HTTPRequest(address, headers=origin, connect_timeout=60, request_timeout=120)
         self._socket = await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**28)
         await self._next()  # ACK
         await self._send("PULL-DOC-REQ", {})
@@ -58,12 +58,12 @@ class Tab:
             pass  # patches that went out before the request was read are in the document by then
         models = {its.get("name", "").split(".")[-1]: its for its in _objects(reply["doc"])}
         named = {its.get("attributes", {}).get("name"): its for its in _objects(reply["doc"])}
-        if "last" not in named:
+        if must_show and "last" not in named:
             return False
         self.texts = {name: its.get("attributes", {}).get("text", "") for name, its in named.items() if name}
         self._names = {its["id"]: name for name, its in named.items() if name}
-        link, last = models["StreamvisLink"], named["last"]
-        self._link, self._last = link["id"], last["id"]
+        link, last = models["StreamvisLink"], named.get("last", {})
+        self._link, self._last = link["id"], last.get("id", "")
         self._take_text(last.get("attributes", {}).get("text", ""))
         await self._echo(link.get("attributes", {}).get("sent", 1))
         self._reading = asyncio.create_task(self._read())

@@ -24,6 +24,7 @@ from bokeh.document import Document
 
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.pace import Pace
+from streamvis.page.heap import Heap
 from streamvis.page.new_data import NewData, PageRun, merge_rows
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.records import Rows, Value
@@ -303,9 +304,9 @@ class RunFeed(_Feed):
 
 
 class Feeds:
-    """The feeds of a process, made when first asked for, and the documents (`served`) that have a session.
+    """The feeds of a process, made when first asked for, and what else its sessions share: `served` has their documents.
 
-    `pace` is for the event loop of the sessions: how long each pauses after an update, so that all of them have their turn.
+    `pace` is for their event loop: how long each pauses after an update, so that all of them have their turn.
     """
 
     def __init__(self) -> None:
@@ -316,6 +317,7 @@ class Feeds:
         self.served: WeakSet[Document] = WeakSet()
         self.pace = Pace(time.thread_time, _LOOP_SHARE)
         self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
+        self.heap = Heap()
 
     def reader(self, url: str, token: str | None) -> EndpointReader:
         """The reader of the endpoint at `url`, with its connections."""

@@ -33,6 +33,9 @@ from streamvis.page.scripts import PageScript, add_to_path, page_application
 
 __all__ = ["run_pages"]
 
+_CHECK_MS = 5000
+"""How often Bokeh looks for sessions whose tab has been closed for a while (15 s), so that they end soon after that."""
+
 
 def run_pages(
     scripts: Sequence[PageScript],
@@ -74,6 +77,7 @@ def run_pages(
             f"/{script.name}": page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
             for script in scripts
         },
+        check_unused_sessions_milliseconds=_CHECK_MS,
         use_index=False,
         redirect_root=False,
         extra_patterns=[("/", _IndexHandler, index)],

@@ -90,6 +90,7 @@ class Session:
         self._live: LiveSources | None = None
         self._past: Past | None = None
         self._link = BrowserLink(doc, self.wake)
+        self._next_beat: object | None = None
 
     def start(self) -> None:
         """Begin. Called while the document is made, on the event loop; `init_page` runs here when the run is known."""
@@ -112,7 +113,15 @@ class Session:
         self._link.attach()
         self._link.show(self._notices())
         self._doc.on_session_destroyed(self._end)
-        self._doc.add_periodic_callback(self._link.beat, _BEAT_S * 1000)
+        self._beat_later()
+
+    def _beat_later(self) -> None:
+        # Not a periodic callback of the document: Bokeh lets go of one, and of the document with it, only a period after its end.
+        self._next_beat = self._loop.call_later(_BEAT_S, self._beat)
+
+    def _beat(self) -> None:
+        self._doc.add_next_tick_callback(self._link.beat)
+        self._beat_later()
 
     def _find_live_sources(self) -> None:
         run, executor = self._head.run.id, self._feeds.executor
@@ -135,10 +144,13 @@ class Session:
 
     def _end(self, session_context: object) -> None:
         self._is_over = True
+        if self._next_beat is not None:
+            self._loop.remove_timeout(self._next_beat)
         for feed in (self._app_feed, self._run_feed):
             if feed is not None:
                 feed.leave(self)
         self._inbox.reset()
+        self._feeds.heap.trim_later(self._loop)
 
     def _advance(self) -> None:
         self._is_woken = False
