@@ -8,8 +8,9 @@ import pytest
 
 from streamvis import records
 from streamvis.client.closing import close
+from streamvis.client.copying import Deferred, Unfetched
 from streamvis.client.encoding import encode_begin, encode_notes
-from streamvis.client.entries import Begin
+from streamvis.client.entries import ROW, Begin
 from streamvis.client.frames import Outgoing, read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
@@ -616,3 +617,23 @@ def test_what_a_disk_would_not_take_goes_there_later(make_script, endpoint, tmp_
     assert not close([script], "finished", timeout_s=0.5)
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 5
     assert "lost" not in capsys.readouterr().err
+
+
+def test_a_scalar_on_a_device_is_kept_in_its_own_form_while_the_endpoint_is_away_or_asks_to_gather(script, endpoint, tmp_path):
+    import numpy as np
+
+    def send(step):
+        loss = Deferred(np.float32(step), ready=None, shape=(), nbytes=4)
+        script.outbox.put((ROW, step, 0.0, "k", Unfetched({"x": loss}, [loss]), 68))
+
+    script.start_run()
+    endpoint.answer = away
+    send(0)
+    send(1)
+    wait_until(lambda: spooled(tmp_path) and script.unsettled_records == 2 and is_kept(script))
+    endpoint.answer = lambda params, body: None
+    endpoint.pace_s = 10
+    wait_until(lambda: steps(endpoint) == [0, 1])
+    send(2)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    assert script.flush() and steps(endpoint) == [0, 1, 2] and script.lost_records == 0

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from streamvis.client.copying import Unfetched
 from streamvis.client.entries import CONTROL, ROW, Begin, End, Entry, Marker
 from streamvis.client.extent import Extent
 from streamvis.client.frames import Outgoing
@@ -122,7 +123,7 @@ class Packer:
             return None
         lines = []
         for kind, step, moment, key, data, _ in entries:
-            if kind is not ROW or not all(type(cell) in _PLAIN for cell in data.values()):
+            if kind is not ROW or type(data) is Unfetched or not all(type(cell) in _PLAIN for cell in data.values()):
                 return None
             lines.append(json.dumps([step, moment, key, data]))
         body = "\n".join([*lines, ""]).encode()
