@@ -637,3 +637,15 @@ def test_a_scalar_on_a_device_is_kept_in_its_own_form_while_the_endpoint_is_away
     send(2)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
     assert script.flush() and steps(endpoint) == [0, 1, 2] and script.lost_records == 0
+
+
+def test_what_a_disk_would_not_take_goes_there_though_what_follows_is_little(script, endpoint, tmp_path):
+    (tmp_path / "spool").write_text("no folder")
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    wait_until(lambda: script.unsettled_records == 1 and not script.outbox.entries)
+    (tmp_path / "spool").unlink()
+    script.sendl(1)
+    wait_until(lambda: is_kept(script))
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2

@@ -123,7 +123,9 @@ class Backlog:
         entries = self._outbox.entries
         count = len(entries)
         most, most_bytes = min(_MOST_NOTED, self._outbox.max_entries // 4), min(_MOST_NOTED_BYTES, self._outbox.max_bytes // 4)
-        if self._current is not None or count > most or any(marker.durable for marker in self._all_markers):
+        if self._current is not None or self._spool.memory_bytes or count > most:
+            return False
+        if any(marker.durable for marker in self._all_markers):
             return False
         new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
         if not new:
