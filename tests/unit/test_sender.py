@@ -649,3 +649,14 @@ def test_what_a_disk_would_not_take_goes_there_though_what_follows_is_little(scr
     script.sendl(1)
     wait_until(lambda: is_kept(script))
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2
+
+
+def test_who_waits_for_what_stands_behind_notes_does_not_wait_for_the_pace(script, endpoint, tmp_path):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    wait_until(lambda: spooled(tmp_path) and is_kept(script))
+    script.sendl(1)
+    wait_until(lambda: script.producer._backlog._noted)
+    endpoint.answer, endpoint.pace_s = lambda params, body: None, 10
+    assert script.flush(within_s=5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from streamvis.client.entries import Marker
+from streamvis.client.entries import CONTROL, Marker
 from streamvis.client.extent import Extent
 from streamvis.client.frames import Outgoing
 from streamvis.client.losses import Losses
@@ -48,8 +48,9 @@ class Backlog:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether anybody waits for a batch, or a control record is next."""
-        return bool(self._all_markers or self._packer.is_control_next)
+        """Whether anybody waits for a batch, or a control record is among what waits."""
+        # Copied in one step, while callers append. One that came just now may stand behind rows that the next batch begins with.
+        return bool(self._all_markers) or any(entry[0] is CONTROL for entry in self._outbox.entries.copy())
 
     @property
     def _all_markers(self) -> list[Marker]:

@@ -50,12 +50,6 @@ class Packer:
         """The run to which what is packed now belongs; "" before there is one."""
         return self._run.run if self._run is not None else ""
 
-    @property
-    def is_control_next(self) -> bool:
-        """Whether what waits begins with a control record."""
-        entries = self._outbox.entries
-        return bool(entries) and entries[0][0] is CONTROL
-
     def load(self) -> None:
         """Import Arrow, which takes long."""
         from streamvis.client import encoding
