@@ -660,3 +660,16 @@ def test_who_waits_for_what_stands_behind_notes_does_not_wait_for_the_pace(scrip
     wait_until(lambda: script.producer._backlog._noted)
     endpoint.answer, endpoint.pace_s = lambda params, body: None, 10
     assert script.flush(within_s=5)
+
+
+def test_what_is_noted_makes_room_for_what_is_large(make_script, endpoint):
+    import numpy as np
+
+    script = make_script(max_memory_bytes=2**20)
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1, text="α" * 100)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    assert script.sendl(2, x=np.zeros(2**17))

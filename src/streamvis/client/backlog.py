@@ -124,7 +124,7 @@ class Backlog:
         entries = self._outbox.entries
         count = len(entries)
         most, most_bytes = min(_MOST_NOTED, self._outbox.max_entries // 4), min(_MOST_NOTED_BYTES, self._outbox.max_bytes // 4)
-        if self._current is not None or self._spool.memory_bytes or count > most:
+        if self._current is not None or self._spool.memory_bytes or self._outbox.wants_room or count > most:
             return False
         if any(marker.durable for marker in self._all_markers):
             return False
