@@ -673,3 +673,33 @@ def test_what_is_noted_makes_room_for_what_is_large(make_script, endpoint):
     script.sendl(1, text="α" * 100)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
     assert script.sendl(2, x=np.zeros(2**17))
+
+
+def test_batches_that_are_complete_do_not_wait_for_the_pace(script, endpoint, monkeypatch):
+    monkeypatch.setattr("streamvis.client.spool._OPEN_BYTES", 1)
+    script.start_run()
+    going_on = threading.Event()
+    endpoint.answer = lambda params, body: going_on.wait(30) and None
+    sent = 0
+    for _ in range(8):
+        for step in range(sent, sent + 1500):
+            script.sendl(step)
+        sent += 1500
+        wait_until(lambda: script.unsettled_records == sent and is_kept(script))  # noqa: B023
+    endpoint.pace_s = 10
+    going_on.set()
+    wait_until(lambda: len(steps(endpoint)) >= 6000, within_s=5)
+
+
+def test_rows_of_every_kind_make_one_batch_where_the_endpoint_asks_to_gather(script, endpoint, tmp_path):
+    import numpy as np
+
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    for step in range(1, 9):
+        script.sendl(step, x=step if step % 2 else np.arange(1.0))
+        wait_until(lambda: script.unsettled_records == step and is_kept(script))  # noqa: B023
+    assert script.flush() and steps(endpoint) == list(range(9))
+    assert len(endpoint.requests) <= 4

@@ -53,6 +53,11 @@ class Backlog:
         return bool(self._all_markers) or any(entry[0] is CONTROL for entry in self._outbox.entries.copy())
 
     @property
+    def is_behind(self) -> bool:
+        """Whether a batch waits that takes no more: another came after it."""
+        return self._packer.number - self.settled > 1
+
+    @property
     def _all_markers(self) -> list[Marker]:
         return self._markers + self._packer.markers
 
@@ -126,8 +131,8 @@ class Backlog:
         most, most_bytes = min(_MOST_NOTED, self._outbox.max_entries // 4), min(_MOST_NOTED_BYTES, self._outbox.max_bytes // 4)
         if self._current is not None or self._spool.memory_bytes or self._outbox.wants_room or count > most:
             return False
-        if any(marker.durable for marker in self._all_markers):
-            return False
+        if self._spool.open_number or any(marker.durable for marker in self._all_markers):
+            return False  # what goes on an open batch makes no more of them
         new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
         if not new:
             return True

@@ -318,11 +318,11 @@ class Producer:
             self._held_up_since = None
 
     def _gather(self, batch: Outgoing) -> None:
-        """Wait for as long as the endpoint asks for, unless somebody waits for what comes."""
+        """Wait for as long as the endpoint asks for, unless somebody waits for what comes, or what is next is complete."""
         pace_s = self._exchange.pace_s
         with self._lock:
-            is_awaited = self.stopping or self._backlog.is_awaited
-        if not pace_s or len(batch.body) >= _LARGE_BYTES or is_awaited:
+            goes_on = self.stopping or self._backlog.is_behind or self._backlog.is_awaited
+        if not pace_s or len(batch.body) >= _LARGE_BYTES or goes_on:
             return
         self._is_gathering = True
         try:
