@@ -703,3 +703,24 @@ def test_rows_of_every_kind_make_one_batch_where_the_endpoint_asks_to_gather(scr
         wait_until(lambda: script.unsettled_records == step and is_kept(script))  # noqa: B023
     assert script.flush() and steps(endpoint) == list(range(9))
     assert len(endpoint.requests) <= 4
+
+
+def test_who_gives_up_late_leaves_all_in_the_spool(script, endpoint, tmp_path):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    wait_until(lambda: spooled(tmp_path) and is_kept(script))
+    producer = script.producer
+    keep, producer._backlog.keep_or_note_all = producer._backlog.keep_or_note_all, lambda: None
+    script.sendl(1)
+    release = script.outbox.release
+
+    def end_first():
+        release()
+        if producer._given_up:
+            producer.join(5)
+
+    script.outbox.release = end_first
+    assert not close([script], "finished", timeout_s=0.1)
+    producer._backlog.keep_or_note_all = keep
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2

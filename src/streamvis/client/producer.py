@@ -362,6 +362,8 @@ class Producer:
         time.sleep(_KEEP_EVERY_S)
 
     def _end(self) -> None:
+        if self._given_up:
+            self._kept(self._backlog.keep_all)  # who gave up may come too late to do it
         with self._lock:
             self._spool.close()
             self._is_over = True
