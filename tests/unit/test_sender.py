@@ -724,3 +724,51 @@ def test_who_gives_up_late_leaves_all_in_the_spool(script, endpoint, tmp_path):
     assert not close([script], "finished", timeout_s=0.1)
     producer._backlog.keep_or_note_all = keep
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2
+
+
+def test_a_batch_that_found_no_room_is_never_behind_one_that_came_later(script, endpoint, tmp_path, monkeypatch):
+    script.start_run()
+    going_on = threading.Event()
+    endpoint.answer = lambda params, body: going_on.wait(30) and away(params, body)
+    append, refused, full = Spool.append, [], threading.Event()
+
+    def full_for_a_moment(spool, batch, *, seen=False):
+        if seen and full.is_set():
+            refused.append(batch.number)
+            return False
+        return append(spool, batch, seen=seen)
+
+    monkeypatch.setattr(Spool, "append", full_for_a_moment)
+    full.set()
+    script.sendl(0)
+    wait_until(lambda: refused)
+    script.sendl(1)
+    wait_until(lambda: spooled(tmp_path))
+    full.clear()
+    script.sendl(2)
+    wait_until(lambda: script.producer.kept_records >= 2)
+    going_on.set()
+    wait_until(lambda: script.producer._failures >= 2)
+    endpoint.answer = lambda params, body: None
+    assert script.flush() and steps(endpoint) == [0, 1, 2]
+
+
+def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, tmp_path):
+    import numpy as np
+
+    script = make_script(max_spool_bytes=2**17)
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    with script.producer._lock:  # before the keeper sees that there is more
+        endpoint.answer = away
+        script.sendl(2, x=np.zeros(2**15))
+        script.producer._is_gathering = False
+        script.producer.deliver_soon()
+        backlog = script.producer._backlog
+        assert backlog.next().records == 2
+        backlog.keep_or_note_all()
+        assert spooled(tmp_path)

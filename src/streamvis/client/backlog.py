@@ -108,7 +108,8 @@ class Backlog:
             if batch is not None:
                 self._keep(batch)
         self._spool.settle_down()
-        self._spool.forget_notes(self._packer.number)
+        if self._current is None:
+            self._spool.forget_notes(self._packer.number)
         self._spool.note_dropped(self._losses.by_run)
         self._let_go_durable()
 
@@ -119,7 +120,9 @@ class Backlog:
             self.keep_all()
 
     def _keep_current(self) -> None:
-        if self._current is not None and self._spool.append(self._current, seen=True):
+        if self._current is None or self.is_spooling:
+            return  # where it found no room at first, it stays before what came later and found some
+        if self._spool.append(self._current, seen=True):
             self._remember(self._current)
             self._spool.forget_notes(self._current.number)
             self._current = None
