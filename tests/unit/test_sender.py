@@ -772,3 +772,37 @@ def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, 
         assert backlog.next().records == 2
         backlog.keep_or_note_all()
         assert spooled(tmp_path)
+
+
+def test_what_is_noted_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_path):
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    script.producer.forget("run")
+    wait_until(lambda: script.lost_records == 1)
+    wait_until(lambda: spooled(tmp_path) == [])
+
+
+def test_notes_that_cannot_be_emptied_cost_no_records(script, endpoint, said):
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    notes = script.producer._spool._notes
+
+    class Stale:
+        def __getattr__(self, name):
+            return getattr(notes, name)
+
+        def truncate(self, size):
+            raise OSError(116, "Stale file handle")
+
+    script.producer._spool._notes = Stale()
+    assert script.flush()
+    script.producer._spool._notes = notes
+    assert steps(endpoint) == [0, 1] and script.unsettled_records == 0 and not said()

@@ -156,10 +156,13 @@ class Backlog:
                 marker.reach(error)
 
     def _packed(self, *, onto: int = 0) -> Outgoing | None:
+        was_noted = self._noted > 0
         self._forget_noted()
         batch = self._packer.pack(onto=onto)
         if batch is not None:
             self.unsettled_records += batch.records
+        elif was_noted:
+            self._spool.forget_notes(self._packer.number + 1)  # another batch will have the number
         if self._outbox.dropped:
             self._say("records come faster than they can be kept: some were dropped.")
         return batch
