@@ -99,7 +99,7 @@ class Spool:
         self._read_frames = self._begin = self._end = 0
 
     def __len__(self) -> int:
-        return sum(piece.frames for piece in self._pieces)
+        return sum(piece.frames for piece in list(self._pieces))
 
     @property
     def kept_records(self) -> int:
