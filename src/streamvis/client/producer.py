@@ -39,10 +39,11 @@ _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
 _LARGE_BYTES = 256 * 2**10
 """A batch of so many bytes is worth a request of its own, whatever pace the endpoint asks for."""
-# Together below a tenth of a second: the request before this one, how long this one takes until it counts as held up, and a look.
+# Together below a tenth of a second: the request before this one, or how long what is gathered is in memory alone; how long this
+# request takes until it counts as held up; and a look.
 _LOOK_EVERY_S = 0.02
 _HELD_UP_AFTER_S = 0.03
-_KEEP_EVERY_S = 0.06
+_KEEP_EVERY_S = 0.045
 _ADOPT_EVERY_S = 0.25
 _LONGEST_PARK_S = 10.0
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
