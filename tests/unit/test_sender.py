@@ -8,8 +8,9 @@ import pytest
 
 from streamvis import records
 from streamvis.client.closing import close
+from streamvis.client.copying import Deferred, Unfetched
 from streamvis.client.encoding import encode_begin, encode_notes
-from streamvis.client.entries import Begin
+from streamvis.client.entries import ROW, Begin
 from streamvis.client.frames import Outgoing, read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
@@ -616,3 +617,192 @@ def test_what_a_disk_would_not_take_goes_there_later(make_script, endpoint, tmp_
     assert not close([script], "finished", timeout_s=0.5)
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 5
     assert "lost" not in capsys.readouterr().err
+
+
+def test_a_scalar_on_a_device_is_kept_in_its_own_form_while_the_endpoint_is_away_or_asks_to_gather(script, endpoint, tmp_path):
+    import numpy as np
+
+    def send(step):
+        loss = Deferred(np.float32(step), ready=None, shape=(), nbytes=4)
+        script.outbox.put((ROW, step, 0.0, "k", Unfetched({"x": loss}, [loss]), 68))
+
+    script.start_run()
+    endpoint.answer = away
+    send(0)
+    send(1)
+    wait_until(lambda: spooled(tmp_path) and script.unsettled_records == 2 and is_kept(script))
+    endpoint.answer = lambda params, body: None
+    endpoint.pace_s = 10
+    wait_until(lambda: steps(endpoint) == [0, 1])
+    send(2)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    assert script.flush() and steps(endpoint) == [0, 1, 2] and script.lost_records == 0
+
+
+def test_what_a_disk_would_not_take_goes_there_though_what_follows_is_little(script, endpoint, tmp_path):
+    (tmp_path / "spool").write_text("no folder")
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    wait_until(lambda: script.unsettled_records == 1 and not script.outbox.entries)
+    (tmp_path / "spool").unlink()
+    script.sendl(1)
+    wait_until(lambda: is_kept(script))
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2
+
+
+def test_who_waits_for_what_stands_behind_notes_does_not_wait_for_the_pace(script, endpoint, tmp_path):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    wait_until(lambda: spooled(tmp_path) and is_kept(script))
+    script.sendl(1)
+    wait_until(lambda: script.producer._backlog._noted)
+    endpoint.answer, endpoint.pace_s = lambda params, body: None, 10
+    assert script.flush(within_s=5)
+
+
+def test_what_is_noted_makes_room_for_what_is_large(make_script, endpoint):
+    import numpy as np
+
+    script = make_script(max_memory_bytes=2**20)
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1, text="α" * 100)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    assert script.sendl(2, x=np.zeros(2**17))
+
+
+def test_batches_that_are_complete_do_not_wait_for_the_pace(script, endpoint, monkeypatch):
+    monkeypatch.setattr("streamvis.client.spool._OPEN_BYTES", 1)
+    script.start_run()
+    going_on = threading.Event()
+    endpoint.answer = lambda params, body: going_on.wait(30) and None
+    sent = 0
+    for _ in range(8):
+        for step in range(sent, sent + 1500):
+            script.sendl(step)
+        sent += 1500
+        wait_until(lambda: script.unsettled_records == sent and is_kept(script))  # noqa: B023
+    endpoint.pace_s = 10
+    going_on.set()
+    wait_until(lambda: len(steps(endpoint)) >= 6000, within_s=5)
+
+
+def test_rows_of_every_kind_make_one_batch_where_the_endpoint_asks_to_gather(script, endpoint, tmp_path):
+    import numpy as np
+
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    for step in range(1, 9):
+        script.sendl(step, x=step if step % 2 else np.arange(1.0))
+        wait_until(lambda: script.unsettled_records == step and is_kept(script))  # noqa: B023
+    assert script.flush() and steps(endpoint) == list(range(9))
+    assert len(endpoint.requests) <= 4
+
+
+def test_who_gives_up_late_leaves_all_in_the_spool(script, endpoint, tmp_path):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    wait_until(lambda: spooled(tmp_path) and is_kept(script))
+    producer = script.producer
+    keep, producer._backlog.keep_or_note_all = producer._backlog.keep_or_note_all, lambda: None
+    script.sendl(1)
+    release = script.outbox.release
+
+    def end_first():
+        release()
+        if producer._given_up:
+            producer.join(5)
+
+    script.outbox.release = end_first
+    assert not close([script], "finished", timeout_s=0.1)
+    producer._backlog.keep_or_note_all = keep
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2
+
+
+def test_a_batch_that_found_no_room_is_never_behind_one_that_came_later(script, endpoint, tmp_path, monkeypatch):
+    script.start_run()
+    going_on = threading.Event()
+    endpoint.answer = lambda params, body: going_on.wait(30) and away(params, body)
+    append, refused, full = Spool.append, [], threading.Event()
+
+    def full_for_a_moment(spool, batch, *, seen=False):
+        if seen and full.is_set():
+            refused.append(batch.number)
+            return False
+        return append(spool, batch, seen=seen)
+
+    monkeypatch.setattr(Spool, "append", full_for_a_moment)
+    full.set()
+    script.sendl(0)
+    wait_until(lambda: refused)
+    script.sendl(1)
+    wait_until(lambda: spooled(tmp_path))
+    full.clear()
+    script.sendl(2)
+    wait_until(lambda: script.producer.kept_records >= 2)
+    going_on.set()
+    wait_until(lambda: script.producer._failures >= 2)
+    endpoint.answer = lambda params, body: None
+    assert script.flush() and steps(endpoint) == [0, 1, 2]
+
+
+def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, tmp_path):
+    import numpy as np
+
+    script = make_script(max_spool_bytes=2**17)
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    with script.producer._lock:  # before the keeper sees that there is more
+        endpoint.answer = away
+        script.sendl(2, x=np.zeros(2**15))
+        script.producer._is_gathering = False
+        script.producer.deliver_soon()
+        backlog = script.producer._backlog
+        assert backlog.next().records == 2
+        backlog.keep_or_note_all()
+        assert spooled(tmp_path)
+
+
+def test_what_is_noted_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_path):
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    script.producer.forget("run")
+    wait_until(lambda: script.lost_records == 1)
+    wait_until(lambda: spooled(tmp_path) == [])
+
+
+def test_notes_that_cannot_be_emptied_cost_no_records(script, endpoint, said):
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+    script.sendl(1)
+    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
+    notes = script.producer._spool._notes
+
+    class Stale:
+        def __getattr__(self, name):
+            return getattr(notes, name)
+
+        def truncate(self, size):
+            raise OSError(116, "Stale file handle")
+
+    script.producer._spool._notes = Stale()
+    assert script.flush()
+    script.producer._spool._notes = notes
+    assert steps(endpoint) == [0, 1] and script.unsettled_records == 0 and not said()

@@ -312,3 +312,24 @@ def test_what_was_refused_is_kept_up_to_a_limit(tmp_path):
     assert set_aside(tmp_path, batch(1, 400), "again", max_bytes=1_200) == places[0]
     forget_refused(places[0])
     assert refused_in(tmp_path) == places[1:2] and len(list((tmp_path / "refused").iterdir())) == 2
+
+
+def test_how_many_wait_can_be_asked_while_others_come_and_go(tmp_path, monkeypatch):
+    (tmp_path / "spool").write_text("no folder")  # so each batch is a piece of its own, in memory
+    spool = Spool(tmp_path / "spool", max_bytes=10**6, max_memory_bytes=10**6)
+    for number in range(1, 51):
+        spool.append(batch(number))
+    pieces = list(spool._pieces)
+
+    class Changing(type(pieces[0])):
+        @property
+        def frames(self):
+            spool._pieces.append(pieces[1])
+            return 1
+
+        @frames.setter
+        def frames(self, frames):
+            pass
+
+    spool._pieces[0] = Changing(1)
+    assert len(spool) == 50

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from streamvis.client.entries import Marker
+from streamvis.client.entries import CONTROL, Marker
 from streamvis.client.extent import Extent
 from streamvis.client.frames import Outgoing
 from streamvis.client.losses import Losses
@@ -48,8 +48,14 @@ class Backlog:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether anybody waits for a batch, or a control record is next."""
-        return bool(self._all_markers or self._packer.is_control_next)
+        """Whether anybody waits for a batch, or a control record is among what waits."""
+        # Copied in one step, while callers append. One that came just now may stand behind rows that the next batch begins with.
+        return bool(self._all_markers) or any(entry[0] is CONTROL for entry in self._outbox.entries.copy())
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a batch waits that takes no more: another came after it."""
+        return self._packer.number - self.settled > 1
 
     @property
     def _all_markers(self) -> list[Marker]:
@@ -102,7 +108,8 @@ class Backlog:
             if batch is not None:
                 self._keep(batch)
         self._spool.settle_down()
-        self._spool.forget_notes(self._packer.number)
+        if self._current is None:
+            self._spool.forget_notes(self._packer.number)
         self._spool.note_dropped(self._losses.by_run)
         self._let_go_durable()
 
@@ -113,7 +120,9 @@ class Backlog:
             self.keep_all()
 
     def _keep_current(self) -> None:
-        if self._current is not None and self._spool.append(self._current, seen=True):
+        if self._current is None or self.is_spooling:
+            return  # where it found no room at first, it stays before what came later and found some
+        if self._spool.append(self._current, seen=True):
             self._remember(self._current)
             self._spool.forget_notes(self._current.number)
             self._current = None
@@ -123,8 +132,10 @@ class Backlog:
         entries = self._outbox.entries
         count = len(entries)
         most, most_bytes = min(_MOST_NOTED, self._outbox.max_entries // 4), min(_MOST_NOTED_BYTES, self._outbox.max_bytes // 4)
-        if self._current is not None or count > most or any(marker.durable for marker in self._all_markers):
+        if self._current is not None or self._spool.memory_bytes or self._outbox.wants_room or count > most:
             return False
+        if self._spool.open_number or any(marker.durable for marker in self._all_markers):
+            return False  # what goes on an open batch makes no more of them
         new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
         if not new:
             return True
@@ -145,10 +156,13 @@ class Backlog:
                 marker.reach(error)
 
     def _packed(self, *, onto: int = 0) -> Outgoing | None:
+        was_noted = self._noted > 0
         self._forget_noted()
         batch = self._packer.pack(onto=onto)
         if batch is not None:
             self.unsettled_records += batch.records
+        elif was_noted:
+            self._spool.forget_notes(self._packer.number + 1)  # another batch will have the number
         if self._outbox.dropped:
             self._say("records come faster than they can be kept: some were dropped.")
         return batch

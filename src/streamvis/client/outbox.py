@@ -24,7 +24,8 @@ _LOOK_AGAIN_S = 0.001
 class Outbox:
     """Entries on their way from the callers to the sender; `max_bytes` bounds those that are not small.
 
-    `wake` is called for the first entry after a pause; the sender then leaves `park`.
+    `wake` is called for the first entry after a pause; the sender then leaves `park`. `wants_room` while a call waits for room,
+    or the last one did so in vain.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Outbox:
         self._released = False
         self.dropped = 0
         self._given_up = False
+        self.wants_room = False
         # Two counters with one writer each are exact without a lock; callers share one, so theirs has a lock that only
         # large entries take. It is reentrant for the sake of signal handlers that send.
         self._lock = threading.RLock()
@@ -101,8 +103,9 @@ class Outbox:
                 fits = not size or not self.waiting_bytes or self.waiting_bytes + size <= self.max_bytes
                 if fits and len(self.entries) < self.max_entries:
                     self._bytes_in += size
-                    self._given_up = False
+                    self._given_up = self.wants_room = False
                     return True
+                self.wants_room = True
                 if self._given_up or (deadline is not None and time.monotonic() >= deadline):
                     # Who waited in vain once does not wait again: a loop of calls would crawl.
                     self._given_up = True

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from streamvis.client.copying import Unfetched
 from streamvis.client.entries import CONTROL, ROW, Begin, End, Entry, Marker
 from streamvis.client.extent import Extent
 from streamvis.client.frames import Outgoing
@@ -48,12 +49,6 @@ class Packer:
     def run(self) -> str:
         """The run to which what is packed now belongs; "" before there is one."""
         return self._run.run if self._run is not None else ""
-
-    @property
-    def is_control_next(self) -> bool:
-        """Whether what waits begins with a control record."""
-        entries = self._outbox.entries
-        return bool(entries) and entries[0][0] is CONTROL
 
     def load(self) -> None:
         """Import Arrow, which takes long."""
@@ -122,7 +117,7 @@ class Packer:
             return None
         lines = []
         for kind, step, moment, key, data, _ in entries:
-            if kind is not ROW or not all(type(cell) in _PLAIN for cell in data.values()):
+            if kind is not ROW or type(data) is Unfetched or not all(type(cell) in _PLAIN for cell in data.values()):
                 return None
             lines.append(json.dumps([step, moment, key, data]))
         body = "\n".join([*lines, ""]).encode()

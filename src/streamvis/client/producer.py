@@ -39,10 +39,11 @@ _POLL_S = 0.002
 _PARK_AFTER_S = 0.03
 _LARGE_BYTES = 256 * 2**10
 """A batch of so many bytes is worth a request of its own, whatever pace the endpoint asks for."""
-# Together below a tenth of a second: the request before this one, how long this one takes until it counts as held up, and a look.
+# Together below a tenth of a second: the request before this one, or how long what is gathered is in memory alone; how long this
+# request takes until it counts as held up; and a look.
 _LOOK_EVERY_S = 0.02
 _HELD_UP_AFTER_S = 0.03
-_KEEP_EVERY_S = 0.06
+_KEEP_EVERY_S = 0.045
 _ADOPT_EVERY_S = 0.25
 _LONGEST_PARK_S = 10.0
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
@@ -318,11 +319,11 @@ class Producer:
             self._held_up_since = None
 
     def _gather(self, batch: Outgoing) -> None:
-        """Wait for as long as the endpoint asks for, unless somebody waits for what comes."""
+        """Wait for as long as the endpoint asks for, unless somebody waits for what comes, or what is next is complete."""
         pace_s = self._exchange.pace_s
         with self._lock:
-            is_awaited = self.stopping or self._backlog.is_awaited
-        if not pace_s or len(batch.body) >= _LARGE_BYTES or is_awaited:
+            goes_on = self.stopping or self._backlog.is_behind or self._backlog.is_awaited
+        if not pace_s or len(batch.body) >= _LARGE_BYTES or goes_on:
             return
         self._is_gathering = True
         try:
@@ -362,6 +363,8 @@ class Producer:
         time.sleep(_KEEP_EVERY_S)
 
     def _end(self) -> None:
+        if self._given_up:
+            self._kept(self._backlog.keep_all)  # who gave up may come too late to do it
         with self._lock:
             self._spool.close()
             self._is_over = True

@@ -99,7 +99,7 @@ class Spool:
         self._read_frames = self._begin = self._end = 0
 
     def __len__(self) -> int:
-        return sum(piece.frames for piece in self._pieces)
+        return sum(piece.frames for piece in list(self._pieces))
 
     @property
     def kept_records(self) -> int:
@@ -159,8 +159,11 @@ class Spool:
     def forget_notes(self, number: int) -> None:
         """All up to the batch `number` is settled, or kept as a batch."""
         if self._notes is not None and self._notes_number <= number and self._notes.tell() and not self.memory_bytes:
-            self._notes.truncate(0)
-            self._notes.seek(0)
+            try:
+                self._notes.truncate(0)
+                self._notes.seek(0)
+            except OSError as error:
+                self.problem = error  # found again, they would be acknowledged and not stored again
 
     def is_interrupted(self, part: Outgoing) -> bool:
         """Whether the batch of this part, which was not taken, takes none any more because of the disk."""
