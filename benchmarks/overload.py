@@ -29,12 +29,12 @@ import json, sys, threading, time
 from pathlib import Path
 import numpy as np
 from streamvis import Client
-from streamvis.client import spool
+from streamvis.client import notes, spool
 
 url, folder, kind, seconds, write_s, max_spool = json.loads(sys.argv[1])
 if write_s:
-    real = spool._write_whole
-    spool._write_whole = lambda file, content: time.sleep(write_s) or real(file, content)
+    real = spool.write_whole
+    spool.write_whole = notes.write_whole = lambda file, content: time.sleep(write_s) or real(file, content)
 client = Client(url, "overload", spool=folder, max_spool_bytes=max_spool)
 client.init()
 array, sent, slowest = np.zeros(2**16), 0, 0.0

@@ -214,7 +214,7 @@ def test_what_was_in_memory_keeps_its_place_when_the_disk_takes_it(tmp_path, mon
     batches = [batch(number) for number in range(1, 7)]
     spool.append(batches[0])
     with monkeypatch.context() as full:
-        full.setattr("streamvis.client.spool._write_whole", lambda file, content: False)
+        full.setattr("streamvis.client.spool.write_whole", lambda file, content: False)
         full.setattr("streamvis.client.spool.Path.replace", no_room)
         for one in batches[1:3]:
             assert spool.append(one)
@@ -231,7 +231,7 @@ def test_a_part_that_the_disk_does_not_take_comes_again_as_a_batch_of_its_own(sp
     part = batch(1)
     assert spool.open_number == 1
     with monkeypatch.context() as full:
-        full.setattr("streamvis.client.spool._write_whole", lambda file, content: False)
+        full.setattr("streamvis.client.spool.write_whole", lambda file, content: False)
         assert not spool.append(part) and spool.is_interrupted(part)
     assert spool.append(part._replace(number=2))
     spool.close()

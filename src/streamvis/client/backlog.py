@@ -146,6 +146,7 @@ class Backlog:
             return False
         self._noted, self._noted_bytes = count, size
         self._remember(notes)
+        self._spool.note_dropped(self._losses.by_run)
         return True
 
     def let_go(self, error: Exception) -> None:

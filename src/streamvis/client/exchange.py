@@ -59,6 +59,7 @@ class Exchange:
         if batch.run in self._packer.gone:
             self._losses.add(batch.run, batch.records)
             return None
+        began = time.monotonic()
         try:
             ack = self._posted(batch)
         except DeletedRun as error:
@@ -70,8 +71,9 @@ class Exchange:
             self._set_aside(batch, error)
             return error
         except EndpointError:
-            # It may be at work on the batch all the same, and has less to do when it is not soon sent again.
-            self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
+            if time.monotonic() - began >= self._timeout_s:
+                # It may be at work on the batch all the same, and has less to do when that is not soon sent again.
+                self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
         self._timeout_s = _TIMEOUT_S
         for refusal in ack.refused:

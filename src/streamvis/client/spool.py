@@ -30,14 +30,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from streamvis.client.files import sync_folder, write_whole
 from streamvis.client.frames import Outgoing, find_frame, frame_of, joined, peek_number
+from streamvis.client.notes import Notes
 from streamvis.client.ownership import hold, leave
 
 __all__ = ["BEGIN", "DROPPED", "SEGMENTS", "Spool"]
 
 SEGMENTS, BEGIN, DROPPED = "*.spool", ".begin", "dropped"
-_NOTES = "notes.spool"
-_MAX_NOTES_BYTES = 16 * 2**20
 
 _SEGMENT_BYTES = 32 * 2**20
 _OPEN_BYTES = 4 * 2**20
@@ -90,8 +90,7 @@ class Spool:
         self._segment = 0
         self._writing: BinaryIO | None = None
         self._reading: BinaryIO | None = None
-        self._notes: BinaryIO | None = None
-        self._notes_number = 0
+        self._notes = Notes(folder)
         self._has_new_names = False
         self._last_number = self._last_bytes = self._seen = 0
         # The oldest batch, where it was read: its frames, and where they begin and end in the first piece.
@@ -144,26 +143,22 @@ class Spool:
     def note(self, notes: Outgoing) -> bool:
         """Write down what will be in the next batch; False where the disk does not take it."""
         try:
-            if self._notes is None:
+            if not self._notes.is_open:
                 self._own()
-                self._notes = (self.folder / _NOTES).open("wb", buffering=0)
+                self._notes.open()
                 self._has_new_names = True
-            frame, size = frame_of(notes), self._notes.tell()
-            self._notes_number = notes.number
-            has_room = size < _MAX_NOTES_BYTES and self.bytes + size + len(frame) <= self.max_bytes
-            return has_room and _write_whole(self._notes, frame)
+            return self._notes.append(notes, self.max_bytes - self.bytes)
         except OSError as error:
             self.problem = error
             return False
 
     def forget_notes(self, number: int) -> None:
         """All up to the batch `number` is settled, or kept as a batch."""
-        if self._notes is not None and self._notes_number <= number and self._notes.tell() and not self.memory_bytes:
-            try:
-                self._notes.truncate(0)
-                self._notes.seek(0)
-            except OSError as error:
-                self.problem = error  # found again, they would be acknowledged and not stored again
+        try:
+            if not self.memory_bytes:
+                self._notes.forget(number)
+        except OSError as error:
+            self.problem = error
 
     def is_interrupted(self, part: Outgoing) -> bool:
         """Whether the batch of this part, which was not taken, takes none any more because of the disk."""
@@ -250,7 +245,7 @@ class Spool:
             if self._has_new_names and self._held is not None:
                 os.fsync(self._held)
                 for folder in (self.folder, self.folder.parent):
-                    _sync_folder(folder)
+                    sync_folder(folder)
                 self._has_new_names = False
         except OSError as error:
             self.problem = error
@@ -262,7 +257,7 @@ class Spool:
         self.settle_down()
         self._stop_writing()
         self._stop_reading()
-        has_notes = self._stop_noting()
+        has_notes = self._notes.close()
         held, self._held = self._held, None
         if self._pieces or has_notes or held is None:
             leave(held)
@@ -291,7 +286,7 @@ class Spool:
             self._writing = self._path(self._segment).open("xb", buffering=0)
             self._pieces.append(_Piece(self._segment))
             self._has_new_names = True
-        if not _write_whole(self._writing, frame):
+        if not write_whole(self._writing, frame):
             is_empty = not self._writing.tell()
             self._stop_writing()
             if is_empty:
@@ -350,17 +345,6 @@ class Spool:
         if reading is not None:
             reading.close()
 
-    def _stop_noting(self) -> bool:
-        """Close the notes; whether any are left."""
-        notes, self._notes = self._notes, None
-        if notes is None:
-            return False
-        with notes:
-            has_notes = notes.tell() > 0
-        if not has_notes:
-            (self.folder / _NOTES).unlink(missing_ok=True)
-        return has_notes
-
     def _save(self, path: Path, content: bytes) -> None:
         """Write a file whole or not at all."""
         begun = path.with_name(f"{path.name}.new")
@@ -384,27 +368,3 @@ class Spool:
 
     def _path(self, segment: int) -> Path:
         return self.folder / f"{segment:08}.spool"
-
-
-def _write_whole(file: BinaryIO, content: bytes) -> bool:
-    """Write at the end, all or nothing: half a frame would hide those after it."""
-    offset = file.tell()
-    try:
-        if file.write(content) == len(content):
-            return True
-    except OSError:
-        pass
-    file.truncate(offset)
-    file.seek(offset)
-    return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    if os.name == "nt":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
