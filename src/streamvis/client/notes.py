@@ -1,7 +1,7 @@
 """The notes of a spool: what waits for a moment only, until the next batch is made of it, written down for a crash alone.
 
-They lie in a file among the spool's segments, as frames with the number that the batch will have; see `spool`. It is emptied as soon
-as the batch is settled, or kept as such. Found again where it was not, the notes are acknowledged and not stored again.
+They lie in a file among the spool's segments, as frames with the number that the batch will have; see `spool`. It is emptied as
+soon as the batch is settled, or kept as such. Found again where it was not, they are acknowledged and not stored again.
 """
 
 from __future__ import annotations
