@@ -1,4 +1,4 @@
-"""The address of an endpoint and its token, checked. Not in `transport`: `Client` checks them before any HTTP library is there."""
+"""The address of an endpoint and its token, checked. Not in `transport`: `Client` does so before it loads HTTP libraries."""
 
 from __future__ import annotations
 
