@@ -11,6 +11,7 @@ import contextlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -24,6 +25,7 @@ from streamvis.errors import FolderUnusable
 __all__ = ["Hosts", "Tokens", "is_loopback", "kept_token", "matches"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_AUTHORITY = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/\\?#\s]+))(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,19 @@ def matches(token: str | None, right: str | None) -> bool:
 def kept_token(folder: Path, name: str) -> str:
     """The token in the file `name` of the folder, made when there is none, and readable by its owner alone.
 
-    Raises FolderUnusable where it cannot be kept, or others may read it.
+    Raises FolderUnusable where it cannot be kept, or others may know it.
     """
     path = folder.absolute() / name
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             _put(path, secrets.token_urlsafe(32))
-        if os.name == "posix" and path.stat().st_mode & 0o077:
+        with path.open() as file:
+            status, token = os.fstat(file.fileno()), file.read().strip()
+        if os.name == "posix" and (status.st_mode & 0o077 or status.st_uid != os.geteuid()):
             told = f"others may read the token in {path}. Delete that file; another token is made then."
             raise FolderUnusable(str(folder), told)
-        if token := path.read_text().strip():
+        if token:
             return token
     except OSError as error:
         raise FolderUnusable(str(folder), f"the token in {path} cannot be kept: {error.strerror}.") from error
@@ -107,6 +111,8 @@ class Hosts:
     def know(self, header: str | None) -> bool:
         """Whether a Host header, with or without a port, names a server that may be addressed so."""
         name = _name((header or "").lower())
+        if not name:
+            return False
         if name == "localhost" or name.endswith(".localhost") or name in self.names:
             return True
         try:
@@ -134,6 +140,6 @@ class Hosts:
 
 
 def _name(authority: str) -> str:
-    """The host of `host:port`."""
-    name = authority[1:].partition("]")[0] if authority.startswith("[") else authority.rpartition(":")[0] or authority
-    return name.rstrip(".")
+    """The host of `host`, `host:port` or `[address]:port`; nothing where it has no such form."""
+    parts = _AUTHORITY.fullmatch(authority)
+    return (parts[1] or parts[2]).rstrip(".") if parts else ""

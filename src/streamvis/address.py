@@ -1,12 +1,13 @@
-"""The address of an endpoint, checked: apart from `transport`, since `Client` checks it before any HTTP library is there."""
+"""The address of an endpoint and its token, checked. Not in `transport`: `Client` does so before it loads HTTP libraries."""
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from streamvis.errors import UsageError
 
-__all__ = ["checked_url"]
+__all__ = ["checked_token", "checked_url"]
 
 
 def checked_url(url: str) -> str:
@@ -19,3 +20,17 @@ def checked_url(url: str) -> str:
     if not usable:
         raise UsageError(f"{url!r} is no address of an endpoint. Give one like http://localhost:8080.")
     return url.rstrip("/")
+
+
+def checked_token(token: Any) -> str | None:
+    """The token without white space around it, as a file's line end; None where there is none.
+
+    Raises UsageError, which does not tell the token, when no header could hold it.
+    """
+    token = "" if token is None else token
+    if not isinstance(token, str):
+        raise UsageError(f"The token is {type(token).__name__}, not text.")
+    token = token.strip()
+    if not all("!" <= character <= "~" for character in token):
+        raise UsageError("The token has characters that cannot be sent. Use letters, digits and signs of ASCII, without spaces.")
+    return token or None

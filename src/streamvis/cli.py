@@ -21,6 +21,7 @@ import click
 
 from streamvis import options, upkeep
 from streamvis.access import Tokens, is_loopback, kept_token
+from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.supervisor import Child, Supervisor
 
@@ -129,6 +130,7 @@ def page(
     from streamvis.transport import checked_url
 
     _end_with_parent(with_parent)
+    page_token = checked_token(page_token)
     if page_token is None and not is_loopback(host):
         page_token = kept_token(options.data_folder(None), _READ_TOKEN)
 
@@ -298,6 +300,7 @@ class _Both:
 
 def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) -> Tokens:
     """The tokens to ask for: those that were given, else those that the data folder keeps, where others can connect."""
+    token, read_token = checked_token(token), checked_token(read_token)
     if not token and read_token:
         raise UsageError("A token that may only read makes no sense without one that may write: give --token as well.")
     if not token and is_loopback(host):

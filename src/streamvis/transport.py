@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 
 from streamvis.access import is_loopback
-from streamvis.address import checked_url
+from streamvis.address import checked_token, checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.records import PROTOCOL
 
@@ -45,7 +45,7 @@ class Transport:
         self.url = checked_url(url)
         self._connect_timeout_s = connect_timeout_s
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)}
-        if token:
+        if token := checked_token(token):
             self._headers["Authorization"] = f"Bearer {token}"
         proxy = _proxy_for(self.url)
         options: dict[str, Any] = {"maxsize": 16, "retries": False}

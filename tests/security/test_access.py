@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import re
+import socket
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -250,7 +254,7 @@ def test_a_websocket_from_another_site_does_not_open(pages):
 
 
 def test_the_way_on_never_leads_to_another_server(pages):
-    for path in ("//evil.example/x", "/%5Cevil.example", "/shown"):
+    for path in ("//evil.example/x", "/%5Cevil.example", "/\\evil.example", "/\\/evil.example", "/shown"):
         response = ask(pages.url, where=f"{path}?token={READ}&run=a%20b")
         assert response.status == 302
         to = response.headers["location"]
@@ -274,6 +278,48 @@ def test_a_browser_exchanges_the_token_for_a_cookie(pages, guarded, open_page, t
         assert READ not in tab.evaluate("document.cookie")
         client.sendl(1, "k", {"x": 2})
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [1, 2])
+
+
+def test_an_empty_token_is_none(start_pages, page, tmp_path):
+    pages = start_pages(page, url="http://127.0.0.1:9", args=["--host", "0.0.0.0", "--page-token", ""])
+    assert pages.wait_for_line("token=(.+)")[1] == (tmp_path / "home/xdg_data_home/streamvis/read-token").read_text()
+    for where in ("/shown", "/shown?token=", "/shown?token=&token="):
+        response = ask(pages.url, where=where)
+        assert response.status == 401 and "set-cookie" not in response.headers, where
+
+
+def test_what_lets_in_is_not_in_the_page_and_writes_nothing(pages, guarded):
+    kept = cookie(pages).partition("=")[2].strip('"')
+    told = {"Cookie": cookie(pages), "Authorization": "Basic my-password", "X-Other": "other"}
+    for where in ("/shown", "/shown/autoload.js?bokeh-autoload-element=1"):
+        body = ask(pages.url, where=where, **told).body.decode()
+        head = re.search(r'"token": ?"([^".]+)', body)[1]
+        packed = json.loads(base64.urlsafe_b64decode(head + "=="))["__bk__zlib_"]
+        seen = zlib.decompress(base64.urlsafe_b64decode(packed + "==")).decode()
+        assert "X-Other" in seen  # what authors may read
+        assert not any(secret in seen + body for secret in (kept, "my-password", READ))
+    for token in (kept, cookie(pages), READ):
+        response = ask(guarded.url, "POST", "/api/v1/runs", token=token, body={"app": "a"}, Cookie=cookie(pages))
+        assert response.status in (401, 403), token
+
+
+def test_tokens_stand_in_no_log_whatever_is_asked(guarded, pages, page):
+    page.write_text(PAGE.replace("    doc.add_root", "    raise ValueError\n    doc.add_root"))
+    with Client(guarded.url, "shown", token=WRITE) as client:
+        client.init()
+        client.sendl(0, "k", {"x": 1})
+        client.flush()
+        for server, known in ((guarded, {"Authorization": f"Bearer {READ}"}), (pages, {"Cookie": cookie(pages)})):
+            for path in ("/shown", "/nothing", "/shown/ws", "/api/v1/runs/nothing", "/shown/autoload.js", "//evil", "/static/no"):
+                for query in (f"?token={READ}", f"?app=shown&token={READ}x", f"?token={WRITE}", f"?%74oken={READ}"):
+                    for headers in ({}, known, {"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+                        ask(server.url, where=path + query, **headers)
+            ask(server.url, "POST", "/api/v1/runs", body={"app": READ[:3]}, Authorization=f"Bearer {WRITE}x")
+            with socket.create_connection(("127.0.0.1", int(server.port))) as connection:
+                connection.sendall(f"GET /{READ} HTTP/9.9\r\nAuthorization: Bearer {WRITE}\r\nbroken\r\n\r\n".encode())
+                connection.recv(2**16)
+    output = pages.output().replace(f"/?token={READ}", "", 1) + guarded.output()
+    assert READ not in output and WRITE not in output and cookie(pages)[-40:] not in output
 
 
 # Data are text

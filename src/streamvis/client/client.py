@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from streamvis.address import checked_url
+from streamvis.address import checked_token, checked_url
 from streamvis.client import closing, launch
 from streamvis.client.entries import Begin, Clear
 from streamvis.client.intake import Intake, checked_step, checked_text, config_copy
@@ -37,7 +37,7 @@ class Client:
     `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
     `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
     states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
-    same client, as a producer of its own. Raises UsageError for a `url` or `app` that is none.
+    same client, as a producer of its own. Raises UsageError for a `url`, `app` or `token` that is none.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Client:
         self.url = checked_url(url) if url is not None else None
         self._durable = durable
         self.app = checked_text(app, "app")
-        self._token = token if token is not None else os.environ.get("STREAMVIS_TOKEN") or None
+        self._token = checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))
         self._spool_folder = _spool_folder(spool)
         self._max_memory_bytes, self._max_spool_bytes = max_memory_bytes, max_spool_bytes
         self._run: str | None = None

@@ -50,6 +50,8 @@ def encode_notes(notes: bytes) -> bytes:
     """Rows that were written down (see `frames`), as the body of a batch. Raises InvalidData."""
     try:
         rows = [json.loads(line) for line in notes.splitlines()]
+        if not all(isinstance(columns, dict) and columns and isinstance(key, str) for _, _, key, columns in rows):
+            raise ValueError("not rows of a key")
         return encode([(ROW, step, time, key, columns, 0) for step, time, key, columns in rows]).body
     except _UNENCODABLE as error:
         raise InvalidData(f"notes in a spool cannot be read ({error})") from error

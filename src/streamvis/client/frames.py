@@ -4,25 +4,29 @@ A frame is
 
     magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
 
-One that is cut off or damaged is none; whole ones after it are found. Frames in a row with the same number are parts
-of one batch. The body of notes is not encoded yet: a line of JSON for each row, `[step, time, key, columns]`.
+One that is cut off or damaged is none, and so is one whose head no producer wrote; whole ones after it are found. Frames in a row
+with the same number are parts of one batch. The body of notes is not encoded yet: a line of JSON for each row,
+`[step, time, key, columns]`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Outgoing", "find_frame", "frame_of", "joined", "peek_number", "read_segment", "scan_segment"]
+__all__ = ["Outgoing", "find_frame", "frame_of", "joined", "open_segment", "peek_number", "read_segment", "scan_segment"]
 
 _MAGIC = b"SVB1"
 _FRAME = struct.Struct("<4sIII")
 _MAX_HEAD_BYTES = 2**16
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class Outgoing(NamedTuple):
@@ -37,6 +41,18 @@ class Outgoing(NamedTuple):
     is_notes: bool = False
 
 
+def open_segment(path: Path) -> BinaryIO:
+    """Open a file of a spool that anybody may have put there. Raises OSError for a link or a pipe."""
+    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(f"{path} is no file")
+    except OSError:
+        os.close(opened)
+        raise
+    return os.fdopen(opened, "rb")
+
+
 def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:
     """The batches of a segment, in order, and how many bytes each takes; what is damaged is passed over."""
     for batch, size in scan_segment(path):
@@ -46,7 +62,7 @@ def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:
 
 def scan_segment(path: Path) -> Iterator[tuple[Outgoing | None, int]]:
     """The batches of a segment and how many bytes each takes; None for bytes that are damaged. A frame cut off ends it."""
-    with path.open("rb") as file:
+    with open_segment(path) as file:
         parts: list[Outgoing] = []
         size = end = 0
         while (found := find_frame(file, end)) is not None:
@@ -131,6 +147,14 @@ def _read_frame(file: BinaryIO) -> Outgoing | None:
     if zlib.crc32(body, zlib.crc32(head)) != crc:
         return None
     try:
-        return Outgoing(body=body, **json.loads(head))
-    except (ValueError, TypeError):
+        batch = Outgoing(body=body, **json.loads(head))
+    except (ValueError, TypeError, RecursionError):
         return None
+    return batch if _is_sound(batch) else None
+
+
+def _is_sound(batch: Outgoing) -> bool:
+    """Whether what the head said can be: run and producer become parts of addresses and of names of files."""
+    ids = all(isinstance(one, str) and _ID.fullmatch(one) for one in (batch.run, batch.producer))
+    numbers = all(type(one) is int and 0 <= one < 2**63 for one in (batch.number, batch.records))
+    return ids and numbers and isinstance(batch.app, str) and isinstance(batch.is_notes, bool)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing, scan_segment
+from streamvis.client.frames import Outgoing, open_segment, scan_segment
 from streamvis.client.ownership import OWNER, Owner, leave, take
 from streamvis.client.refused import REFUSED, keep_damaged, set_aside
 from streamvis.client.spool import BEGIN, DROPPED, SEGMENTS
@@ -91,7 +91,8 @@ class Leftover:
                 post(batch, b"", dropped=dropped)
             except UnknownRun as error:
                 try:
-                    before = (self.folder / f"{batch.run}{BEGIN}").read_bytes()
+                    with open_segment(self.folder / f"{batch.run}{BEGIN}") as file:
+                        before = file.read()
                 except OSError:
                     raise EndpointRefused(404, str(error), url=self.owner.url or "") from error
                 post(batch, before, dropped=dropped)
@@ -181,7 +182,8 @@ def _is_spool(folder: Path) -> bool:
 
 def _dropped(folder: Path) -> dict[str, int]:
     try:
-        told = json.loads((folder / DROPPED).read_bytes())
-    except (OSError, ValueError):
+        with open_segment(folder / DROPPED) as file:
+            told = json.load(file)
+    except (OSError, ValueError, RecursionError):
         return {}
     return {run: count for run, count in told.items() if isinstance(count, int)} if isinstance(told, dict) else {}

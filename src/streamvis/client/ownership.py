@@ -83,11 +83,11 @@ def hold(folder: Path, url: str | None) -> int:
 def take(folder: Path, *, unsigned: bool = False) -> tuple[int, Owner] | None:
     """Become the owner of a folder that its producer left; None while somebody has it, or it is gone.
 
-    With `unsigned` also of one that lacks the file. An owner of whom nothing can be read is of no machine. Raises OSError when
-    the folder cannot be looked at.
+    With `unsigned` also of one that lacks the file. An owner of whom nothing can be read is of no machine, and another user's
+    word for where the records go is not taken: the token goes there too. Raises OSError when the folder cannot be looked at.
     """
     try:
-        held = os.open(folder / OWNER, os.O_RDWR | (os.O_CREAT if unsigned else 0), 0o600)
+        held = os.open(folder / OWNER, os.O_RDWR | (os.O_CREAT if unsigned else 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
     except FileNotFoundError:
         return None
     try:
@@ -132,9 +132,14 @@ def _lock(held: int) -> bool:
 
 def _read(held: int) -> Owner:
     try:
-        return Owner(**json.loads(os.pread(held, 2**16, 0)))
-    except (ValueError, TypeError):
+        owner = Owner(**json.loads(os.pread(held, 2**16, 0)))
+    except (ValueError, TypeError, RecursionError):
         return _UNKNOWN
+    texts = all(isinstance(one, str) for one in (owner.url or "", owner.host, owner.boot))
+    if not (texts and type(owner.pid) is int and isinstance(owner.since, (int, float))):
+        return _UNKNOWN
+    is_ours = not hasattr(os, "geteuid") or os.fstat(held).st_uid == os.geteuid()
+    return owner if is_ours else owner._replace(url=None)
 
 
 def _boot() -> str:

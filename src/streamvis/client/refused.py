@@ -5,9 +5,10 @@ Nobody delivers them unless asked to. The folder is bounded: what comes after is
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from streamvis.client.frames import Outgoing, frame_of
+from streamvis.client.frames import Outgoing, frame_of, open_segment
 from streamvis.client.spool import SEGMENTS
 
 __all__ = ["REFUSED", "forget_refused", "keep_damaged", "refused_in", "set_aside"]
@@ -28,7 +29,9 @@ def keep_damaged(folder: Path, segment: Path, *, max_bytes: int = _MAX_BYTES) ->
     """Keep a copy of a segment in which something cannot be read; where. None where there is no room for it."""
     text = f"{segment} is damaged. All batches that could be read were delivered.\n"
     name = f"{segment.parent.name}-{segment.stem}.damaged"
-    return _keep(folder, name, segment.read_bytes(), text, max_bytes=max_bytes)
+    with open_segment(segment) as file:
+        content = file.read()
+    return _keep(folder, name, content, text, max_bytes=max_bytes)
 
 
 def refused_in(folder: Path) -> list[Path]:
@@ -50,9 +53,16 @@ def _keep(folder: Path, name: str, content: bytes, text: str, *, max_bytes: int)
         sizes = [one.stat().st_size for one in refused.iterdir() if one.suffix != ".txt" and one != path]
         if len(sizes) >= _MAX_FILES or sum(sizes) + len(content) > max_bytes:
             return None
-        path.write_bytes(content)
-        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+        _write(path, content)
+        _write(path.with_suffix(".txt"), text.encode())
     except OSError:
         path.unlink(missing_ok=True)
         return None
     return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file for its owner alone: where a link has its name, that goes, and not what it leads to."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb") as file:
+        file.write(content)

@@ -111,7 +111,8 @@ class Sync:
                 return
             url = self._url or leftover.owner.url
             if url is None and leftover.bytes:
-                raise UsageError(f"{folder} was written without an endpoint. Say where it goes: --url http://HOST:PORT")
+                told = f"{folder} was written without an endpoint, or by another user"
+                raise UsageError(f"{told}. Say where it goes: --url http://HOST:PORT")
             if url is not None:
                 self._deliver(leftover, Transport(url, token=self._token), progress)
         finally:

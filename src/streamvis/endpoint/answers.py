@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from streamvis.endpoint.bodies import BodyTooLarge, BodyTooSlow
+from streamvis.endpoint.bodies import BodyTooLarge, BodyTooSlow, UnsupportedMedia
 from streamvis.endpoint.news import TooManyWait
 from streamvis.endpoint.presence import Presence
 from streamvis.errors import (
@@ -37,7 +37,6 @@ from streamvis.wire.tree import to_plain, unpack
 __all__ = [
     "JsonAnswer",
     "ProtocolHeader",
-    "UnsupportedMedia",
     "ack_json",
     "add_error_answers",
     "error_answer",
@@ -62,10 +61,6 @@ class JsonAnswer(JSONResponse):
             return super().render(content)
         except UnicodeEncodeError:
             return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
-
-
-class UnsupportedMedia(StreamvisError):
-    """A content type that is neither JSON nor Arrow."""
 
 
 _KINDS: dict[type[StreamvisError], tuple[int, str]] = {

@@ -24,7 +24,6 @@ from streamvis.endpoint import forms
 from streamvis.endpoint.answers import (
     JsonAnswer,
     ProtocolHeader,
-    UnsupportedMedia,
     ack_json,
     add_error_answers,
     history_answer,
@@ -34,7 +33,7 @@ from streamvis.endpoint.answers import (
     wants_arrow,
     whole_run_answer,
 )
-from streamvis.endpoint.bodies import read_body, read_object
+from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
 from streamvis.endpoint.guard import Guard
 from streamvis.endpoint.news import News
@@ -96,7 +95,9 @@ def create_app(
         for task in tasks:
             task.cancel()
 
-    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, generate_unique_id_function=lambda at: at.name)
+    # No /redoc: its page loads a picture from its maker's site.
+    ids = {"generate_unique_id_function": lambda at: at.name}
+    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, redoc_url=None, **ids)
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
@@ -261,7 +262,7 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
 
     @routes.post(
         "/api/v1/runs/{run}/batches",
-        **told(forms.Ack, *OF_A_RUN, *OF_A_BODY, 409, 415, 507, body=forms.JsonBatch, takes_arrow=True),
+        **told(forms.Ack, *OF_A_RUN, *OF_A_BODY, 409, 507, body=forms.JsonBatch, takes_arrow=True),
     )
     async def append(
         request: Request,

@@ -12,7 +12,7 @@ from streamvis.errors import StreamvisError
 from streamvis.wire.jsonform import load_json
 from streamvis.wire.limits import MAX_JSON_BYTES
 
-__all__ = ["BodyTooLarge", "BodyTooSlow", "read_body", "read_object"]
+__all__ = ["BodyTooLarge", "BodyTooSlow", "UnsupportedMedia", "read_body", "read_object"]
 
 _GRACE_S = 30.0
 _LEAST_BYTES_PER_S = 1024
@@ -22,12 +22,19 @@ class BodyTooLarge(StreamvisError):
     """A body over the limit."""
 
 
+class UnsupportedMedia(StreamvisError):
+    """A content type that is neither JSON nor Arrow, or a body that was compressed."""
+
+
 class BodyTooSlow(StreamvisError):
     """A body that took too long to come."""
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body. Raises BodyTooLarge as soon as it is, and BodyTooSlow where after half a minute less than a KiB a second came."""
+    """The body. Raises BodyTooLarge as soon as it is, BodyTooSlow where after half a minute less than a KiB a second came, and
+    UnsupportedMedia where it was compressed."""
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        raise UnsupportedMedia(f"The content encoding is {coding}. Send the body as it is, without one.")
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > max_bytes:
         raise _too_large(max_bytes)

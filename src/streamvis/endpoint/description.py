@@ -33,7 +33,7 @@ _ERRORS = {
     409: "This does not fit the run: its app is another, or the key holds the other kind.",
     410: "The run was deleted.",
     413: "The body is too large.",
-    415: "The body is neither JSON nor Arrow.",
+    415: "The body is neither JSON nor Arrow, or compressed.",
     421: "The endpoint is not known under this name.",
     422: "Something in the request is not as it must be; `where` names it.",
     503: "The store cannot be used now, or too many requests wait for news. Ask again later.",
@@ -45,7 +45,7 @@ _OF_ALL = (401, 403, 421, 503)
 _OF_OPEN = (403, 421, 503)
 OF_A_RUN = (404, 410, 422)
 OF_A_KEY = (*OF_A_RUN, 409)
-OF_A_BODY = (408, 413, 422)
+OF_A_BODY = (408, 413, 415, 422)
 _ARROW = "Arrow IPC streams one after another, one for each record, with metadata in JSON as `streamvis` in the schema."
 _TOKEN = {"type": "http", "scheme": "bearer", "description": "The token that the endpoint printed when it started."}
 

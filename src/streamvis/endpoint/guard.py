@@ -28,7 +28,9 @@ class Guard:
     def _refusal(self, scope: Any) -> Response | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, writes = headers.get("host"), scope["method"] not in _READING
-        if not self._hosts.know(host):
+        # Two of them would let who stands before this server, or behind it, go by the other one.
+        is_one = [name for name, _ in scope["headers"]].count(b"host") == 1
+        if not (is_one and self._hosts.know(host)):
             return error_answer(
                 421, "unknown_host", f"This endpoint is not known as {host!r}. If it should be, start it with --allow-host NAME."
             )

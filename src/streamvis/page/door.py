@@ -18,23 +18,28 @@ from tornado.web import Application, RequestHandler, create_signed_value, decode
 
 from streamvis.access import Hosts, matches
 
-__all__ = ["guarded"]
+__all__ = ["cookie_name", "guarded"]
 
 _DAYS = 30
 
 
 def guarded(application: Router, *, token: str | None, hosts: Hosts, port: int, secure: bool) -> Router:
     """What answers on `port` in place of the application; with `token`, only who knows it comes in. `secure`: it speaks TLS."""
-    door = {"token": token, "cookie": f"streamvis-{port}", "secure": secure}
+    door = {"token": token, "cookie": cookie_name(port), "secure": secure}
     unknown = "This page server is not known by that name. If it should be, start it with --allow-host NAME."
     foreign = "Pages of other sites may not ask this page server. To let this one, start it with --allow-host NAME:PORT."
     rules = [
         Rule(_Requests(lambda request: not hosts.know(request.headers.get("Host"))), _refusing(421, unknown)),
         Rule(_Requests(lambda request: hosts.is_foreign(request.method, request.headers.get)), _refusing(403, foreign)),
     ]
-    if token is not None:
+    if token:
         rules.append(Rule(_Stranger(token, door["cookie"]), Application([(".*", _Door, door)], log_function=_log_nothing)))
     return RuleRouter([*rules, Rule(AnyMatches(), application)])
+
+
+def cookie_name(port: int) -> str:
+    """The name of the cookie that lets in. Browsers give cookies to all ports of a host: each server has its own."""
+    return f"streamvis-{port}"
 
 
 class _Requests(Matcher):
@@ -61,12 +66,12 @@ class _Stranger(Matcher):
 
 class _Refused(RequestHandler):
     def initialize(self, status: int, reason: str) -> None:
-        self._status, self._reason = status, reason
+        self._status, self._told = status, reason
 
     def prepare(self) -> None:
         self.set_status(self._status)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{self._reason}\n")
+        self.finish(f"{self._told}\n")
 
 
 class _Door(RequestHandler):
@@ -86,8 +91,8 @@ class _Door(RequestHandler):
                 self._cookie, value, expires_days=_DAYS, path="/", httponly=True, secure=self._secure, samesite="Lax"
             )
             rest = [(name, value) for name, values in request.query_arguments.items() if name != "token" for value in values]
-            # One slash alone: two would lead to another server.
-            self.redirect(url_concat("/" + request.path.lstrip("/"), [(name, value.decode()) for name, value in rest]))
+            # One slash alone: two would lead to another server, and browsers take a backslash for one.
+            self.redirect(url_concat("/" + request.path.lstrip("/\\"), [(name, value.decode()) for name, value in rest]))
             return
         self.set_status(401)
         template = Template(files(__package__).joinpath("door.html").read_text(encoding="utf-8"))

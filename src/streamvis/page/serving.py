@@ -26,7 +26,7 @@ from streamvis.access import Hosts
 from streamvis.descriptors import room_for_connections
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
 from streamvis.page.connections import ConnectionLimits, LimitedServer
-from streamvis.page.door import guarded
+from streamvis.page.door import cookie_name, guarded
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
 from streamvis.page.scripts import PageScript, add_to_path, page_application
@@ -81,6 +81,9 @@ def run_pages(
         use_index=False,
         redirect_root=False,
         extra_patterns=[("/", _IndexHandler, index)],
+        # Bokeh writes what else the browser sent into the page, for authors to read. These let in who has them.
+        exclude_headers=["Authorization", "Cookie"],
+        exclude_cookies=[cookie_name(port)],
     )
     hosts = Hosts.of(host, allowed_hosts)
     front = guarded(application, token=page_token, hosts=hosts, port=port, secure=certificate is not None)

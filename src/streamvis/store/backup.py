@@ -18,7 +18,7 @@ from pathlib import Path
 
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
 from streamvis.store import statements as sql
-from streamvis.store.folder import DataFolder
+from streamvis.store.folder import DataFolder, make_own
 from streamvis.store.sqlite import FILE, SqliteStore, files_of
 
 __all__ = ["backup", "restore"]
@@ -45,6 +45,7 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
     partial = file.with_name(f"{file.name}.partial")
     try:
         partial.unlink(missing_ok=True)
+        make_own(partial)
         with closing(sqlite3.connect(source, timeout=_BUSY_S, isolation_level=None)) as live:
             # One snapshot from the first page to the last: without it a write would make the copy begin again.
             live.execute("BEGIN")
@@ -91,6 +92,7 @@ def restore(file: Path, folder: Path, *, progress: Progress) -> bool:
 def _prepared(file: Path, made: Path) -> Path:
     """A copy of the backup in the folder `made`, as another store, and of our schema."""
     copied = made / FILE
+    make_own(copied)
     shutil.copyfile(file, copied)
     try:
         with closing(sqlite3.connect(copied, isolation_level=None)) as copy:

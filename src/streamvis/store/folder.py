@@ -6,6 +6,7 @@ the owner listens, for the message to a second one.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from streamvis.errors import FolderInUse, FolderUnusable
 
-__all__ = ["DataFolder"]
+__all__ = ["DataFolder", "make_own"]
 
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "afs", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.glusterfs")
 
@@ -57,6 +58,11 @@ class DataFolder:
         """Give the folder free."""
         self._address.unlink(missing_ok=True)
         self._lock.release()
+
+
+def make_own(file: Path) -> None:
+    """Make the file for its owner alone, where it is not there yet. SQLite gives what lies beside it the same mode."""
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _file_system(path: Path) -> str:

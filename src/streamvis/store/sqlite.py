@@ -22,6 +22,7 @@ from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, Hi
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
 from streamvis.store.columns import dtypes_of
+from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
 from streamvis.store.packed import unpack
@@ -55,15 +56,16 @@ class SqliteStore:
         self._listeners: list[Callable[[Changes], None]] = []
         self._tidier = Tidier(self._reading, self._writing, self._vacuum, sizes)
         try:
-            self._writer = self._connect("rwc")
+            make_own(self._path)
+            self._writer = self._connect()
             self._open_schema()
             self._files = [(path, path.stat()) for path in files_of(folder)]
         except (sqlite3.DatabaseError, OSError) as error:
             raise FolderUnusable(str(folder), f"{self._path.name} is not usable ({error}).") from error
 
-    def _connect(self, mode: str = "rw") -> sqlite3.Connection:
-        # Readers never make the file: where it was deleted, an empty one would look like a store without runs.
-        address = f"{self._path.absolute().as_uri()}?mode={mode}"
+    def _connect(self) -> sqlite3.Connection:
+        # This never makes the file: where it was deleted, an empty one would look like a store without runs.
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
