@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import errno
+import logging
 import signal
 import socket
 import ssl
@@ -67,6 +68,8 @@ def run_pages(
         add_to_path(script)
     # The door has looked at the origin before, and knows more: Bokeh cannot say "the server's own, whatever its name".
     settings.allowed_ws_origin = ["*"]
+    # That a tab was closed while something was on the way to it is nothing that anybody has to know.
+    logging.getLogger("bokeh.server.views.ws").addFilter(lambda record: not record.getMessage().startswith("Failed sending"))
     loop = IOLoop.current()
     index = {"scripts": scripts, "reader": FEEDS.reader(url, token)}
     held = held_back(hang_note, {script.name: script.path for script in scripts}) if hang_note else {}
