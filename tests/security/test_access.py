@@ -151,8 +151,8 @@ def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
 
 
 def test_nothing_listens_for_other_machines_unless_it_is_told_to(start_service, page, tmp_path):
-    command = [sys.executable, "-m", "streamvis.cli", "serve", page, "--data", tmp_path / "data", "--rest-port", "0", "--port", "0",
-               "--no-browser"]
+    options = ["--data", tmp_path / "data", "--rest-port", "0", "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "streamvis.cli", "serve", page, *options]
     served = start_service(command, ready=r"Open (?P<url>http://[^:]+:(?P<port>\d+))/shown in a browser")
     connections = [one for process in served.children() for one in psutil.Process(process.pid).net_connections()]
     listening = [one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN]
