@@ -154,6 +154,14 @@ def test_what_comes_while_the_endpoint_is_away_goes_to_the_spool_and_is_delivere
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def begin_to_gather(script, endpoint):
+    """A row of step 0 is stored, and what comes after it waits for up to ten seconds."""
+    script.start_run()
+    endpoint.pace_s = 10
+    script.sendl(0)
+    wait_until(lambda: steps(endpoint) == [0])
+
+
 def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, endpoint, tmp_path):
     endpoint.pace_s = 0.5
     script.start_run()
@@ -168,10 +176,7 @@ def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, end
 
 
 def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_and_not_encoded_yet(script, endpoint, tmp_path, monkeypatch):
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     monkeypatch.setattr(script.producer._packer, "_encode", None)
     for step in range(1, 20):
         script.sendl(step, x=step, y=float("nan"), z=None, text="α", yes=True, large=2**60)
@@ -209,10 +214,7 @@ def test_nobody_who_waits_for_the_endpoint_waits_for_the_pace_that_it_asks_for(m
 def test_what_is_large_or_no_plain_row_is_kept_in_its_own_form_while_producers_gather(script, endpoint, tmp_path):
     import numpy as np
 
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     script.sendl(1)
     wait_until(lambda: spooled(tmp_path) and is_kept(script))
     script.sendl(2, x=np.float32(0.1))
@@ -666,10 +668,7 @@ def test_what_is_noted_makes_room_for_what_is_large(make_script, endpoint):
     import numpy as np
 
     script = make_script(max_memory_bytes=2**20)
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     script.sendl(1, text="α" * 100)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
     assert script.sendl(2, x=np.zeros(2**17))
@@ -694,10 +693,7 @@ def test_batches_that_are_complete_do_not_wait_for_the_pace(script, endpoint, mo
 def test_rows_of_every_kind_make_one_batch_where_the_endpoint_asks_to_gather(script, endpoint, tmp_path):
     import numpy as np
 
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     for step in range(1, 9):
         script.sendl(step, x=step if step % 2 else np.arange(1.0))
         wait_until(lambda: script.unsettled_records == step and is_kept(script))  # noqa: B023
@@ -757,10 +753,7 @@ def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, 
     import numpy as np
 
     script = make_script(max_spool_bytes=2**17)
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     script.sendl(1)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
     with script.producer._lock:  # before the keeper sees that there is more
@@ -775,10 +768,7 @@ def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, 
 
 
 def test_what_is_noted_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_path):
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     script.sendl(1)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
     script.producer.forget("run")
@@ -787,10 +777,7 @@ def test_what_is_noted_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_
 
 
 def test_notes_that_cannot_be_emptied_cost_no_records(script, endpoint, said):
-    script.start_run()
-    endpoint.pace_s = 10
-    script.sendl(0)
-    wait_until(lambda: steps(endpoint) == [0])
+    begin_to_gather(script, endpoint)
     script.sendl(1)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
     notes = script.producer._spool._notes

@@ -321,9 +321,11 @@ class Producer:
     def _gather(self, batch: Outgoing) -> None:
         """Wait for as long as the endpoint asks for, unless somebody waits for what comes, or what is next is complete."""
         pace_s = self._exchange.pace_s
+        if not pace_s or self.stopping or len(batch.body) >= _LARGE_BYTES:
+            return
         with self._lock:
-            goes_on = self.stopping or self._backlog.is_behind or self._backlog.is_awaited
-        if not pace_s or len(batch.body) >= _LARGE_BYTES or goes_on:
+            goes_on = self._backlog.is_behind or self._backlog.is_awaited
+        if goes_on:
             return
         self._is_gathering = True
         try:
