@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from streamvis.extremes import extreme_rows
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
 from streamvis.records import Rows
 
-__all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "spec_of"]
+__all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "source_for", "spec_of"]
 
 _TAG = "streamvis live source"
 _SECONDS_TO_MS = 1000.0
@@ -32,13 +32,17 @@ _SECONDS_TO_MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class LiveSpec:
-    """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x."""
+    """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x.
+
+    Of the columns `carry` it has what the rows have that are shown for the others: the step, the time, texts.
+    """
 
     key: str
     x: str
     columns: Sequence[str]
     max_rows: int
     window: float | None
+    carry: Sequence[str] = ()
 
 
 def live_source(
@@ -65,9 +69,14 @@ def live_source(
         raise UsageError(f"max_rows is {max_rows}. A figure needs at least 100 rows.")
     if window is not None and not window > 0:
         raise UsageError(f"window is {window!r}. Give how much of x to follow, above 0, or None for all of it.")
-    spec = {"key": key, "x": x, "columns": list(columns), "max_rows": max_rows, "window": window}
-    data: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([x, *columns])}
-    return ColumnDataSource(data, tags=[{_TAG: spec}], **options)
+    return source_for(LiveSpec(key, x, list(columns), max_rows, window), **options)
+
+
+def source_for(spec: LiveSpec, **options: Any) -> ColumnDataSource:
+    """A source that Streamvis fills as the spec says."""
+    data: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([spec.x, *spec.columns, *spec.carry])}
+    tag = {field.name: getattr(spec, field.name) for field in fields(spec)}
+    return ColumnDataSource(data, tags=[{_TAG: tag}], **options)
 
 
 def spec_of(source: ColumnDataSource) -> LiveSpec | None:
@@ -153,7 +162,8 @@ class LiveTrack:
     def fetch(self, reader: EndpointReader, run: str) -> tuple[HistoryAnswer | None, tuple[float, float] | None, float]:
         """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""
         spec, view = self.spec, self._view
-        ask = {"x": spec.x, "columns": spec.columns, "log": self._log}
+        carried = [name for name in spec.carry if name not in ("row", "step", "time")]
+        ask = {"x": spec.x, "columns": [*spec.columns, *carried], "log": self._log}
         if view is not None and self._table is not None and self._rising:
             found, width = self._look_closely(reader, run, self._around(view), ask)
             if found is None or found.rising:
@@ -293,9 +303,11 @@ class LiveTrack:
 
     def _made(self, numbers: np.ndarray, rows: Rows) -> _Table:
         columns = {}
-        for name in dict.fromkeys([self.spec.x, *self.spec.columns]):
+        for name in dict.fromkeys([self.spec.x, *self.spec.columns, *self.spec.carry]):
             column = rows.columns.get(name)
-            if column is None and name == "step":
+            if column is None and name == "row":
+                column = numbers
+            elif column is None and name == "step":
                 column = rows.steps
             elif column is None and name == "time":
                 column = np.rint(rows.times * 1e6).astype(np.int64).view("M8[us]")

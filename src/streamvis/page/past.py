@@ -17,10 +17,16 @@ __all__ = ["Past"]
 
 
 class Past:
-    """The past of one run for one session; the rows of the keys `exclude` are not its business. `read` may run in a thread."""
+    """The past of one run for one session; the rows of the keys `exclude`, or with `no_rows` all rows, are not its business.
 
-    def __init__(self, reader: EndpointReader, run: str, *, exclude: Collection[str], budget: int | None) -> None:
+    `read` may run in a thread.
+    """
+
+    def __init__(
+        self, reader: EndpointReader, run: str, *, exclude: Collection[str], no_rows: bool = False, budget: int | None
+    ) -> None:
         self._reader, self._run, self._exclude, self._budget = reader, run, frozenset(exclude), budget
+        self._no_rows = no_rows
         self._given: dict[str, int] = {}
         self._reduced: frozenset[str] = frozenset()
         self._reduced_until: str | None = None
@@ -36,6 +42,8 @@ class Past:
                     rows[key], counts[key] = found
                     dtypes[key] = its
             self._reduced, self._reduced_until = frozenset(rows), until
+        if self._no_rows:
+            self._exclude |= self._reader.row_keys(self._run).keys()
         left_out = sorted(self._exclude | self._reduced)
         piece = self.fresh(self._reader.tail(self._run, after=after, until=until, exclude=left_out))
         if not rows:

@@ -29,6 +29,8 @@ from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
 from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
+from streamvis.page.fillers import Fillers
+from streamvis.page import look
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.new_data import NewData, column_form
 from streamvis.page.past import Past
@@ -64,7 +66,7 @@ class Session:
         app: str,
         run: str | None,
         init_page: InitPage,
-        update_page: UpdatePage,
+        update_page: UpdatePage | None,
         budget: int | None = None,
     ) -> None:
         self._doc, self._reader, self._feeds, self._budget = doc, reader, feeds, budget
@@ -88,6 +90,7 @@ class Session:
         self._error: Notice | None = None
         self._heard = 0.0
         self._live: LiveSources | None = None
+        self._fillers: Fillers | None = None
         self._past: Past | None = None
         self._link = BrowserLink(doc, self.wake)
         self._next_beat: object | None = None
@@ -104,7 +107,9 @@ class Session:
             if self._run_feed is None:
                 self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
             self._restarts = self._run_feed.restarts
+            look.prepare(self._doc, title=self._app)
             self._guard("init_page", self._init_page, self._doc, self._head.run.config)
+            look.dress(self._doc)
             if not self._is_broken:
                 # What the author's figures are made of can be wrong too.
                 self._guard("init_page", self._find_live_sources)
@@ -124,9 +129,10 @@ class Session:
         self._beat_later()
 
     def _find_live_sources(self) -> None:
-        run, executor = self._head.run.id, self._feeds.executor
-        self._live = LiveSources(self._doc, self._reader, run, executor=executor, loop=self._loop, wake=self.wake)
-        self._past = Past(self._reader, run, exclude=self._live.keys, budget=self._budget)
+        run, shared = self._head.run, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
+        self._fillers = Fillers(self._doc, self._reader, run, **shared)
+        self._live = LiveSources(self._doc, self._reader, run.id, **shared)
+        self._past = Past(self._reader, run.id, exclude=self._live.keys, no_rows=self._fillers.takes_rows, budget=self._budget)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -167,7 +173,7 @@ class Session:
                     self._plan(early_s)
                 return
             pieces = self._take_pieces()
-            if pieces or self._live.has_news:
+            if pieces or self._live.has_news or self._fillers.has_news:
                 self._hand_over(pieces)
 
     def _has_another_run(self) -> bool:
@@ -186,7 +192,8 @@ class Session:
         self._end(None)
 
     def _has_news(self) -> bool:
-        return self._piece is not None or self._cursor != self._target or self._inbox.has_news or self._live.has_news
+        waits = self._inbox.has_news or self._live.has_news or self._fillers.has_news
+        return waits or self._piece is not None or self._cursor != self._target
 
     def _take_pieces(self) -> list[Piece]:
         """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there."""
@@ -250,14 +257,20 @@ class Session:
             self._heard = pieces[-1].heard
         changed = run != self._head.run
         self._head = replace(self._head, run=run)
-        new_data = self._run_feed.folds.fold(run, pieces, without=self._live.keys)
+        without = self._live.keys
+        if self._fillers.takes_rows:
+            without = without.union(*(piece.dtypes for piece in pieces))
+        new_data = self._run_feed.folds.fold(run, pieces, without=without)
         self._read_rows += new_data.row_count
         began = time.monotonic()
         is_live_changed = self._live.update(pieces)
-        if not new_data and not changed and not is_live_changed:
+        is_answered = self._fillers.has_news
+        if pieces or changed or is_answered:
+            self._fillers.update(new_data, pieces)
+        if not new_data and not changed and not is_live_changed and not is_answered:
             self.wake()
             return
-        if new_data or changed:
+        if self._update_page is not None and (new_data or changed):
             self._guard("update_page", self._update_page, self._doc, new_data)
         took_s = time.monotonic() - began
         self._durations.append(took_s)
@@ -310,7 +323,7 @@ class Session:
         is_past = self._target is not None and self._cursor != self._target and self._head is not None
         if is_past and time.monotonic() - self._reading_since > _READING_NOTICE_AFTER_S:
             notices.append(Notice("reading", f"Reading the past: {self._read_rows:,} rows so far"))
-        return notices + (self._live.notices if self._live else [])
+        return notices + (self._live.notices + self._fillers.notices if self._live else [])
 
     def _waiting_notice(self, trouble: str) -> Notice:
         if self._pinned is not None:
