@@ -126,7 +126,14 @@ class Session:
     def _find_live_sources(self) -> None:
         run, executor = self._head.run.id, self._feeds.executor
         self._live = LiveSources(self._doc, self._reader, run, executor=executor, loop=self._loop, wake=self.wake)
-        self._past = Past(self._reader, run, exclude=self._live.keys, budget=self._budget)
+        self._past = Past(self._reader, run, budget=self._budget)
+        self._link.keep(self._live.control)
+        self._live.sync()
+
+    def _sync_live_sources(self) -> None:
+        """Take in the live sources and figures that the author's code made, changed or removed."""
+        if self._live is not None and self._live.is_changed and not self._is_broken:
+            self._guard("A live figure of the page", self._live.sync)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -156,6 +163,7 @@ class Session:
         self._is_woken = False
         if self._is_over:
             return
+        self._sync_live_sources()
         self._link.show(self._notices())
         if self._has_another_run():
             self._reload()
@@ -224,7 +232,8 @@ class Session:
     def _read_on(self) -> None:
         """Read the next piece of the past in a thread, one at a time."""
         if self._reading is None:
-            self._reading = self._feeds.executor.submit(self._past.read, after=self._cursor, until=self._target)
+            ask = {"after": self._cursor, "until": self._target, "exclude": self._live.keys}
+            self._reading = self._feeds.executor.submit(self._past.read, **ask)
             self._loop.add_future(self._reading, self._take_reading)
 
     def _take_reading(self, reading: Future) -> None:
@@ -259,6 +268,7 @@ class Session:
             return
         if new_data or changed:
             self._guard("update_page", self._update_page, self._doc, new_data)
+            self._sync_live_sources()
         took_s = time.monotonic() - began
         self._durations.append(took_s)
         # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
