@@ -169,7 +169,6 @@ class Fillers:
         for filler in list(self._all.values()):
             self._guard(filler.update, new_data)
         self._page.is_open |= bool(pieces)
-        self.look()
 
     def _ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
         future = self._executor.submit(read, self._reader, self._page.run.id)

@@ -132,7 +132,15 @@ class Session:
         run, shared = self._head.run, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
         self._fillers = Fillers(self._doc, self._reader, run, **shared)
         self._live = LiveSources(self._doc, self._reader, run.id, **shared)
-        self._past = Past(self._reader, run.id, exclude=self._live.keys, no_rows=self._fillers.takes_rows, budget=self._budget)
+        self._past = Past(self._reader, run.id, budget=self._budget)
+        self._link.keep(self._live.control)
+        self._live.sync()
+
+    def _sync_live_sources(self) -> None:
+        """Take in the live sources and figures that the author's code made, changed or removed."""
+        if self._live is not None and self._live.is_changed and not self._is_broken:
+            self._fillers.look()
+            self._guard("A live figure of the page", self._live.sync)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -162,6 +170,7 @@ class Session:
         self._is_woken = False
         if self._is_over:
             return
+        self._sync_live_sources()
         self._link.show(self._notices())
         if self._has_another_run():
             self._reload()
@@ -231,7 +240,8 @@ class Session:
     def _read_on(self) -> None:
         """Read the next piece of the past in a thread, one at a time."""
         if self._reading is None:
-            self._reading = self._feeds.executor.submit(self._past.read, after=self._cursor, until=self._target)
+            ask = {"after": self._cursor, "until": self._target, "exclude": self._live.keys, "no_rows": self._fillers.takes_rows}
+            self._reading = self._feeds.executor.submit(self._past.read, **ask)
             self._loop.add_future(self._reading, self._take_reading)
 
     def _take_reading(self, reading: Future) -> None:
@@ -267,11 +277,13 @@ class Session:
         is_answered = self._fillers.has_news
         if pieces or changed or is_answered:
             self._fillers.update(new_data, pieces)
+            self._sync_live_sources()
         if not new_data and not changed and not is_live_changed and not is_answered:
             self.wake()
             return
         if self._update_page is not None and (new_data or changed):
             self._guard("update_page", self._update_page, self._doc, new_data)
+            self._sync_live_sources()
         took_s = time.monotonic() - began
         self._durations.append(took_s)
         # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
