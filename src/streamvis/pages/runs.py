@@ -31,22 +31,23 @@ def init_page(doc, config):
 
 def cards(keys):
     """What to show of the run: called with its keys, again when there are new ones."""
-    charts = {}
+    charts, others = {}, []
     for key in keys:
         if key.kind == "value":
             section, title = split_off(key.name)
             make = PANELS[key.holds]
-            yield panels.card(title, lambda shared, make=make, key=key: make(key.name), section=section, wide=key.holds in WIDE)
-            continue
+            show = lambda shared, make=make, key=key: make(key.name)  # noqa: E731
+            others.append(panels.card(title, show, section=section, wide=key.holds in WIDE))
         for column, dtype in key.columns.items():
             if is_text(dtype):
                 make = lambda shared, key=key, column=column: panels.text(key.name, column)  # noqa: E731
-                yield panels.card(f"{key.name} {column}", make, section="text", wide=True)
+                others.append(panels.card(f"{key.name} {column}", make, section="text", wide=True))
             elif is_number(dtype) and column not in ("step", "epoch", "time"):
                 name = column if "/" in column else f"{key.name}/{column}"
                 charts.setdefault(place_of(name), []).append((key.name, column))
     for (section, title), series in charts.items():
         yield panels.card(title, lambda shared, series=series, title=title: chart(shared, series, title), section=section, series=series)
+    yield from others
 
 
 def chart(shared, series, title):

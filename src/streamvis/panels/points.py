@@ -13,7 +13,7 @@ from bokeh.transform import linear_cmap
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.page.look import PALETTE
-from streamvis.panels.frames import plot_frame, title_of
+from streamvis.panels.frames import GREY, plot_frame, title_of
 from streamvis.panels.values import ValueFiller
 
 __all__ = ["points"]
@@ -22,7 +22,6 @@ _MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus", "star", "inv
 _MOST_CATEGORIES = 10
 _WEBGL_FROM = 5_000
 _MOST = 200_000
-_OTHER = "#76808a"
 
 
 def points(
@@ -117,7 +116,7 @@ class _Points(ValueFiller):
         if categories != self._legend_names:
             self._show_legend(categories)
         colors = {name: PALETTE[i] for i, name in enumerate(categories)}
-        return [colors.get(str(cell), _OTHER) for cell in listed]
+        return [colors.get(str(cell), GREY) for cell in listed]
 
     def _show_legend(self, categories: list[str]) -> None:
         self._legend_names = categories
@@ -128,7 +127,7 @@ class _Points(ValueFiller):
                 made = self._plot.scatter([np.nan], [np.nan], color=PALETTE[i], size=8, legend_label=name, tags=["streamvis legend"])
                 made.visible = True
             legend = self._plot.legend[0]
-            legend.update(background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none")
+            legend.update(background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none", label_text_color=GREY)
             self._plot.add_layout(legend, "right")
 
 

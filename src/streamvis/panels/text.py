@@ -30,7 +30,7 @@ _CSS = """
   .line span { color: var(--muted, #76808a); flex: none; min-width: 7ch; text-align: right } mark { background: #ffa90e66; color: inherit }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font: 12px/1.5 ui-monospace, monospace }
 """
-_FIELD = "input { background: var(--field, #fff); color: inherit; border: 1px solid var(--line, #ccc); border-radius: 6px }"
+_FIELD = ".bk-input { background: var(--field, #fff); color: inherit; border: 1px solid var(--line, #ccc); border-radius: 6px }"
 
 
 def text(key: str, column: str | None = None, *, title: str | None = None, **options: Any) -> Column:
@@ -43,7 +43,7 @@ def text(key: str, column: str | None = None, *, title: str | None = None, **opt
         options: of the Bokeh `Div` that holds the lines, such as height=400
     """
     heading = title_of(title, key)
-    div = box("", {"styles": {}, **options}, css=_CSS)
+    div = box("", {"styles": {}, "sizing_mode": "stretch_both", "min_height": 120, **options}, css=_CSS)
     sheet = InlineStyleSheet(css=_FIELD)
     search = TextInput(placeholder="Search all lines", sizing_mode="stretch_width", margin=(8, 12, 0, 12), stylesheets=[sheet])
     name = Div(text=f"<b>{escape(heading)}</b>", margin=(8, 12, 0, 12), styles={"font": "13px system-ui, sans-serif"})
@@ -83,6 +83,8 @@ class _Text(ValueFiller):
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         texts = [cell for name, cell in data.items() if self._column in (None, name)]
+        # Turned back: a text is read from its beginning.
+        self._div.styles = {**self._div.styles, "flex-direction": "column"}
         self._div.text = boxed("", "".join(f"<pre>{escape(_joined(cell))}</pre>" for cell in texts))
 
     def update(self, new_data: NewData) -> None:
