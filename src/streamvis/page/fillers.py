@@ -21,12 +21,13 @@ from bokeh.models import CustomJS
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
+from streamvis.page.figures import computed_once
 from streamvis.page.link import Notice
 from streamvis.page.new_data import NewData, PageRun
 from streamvis.page.reader import EndpointReader, Piece
 from streamvis.records import KeyInfo, Value
 
-__all__ = ["Filler", "Fillers", "Page", "attach"]
+__all__ = ["Filler", "Fillers", "Page", "attach", "is_panel"]
 
 _log = logging.getLogger("streamvis.page")
 
@@ -77,6 +78,11 @@ class Filler:
 def attach(model: Model, filler: Filler) -> None:
     """Let `filler` fill `model`. The model keeps it: they live as long as each other."""
     setattr(model, _FILLER, filler)
+
+
+def is_panel(model: Model) -> bool:
+    """Whether the model has a filler."""
+    return _FILLER in vars(model)
 
 
 class Fillers:
@@ -154,6 +160,11 @@ class Fillers:
     def update(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
         """Hand over what came: answers of the endpoint, new keys, and data."""
         self._page.run = new_data.run
+        with computed_once(self._doc):
+            self._hand_over(new_data, pieces)
+        self._page.is_open |= bool(pieces)
+
+    def _hand_over(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
         answers, self._answers = self._answers, []
         for then, future, read in answers:
             try:
@@ -168,7 +179,6 @@ class Fillers:
             self._learn(_keys_of(pieces))
         for filler in list(self._all.values()):
             self._guard(filler.update, new_data)
-        self._page.is_open |= bool(pieces)
 
     def _ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
         future = self._executor.submit(read, self._reader, self._page.run.id)

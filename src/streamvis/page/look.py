@@ -15,13 +15,17 @@ from bokeh.document import DEFAULT_TITLE, Document
 from bokeh.models import CustomJS, LayoutDOM, Plot, WheelZoomTool
 from bokeh.themes import Theme, default
 
-__all__ = ["CARD", "PALETTE", "dress", "prepare"]
+from streamvis.page.fillers import is_panel
+
+__all__ = ["CARD", "PALETTE", "PANEL_HEIGHT", "dress", "prepare"]
 
 # Ten colours that colour-blind readers can tell apart as well as ten can be: Petroff 2021, arXiv:2107.02270; the two darkest are
 # lighter here, so that thin lines of them show on dark.
 PALETTE = "#3f90da #ffa90e #d63a20 #9c5bd0 #94a4a2 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
 
 CARD = {"background": "var(--panel)", "border": "1px solid var(--line)", "border-radius": "8px"}
+PANEL_HEIGHT = 300
+"""How high a panel is, in pixels, that its author gave no height."""
 _GREY = "#76808a"
 _ATTRIBUTES = {
     "Plot": {"min_border": 12, "toolbar_location": "above", "styles": CARD},
@@ -70,7 +74,9 @@ def dress(doc: Document) -> None:
     if doc.theme is not _theme() or doc.template is not _template():
         return
     for root in doc.roots:
-        if isinstance(root, LayoutDOM):
+        if isinstance(root, LayoutDOM) and is_panel(root) and root.height in (None, PANEL_HEIGHT):
+            root.update(sizing_mode="stretch_both", height=None, min_height=PANEL_HEIGHT)
+        elif isinstance(root, LayoutDOM):
             _stretch(root, "stretch_both" if isinstance(root, Plot) else "stretch_width")
     for model in doc.select({"type": LayoutDOM}):
         if isinstance(model, LayoutDOM):

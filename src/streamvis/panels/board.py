@@ -21,6 +21,7 @@ from bokeh.model import DataModel
 from bokeh.models import Column, CustomJS, Div, LayoutDOM
 
 from streamvis.errors import UsageError
+from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.new_data import NewData
 from streamvis.panels.contents import Key, contents_of
@@ -29,7 +30,7 @@ from streamvis.records import Value
 __all__ = ["Card", "Shared", "board", "card"]
 
 _GAP, _HEAD = 10, 38
-_SIZES = {"s": (250, 190), "m": (360, 270), "l": (640, 400)}
+_SIZES = {"s": (240, 180), "m": (330, 250), "l": (620, 400)}
 """The least width and the height of a card, in pixels, for each size that a viewer can choose."""
 _AHEAD_PX = 300
 _FOLD_FROM = 30
@@ -165,8 +166,12 @@ class _Board(Filler):
         self._made: dict[str, Column] = {}
         self._settings = _Settings()
         self._view = {"top": 0.0, "bottom": 0.0, "width": 0.0}
-        control.on_change("view", lambda attr, old, new: self._look(json.loads(new)))
-        control.on_change("settings", lambda attr, old, new: self._set(_Settings.of(json.loads(new))))
+        control.on_change("view", lambda attr, old, new: self._once(self._look, json.loads(new)))
+        control.on_change("settings", lambda attr, old, new: self._once(self._set, _Settings.of(json.loads(new))))
+
+    def _once(self, function: Callable[[Any], None], argument: Any) -> None:
+        with computed_once(self._page.doc):
+            function(argument)
 
     def begin(self, page: Page) -> None:
         self._page = page
@@ -283,13 +288,12 @@ class _Board(Filler):
         self._control.layout = json.dumps({**about, "run": self._page.run.id, "columns": columns[:200]})
 
     def _styles(self, place: _Place) -> dict[str, str]:
-        left, right = place.left * 100, (1 - place.left - place.width) * 100
         return {
             "position": "absolute",
             "top": f"{place.top:.0f}px",
             "height": f"{self._height}px",
-            "left": f"calc({left:.3f}% + {place.left * _GAP:.1f}px)",
-            "width": f"calc({place.width * 100:.3f}% - {(1 - place.width) * _GAP:.1f}px)" if right >= 0 else "100%",
+            "left": f"calc({place.left * 100:.3f}% + {place.left * _GAP:.1f}px)",
+            "width": f"calc({place.width * 100:.3f}% - {(1 - place.width) * _GAP:.1f}px)",
         }
 
 

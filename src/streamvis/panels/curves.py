@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import GlyphRenderer, Legend, LegendItem, Title
+from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -21,6 +21,20 @@ __all__ = ["curves", "number_columns"]
 _MOST_CURVES = 40
 _LABEL = 48
 _LEGEND_CHARACTERS = 64
+_LEGEND = {
+    "orientation": "horizontal",
+    "click_policy": "hide",
+    "location": "left",
+    "background_fill_alpha": 0,
+    "border_line_color": None,
+    "padding": 2,
+    "spacing": 4,
+    "margin": 2,
+    "label_text_font_size": "12px",
+    "label_text_color": GREY,
+    "glyph_width": 16,
+    "glyph_height": 12,
+}
 
 
 def curves(
@@ -50,7 +64,7 @@ def curves(
             was sent stays, faint, behind (Kingma and Ba 2015, arXiv:1412.6980, section 3, for the correction of the bias)
         band: two columns, a lower and an upper bound, between which to fill
         window: follow only the newest part of the run, so long in units of x (seconds for times)
-        line: options of Bokeh's `figure.line`, such as {"line_width": 3}
+        line: options of Bokeh's `Line`, such as {"line_width": 3}
         options: of Bokeh's `figure`, such as height=400 or y_axis_type="log", on which values of 0 and below are gaps
 
     Raises UsageError when an argument makes no sense.
@@ -114,11 +128,8 @@ class _Curves(Filler):
         self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
         self._drawn: dict[tuple[str, str], GlyphRenderer] = {}
-        self._legend = Legend(items=[], orientation="horizontal", ncols=1, visible=False, click_policy="hide", location="left")
-        self._legend.update(background_fill_alpha=0, border_line_color=None, padding=2, spacing=4, label_text_font_size="12px")
-        plot.add_layout(self._legend, "below")
-        self._said = Title(text="", text_font_size="11px", text_font_style="normal", text_color=GREY, visible=False)
-        plot.add_layout(self._said, "above")
+        self._legend: Legend | None = None
+        self._said: Title | None = None
         self._is_log = options_log(plot)
 
     def begin(self, page: Page) -> None:
@@ -146,11 +157,17 @@ class _Curves(Filler):
             self._drawn[key, column] = self._line_of(key, column)
         for name, renderer in zip(_distinct(list(self._drawn)), self._drawn.values(), strict=True):
             renderer.tags = [{"streamvis curve": {"name": name, "x": self._x, "y": renderer.glyph.y}}]
+        if len(self._drawn) > 1:
+            self._name()
+
+    def _name(self) -> None:
         labels = [short(name, _LABEL) for name in _distinct(list(self._drawn))]
+        if self._legend is None:
+            self._legend = Legend(**_LEGEND)
+            self._plot.add_layout(self._legend, "below")
         items = zip(labels, self._drawn.values(), strict=True)
-        self._legend.items = [LegendItem(label=label, renderers=[renderer]) for label, renderer in items]
-        self._legend.visible = len(self._drawn) > 1
-        self._legend.ncols = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
+        columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
+        self._legend.update(items=[LegendItem(label=label, renderers=[its]) for label, its in items], ncols=columns)
 
     def _line_of(self, key: str, column: str) -> GlyphRenderer:
         extra = list(self._band or ()) if not self._drawn else []
@@ -159,7 +176,8 @@ class _Curves(Filler):
         if extra:
             self._plot.varea(self._x, *extra, source=source, fill_color=color, fill_alpha=0.2)
         options = {"line_color": color, "line_width": 1.8, "line_join": "round"} | self._line
-        renderer = self._plot.line(self._x, column, source=source, **options)
+        # Not by `line`, which makes three more glyphs for selections that lines do not have.
+        renderer = self._plot.add_glyph(source, Line(x=self._x, y=column, **options))
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
         return renderer
@@ -170,7 +188,10 @@ class _Curves(Filler):
             self._say("Values of 0 and below are not shown on this axis")
 
     def _say(self, text: str) -> None:
-        self._said.text, self._said.visible = text, True
+        if self._said is None:
+            self._said = Title(text=text, text_font_size="11px", text_font_style="normal", text_color=GREY)
+            self._plot.add_layout(self._said, "above")
+        self._said.text = text
 
 
 def options_log(plot: figure) -> bool:

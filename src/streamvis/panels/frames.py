@@ -9,12 +9,12 @@ from typing import Any
 from bokeh.models import CrosshairTool, CustomJS, Div, InlineStyleSheet, Plot, WheelZoomTool
 from bokeh.plotting import figure
 
-from streamvis.page.look import CARD
+from streamvis.page.look import CARD, PANEL_HEIGHT
 
 __all__ = ["GREY", "box", "html_table", "plain_number", "plot_frame", "short"]
 
 GREY = "#76808a"
-_HEIGHT = 300
+_TOOLS = "pan,box_zoom,reset,save"
 _READ = "window.streamvisPanels?.read(cb_obj, plot)"
 _BOX = """
   :host { display: block; overflow: auto; box-sizing: border-box; color: var(--text, inherit); font: 13px/1.45 system-ui, sans-serif }
@@ -29,19 +29,26 @@ _BOX = """
 
 
 def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, **defaults: Any) -> figure:
-    """A figure as panels have them; `options` are the author's, and win. With `reads`, the mouse shows the values at its x."""
-    settings = {"height": _HEIGHT, "sizing_mode": "stretch_width", "tools": "pan,box_zoom,reset,save", "min_border_left": 46}
+    """A figure as panels have them; `options` are the author's, and win. With `reads`, the mouse shows the values at its x.
+
+    One without a toolbar has only what works without one: dragging zooms, a double click goes back, the wheel scrolls the page.
+    """
+    settings = {"height": PANEL_HEIGHT, "sizing_mode": "stretch_width", "tools": _TOOLS, "min_border_left": 46}
     settings |= {"title": short(title, 80), "toolbar_location": "above", "min_border": 12, "styles": CARD} | defaults
     if {"width", "frame_width"} & options.keys() and "sizing_mode" not in options:
         settings.pop("sizing_mode")
+    is_lean = reads and options.get("toolbar_location", "above") is None
+    if is_lean:
+        settings["tools"] = "box_zoom"
     plot = figure(**(settings | dict(options)))
     plot.toolbar.autohide, plot.toolbar.logo = True, None
     plot.js_on_event("doubletap", CustomJS(args={"plot": plot}, code="plot.reset.emit()"))
     if reads:
-        across = WheelZoomTool(dimensions="width")
-        plot.add_tools(across, WheelZoomTool(dimensions="height", modifiers="alt"))
+        if not is_lean:
+            across = WheelZoomTool(dimensions="width")
+            plot.add_tools(across, WheelZoomTool(dimensions="height", modifiers="alt"))
+            plot.toolbar.active_scroll = across
         plot.add_tools(CrosshairTool(dimensions="height", line_color=GREY, line_alpha=0.6))
-        plot.toolbar.active_scroll = across
         plot.js_on_event("mousemove", CustomJS(args={"plot": plot}, code=_READ))
         plot.js_on_event("mouseleave", CustomJS(code="window.streamvisPanels?.hide()"))
     return plot
@@ -49,7 +56,7 @@ def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, *
 
 def box(title: str, options: Mapping[str, Any], *, css: str = "", **defaults: Any) -> Div:
     """An HTML box as panels have them; what is put into it goes through `fill`."""
-    settings: dict[str, Any] = {"height": _HEIGHT, "sizing_mode": "stretch_width", "styles": CARD} | defaults
+    settings: dict[str, Any] = {"height": PANEL_HEIGHT, "sizing_mode": "stretch_width", "styles": CARD, "margin": 0} | defaults
     if "width" in options and "sizing_mode" not in options:
         settings.pop("sizing_mode")
     sheets = [InlineStyleSheet(css=_BOX + css), *options.get("stylesheets", ())]
@@ -74,7 +81,7 @@ def short(text: str, most: int) -> str:
 
 
 def plain_number(value: Any) -> str:
-    """A number as people read it: at most 5 significant digits, whole numbers in full."""
+    """A number as people read it: at most 4 significant digits, whole numbers in full."""
     if value is None or value != value:
         return "–"
     if isinstance(value, str):
@@ -82,7 +89,7 @@ def plain_number(value: Any) -> str:
     if float(value).is_integer() and abs(value) < 1e12:
         return f"{int(value):,}".replace(",", "\u202f")
     size = abs(float(value))
-    return f"{value:.3e}" if size >= 1e7 or size < 1e-4 else f"{value:.5g}"
+    return f"{value:.2e}" if size >= 1e7 or size < 1e-3 else f"{value:.4g}"
 
 
 def title_of(title: str | None, key: str | list[str]) -> str:

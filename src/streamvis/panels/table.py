@@ -52,10 +52,10 @@ def table(key: str, columns: Sequence[str] | None = None, *, title: str | None =
     heading = Div(text=boxed(title_of(title, key), ""), styles={"font": "600 13px system-ui, sans-serif", "padding": "8px 12px 0"})
     heading.text = title_of(title, key)
     heading.render_as_text = True
-    settings = {"height": 260, "sizing_mode": "stretch_width", "index_position": None, "selectable": True} | options
+    settings = {"height": 260, "sizing_mode": "stretch_both", "min_height": 120, "index_position": None, "selectable": True} | options
     sheets = [InlineStyleSheet(css=_CSS), *options.get("stylesheets", ())]
     grid = DataTable(**(settings | {"source": ColumnDataSource(), "columns": [], "stylesheets": sheets}))
-    panel = column_of(heading, grid, sizing_mode="stretch_width", styles=CARD, spacing=0)
+    panel = column_of(heading, grid, sizing_mode="stretch_width", styles=CARD, spacing=0, margin=0)
     attach(panel, _Table(grid, key, list(columns) if columns is not None else None))
     return panel
 

@@ -43,11 +43,11 @@ def text(key: str, column: str | None = None, *, title: str | None = None, **opt
         options: of the Bokeh `Div` that holds the lines, such as height=400
     """
     heading = title_of(title, key)
-    div = box("", {"styles": {}, "sizing_mode": "stretch_both", "min_height": 120, **options}, css=_CSS)
+    div = box("", {"styles": {}, "sizing_mode": "stretch_both", "height": None, "min_height": 120, **options}, css=_CSS)
     sheet = InlineStyleSheet(css=_FIELD)
     search = TextInput(placeholder="Search all lines", sizing_mode="stretch_width", margin=(8, 12, 0, 12), stylesheets=[sheet])
     name = Div(text=f"<b>{escape(heading)}</b>", margin=(8, 12, 0, 12), styles={"font": "13px system-ui, sans-serif"})
-    panel = column_of(name, search, div, sizing_mode="stretch_width", styles=CARD, spacing=0)
+    panel = column_of(name, search, div, sizing_mode="stretch_width", styles=CARD, spacing=0, margin=0)
     filler = _Text(div, search, key, column)
     attach(panel, filler)
     search.on_change("value", lambda attr, old, new: filler.search(new))
