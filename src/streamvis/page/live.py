@@ -251,7 +251,9 @@ class LiveTrack:
             self._rising, self.is_stale = False, True
         if self._region is not None:
             new = new.take(np.flatnonzero((new.x >= self._region[0]) & (new.x <= self._region[1])))
-        new = self._reduced(new)
+        if self._width or not self._rising:
+            new = self._reduced(new)
+        # Else how wide buckets are is known only when there are too many rows (`_shrink`).
         if not len(new.numbers):
             return None
         self._table += new
@@ -279,6 +281,9 @@ class LiveTrack:
         if self._rising and self._width:
             with np.errstate(invalid="ignore", divide="ignore"):
                 places = np.floor((np.log10(table.x) if self._log else table.x) / self._width)
+            if self._log:
+                # What a logarithmic axis does not show is one bucket.
+                places[~(table.x > 0)] = -np.inf
         else:
             places = table.numbers // max(1, 1 << (self._next_number // self._most_buckets).bit_length())
         starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
