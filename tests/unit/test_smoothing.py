@@ -34,7 +34,9 @@ def oracle(values, weight):
     return np.array(found)
 
 
-@given(st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan), st.just(math.inf)), max_size=400), WEIGHTS, st.integers(1, 300))
+@given(
+    st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan), st.just(math.inf)), max_size=400), WEIGHTS, st.integers(1, 300)
+)
 def test_the_mean_is_the_same_however_the_values_come(values, weight, size):
     mean, found = DebiasedMean(weight), []
     for at in range(0, len(values), size):

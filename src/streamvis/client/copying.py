@@ -116,7 +116,7 @@ class Copier:
             copied = self._list(column, 1)
             return copied, len(copied)
         if type(column) not in _SCALARS and is_picture(column):
-            raise Refused(f"{type(column).__name__} holds an image, which is not a row", "client.send(step, key, {...}) for images")
+            raise Refused(f"{type(column).__name__} holds an image, which is not a row", "client.send(step, key, ...) for images")
         copied = self.tree(column)
         if type(copied) is list:
             return copied, len(copied)

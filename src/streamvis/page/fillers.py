@@ -42,14 +42,18 @@ class Page:
     `is_open` tells that the page has shown the past before this filler came.
     """
 
-    def __init__(self, doc: Document, run: PageRun, ask: Callable[..., None]) -> None:
-        self.doc, self.run, self._ask = doc, run, ask
+    def __init__(self, doc: Document, run: PageRun, ask: Callable[..., None], soon: Callable[..., None]) -> None:
+        self.doc, self.run, self._ask, self._soon = doc, run, ask, soon
         self.keys: Mapping[str, KeyInfo] = {}
         self.is_open = False
 
     def ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
         """Call `read(reader, run id)` in a thread, then `then` with what it returned. A read that fails is tried again."""
         self._ask(read, then)
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call the function with the next update, which waits until the browser has painted the last one."""
+        self._soon(function)
 
 
 class Filler:
@@ -99,7 +103,8 @@ class Fillers:
         wake: Callable[[], None],
     ) -> None:
         self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
-        self._page = Page(doc, run, self._ask)
+        self._page = Page(doc, run, self._ask, self._put_off)
+        self._put_off_until_next: list[Callable[[], object]] = []
         self._all: dict[int, Filler] = {}
         self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any]]] = []
         self._keys: dict[str, KeyInfo] = {}
@@ -116,8 +121,8 @@ class Fillers:
 
     @property
     def has_news(self) -> bool:
-        """Whether answers wait for their fillers."""
-        return bool(self._answers)
+        """Whether answers wait for their fillers, or something was put off until now."""
+        return bool(self._answers or self._put_off_until_next)
 
     def look(self) -> None:
         """Find the fillers that came into the document, and let go of those that left it."""
@@ -165,6 +170,9 @@ class Fillers:
         self._page.is_open |= bool(pieces)
 
     def _hand_over(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
+        put_off, self._put_off_until_next = self._put_off_until_next, []
+        for function in put_off:
+            self._guard(function)
         answers, self._answers = self._answers, []
         for then, future, read in answers:
             try:
@@ -179,6 +187,10 @@ class Fillers:
             self._learn(_keys_of(pieces))
         for filler in list(self._all.values()):
             self._guard(filler.update, new_data)
+
+    def _put_off(self, function: Callable[[], object]) -> None:
+        self._put_off_until_next.append(function)
+        self._wake()
 
     def _ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
         future = self._executor.submit(read, self._reader, self._page.run.id)
@@ -204,4 +216,3 @@ def _keys_of(pieces: Sequence[Piece]) -> dict[str, KeyInfo]:
         found.update((key, KeyInfo("rows", dtypes)) for key, dtypes in piece.dtypes.items())
         found.update((item.key, KeyInfo("value")) for item in piece.items if isinstance(item, Value))
     return found
-

@@ -70,7 +70,7 @@ def prepare(doc: Document, *, title: str) -> None:
 
 
 def dress(doc: Document) -> None:
-    """After `init_page`: let what has no size of its own fill its cell, and the wheel and double clicks do what they do everywhere."""
+    """After `init_page`: let what has no size of its own fill its cell, and the wheel and double clicks work as in panels."""
     if doc.theme is not _theme() or doc.template is not _template():
         return
     for root in doc.roots:

@@ -26,7 +26,7 @@ class Past:
         self._reduced_until: str | None = None
 
     def read(self, *, after: str | None, until: str, exclude: Set[str], no_rows: bool = False) -> Piece:
-        """The next piece after the cursor `after`, not past `until`, without the keys `exclude`, or with `no_rows` values alone."""
+        """The next piece after the cursor `after`, not past `until`, without the keys `exclude`; with `no_rows` values alone."""
         rows: dict[str, Rows] = {}
         counts: dict[str, int] = {}
         dtypes: dict[str, Mapping[str, str]] = {}

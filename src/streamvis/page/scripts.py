@@ -113,7 +113,8 @@ class _PageHandler(Handler):
             return
         app = getattr(module, "app", None) or self._app or self._script.name
         budget = getattr(module, "budget", None)
-        Server(doc, self._url, app, module.init_page, getattr(module, "update_page", None), budget=budget, token=self._token).start()
+        update_page = getattr(module, "update_page", None)
+        Server(doc, self._url, app, module.init_page, update_page, budget=budget, token=self._token).start()
 
 
 def _show_error(doc: Document, title: str, text: str, detail: str) -> None:

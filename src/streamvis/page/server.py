@@ -30,8 +30,8 @@ class Server:
         url: address of the endpoint, such as "http://localhost:8080"
         app: name of the app; `?app=` in the page's address overrides it
         init_page: called as `init_page(doc, config)` once, before the page is shown
-        update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more; not needed where
-            panels and live sources show everything
+        update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more; not needed
+            where panels and live sources show everything
         budget: about how many rows of each key's past `update_page` is given at most, with the lowest and the highest values
             among them (`new_data.reduced` says which keys it concerns); by default all rows
         token: the endpoint's token, where it wants one; by default the environment variable STREAMVIS_TOKEN

@@ -28,9 +28,9 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
+from streamvis.page import look
 from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
 from streamvis.page.fillers import Fillers
-from streamvis.page import look
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.new_data import NewData, column_form
 from streamvis.page.past import Past

@@ -1,10 +1,10 @@
 // The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument is `control`. Here is the truth about what the viewer sees: ranges that follow are moved here when data come, and a range
 // that anybody else moved is never touched again, until it is told to follow. Figures come and go by `control.news`.
-const ASK_AFTER_MS = 30, PADDING = 0.05
+const ASK_AFTER_MS = 30, RETRY_MS = 100, PADDING = 0.05
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
-let busy = false, timer = null, number = -1
+let busy = false, timer = null, number = -1, misses = 0
 
 const move = (range, start, end) => {
   if (!Number.isFinite(start) || !Number.isFinite(end) || (range.start == start && range.end == end)) return
@@ -155,10 +155,12 @@ const take = (id, {ranges: facts, curves: drawn}) => {
   }))
   return curves
 }
+// Another number each time, since only a change reaches the server.
+const miss = () => { misses += 1; control.read = -1 - misses }
 const read = () => {
   const news = JSON.parse(control.news), is_whole = news.after == null
   if (news.number == null || news.number == number) return
-  if (!is_whole && news.after != number) { control.read = -2 - news.number; return }
+  if (!is_whole && news.after != number) return miss()
   number = news.number
   if (is_whole) for (const id of [...plots.keys()]) if (!(id in news.plots)) release(id)
   const shown = []
@@ -171,14 +173,15 @@ const read = () => {
   fit(shown)
   ask_for(shown)
   ask()
-  if (!is_all && !is_whole) control.read = -2 - number
+  if (!is_all) setTimeout(miss, RETRY_MS)
+  else if (is_whole) control.read = number
 }
 
-control.properties.news.change.connect(read)
+// Within a patch, models that came with it are not in the document yet.
+control.properties.news.change.connect(() => setTimeout(read, 0))
 control.properties.tick.change.connect(() => {
   const curves = [...fresh].flatMap((id) => [...(sources.get(id)?.curves ?? [])])
   fresh.clear()
   fit(curves)
 })
 read()
-control.read = number

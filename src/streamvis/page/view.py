@@ -138,10 +138,12 @@ class LiveSources:
         self.control.news = json.dumps({"number": self._number, **whole})
 
     def _take_read(self, attr: str, old: int, new: int) -> None:
-        if new != self._number:
+        """The browser has read the message `new`; below 0, it missed one or lacked a model, and must be told all."""
+        if new < 0:
             self._is_read = False
             self._tell({})
-        self._is_read = True
+        elif new == self._number:
+            self._is_read = True
 
     def _look(self, attr: str, old: str, new: str) -> None:
         for its, view in json.loads(new).items():

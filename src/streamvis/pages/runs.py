@@ -46,7 +46,9 @@ def cards(keys):
                 name = column if "/" in column else f"{key.name}/{column}"
                 charts.setdefault(place_of(name), []).append((key.name, column))
     for (section, title), series in charts.items():
-        yield panels.card(title, lambda shared, series=series, title=title: chart(shared, series, title), section=section, series=series)
+        yield panels.card(
+            title, lambda shared, series=series, title=title: chart(shared, series, title), section=section, series=series
+        )
     yield from others
 
 

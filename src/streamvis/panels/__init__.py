@@ -1,8 +1,8 @@
 """What pages are made of: panels that fill themselves.
 
-Each function returns a Bokeh model to put into any layout or to pass to `doc.add_root`. A panel follows its run, reads in light and
-dark, and is bounded however long the run: it works as a live source does. Options that a panel does not name go to the Bokeh
-model that it makes.
+Each function returns a Bokeh model to put into any layout or to pass to `doc.add_root`. A panel follows its run, can be read in
+light and dark, and is bounded however long the run: it works as a live source does. Options that a panel does not name go to the
+Bokeh model that it makes.
 """
 
 from streamvis.panels.board import board, card
@@ -17,4 +17,18 @@ from streamvis.panels.sound import audio
 from streamvis.panels.table import table
 from streamvis.panels.text import text
 
-__all__ = ["audio", "board", "card", "config", "curves", "histograms", "images", "matrix", "numbers", "points", "table", "text", "tree"]
+__all__ = [
+    "audio",
+    "board",
+    "card",
+    "config",
+    "curves",
+    "histograms",
+    "images",
+    "matrix",
+    "numbers",
+    "points",
+    "table",
+    "text",
+    "tree",
+]

@@ -1,9 +1,9 @@
 """`board`: a page of many panels, made when they come into view, with search, sections, and settings for all of them.
 
-What there is follows from the run's keys by a function of the page's author, which makes `Card`s; where each lies follows from the
-width of the window; only those near what the viewer sees exist as Bokeh models. So a run with thousands of columns costs what
-fits on a screen. The browser's half is in panels.js: it tells what is in view and what the viewer has set, and keeps that
-in the page's address.
+What there is follows from the run's keys by a function of the page's author, which makes `Card`s; where each lies follows from
+the width of the window; only those near what the viewer sees exist as Bokeh models. So a run with thousands of columns costs
+what fits on a screen. The browser's half is in panels.js: it tells what is in view and what the viewer has set, and keeps that in
+the page's address.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _GAP, _HEAD = 10, 38
 _SIZES = {"s": (240, 180), "m": (330, 250), "l": (620, 400)}
 """The least width and the height of a card, in pixels, for each size that a viewer can choose."""
 _AHEAD_PX = 300
+_AT_A_TIME = 6
+"""How many panels are made before others have their turn."""
 _FOLD_FROM = 30
 """With more sections than this, only the first few are open at first."""
 _BIG = {"position": "fixed", "inset": "4vh 3vw", "z-index": "9999", "width": "auto", "height": "92vh"}
@@ -87,8 +89,8 @@ def board(cards: Callable[[Sequence[Key]], Iterable[Card]], **options: Any) -> C
     """Make a page of panels, which are made when they come into view.
 
     Args:
-        cards: called as `cards(keys)` whenever the run has a new key or column; returns what to show, made by `card`. Of each key,
-            `keys` has the name, the kind ("rows" or "value"), the columns with their dtypes, and what it holds
+        cards: called as `cards(keys)` whenever the run has a new key or column; returns what to show, made by `card`. Of each
+            key, `keys` has the name, the kind ("rows" or "value"), the columns with their dtypes, and what it holds
         options: of Bokeh's `Column`
     """
     if not callable(cards):
@@ -164,14 +166,15 @@ class _Board(Filler):
         self._cards: dict[str, Card] = {}
         self._places: dict[str, _Place] = {}
         self._made: dict[str, Column] = {}
+        self._is_unfinished = False
         self._settings = _Settings()
         self._view = {"top": 0.0, "bottom": 0.0, "width": 0.0}
         control.on_change("view", lambda attr, old, new: self._once(self._look, json.loads(new)))
         control.on_change("settings", lambda attr, old, new: self._once(self._set, _Settings.of(json.loads(new))))
 
-    def _once(self, function: Callable[[Any], None], argument: Any) -> None:
+    def _once(self, function: Callable[..., None], *arguments: Any) -> None:
         with computed_once(self._page.doc):
-            function(argument)
+            function(*arguments)
 
     def begin(self, page: Page) -> None:
         self._page = page
@@ -267,13 +270,22 @@ class _Board(Filler):
             return
         low, high = self._view["top"] - _AHEAD_PX, self._view["bottom"] + _AHEAD_PX
         seen = {name: place for name, place in self._places.items() if low < place.top + self._height and place.top < high}
+        # Those that the viewer sees come first.
+        seen = dict(sorted(seen.items(), key=lambda item: item[1].top + self._height < self._view["top"]))
         if self._settings.big in self._cards:
             seen.setdefault(self._settings.big, _Place(0, 0, 1))
         self._made = {name: made for name, made in self._made.items() if name in seen}
         shared = Shared(self._settings.x, self._settings.smooth, self._settings.log)
-        shown = []
+        shown, new = [], 0
         for name, place in seen.items():
             if name not in self._made:
+                if new == _AT_A_TIME:
+                    # What there is gets painted and filled first.
+                    if not self._is_unfinished:
+                        self._is_unfinished = True
+                        self._page.soon(self._go_on)
+                    break
+                new += 1
                 self._made[name] = _framed(self._cards[name].make(shared))
             made = self._made[name]
             styles = _BIG if name == self._settings.big else self._styles(place)
@@ -286,6 +298,10 @@ class _Board(Filler):
         columns = sorted({name for info in self._page.keys.values() for name in list(info.columns)[:50]})
         about = {"heads": self._heads, "cards": shown, "total": len(self._cards), "found": len(self._places)}
         self._control.layout = json.dumps({**about, "run": self._page.run.id, "columns": columns[:200]})
+
+    def _go_on(self) -> None:
+        self._is_unfinished = False
+        self._show()
 
     def _styles(self, place: _Place) -> dict[str, str]:
         return {

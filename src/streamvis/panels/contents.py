@@ -51,7 +51,11 @@ def contents_of(data: Mapping[str, Any]) -> str:
         return "histogram"
     lengths = {len(cells) for cells in data.values() if hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping))}
     flat = all(getattr(cells, "ndim", 1) == 1 for cells in arrays.values())
-    if len(lengths) == 1 and flat and all(hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping)) for cells in data.values()):
+    if (
+        len(lengths) == 1
+        and flat
+        and all(hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping)) for cells in data.values())
+    ):
         return "table"
     return "tree"
 
@@ -72,7 +76,9 @@ def _is_matrix(cells: Any) -> bool:
 
 
 def _is_text(cells: Any) -> bool:
-    return isinstance(cells, str) or (isinstance(cells, (list, tuple)) and bool(cells) and all(isinstance(part, str) for part in cells))
+    return isinstance(cells, str) or (
+        isinstance(cells, (list, tuple)) and bool(cells) and all(isinstance(part, str) for part in cells)
+    )
 
 
 def _is_number(cells: np.ndarray) -> bool:

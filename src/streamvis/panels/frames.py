@@ -17,12 +17,14 @@ GREY = "#76808a"
 _TOOLS = "pan,box_zoom,reset,save"
 _READ = "window.streamvisPanels?.read(cb_obj, plot)"
 _BOX = """
-  :host { display: block; overflow: auto; box-sizing: border-box; color: var(--text, inherit); font: 13px/1.45 system-ui, sans-serif }
+  :host {
+    display: block; overflow: auto; box-sizing: border-box; color: var(--text, inherit); font: 13px/1.45 system-ui, sans-serif }
   .bk-clearfix { width: 100%; height: 100% }
   .box { padding: 10px 12px; box-sizing: border-box; min-height: 100% }
   h3 { font-size: 13px; margin: 0 0 8px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
   .muted { color: var(--muted, #76808a) }
-  table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: 2px 10px 2px 0; text-align: left; vertical-align: top }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+  td, th { padding: 2px 10px 2px 0; text-align: left; vertical-align: top }
   th { color: var(--muted, #76808a); font-weight: 500; white-space: nowrap }
   details > :not(summary) { margin-left: 14px } summary { cursor: pointer }
 """

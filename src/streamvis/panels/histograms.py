@@ -43,7 +43,9 @@ def histograms(key: str, column: str | None = None, *, title: str | None = None,
     quads = over.quad("left", "right", "bottom", "top", source=source, fill_alpha="alpha", fill_color=PALETTE[0], line_color=None)
     over.add_tools(HoverTool(renderers=[quads], tooltips="step @step: @count from @bottom to @top"))
     over.grid.visible = False
-    drawn = now.quad(left="left", right="right", bottom=0, top="count", source=bars, fill_alpha=0.75, color=PALETTE[0], line_alpha=0.3)
+    drawn = now.quad(
+        left="left", right="right", bottom=0, top="count", source=bars, fill_alpha=0.75, color=PALETTE[0], line_alpha=0.3
+    )
     now.add_tools(HoverTool(renderers=[drawn], tooltips="@count from @left to @right"))
     now.y_range.start = 0
     panel = row(over, now, sizing_mode="stretch_width")

@@ -118,7 +118,8 @@ class _Images(ValueFiller):
         caption = f"<figcaption{wrong}>{escape(' → '.join(said))}</figcaption>" if said else ""
         small = ' class="small"' if 0 < width < _PIXELATED_BELOW else ""
         click = ' onclick="window.streamvisPanels?.enlarge(this)"'
-        return f'<figure><img{small}{click} decoding="sync" alt="{escape(" → ".join(said), quote=True)}" src="{uri}">{caption}</figure>'
+        told = escape(" → ".join(said))
+        return f'<figure><img{small}{click} decoding="sync" alt="{told}" src="{uri}">{caption}</figure>'
 
 
 def _caption(texts: Any, i: int) -> str:

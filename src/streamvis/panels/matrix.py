@@ -83,7 +83,9 @@ class _Matrix(ValueFiller):
             raise UsageError(f"The value of {self.key!r} has no matrix in {name!r}. It has {', '.join(map(repr, data))}.")
         numbers = as_matrix(data[name])
         if numbers.size > _MOST_CELLS:
-            raise UsageError(f"The matrix of {self.key!r} has {numbers.size:,} cells; more than {_MOST_CELLS:,} are shown by `images`.")
+            raise UsageError(
+                f"The matrix of {self.key!r} has {numbers.size:,} cells; more than {_MOST_CELLS:,} are shown by `images`."
+            )
         height, width = numbers.shape
         rows, columns = (_labels(names, size) for names, size in zip(self._names, numbers.shape, strict=True))
         if (height, width) != self._shape:
@@ -130,5 +132,3 @@ def as_matrix(cells: Any) -> np.ndarray:
 def _labels(names: Sequence[str] | None, size: int) -> list[str]:
     given = [str(name) for name in names] if names is not None else []
     return [*given[:size], *map(str, range(len(given), size))]
-
-

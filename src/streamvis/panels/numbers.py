@@ -28,7 +28,8 @@ _CSS = """
   .now { font-size: 22px; font-weight: 600; line-height: 1.2; font-variant-numeric: tabular-nums }
   .range { font-size: 11px; color: var(--muted, #76808a); font-variant-numeric: tabular-nums }
   svg { display: block; width: 100%; height: 26px; margin-top: 2px; overflow: visible }
-  .bar { height: 6px; border-radius: 3px; background: var(--line, #8884); overflow: hidden; margin: 4px 0 10px } .bar i { display: block; height: 100% }
+  .bar { height: 6px; border-radius: 3px; background: var(--line, #8884); overflow: hidden; margin: 4px 0 10px }
+  .bar i { display: block; height: 100% }
 """
 
 

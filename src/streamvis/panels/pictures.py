@@ -25,8 +25,8 @@ def pictures_of(cells: Any, *, low: float | None = None, high: float | None = No
     """Images as data URIs. Raises ValueError with what was expected.
 
     Args:
-        cells: an array (h, w), (h, w, 3 or 4), (n, h, w) or (n, h, w, 1, 3 or 4), the bytes of a PNG, JPEG, GIF or WebP file, or a
-            list of such things
+        cells: an array (h, w), (h, w, 3 or 4), (n, h, w) or (n, h, w, 1, 3 or 4), the bytes of a PNG, JPEG, GIF or WebP file,
+            or a list of such things
         low: what is black; by default 0 for floats from 0 to 1 and for bytes, else the lowest of all
         high: what is white, accordingly. With numbers below 0 and no `low`, blue is below and orange above 0
     """
@@ -90,7 +90,13 @@ def _shade_of(arrays: Sequence[np.ndarray], low: float | None, high: float | Non
     if low is None:
         low = 0.0 if are_bytes or lowest >= 0 and highest <= 1 else lowest
     if high is None:
-        high = 255.0 if are_bytes and highest > _FEW_LEVELS else 1.0 if 0 <= lowest and 0.1 < highest <= 1 and not are_bytes else highest
+        high = (
+            255.0
+            if are_bytes and highest > _FEW_LEVELS
+            else 1.0
+            if 0 <= lowest and 0.1 < highest <= 1 and not are_bytes
+            else highest
+        )
     span = high - low or 1.0
 
     def shade(array: np.ndarray) -> np.ndarray:

@@ -59,7 +59,9 @@ def points(
     lasso = LassoSelectTool(renderers=[renderer])
     plot.add_tools(lasso, BoxSelectTool(renderers=[renderer]), TapTool(renderers=[renderer]))
     plot.toolbar.active_drag = lasso
-    plot.add_tools(HoverTool(renderers=[renderer], tooltips=[("point", "@number"), (color or "at", "@label"), ("x, y", "@x, @y")]))
+    plot.add_tools(
+        HoverTool(renderers=[renderer], tooltips=[("point", "@number"), (color or "at", "@label"), ("x, y", "@x, @y")])
+    )
     attach(plot, _Points(key, x, y, color, marker, plot, source, renderer))
     return plot
 
@@ -88,7 +90,9 @@ class _Points(ValueFiller):
         if lacking:
             raise UsageError(f"The value of {self.key!r} has no column {lacking[0]!r}. It has {', '.join(map(repr, data))}.")
         count = min(len(data[self._x]), _MOST)
-        columns: dict[str, Any] = {side: np.asarray(data[name], np.float64)[:count] for side, name in (("x", self._x), ("y", self._y))}
+        columns: dict[str, Any] = {
+            side: np.asarray(data[name], np.float64)[:count] for side, name in (("x", self._x), ("y", self._y))
+        }
         columns["number"] = np.arange(count)
         columns["label"] = [str(cell) for cell in _listed(data[self._color], count)] if self._color else [""] * count
         columns["color"] = self._colors(data[self._color], count) if self._color else [PALETTE[0]] * count
@@ -124,10 +128,14 @@ class _Points(ValueFiller):
             self._plot.renderers.remove(old)
         if not self._plot.legend:
             for i, name in enumerate(categories):
-                made = self._plot.scatter([np.nan], [np.nan], color=PALETTE[i], size=8, legend_label=name, tags=["streamvis legend"])
+                made = self._plot.scatter(
+                    [np.nan], [np.nan], color=PALETTE[i], size=8, legend_label=name, tags=["streamvis legend"]
+                )
                 made.visible = True
             legend = self._plot.legend[0]
-            legend.update(background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none", label_text_color=GREY)
+            legend.update(
+                background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none", label_text_color=GREY
+            )
             self._plot.add_layout(legend, "right")
 
 

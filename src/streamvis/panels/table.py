@@ -36,12 +36,15 @@ _CSS = """
   .slick-header, .slick-header-column, .slick-header-columns, .slick-row, .slick-cell, .slick-viewport, .grid-canvas {
     background: transparent !important; color: var(--text, inherit) !important; border-color: var(--line, #ddd) !important }
   .slick-header-column { font-weight: 600 } .slick-cell { border-right: 0 !important; font-variant-numeric: tabular-nums }
-  .slick-row:hover .slick-cell, .slick-cell.selected { background: color-mix(in srgb, var(--accent, #3f90da) 18%, transparent) !important }
+  .slick-row:hover .slick-cell, .slick-cell.selected {
+    background: color-mix(in srgb, var(--accent, #3f90da) 18%, transparent) !important }
 """
 
 
 def table(key: str, columns: Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
-    """Make a table of the newest 1,000 rows of a key, the newest first, or of the columns of a value; a click on a column's name sorts.
+    """Make a table of the newest 1,000 rows of a key, the newest first, or of the columns of a value.
+
+    A click on a column's name sorts.
 
     Args:
         key: the key to show
@@ -49,10 +52,18 @@ def table(key: str, columns: Sequence[str] | None = None, *, title: str | None =
         title: by default the key
         options: of Bokeh's `DataTable`, such as height=300
     """
-    heading = Div(text=boxed(title_of(title, key), ""), styles={"font": "600 13px system-ui, sans-serif", "padding": "8px 12px 0"})
+    heading = Div(
+        text=boxed(title_of(title, key), ""), styles={"font": "600 13px system-ui, sans-serif", "padding": "8px 12px 0"}
+    )
     heading.text = title_of(title, key)
     heading.render_as_text = True
-    settings = {"height": 260, "sizing_mode": "stretch_both", "min_height": 120, "index_position": None, "selectable": True} | options
+    settings = {
+        "height": 260,
+        "sizing_mode": "stretch_both",
+        "min_height": 120,
+        "index_position": None,
+        "selectable": True,
+    } | options
     sheets = [InlineStyleSheet(css=_CSS), *options.get("stylesheets", ())]
     grid = DataTable(**(settings | {"source": ColumnDataSource(), "columns": [], "stylesheets": sheets}))
     panel = column_of(heading, grid, sizing_mode="stretch_width", styles=CARD, spacing=0, margin=0)
@@ -110,7 +121,9 @@ def _form_of(column: list[Any]) -> str:
 
 def _cells(column: Any) -> list[Any]:
     if isinstance(column, np.ndarray):
-        return list(column) if column.dtype.kind in "mM" else [str(cell) for cell in column] if column.ndim > 1 else column.tolist()
+        return (
+            list(column) if column.dtype.kind in "mM" else [str(cell) for cell in column] if column.ndim > 1 else column.tolist()
+        )
     if isinstance(column, (list, tuple)):
         return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in column]
     return [column if isinstance(column, (int, float, str)) else str(column)]

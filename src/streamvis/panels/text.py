@@ -27,7 +27,8 @@ _CSS = """
   :host { display: flex; flex-direction: column-reverse }
   .bk-clearfix { height: auto }
   .line { display: flex; gap: 10px; font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
-  .line span { color: var(--muted, #76808a); flex: none; min-width: 7ch; text-align: right } mark { background: #ffa90e66; color: inherit }
+  .line span { color: var(--muted, #76808a); flex: none; min-width: 7ch; text-align: right }
+  mark { background: #ffa90e66; color: inherit }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font: 12px/1.5 ui-monospace, monospace }
 """
 _FIELD = ".bk-input { background: var(--field, #fff); color: inherit; border: 1px solid var(--line, #ccc); border-radius: 6px }"
@@ -94,7 +95,9 @@ class _Text(ValueFiller):
     def _follow(self) -> None:
         if not self._sought:
             data = self._source.data
-            self._show(list(data["step"][-_LINES:]), list(data[self._column][-_LINES:]), len(data["row"]) and int(data["row"][-1]) + 1)
+            self._show(
+                list(data["step"][-_LINES:]), list(data[self._column][-_LINES:]), len(data["row"]) and int(data["row"][-1]) + 1
+            )
 
     def _show(self, steps: list[Any], lines: list[Any], count: int, note: str = "") -> None:
         shown = "".join(self._line(step, line) for step, line in zip(steps, lines, strict=True))
@@ -123,7 +126,9 @@ class _Text(ValueFiller):
     def _show_found(self, found: tuple[str, int, list[tuple[int, str]]]) -> None:
         sought, count, lines = found
         if sought == self._sought:
-            note = f"{count:,} lines hold this" + (f", of which these are the newest {len(lines):,}." if count > len(lines) else ".")
+            note = f"{count:,} lines hold this" + (
+                f", of which these are the newest {len(lines):,}." if count > len(lines) else "."
+            )
             self._show([step for step, _ in lines], [line for _, line in lines], count, note)
 
 

@@ -129,7 +129,11 @@ def _pieces(levels: Levels, first: int, last: int, names: Sequence[str]) -> Iter
 def _places(axis: Axis, history: History, table: pa.Table, row: np.ndarray, first: int, last: int) -> np.ndarray:
     if history.rising and history.start is not None:
         x = numbers_of(table, axis.x)
-        x = x.view(np.int64) / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[np.datetime_data(x.dtype)[0]] if x.dtype.kind in "mM" else x
+        x = (
+            x.view(np.int64) / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[np.datetime_data(x.dtype)[0]]
+            if x.dtype.kind in "mM"
+            else x
+        )
         return axis.places(x.astype(np.float64), history.start, history.stop)
     return 1 + (row - first) * axis.buckets // max(1, last - first)
 
