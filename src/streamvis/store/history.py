@@ -26,7 +26,7 @@ from streamvis.store.packed import unpack
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import concat_common, inner_name, numbers_of
 
-__all__ = ["Axis", "Levels", "axis_name", "drawn_names", "select"]
+__all__ = ["Axis", "Levels", "as_floats", "axis_name", "drawn_names", "select"]
 
 _ENOUGH_BLOCKS = 1
 """How many blocks a bucket has at least on the level that is read: more would be more to read, fewer more to look at closely."""
@@ -217,7 +217,7 @@ class _Selection:
 
     def _part(self, level: int, block: int, tables: Sequence[pa.Table], rises: Sequence[bool]) -> _Part:
         table = concat_common(tables).combine_chunks()
-        x = _as_floats(numbers_of(table, self._axis.x))
+        x = as_floats(numbers_of(table, self._axis.x))
         in_order = bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
         return _Part(level, block, in_order and all(rises), table, numbers_of(table, "row"), x)
 
@@ -417,7 +417,7 @@ def _span(parts: Sequence[_Part]) -> tuple[float | None, float | None]:
     return (float(min(x.min() for x in numbers)), float(max(x.max() for x in numbers))) if numbers else (None, None)
 
 
-def _as_floats(x: np.ndarray) -> np.ndarray:
+def as_floats(x: np.ndarray) -> np.ndarray:
     """Numbers as they are, times and durations in seconds, gaps as NaN."""
     if x.dtype.kind not in "mM":
         return x.astype(np.float64)

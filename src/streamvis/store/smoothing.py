@@ -1,11 +1,11 @@
 """Smoothed columns: a debiased exponential mean over all rows, never over those that are left after reducing.
 
 With a weight w, m of row i is w m(i-1) + (1 - w) v(i), begun at 0, and what is shown is m(i) / (1 - w^n) for the n-th value (the
-correction of Kingma and Ba 2015, arXiv:1412.6980, section 3). Rows without a finite value have no smoothed one and change nothing.
-Pure, but for the rows that it loads from `Levels`.
+correction of Kingma and Ba 2015, arXiv:1412.6980, section 3). Rows without a finite value have no smoothed one and change
+nothing. Pure, but for the rows that it loads from `Levels`.
 
-The values before a range matter until their weight is below what a double can tell; where so many are read, the mean is the same as
-one from the beginning. So a closer look costs the range and a bounded number of rows before it. A look at a whole long run
+The values before a range matter until their weight is below what a double can tell; where so many are read, the mean is the
+same as one from the beginning. So a closer look costs the range and a bounded number of rows before it. A look at a whole long run
 reads the column once.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from streamvis.extremes import extreme_rows
 from streamvis.records import History, smoothed_name
-from streamvis.store.history import Axis, Levels
+from streamvis.store.history import Axis, Levels, as_floats
 from streamvis.store.tables import concat_common, inner_name, numbers_of
 
 __all__ = ["DebiasedMean", "smoothed"]
@@ -128,13 +128,7 @@ def _pieces(levels: Levels, first: int, last: int, names: Sequence[str]) -> Iter
 
 def _places(axis: Axis, history: History, table: pa.Table, row: np.ndarray, first: int, last: int) -> np.ndarray:
     if history.rising and history.start is not None:
-        x = numbers_of(table, axis.x)
-        x = (
-            x.view(np.int64) / {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[np.datetime_data(x.dtype)[0]]
-            if x.dtype.kind in "mM"
-            else x
-        )
-        return axis.places(x.astype(np.float64), history.start, history.stop)
+        return axis.places(as_floats(numbers_of(table, axis.x)), history.start, history.stop)
     return 1 + (row - first) * axis.buckets // max(1, last - first)
 
 
