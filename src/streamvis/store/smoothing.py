@@ -5,8 +5,8 @@ correction of Kingma and Ba 2015, arXiv:1412.6980, section 3). Rows without a fi
 nothing. Pure, but for the rows that it loads from `Levels`.
 
 The values before a range matter until their weight is below what a double can tell; where so many are read, the mean is the
-same as one from the beginning. So a closer look costs the range and a bounded number of rows before it. A look at a whole long run
-reads the column once.
+same as one from the beginning. So a closer look costs the range and a bounded number of rows before it.
+A look at a whole long run reads the column once.
 """
 
 from __future__ import annotations
