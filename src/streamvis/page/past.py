@@ -25,7 +25,7 @@ class Past:
         self._reduced: frozenset[str] = frozenset()
         self._reduced_until: str | None = None
 
-    def read(self, *, after: str | None, until: str, exclude: Set[str]) -> Piece:
+    def read(self, *, after: str | None, until: str, exclude: Set[str] = frozenset()) -> Piece:
         """The next piece after the cursor `after`, not past `until`, without the keys `exclude`."""
         rows: dict[str, Rows] = {}
         counts: dict[str, int] = {}
