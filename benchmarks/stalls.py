@@ -40,7 +40,7 @@ def init_page(doc, config):
     for i in range(int(doc.session_context.request.arguments.get("figures", [b"1"])[0])):
         plot = figure(width=300, height=200)
         if b"plain" not in doc.session_context.request.arguments.get("sources", []):
-            plot.line("step", "y", source=live_source(f"key {i}", columns=["y"]))
+            plot.line("step", "y", source=live_source(f"key {{i}}", columns=["y"]))
         else:
             plot.line([1, 2], [3, 4])
         figures.append(plot)

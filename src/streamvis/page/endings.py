@@ -1,9 +1,10 @@
-"""Sessions whose tabs are gone: they end a few at a time, and garbage is collected once for all of them.
+"""Sessions whose tabs are gone: they end a few at a time, and garbage is collected once for many of them.
 
 By itself Bokeh ends all sessions that are due at one check, and for each of them collects all garbage of the process twice and
 searches all objects for referrers: a hundred tabs that reload together would stop the event loop for most of a minute. `Endings`
 holds sessions back from that check (`block_expiration`) and releases a few at each check of its own. While those end, everything
-alive is hidden from the collector (`Heap.hold`), so that Bokeh's collections have nearly nothing to look at.
+alive is hidden from the collector (`Heap.hold`), so that Bokeh's collections have nearly nothing to look at. What ended sessions
+leave is collected before it is so much that collecting it takes long, and when no more sessions end (`Heap.trim_later`).
 
 It also bounds how many sessions wait for a connection. Those beyond the limit end before their time, those whose tab has left
 first. A tab that connects after that gets a new session with the same page.
@@ -33,6 +34,7 @@ class EndingLimits:
         most_unconnected: how many sessions may wait for a connection
         sessions_per_check: how many end at one check
         models_per_check: and how many models they may have together, except that one session always ends
+        models_per_collection: after how many models of ended sessions garbage is collected
     """
 
     lifetime_s: float = 15.0
@@ -40,6 +42,7 @@ class EndingLimits:
     most_unconnected: int = 250
     sessions_per_check: int = 10
     models_per_check: int = 2000
+    models_per_collection: int = 1000
 
 
 class Endings:
@@ -49,6 +52,7 @@ class Endings:
         self._sessions, self._heap, self._limits = sessions, heap, limits
         self._held: dict[str, ServerSession] = {}
         self._had_connection: set[str] = set()
+        self._models_ended = 0
 
     def check(self) -> None:
         """Hold back sessions that are new, and release a few of those that are due."""
@@ -62,7 +66,12 @@ class Endings:
                 self._held[its] = session
             if session.connection_count:
                 self._had_connection.add(its)
+        if self._models_ended >= self._limits.models_per_collection:
+            self._models_ended = 0
+            self._heap.collect()
+            return
         if released := self._chosen([session for session in there.values() if not session.connection_count]):
+            self._models_ended += sum(len(session.document.models) for session in released)
             self._heap.hold()
             self._heap.trim_later(IOLoop.current())
         for session in released:
@@ -92,7 +101,11 @@ class Endings:
 
 
 def end_gradually(application: BokehTornado, heap: Heap, *, limits: EndingLimits) -> PeriodicCallback:
-    """Have the application's sessions end a few at a time; Bokeh has to check at least as often. Stop what is returned."""
+    """Have the application's sessions end a few at a time. Stop what is returned.
+
+    To be called just before the application is started, and with the time between its own checks: so each of those comes right
+    after one of ours, and nothing else runs between the two.
+    """
 
     def sessions() -> Iterable[ServerSession]:
         for path in application.app_paths:

@@ -47,6 +47,10 @@ class Heap:
             self._is_held = False
             gc.unfreeze()
 
+    def collect(self) -> None:
+        """Collect garbage now, of all that is not hidden."""
+        gc.collect()
+
     def trim_later(self, loop: IOLoop) -> None:
         """Collect garbage and give back what is free, once, when nobody has asked for it for a while."""
         self._asked_last = time.monotonic()
@@ -61,7 +65,7 @@ class Heap:
             loop.call_later(max(wait_s, self._pause_s / 10), self._trim_when_calm, loop)
             return
         self._is_planned = False
-        gc.collect()
+        self.collect()
         if self._trim is not None:
             self._trim(0)
 

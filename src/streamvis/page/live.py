@@ -48,13 +48,13 @@ class LiveSpec:
 def live_source(
     key: str, *, x: str = "step", columns: Sequence[str], max_rows: int = 8000, window: float | None = None, **options: Any
 ) -> ColumnDataSource:
-    """Make a source that Streamvis fills with the rows of `key`, in `init_page`; `update_page` has nothing to do for it.
+    """Make a source that Streamvis fills with the rows of `key` for as long as it is in the document, whenever it comes there.
 
     The figures that draw from it follow the newest data until the viewer zooms or pans, and then show the viewer's range in
     detail. Of what does not fit into `max_rows`, the lowest and the highest values are shown, so that no spike is lost.
 
     Args:
-        key: the key, whose rows then no longer come in `new_data`
+        key: the key, whose rows do not come in `new_data` while a live source of the document shows it
         x: what the figures have as x: "step", "time" (when each row was sent), or any column that rises
         columns: the other columns to draw
         max_rows: about how many rows the browser holds

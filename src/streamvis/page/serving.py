@@ -93,8 +93,8 @@ def run_pages(
     http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))
     http_server.add_sockets(sockets)
     server = BaseServer(loop, application, http_server)
-    server.start()
     checks = end_gradually(application, FEEDS.heap, limits=endings)
+    server.start()
     if hang_note:
         watch(hang_note, loop, hang_s=hang_s)
     for signum in (signal.SIGINT, signal.SIGTERM):
