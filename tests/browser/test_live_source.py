@@ -138,6 +138,8 @@ def test_reset_goes_back_to_following_and_y_stays_where_the_viewer_put_it(live, 
         send(client, 50_000, 100_000)
         wait_until(lambda: ranges(tab)[1] == 9999.9, within_s=20, what="x follows")
         assert ranges(tab)[2:] == [-3.0, 3.0] and offers_to_follow(tab)
+        # Toolbars show where the mouse is.
+        tab.page.locator(".bk-Figure").first.hover()
         tab.page.locator(".bk-tool-icon-reset").first.click()
         wait_until(lambda: ranges(tab)[2] > -1.5, within_s=10, what="y is fitted again")
         assert not offers_to_follow(tab)
