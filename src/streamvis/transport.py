@@ -7,6 +7,7 @@ environment are used for other machines, and ignored for loopback. What a status
 
 from __future__ import annotations
 
+import logging
 import os
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, V
 from streamvis.records import PROTOCOL
 
 __all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "path"]
+
+log = logging.getLogger("streamvis")
 
 PROTOCOL_HEADER = "Streamvis-Protocol"
 
@@ -39,6 +42,7 @@ class Transport:
     """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given.
 
     Certificates are checked against those of the system, or of the file that the environment variable STREAMVIS_CA_FILE names.
+    Raises EndpointUnreachable for a proxy that cannot be used.
     """
 
     def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0) -> None:
@@ -48,6 +52,10 @@ class Transport:
         if token := checked_token(token):
             self._headers["Authorization"] = f"Bearer {token}"
         proxy = _proxy_for(self.url)
+        if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+            kind, host = urlsplit(proxy).scheme, urlsplit(proxy).hostname
+            told = f"the environment asks for a proxy of the kind {kind}, at {host}; only http and https proxies are supported"
+            raise EndpointUnreachable(f"Cannot connect to {self.url}: {told}.", url=self.url)
         options: dict[str, Any] = {"maxsize": 16, "retries": False}
         if authority := os.environ.get("STREAMVIS_CA_FILE"):
             options["ca_certs"] = authority
@@ -76,9 +84,9 @@ class Transport:
                 timeout=urllib3.Timeout(connect=min(self._connect_timeout_s, timeout_s), read=timeout_s),
                 redirect=False,
             )
-        except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None) or error
-            raise EndpointUnreachable(f"No answer from {self.url} ({reason}).", url=self.url) from error
+        except (urllib3.exceptions.HTTPError, OSError, ImportError, LookupError) as error:
+            log.debug("Streamvis: no answer from %s", self.url, exc_info=True)
+            raise EndpointUnreachable(f"No answer from {self.url} ({_reason(error, timeout_s)}).", url=self.url) from error
         told = {name.lower(): value for name, value in answer.headers.items()}
         if answer.version == 11 and _is_cut_off(answer.status, told):
             raise EndpointUnreachable(f"No answer from {self.url} (it was cut off in its head).", url=self.url)
@@ -107,6 +115,29 @@ def check(response: Response, *, url: str) -> Response:
 def path(*parts: str) -> str:
     """The path `/api/v1/...` of these parts, each quoted."""
     return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _reason(error: BaseException | None, timeout_s: float) -> str:
+    """Why there was no whole answer, in words of ours: those of the library name its objects."""
+    match error:
+        case urllib3.exceptions.ProxyError():
+            return f"the proxy: {_reason(error.original_error, timeout_s)}"
+        case urllib3.exceptions.NameResolutionError():
+            return "the name of its host is not known"
+        case urllib3.exceptions.NewConnectionError():
+            return _reason(error.__cause__, timeout_s)
+        case urllib3.exceptions.ConnectTimeoutError():
+            return "no connection in time"
+        case urllib3.exceptions.ReadTimeoutError():
+            return f"none within {timeout_s:g} s"
+        case urllib3.exceptions.SSLError():
+            cause = error.args[0] if error.args else None
+            return f"TLS: {getattr(cause, 'verify_message', None) or getattr(cause, 'reason', None) or 'the handshake failed'}"
+        case urllib3.exceptions.ProtocolError():
+            return "the connection was closed too early"
+        case OSError(strerror=str(text)):
+            return text[:1].lower() + text[1:]
+    return "the request failed"
 
 
 def _is_cut_off(status: int, headers: Mapping[str, str]) -> bool:
