@@ -20,6 +20,7 @@ from streamvis.client.intake import Intake, checked_step, checked_text, config_c
 from streamvis.client.producer import new_id
 from streamvis.client.sender import Sender
 from streamvis.client.spool_place import SpoolPlace
+from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
 
 __all__ = ["Client"]
@@ -134,6 +135,43 @@ class Client:
             raise _not_begun("send")
         self._put(intake.value(step, key, data))
         intake.tell_hint()
+
+    def describe(
+        self,
+        pattern: str,
+        *,
+        title: str | None = None,
+        section: str | None = None,
+        x: str | None = None,
+        scale: str | None = None,
+        unit: str | None = None,
+        best: str | None = None,
+    ) -> None:
+        """Say how pages should show the columns whose name, as KEY/COLUMN, fits `pattern`, such as "val/*" or "train/loss".
+
+        It is kept with the run; a later call for the same pattern replaces it. Pages of panels follow it where their author did
+        not say otherwise.
+
+        Args:
+            pattern: a name, in which `*` stands for any text
+            title: of its chart
+            section: under which heading it stands on the page for any run
+            x: the column, or "step" or "time", to draw it over
+            scale: "linear" or "log"
+            unit: of its values, such as "m/s"
+            best: "min" or "max": which of its values is the best
+
+        Raises InvalidData for what is not allowed, and UsageError before `init`.
+        """
+        intake = self._intake
+        if intake is None:
+            raise _not_begun("describe")
+        for name, given, allowed in (("scale", scale, ("linear", "log")), ("best", best, ("min", "max"))):
+            if given is not None and given not in allowed:
+                raise InvalidData(f"{given!r}", where=name, allowed=" or ".join(map(repr, allowed)))
+        said = {"title": title, "section": section, "x": x, "scale": scale, "unit": unit, "best": best}
+        said = {name: checked_text(text, name) for name, text in said.items() if text is not None}
+        self._put(intake.value(0, key_of(checked_text(pattern, "pattern")), {"says": said}))
 
     def clear(self) -> None:
         """Take back all rows and values that the run has had so far; its config stays. Raises UsageError before `init`."""

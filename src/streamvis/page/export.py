@@ -1,7 +1,7 @@
 """Rows as CSV: what the download button of a chart gives, all rows and not those that are drawn.
 
-`/rows.csv?run=ID&series=["KEY","COLUMN"]&series=...` answers with a table of `step`, `time`, `key` and the columns. Rows of one key
-come in log order, the keys one after the other. Nothing is held but a piece at a time.
+`/rows.csv?run=ID&series=["KEY","COLUMN"]&series=...` answers with a table of `step`, `time`, `key` and the columns. Rows of one
+key come in log order, the keys one after the other. Nothing is held but a piece at a time.
 """
 
 from __future__ import annotations
