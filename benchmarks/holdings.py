@@ -65,7 +65,7 @@ def count() -> dict[str, float]:
     return {
         **found,
         "objects of streamvis.page": sum(n for kind, n in kinds.items() if str(kind.__module__).startswith("streamvis.page")),
-        "modules of page scripts": sum(name.startswith("streamvis_page_") for name in sys.modules),
+        "modules of page scripts": sum(name.startswith("streamvis_page_") and name.endswith(".__page__") for name in sys.modules),
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "connections": len(process.net_connections()),

@@ -122,8 +122,9 @@ def page(
 ) -> None:
     """Run the page server alone: each script is a page at its own address, and / lists them.
 
-    A script needs two functions, init_page(doc, config) and update_page(doc, new_data). The endpoint's token, where it wants
-    one, is taken from the environment variable STREAMVIS_TOKEN.
+    A script needs a function init_page(doc, config), and mostly has update_page(doc, new_data) too. A folder with a main.py is a
+    page as well. The address of a page ends with the file's name, or with NAME where NAME=PAGE.py is given. The endpoint's
+    token, where it wants one, is taken from the environment variable STREAMVIS_TOKEN.
     """
     from streamvis.page.scripts import read_script
     from streamvis.page.serving import run_pages
@@ -265,6 +266,8 @@ class _Both:
 
     def start(self, supervisor: Supervisor) -> tuple[str, str]:
         """Start the endpoint, then the page server. Returns the endpoint's address, and the one to open."""
+        from streamvis.page.scripts import read_script
+
         program = [sys.executable, "-m", "streamvis.cli"]
         shared = ["--with-parent", "--host", self.host]
         shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
@@ -294,7 +297,7 @@ class _Both:
             environment=self.environment | tokens,
         )
         address = supervisor.start(server)
-        first = f"{address}/{self.scripts[0].stem}" if len(self.scripts) == 1 else f"{address}/"
+        first = f"{address}/{read_script(self.scripts[0]).name}" if len(self.scripts) == 1 else f"{address}/"
         return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
 
 

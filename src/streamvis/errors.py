@@ -16,6 +16,7 @@ __all__ = [
     "FolderUnusable",
     "InvalidData",
     "LiveSourceRefused",
+    "NoSuchName",
     "NotAnEndpoint",
     "PageScriptError",
     "PortTaken",
@@ -166,8 +167,21 @@ class LiveSourceRefused(StreamvisError):
     """A live source asks for what its key does not have, or not yet."""
 
 
+class NoSuchName(StreamvisError, KeyError):
+    """Page code asked `what` for a name that is not there; `names` are those that are."""
+
+    def __init__(self, what: str, name: object, names: list[str]) -> None:
+        self.what, self.name, self.names = what, name, names
+        shown = ", ".join(map(repr, names[:50])) + (", ..." if len(names) > 50 else "")
+        super().__init__(f"{what} has no {name!r}. It has {shown or 'nothing at all'}.")
+
+    def __str__(self) -> str:
+        # A KeyError would show the sentence in quotation marks.
+        return str(self.args[0])
+
+
 class PageScriptError(StreamvisError):
-    """A page script that cannot be served: missing, not Python, or without the two functions."""
+    """A page script that cannot be served: missing, not Python, or without `init_page`."""
 
 
 class PortTaken(StreamvisError):

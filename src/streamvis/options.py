@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 scripts = click.argument(
-    "scripts", nargs=-1, required=True, metavar="PAGE.py [MORE.py ...]", type=click.Path(path_type=Path)
+    "scripts", nargs=-1, required=True, metavar="[NAME=]PAGE.py [MORE.py ...]", type=click.Path(path_type=Path)
 )
 
 

@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
@@ -34,6 +35,9 @@ from streamvis.page.hanging import held_back, watch
 from streamvis.page.scripts import PageScript, add_to_path, page_application
 
 __all__ = ["run_pages"]
+
+_log = logging.getLogger("streamvis.page")
+
 
 def run_pages(
     scripts: Sequence[PageScript],
@@ -62,7 +66,9 @@ def run_pages(
     names = [script.name for script in scripts]
     for script in scripts:
         if names.count(script.name) > 1:
-            raise PageScriptError(f"Two page scripts are named {script.name}; their pages would have the same address.")
+            told = f"Two page scripts are named {script.name}; their pages would have the same address."
+            path = script.path.parent if script.is_folder else script.path
+            raise PageScriptError(f"{told} Name one of them: other_name={path}")
         add_to_path(script)
     # The door has looked at the origin before, and knows more: Bokeh cannot say "the server's own, whatever its name".
     settings.allowed_ws_origin = ["*"]
@@ -97,11 +103,22 @@ def run_pages(
     server.start()
     if hang_note:
         watch(hang_note, loop, hang_s=hang_s)
+    is_ending = threading.Event()
+
+    def end(*_: object) -> None:
+        is_ending.set()
+        loop.add_callback_from_signal(loop.stop)
+
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: loop.add_callback_from_signal(loop.stop))
+        signal.signal(signum, end)
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
     on_ready(f"{'https' if certificate else 'http'}://{shown}:{port}")
-    loop.start()
+    while not is_ending.is_set():
+        try:
+            loop.start()
+        except (SystemExit, KeyboardInterrupt):
+            # In a task or a callback that an author's code gave to the loop by itself: asyncio lets these two through.
+            _log.exception("something on the event loop asked the page server to end; it goes on")
     checks.stop()
     server.stop()
 
