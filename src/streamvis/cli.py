@@ -31,11 +31,13 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="streamvis", message="streamvis %(version)s")
 def cli() -> None:
-    """Watch a running process on a page that you wrote with Bokeh.
+    """Watch a running process, on a page for any run or on one that you wrote with Bokeh.
 
     \b
-    streamvis demo            a neural network learning digits, live in your browser
+    streamvis serve           the endpoint, and a page that shows whatever is sent to it
+    streamvis init            write a page of your own, with a producer that runs at once
     streamvis serve page.py   the endpoint and your page, together
+    streamvis demo            a neural network learning digits, live in your browser
     """
 
 
@@ -130,12 +132,12 @@ def page(
     """Run the page server alone: each script is a page at its own address, and / lists them.
 
     A script needs a function init_page(doc, config), and mostly has update_page(doc, new_data) too. A folder with a main.py is a
-    page as well. The address of a page ends with the file's name, or with NAME where NAME=PAGE.py is given. The endpoint's
-    token, where it wants one, is taken from the environment variable STREAMVIS_TOKEN.
+    page as well. The address of a page ends with the file's name, or with NAME where NAME=PAGE.py is given. The page `runs`, for
+    any run, is always there. The endpoint's token, where it wants one, is taken from the environment variable STREAMVIS_TOKEN.
     """
     from streamvis.page.door import checked_origin
     from streamvis.page.mount import Mount
-    from streamvis.page.scripts import read_script
+    from streamvis.page.scripts import pages_of
     from streamvis.page.serving import run_pages
     from streamvis.transport import checked_url
 
@@ -154,7 +156,7 @@ def page(
         say_other_hosts(host, f"{address}/{query}")
 
     run_pages(
-        [read_script(script) for script in scripts],
+        pages_of(scripts),
         url=checked_url(url),
         host=host,
         port=port,
@@ -204,16 +206,19 @@ def serve(
     tls_key: Path | None,
     no_browser: bool,
 ) -> None:
-    """Run the endpoint and the page server together, and restart either when it dies."""
+    """Run the endpoint and the page server together, and restart either when it dies.
+
+    Without a script it shows any run on the page `runs`, which is there beside scripts too.
+    """
     from streamvis.page.door import checked_origin
     from streamvis.page.mount import Mount, page_path
-    from streamvis.page.scripts import read_script
+    from streamvis.page.scripts import pages_of
 
-    pages = [read_script(script) for script in scripts]
+    pages = pages_of(scripts)
     folder = options.data_folder(data)
     both = Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
     both.certificate = options.certificate_of(tls_cert, tls_key)
-    both.first = page_path(pages[0].name) if len(pages) == 1 else "/"
+    both.first = page_path(pages[0].name) if len(scripts) < 2 else "/"
     for origin in frames:
         both.page_options += ["--allow-frame", checked_origin(origin)]
     both.page_options += ["--prefix", Mount.of(prefix, proxies).prefix]

@@ -41,9 +41,7 @@ __all__ = [
 
 PAGE_PORT, REST_PORT = 5006, 8080
 
-scripts = click.argument(
-    "scripts", nargs=-1, required=True, metavar="[NAME=]PAGE.py [MORE.py ...]", type=click.Path(path_type=Path)
-)
+scripts = click.argument("scripts", nargs=-1, metavar="[[NAME=]PAGE.py ...]", type=click.Path(path_type=Path))
 
 
 def _option(*names: str, env: str, **settings: Any) -> Callable[[Any], Any]:

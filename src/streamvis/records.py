@@ -207,11 +207,15 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class AppInfo:
-    """An app, how many runs it has, and the id of its newest run (None while no run was started live)."""
+    """An app, how many runs it has, the id of its newest run, and when that began, in seconds since 1970 UTC.
+
+    The last two are None while no run was started live.
+    """
 
     name: str
     runs: int
     newest: str | None
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

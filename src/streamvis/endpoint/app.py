@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -138,7 +139,7 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
     async def apps() -> Response:
         """The apps that have runs."""
         found = await run_in_threadpool(store.apps)
-        return JsonAnswer({"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]})
+        return JsonAnswer({"apps": [asdict(one) for one in found]})
 
     @routes.get("/api/v1/runs", **told(forms.Runs, 422))
     async def runs(app: _App) -> Response:

@@ -185,11 +185,12 @@ class Health(BaseModel):
 
 
 class App(BaseModel):
-    """An app, how many runs it has, and which is the newest."""
+    """An app, how many runs it has, which is the newest, and when that began."""
 
     name: Name
     runs: Count
     newest: RunId | None
+    started: float | None
 
 
 class Apps(BaseModel):

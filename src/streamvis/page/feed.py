@@ -36,6 +36,7 @@ _log = logging.getLogger("streamvis.page")
 _POLL_S = 25.0
 _LEAST_S = 0.05
 """How long from one answer with news to the next question: sessions take what is new no more often."""
+_ALL_APPS_S = 1.0
 _LINGER_S = 10.0
 """How long a feed goes on after its last session left: a reload finds it still there."""
 _RETRY_S = (0.1, 0.2, 0.4, 0.8)
@@ -209,22 +210,30 @@ class _Feed:
 
 
 class AppFeed(_Feed):
-    """Which run of an app is the newest: `head`, or None while there is no run (see `known`)."""
+    """Which run of an app is the newest: `head`, or None while there is no run (see `known`). With `app` None, of all apps."""
 
-    def __init__(self, reader: EndpointReader, app: str, *, ended: Callable[[], None]) -> None:
-        super().__init__(reader, name=f"app {app}", ended=ended)
+    def __init__(self, reader: EndpointReader, app: str | None, *, ended: Callable[[], None]) -> None:
+        super().__init__(reader, name=f"app {app}" if app is not None else "all apps", ended=ended)
         self.app = app
         self.head: RunHead | None = None
         self._cursor: str | None = None
 
     def _step(self) -> None:
-        tail = self._reader.app_tail(self.app, after=self._cursor, wait_s=self._wait_s)
+        if self.app is None:
+            # There is nothing to wait on for all apps together.
+            newest, cursor = self._reader.newest(), None
+            if self.known.is_set() and newest == (self.head and self.head.run.id):
+                self._nap.wait(_ALL_APPS_S)
+                return
+        else:
+            tail = self._reader.app_tail(self.app, after=self._cursor, wait_s=self._wait_s)
+            newest, cursor = tail.newest, tail.cursor
         try:
-            head = self._reader.run(tail.newest) if tail.newest is not None else None
+            head = self._reader.run(newest) if newest is not None else None
         except (UnknownRun, DeletedRun):
             self._cursor = None
             return
-        self._cursor, self.head = tail.cursor, head
+        self._cursor, self.head = cursor, head
         self.known.set()
         self._wake_all()
 
@@ -334,8 +343,8 @@ class Feeds:
         if is_new:
             _log.warning("%s", text)
 
-    def app(self, reader: EndpointReader, app: str, who: object, wake: Callable[[], None]) -> AppFeed:
-        """The feed of an app, with `who` listening."""
+    def app(self, reader: EndpointReader, app: str | None, who: object, wake: Callable[[], None]) -> AppFeed:
+        """The feed of an app, or of all, with `who` listening."""
         return self._listen(("app", reader.url, app), lambda ended: AppFeed(reader, app, ended=ended), who, wake)
 
     def run(self, reader: EndpointReader, run: str, who: object, wake: Callable[[], None]) -> RunFeed:

@@ -109,6 +109,12 @@ class EndpointReader:
         answer = json.loads(self._get(path("apps", "tail"), params=params, timeout_s=wait_s + _SLACK_S).body)
         return AppTail(answer["newest"], answer["cursor"])
 
+    def newest(self) -> str | None:
+        """The run that began last, of all apps; None while there is none."""
+        apps = json.loads(self._get(path("apps")).body)["apps"]
+        begun = [app for app in apps if app["newest"] is not None]
+        return max(begun, key=lambda app: app["started"])["newest"] if begun else None
+
     def tail(
         self,
         run: str,

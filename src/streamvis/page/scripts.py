@@ -12,9 +12,10 @@ import asyncio
 import inspect
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +36,9 @@ from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.server import Server, argument
 from streamvis.page.versions import Version, Versions
 
-__all__ = ["PageScript", "add_to_path", "page_application", "read_script"]
+__all__ = ["DEFAULT_PAGE", "PageScript", "add_to_path", "default_page", "page_application", "pages_of", "read_script"]
+
+DEFAULT_PAGE = "runs"
 
 _FIRST_ANSWER_S = 2.0
 """How long a page that is being made waits, off the event loop, for the endpoint to say which run there is."""
@@ -43,12 +46,21 @@ _FIRST_ANSWER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PageScript:
-    """A page script: its file, the name in its address, the app that it names itself, if it does, and whether it is a folder."""
+    """A page script: its file, the name in its address, the app that it names itself, if it does, and whether it is a folder.
+
+    With `any_app`, it shows the newest run of all apps where nothing names an app.
+    """
 
     path: Path
     name: str
     app: str | None
     is_folder: bool = False
+    any_app: bool = False
+
+
+def default_page() -> PageScript:
+    """The page for any run that comes with the package, at the address `runs`."""
+    return PageScript(Path(str(files("streamvis.pages").joinpath("runs.py"))), DEFAULT_PAGE, None, any_app=True)
 
 
 def read_script(given: str | Path) -> PageScript:
@@ -80,6 +92,12 @@ def read_script(given: str | Path) -> PageScript:
     return PageScript(file.resolve(), name, _named_app(tree), is_folder)
 
 
+def pages_of(given: Sequence[str | Path]) -> list[PageScript]:
+    """The scripts, each given as for `read_script`, and the default page behind them, unless a script has its name."""
+    scripts = [read_script(one) for one in given]
+    return scripts if any(script.name == DEFAULT_PAGE for script in scripts) else [*scripts, default_page()]
+
+
 def page_application(
     script: PageScript, *, url: str, app: str | None, token: str | None, held_back: HeldBack | None = None
 ) -> Application:
@@ -98,6 +116,11 @@ class _PageHandler(Handler):
         self._versions = Versions(script.name, script.path, self._folder)
         self._asked = Failures("")
         self._pages: dict[str, _Page] = {}
+
+    @property
+    def _fallback(self) -> str | None:
+        """The app where nothing names one; None for the newest run of all."""
+        return None if self._script.any_app else self._script.name
 
     def static_path(self) -> str | None:
         return self._folder.static if self._folder else None
@@ -128,7 +151,7 @@ class _PageHandler(Handler):
 
     async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
-        app = argument(session_context, "app") or self._script.app or self._app or self._script.name
+        app = argument(session_context, "app") or self._script.app or self._app or self._fallback
         run = argument(session_context, "run")
         reader = FEEDS.reader(self._url, self._token)
         feed = FEEDS.run(reader, run, self, _ignore) if run else FEEDS.app(reader, app, self, _ignore)
@@ -180,7 +203,7 @@ class _PageHandler(Handler):
         exec(compile(self._script.path.read_bytes(), page.module.__file__, "exec"), page.module.__dict__)
 
     def _serve(self, doc: Document, module: ModuleType) -> Awaitable[None] | None:
-        app = getattr(module, "app", None) or self._app or self._script.name
+        app = getattr(module, "app", None) or self._app or self._fallback
         update_page, budget = getattr(module, "update_page", None), getattr(module, "budget", None)
         return Server(doc, self._url, app, module.init_page, update_page, budget=budget, token=self._token).begin()
 

@@ -32,7 +32,7 @@ class Server:
     Args:
         doc: the session's document, `curdoc()` in a script
         url: address of the endpoint, such as "http://localhost:8080"
-        app: name of the app; `?app=` in the page's address overrides it
+        app: name of the app, or None for the newest run of all apps; `?app=` in the page's address overrides it
         init_page: called as `init_page(doc, config)` once, before the page is shown
         update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more; not needed
             where panels and live sources show everything
@@ -47,7 +47,7 @@ class Server:
         self,
         doc: Document,
         url: str,
-        app: str,
+        app: str | None,
         init_page: InitPage,
         update_page: UpdatePage | None = None,
         *,
@@ -56,7 +56,7 @@ class Server:
     ) -> None:
         if not isinstance(doc, Document):
             raise UsageError(f"doc is {type(doc).__name__}, not a Bokeh document. Pass curdoc().")
-        if not isinstance(app, str) or not app:
+        if app is not None and (not isinstance(app, str) or not app):
             raise UsageError(f"app is {app!r}. Give the name under which the producer sends, such as 'demo'.")
         for name, function in (("init_page", init_page), ("update_page", update_page)):
             if not callable(function) and (name == "init_page" or function is not None):

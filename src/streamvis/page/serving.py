@@ -30,6 +30,7 @@ from streamvis.page.application import WebApplication
 from streamvis.page.connections import ConnectionLimits, LimitedServer
 from streamvis.page.door import Door, cookie_name, guarded
 from streamvis.page.endings import EndingLimits, end_gradually
+from streamvis.page.export import RowsHandler
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
 from streamvis.page.moments import moment
@@ -95,7 +96,7 @@ def run_pages(
         unused_session_lifetime_milliseconds=round(1000 * endings.lifetime_s),
         use_index=False,
         redirect_root=False,
-        extra_patterns=[("/", _IndexHandler, index)],
+        extra_patterns=[("/", _IndexHandler, index), ("/rows.csv", RowsHandler, {"reader": index["reader"]})],
         # Bokeh writes what else the browser sent into the page, for authors to read. These let in who has them.
         exclude_headers=["Authorization", "Cookie"],
         exclude_cookies=[cookie_name(port)],

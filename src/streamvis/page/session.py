@@ -66,7 +66,7 @@ class Session:
         reader: EndpointReader,
         feeds: Feeds,
         *,
-        app: str,
+        app: str | None,
         run: str | None,
         init_page: InitPage,
         update_page: UpdatePage | None,
@@ -116,13 +116,13 @@ class Session:
             if self._run_feed is None:
                 self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
             self._restarts = self._run_feed.restarts
-            look.prepare(self._doc, title=self._app)
+            look.prepare(self._doc, title=self._app or "Streamvis")
             config = Names(self._head.run.config, what="config")
             rest = self._failures.run("init_page", self._init_page, self._doc, config, ends_page=True)
             if inspect.isawaitable(rest):
                 return self._begin_after(rest)
         else:
-            self._doc.title = self._app
+            self._doc.title = self._app or "Streamvis"
         self._begin()
         return None
 
@@ -379,7 +379,9 @@ class Session:
         if self._pinned is not None:
             gone = self._run_feed.gone if self._run_feed else None
             return Notice("waiting", f"Waiting for the run “{self._pinned}”", trouble or gone or "")
-        hint = f"Start a producer: Client({self._reader.url!r}, {self._app!r}). This page shows it as soon as it begins."
-        return Notice("waiting", f"Waiting for a run of the app “{self._app}”", trouble or hint)
+        client = f"Client({self._reader.url!r}, {self._app or 'my-app'!r})"
+        hint = f"Start a producer: {client}. This page shows it as soon as it begins."
+        awaited = f"Waiting for a run of the app “{self._app}”" if self._app else "Waiting for a run"
+        return Notice("waiting", awaited, trouble or hint)
 
 

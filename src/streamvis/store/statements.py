@@ -216,7 +216,8 @@ ADD_APP = "INSERT INTO apps (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
 GET_APP = "SELECT no, seq, runs, lives, newest FROM apps WHERE name = ?"
 GET_APP_HEAD = "SELECT meta.value, apps.seq FROM meta LEFT JOIN apps ON apps.name = ? WHERE meta.name = 'id'"
 GET_APPS = """
-SELECT apps.name, apps.runs, runs.id FROM apps LEFT JOIN runs ON runs.no = apps.newest WHERE apps.runs > 0 ORDER BY apps.name
+SELECT apps.name, apps.runs, runs.id, runs.created FROM apps LEFT JOIN runs ON runs.no = apps.newest
+WHERE apps.runs > 0 ORDER BY apps.name
 """
 TOUCH_APP = "UPDATE apps SET seq = seq + 1 WHERE no = ?"
 COUNT_RUN = "UPDATE apps SET seq = seq + 1, runs = runs + ? WHERE no = ?"
