@@ -370,13 +370,15 @@ class SqliteStore:
         columns: Sequence[str] | None = None,
         start: float | None = None,
         stop: float | None = None,
+        window: float | None = None,
         buckets: int,
         log: bool = False,
+        skip_missing: bool = False,
     ) -> History:
         """Rows of one key for a screen."""
         with self._reading() as db:
             no, dtypes, _ = self._key(db, run, key, "rows")
-            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log)
+            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, skip_missing)
             return select(KeyLevels(db, no, self._sizes), axis, *drawn_names(columns, dtypes))
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:

@@ -29,6 +29,7 @@ from streamvis.wire.arrow import (
     value_of,
 )
 from streamvis.wire.columns import column_dtype, numpy_column
+from streamvis.wire.moments import converted, moment_texts
 from streamvis.wire.limits import MAX_COLUMNS, MAX_RECORDS
 from streamvis.wire.tree import pack, to_plain
 
@@ -191,8 +192,7 @@ def plain_cells(field: pa.Field, array: pa.Array) -> list[Any]:
         return [to_plain(cell) for cell in numpy_column(field, array)]
     if pa.types.is_timestamp(field.type):
         zone = "Z" if field.type.tz else ""
-        texts = array.cast(pa.timestamp(field.type.unit)).cast(pa.string()).to_pylist()
-        return [None if text is None else text.replace(" ", "T") + zone for text in texts]
+        return [None if text is None else text + zone for text in moment_texts(numpy_column(field, array))]
     if pa.types.is_duration(field.type):
         return array.cast(pa.int64()).to_pylist()
     return to_plain(array.to_pylist())
