@@ -197,7 +197,7 @@ class _Selection:
     def _before_window(
         self, level: int, parts: list[Part], count: int, low: float, high: float
     ) -> tuple[int | None, float, float]:
-        """The row after the last that is too far off from all rows after it, which span `low` to `high`; None where there is none.
+        """The row after the last one that is too far off from those after it, which span `low` to `high`; None where none is.
         And what the rows span together with those."""
         spans = Spans.of(parts)
         for i in reversed(range(len(spans.begins))):

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import InvalidData
-from streamvis.wire.moments import UNITS, converted, has_microseconds, unit_of
+from streamvis.wire.moments import UNITS, converted, has_microseconds
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
@@ -322,7 +322,7 @@ def _as_array(cell: Any) -> np.ndarray | None:
     if array.size == 0 and array.ndim <= 1:
         return array.astype(np.float64)
     if array.dtype.kind == "f" or array.dtype.kind in "iu":
-        # np.array([True, 2]) is an integer array, and np.array([2**53 + 1, 0.5]) has another number: mixed cells stay as they are.
+        # np.array([True, 2]) is an integer array, np.array([2**53 + 1, 0.5]) has another number: mixed cells stay as they are.
         kinds = _leaf_kinds(cell)
         is_changed = int in kinds and array.dtype.kind == "f" and bool((np.abs(array) > _EXACT_WHOLE).any())
         return None if bool in kinds or is_changed else array

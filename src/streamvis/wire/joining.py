@@ -1,7 +1,7 @@
 """Rows of one key out of several bodies, as one table: each column has one dtype, whatever it was in each body. Pure.
 
-Joining changes no cell: not a digit of a large whole number, not a moment of a time. What fits no one dtype exactly is JSON, where
-each cell stays what it was: a number, an ISO text of a time, or one of a duration ("PT1.5S").
+Joining changes no cell: not a digit of a large whole number, not a moment of a time. What fits no one dtype exactly is JSON, in
+which each cell stays what it was: a number, an ISO text of a time, or one of a duration ("PT1.5S").
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Part = tuple[pa.Field, pa.Array]
 def join_rows(tables: Sequence[pa.Table], dtypes: Mapping[str, str]) -> pa.Table:
     """The rows of all tables, each of which begins with step and time, with the columns `dtypes`: names with their dtype words.
 
-    The words are such as `unify_dtypes` gives. A column that a table lacks is missing in its rows. A column is of the dtype of its
-    word, or of a coarser unit of time, where that says exactly what was there, and JSON otherwise.
+    The words are such as `unify_dtypes` gives. A column that a table lacks is missing in its rows. A column is of the dtype of
+    its word, or of a coarser unit of time, where that says exactly what was there, and JSON otherwise.
     """
     tables = tables or [pa.schema(_BEGIN).empty_table()]
     # A column may have the name "step" or "time", too.
@@ -134,7 +134,8 @@ def _recast_arrays(field: pa.Field, array: pa.Array, wanted: pa.Field, dtype: st
 
 def _as_json(parts: Sequence[Part]) -> tuple[pa.Field, list[pa.Array]]:
     arrays = [
-        array if column_dtype(field) == "json" else json_column(field.name, _json_cells(field, array))[1] for field, array in parts
+        array if column_dtype(field) == "json" else json_column(field.name, _json_cells(field, array))[1]
+        for field, array in parts
     ]
     return pa.field(parts[0][0].name, pa.string(), metadata=JSON), arrays
 

@@ -29,8 +29,8 @@ from streamvis.wire.arrow import (
     value_of,
 )
 from streamvis.wire.columns import column_dtype, numpy_column
-from streamvis.wire.moments import converted, moment_texts
 from streamvis.wire.limits import MAX_COLUMNS, MAX_RECORDS
+from streamvis.wire.moments import moment_texts
 from streamvis.wire.tree import pack, to_plain
 
 __all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "plain_cells", "rows_to_json"]

@@ -10,7 +10,18 @@ import re
 
 import numpy as np
 
-__all__ = ["UNITS", "converted", "duration_texts", "durations_of", "has_microseconds", "microseconds", "moment_texts", "scalar_of", "seconds", "unit_of"]
+__all__ = [
+    "UNITS",
+    "converted",
+    "duration_texts",
+    "durations_of",
+    "has_microseconds",
+    "microseconds",
+    "moment_texts",
+    "scalar_of",
+    "seconds",
+    "unit_of",
+]
 
 UNITS = ("s", "ms", "us", "ns")
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
@@ -21,7 +32,7 @@ _DURATION = re.compile(r"(-?)PT(\d+)(?:\.(\d{1,9}))?S")
 
 
 def unit_of(array: np.ndarray) -> str:
-    """The unit of an array of times or durations, such as "us"; those of NumPy that are coarser than seconds are "D" and so on."""
+    """The unit of an array of times or durations, such as "us" or "D"."""
     return np.datetime_data(array.dtype)[0]
 
 
