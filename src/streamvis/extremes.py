@@ -1,8 +1,8 @@
 """Which rows of a group to keep so that no lowest and no highest value is lost. Pure; rows are numbered by position.
 
 Downsampling here never chooses at random and never averages: of each group of neighbouring rows, and for each column, the row
-with the lowest and the row with the highest value stay. So do one row with a gap that was sent (NaN), and one for which nothing was
-sent. No figure can draw an infinity: where there is one, the lowest and the highest finite value stay too.
+with the lowest and the row with the highest value stay. So do one row with a gap that was sent (NaN), and one for which nothing
+was sent. No figure can draw an infinity: where there is one, the lowest and the highest finite value stay too.
 """
 
 from __future__ import annotations

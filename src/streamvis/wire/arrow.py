@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
-from streamvis.wire.columns import arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
+from streamvis.wire.columns import Unjoinable, arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
 from streamvis.wire.joining import family_of, measured_cells
 from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS
 from streamvis.wire.messages import check_messages
@@ -50,6 +50,7 @@ __all__ = [
     "encode_head",
     "encode_history",
     "encode_rows",
+    "encode_rows_apart",
     "encode_value",
     "parse_json",
     "rows_of",
@@ -85,6 +86,19 @@ _TIME = pa.field("time", pa.float64(), nullable=False)
 def encode_rows(key: str, steps: Any, times: Any, columns: Mapping[str, Any]) -> RowsChunk:
     """Gathered rows of `key`: `steps` and `times` are of length n, and each column is a list or an array of n cells."""
     return encode_columns(key, steps, times, [arrow_column(name, cells) for name, cells in columns.items()])
+
+
+def encode_rows_apart(key: str, steps: Sequence[int], times: Sequence[float], columns: Mapping[str, Any]) -> list[RowsChunk]:
+    """As `encode_rows`, in as few chunks as say each cell exactly: a column may hold what no one dtype says."""
+    try:
+        return [encode_rows(key, steps, times, columns)]
+    except Unjoinable:
+        if len(steps) < 2:
+            raise
+    middle = len(steps) // 2
+    parts = [slice(None, middle), slice(middle, None)]
+    halves = ((steps[part], times[part], {name: cells[part] for name, cells in columns.items()}) for part in parts)
+    return [chunk for half in halves for chunk in encode_rows_apart(key, *half)]
 
 
 def encode_columns(key: str, steps: Any, times: Any, made: Sequence[tuple[pa.Field, pa.Array]]) -> RowsChunk:

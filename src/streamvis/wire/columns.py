@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import InvalidData
-from streamvis.wire.moments import UNITS, converted, has_microseconds
+from streamvis.wire.moments import UNITS, converted, storable, unit_of
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
@@ -204,16 +204,10 @@ def _from_vector(cells: np.ndarray) -> pa.Array:
 
 def _from_moments(cells: np.ndarray) -> pa.Array:
     """Times or durations, NaT as a cell that is missing."""
-    what = "a time" if cells.dtype.kind == "M" else "a duration"
-    unit, multiple = np.datetime_data(cells.dtype)
-    if unit not in UNITS or multiple > 1:
-        unit = "ns" if unit in ("ps", "fs", "as") else unit if unit in UNITS else "s"
-        made = converted(cells, unit)
-        if made is None:
-            raise InvalidData(f"{what} that no dtype holds, in an array of {cells.dtype}", allowed=_TIMES)
-        cells = made
-    if not has_microseconds(cells):
-        raise InvalidData(f"{what} out of reach, in an array of {cells.dtype}", allowed=_TIMES)
+    made = storable(cells)
+    if made is None:
+        raise InvalidData(f"a time or duration out of reach, in an array of {cells.dtype}", allowed=_TIMES)
+    cells, unit = made, unit_of(made)
     missing = np.isnat(cells)
     kind = pa.timestamp(unit) if cells.dtype.kind == "M" else pa.duration(unit)
     return number_array(cells.view(np.int64), missing if missing.any() else None).view(kind)
@@ -229,8 +223,9 @@ def _from_cells(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
         arrays = [None if cell is None else _as_array(cell) for cell in cells]
         if all(array is not None or cell is None for array, cell in zip(arrays, cells, strict=True)):
             made = _ragged_array_cells(name, arrays)
-            if made is not None:
-                return made
+            if made is None:
+                raise Unjoinable("arrays of numbers that no one dtype says exactly", allowed="columns of their own")
+            return made
     return json_column(name, cells)
 
 

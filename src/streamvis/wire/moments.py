@@ -15,11 +15,11 @@ __all__ = [
     "converted",
     "duration_texts",
     "durations_of",
-    "has_microseconds",
     "microseconds",
     "moment_texts",
     "scalar_of",
     "seconds",
+    "storable",
     "unit_of",
 ]
 
@@ -44,9 +44,13 @@ def converted(array: np.ndarray, unit: str) -> np.ndarray | None:
     return made if bool((is_same | np.isnat(array)).all()) else None
 
 
-def has_microseconds(array: np.ndarray) -> bool:
-    """Whether all of them are in reach of microseconds, which is what pages take."""
-    return bool((_is_in_reach(array, "us") | np.isnat(array)).all())
+def storable(array: np.ndarray) -> np.ndarray | None:
+    """The same times or durations in one of `UNITS`; None where one is finer than these, or out of reach of microseconds, which
+    pages take."""
+    unit, multiple = np.datetime_data(array.dtype)
+    if unit not in UNITS or multiple > 1:
+        array = converted(array, "ns" if unit in ("ps", "fs", "as") else unit if unit in UNITS else "s")
+    return array if array is not None and bool((_is_in_reach(array, "us") | np.isnat(array)).all()) else None
 
 
 def microseconds(array: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 `pack` turns data into what `json.dumps` can write. Arrays, and long lists of numbers, leave the tree where an `arrays` list is
 given: a tag stands in their place, `{"~a": 3}` for the array and `{"~l": 3}` for the list number 3. Times are
-`{"~t": iso}`, durations `{"~d": microseconds}`, or `{"~d": [count, unit]}` where microseconds cannot say them; a name of the user's
-that begins with `~` gets a second one. NaN and the infinities are written as Python's `json` writes them, so they come back as they
-were; `to_plain` gives strict JSON for other readers.
+`{"~t": iso}`, durations `{"~d": microseconds}`, or `{"~d": [count, unit]}` where microseconds cannot say them; a name of the
+user's that begins with `~` gets a second one. NaN and the infinities are written as Python's `json` writes them, so they come
+back as they were; `to_plain` gives strict JSON for other readers.
 """
 
 from __future__ import annotations
