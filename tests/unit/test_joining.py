@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from streamvis.wire.arrow import encode_rows, table_of
 from streamvis.wire.columns import column_dtype, unify_dtypes
 from streamvis.wire.joining import join_rows
 from streamvis.wire.jsonform import rows_to_json
+from support.cells import as_moment, cells_of
 
 NUMBERS = ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64"]
 CELLS = {
@@ -38,7 +38,6 @@ CELLS = {
     "numbers not finite": [float("inf"), float("-inf")],
 }
 LARGE = {"int64 with gaps", "the lowest number", "large arrays", "the largest numbers"}
-NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def table(cells):
@@ -51,24 +50,9 @@ def said(table):
 
 
 def meant(table):
-    """Each cell as what it says, whatever the dtype is that says it: times and durations in whole nanoseconds."""
+    """Each cell as what it says, whatever the dtype is that says it."""
     field, column = table.schema[2], table.column(2)
-    if pa.types.is_temporal(field.type):
-        counts = [cell.value for chunk in column.chunks for cell in chunk]
-        kind = "time" if pa.types.is_timestamp(field.type) else "duration"
-        return [None if count is None else (kind, count * NS[field.type.unit]) for count in counts]
-    return [as_moment(cell) for cell in said(table)]
-
-
-def as_moment(cell):
-    """What a cell of a JSON column says, if it is a time or a duration."""
-    if isinstance(cell, str) and (found := re.fullmatch(r"(-?)PT(\d+)(?:\.(\d+))?S", cell)):
-        sign, seconds, fraction = found.groups(default="")
-        return ("duration", int(f"{sign}1") * (int(seconds) * 10**9 + int(fraction.ljust(9, "0"))))
-    if isinstance(cell, str) and re.match(r"\d{4,}-\d\d-", cell):
-        moment = np.datetime64(cell.removesuffix("Z"))
-        return ("time", int(moment.astype(np.int64)) * NS[np.datetime_data(moment)[0]])
-    return cell
+    return cells_of(field, column) if pa.types.is_temporal(field.type) else list(map(as_moment, said(table)))
 
 
 @pytest.mark.parametrize("one", CELLS)
