@@ -150,18 +150,17 @@ class LiveTrack:
             found, width = self._look_closely(reader, run, self._around(view), ask)
             if found is None or found.rising:
                 return found, self._around(view), width
-        whole = reader.history(run, spec.key, buckets=1, **ask)
+        window = spec.window if view is None else None
+        whole = reader.history(run, spec.key, window=window, buckets=1, **ask)
         if whole is None or whole.first_x is None:
             return whole, None, 0.0
         if not whole.rising:
             start, stop = view or (None, None)
-            ask |= {"window": spec.window if view is None else None, "buckets": self._most_buckets}
+            ask |= {"window": window, "buckets": self._most_buckets}
             return reader.history(run, spec.key, start=start, stop=stop, **ask), view, 0.0
         region = view and self._around(view)
-        first, last = region or (whole.first_x, whole.last_x)
-        if region is None and spec.window is not None:
-            first = max(first, last - spec.window)
-        if self._log and first <= 0:
+        first, last = region or (whole.first_x if window is None else whole.start, whole.last_x)
+        if self._log and (first is None or first <= 0):
             if whole.start is None or last <= 0:
                 return whole, region, 0.0
             first = whole.start
@@ -290,7 +289,7 @@ class LiveTrack:
         if len(table.numbers) < 2:
             return table
         if self._rising and self._width:
-            with np.errstate(invalid="ignore", divide="ignore"):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 places = np.floor((np.log10(table.x) if self._log else table.x) / self._width)
         else:
             held = self._table.numbers[:1] if self._table is not None else table.numbers[:1]
@@ -299,7 +298,9 @@ class LiveTrack:
         starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
         columns = [table.columns[name] for name in self.spec.columns if name != self.spec.x]
         columns = [column for column in columns if isinstance(column, np.ndarray)]
-        kept = extreme_rows(columns or [table.x], starts)
+        if not columns or self.spec.window is not None:
+            columns.append(table.x)
+        kept = extreme_rows(columns, starts)
         # The first and the last row show how far the rows go.
         return table.take(np.unique(np.concatenate([[0], kept, [len(table.numbers) - 1]])))
 

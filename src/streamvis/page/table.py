@@ -70,7 +70,7 @@ class Table:
 def newest_start(x: np.ndarray, window: float) -> int:
     """Where the rows stored last begin that span no more than `window` in x; rows without x belong to those around them."""
     back = x[::-1]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         beyond = np.flatnonzero(np.fmax.accumulate(back) - np.fmin.accumulate(back) > window)
     return len(x) - int(beyond[0]) if len(beyond) else 0
 

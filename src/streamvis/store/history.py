@@ -53,7 +53,7 @@ class Axis:
     def places(self, x: np.ndarray, start: float, stop: float) -> np.ndarray:
         """The bucket of each x, counted from 1; 0 before the range, N + 1 after it, and 0 for what has no place at all."""
         places = np.zeros(len(x), dtype=np.int64)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             inside, after = (x >= start) & (x <= stop), x > stop
             low, high, at = (np.log10(v) for v in (start, stop, x)) if self.log else (start, stop, x)
             if not math.isfinite(high - low):
@@ -111,7 +111,8 @@ class _Frame:
 class _Selection:
     def __init__(self, levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequence[str]) -> None:
         self._levels, self._axis = levels, axis
-        self._measured = [name for name in measured if name != axis.x]
+        # What spans a window is known by its lowest and highest x.
+        self._measured = [name for name in measured if name != axis.x] + ([axis.x] if axis.window is not None else [])
         self._names = list(dict.fromkeys(["row", "step", "time", axis.x, *columns]))
         needed = [name for name in columns if name != axis.x] if axis.skip_missing else []
         self._load = Loader(levels, x=axis.x, names=self._names, measured=self._measured, needed=needed or None).load
@@ -125,9 +126,9 @@ class _Selection:
         first_x, last_x = _span(parts)
         start = first_x if self._axis.start is None else self._axis.start
         stop = last_x if self._axis.stop is None else self._axis.stop
-        newest = self._newest(level, parts)
+        newest, highest = self._newest(level, parts)
         if rises and newest:
-            start, newest = max(start, last_x - self._axis.window), 0
+            start, newest = max(start, highest - self._axis.window), 0
         if self._axis.log and (start is None or start <= 0):
             start = self._first_positive(level, parts, stop)
         about = {"x": self._axis.x, "rising": rises, "count": self._levels.count, "first_x": first_x, "last_x": last_x}
@@ -187,22 +188,23 @@ class _Selection:
             parts = self._load(level, [(int(spans.begins[i]), spans.end(i, self._levels.count)) for i in sorted(closer)])
         return None
 
-    def _newest(self, level: int, parts: list[Part]) -> int:
-        """The first of the rows stored last that span no more than the window; 0 where there is none."""
+    def _newest(self, level: int, parts: list[Part]) -> tuple[int, float]:
+        """The first of the rows stored last that span no more than the window (0: all do), and their highest x."""
         if self._axis.window is None or not parts:
-            return 0
-        found, _, _ = self._before_window(level, parts, self._levels.count, math.inf, -math.inf)
-        return found or 0
+            return 0, math.inf
+        found, _, highest = self._before_window(level, parts, self._levels.count, math.inf, -math.inf)
+        return found or 0, highest
 
     def _before_window(
         self, level: int, parts: list[Part], count: int, low: float, high: float
     ) -> tuple[int | None, float, float]:
         """The row after the last one that is too far off from those after it, which span `low` to `high`; None where none is.
-        And what the rows span together with those."""
+        And what those that are not too far off span. Rows that are not there do not count."""
         spans = Spans.of(parts)
-        for i in reversed(range(len(spans.begins))):
+        for i in reversed(np.flatnonzero(spans.there).tolist()):
             its_low, its_high = min(low, float(spans.low[i])), max(high, float(spans.high[i]))
-            if not its_high - its_low > self._axis.window:
+            is_near = not its_high - its_low > self._axis.window
+            if is_near and (level == 0 or spans.full[i]):
                 low, high = its_low, its_high
                 continue
             end = spans.end(i, count)

@@ -55,7 +55,7 @@ class Part:
     """Rows of a level, or all rows of a range (`block` is 1 then). Its blocks are whole.
 
     x is NaN where a row has no place on an axis; an infinity is in `raw_x` alone. A row that is not `there` has nothing that is
-    asked for, but counts in its block.
+    asked for, but counts in its block. `sent` tells for each measured column that is asked for which rows have it.
     """
 
     level: int
@@ -66,6 +66,7 @@ class Part:
     x: np.ndarray
     raw_x: np.ndarray
     there: np.ndarray
+    sent: Sequence[np.ndarray]
 
     def blocks(self) -> tuple[np.ndarray, np.ndarray]:
         """The first and last position of each block."""
@@ -77,18 +78,21 @@ class Part:
         if chosen.all():
             return self
         columns = (column[chosen] for column in (self.row, self.x, self.raw_x, self.there))
-        return Part(self.level, self.block, self.rises, self.table.filter(pa.array(chosen)), *columns)
+        sent = [column[chosen] for column in self.sent]
+        return Part(self.level, self.block, self.rises, self.table.filter(pa.array(chosen)), *columns, sent)
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
     """The blocks of parts, in the order of their rows: the first row of each, between which two x all of its rows lie (where it
-    has an infinity, summaries know no better; `low` is above `high` where it has no x), and whether any row is `there`."""
+    has an infinity, summaries know no better; `low` is above `high` where it has no x), and whether any row, and whether each is
+    `there`, as far as is known."""
 
     begins: np.ndarray
     low: np.ndarray
     high: np.ndarray
     there: np.ndarray
+    full: np.ndarray
 
     @classmethod
     def of(cls, parts: Sequence[Part]) -> Spans:
@@ -102,16 +106,18 @@ class Spans:
         return int(self.begins[i + 1]) if i + 1 < len(self.begins) else count
 
 
-def _spans(part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _spans(part: Part) -> tuple[np.ndarray, ...]:
     starts, ends = part.blocks()
     if not len(starts):
-        return part.row[starts], part.x[starts], part.x[starts], part.there[starts]
+        return part.row[starts], part.x[starts], part.x[starts], part.there[starts], part.there[starts]
     there = np.logical_or.reduceat(part.there, starts)
+    # One row of a block that lacks a measured column is kept, if there are any.
+    full = there & (not len(part.sent) or np.logical_or.reduce([np.logical_and.reduceat(one, starts) for one in part.sent]))
     if part.rises:
-        return part.row[starts], part.x[starts], part.x[ends], there
+        return part.row[starts], part.x[starts], part.x[ends], there, full
     x = part.raw_x if part.level else part.x
     low, high = np.fmin.reduceat(x, starts), np.fmax.reduceat(x, starts)
-    return part.row[starts], np.where(np.isnan(low), np.inf, low), np.where(np.isnan(high), -np.inf, high), there
+    return part.row[starts], np.where(np.isnan(low), np.inf, low), np.where(np.isnan(high), -np.inf, high), there, full
 
 
 class Loader:
@@ -176,9 +182,12 @@ class Loader:
         x = np.where(np.isfinite(raw_x), raw_x, np.nan)
         in_order = bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
         there = np.full(len(x), self._needed is None)
+        sent = []
         for name in self._needed or ():
-            there |= ~is_missing(table, name)
-        return Part(level, block, in_order and all(rises), table, numbers_of(table, "row"), x, raw_x, there)
+            has_it = ~is_missing(table, name)
+            there |= has_it
+            sent += [has_it] if name in self._measured else []
+        return Part(level, block, in_order and all(rises), table, numbers_of(table, "row"), x, raw_x, there, sent)
 
 
 @dataclass(frozen=True, slots=True)

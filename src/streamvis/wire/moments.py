@@ -27,7 +27,7 @@ UNITS = ("s", "ms", "us", "ns")
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _MOST_SECONDS = {"m": 60, "h": 3600, "D": 86_400, "W": 7 * 86_400, "M": 31 * 86_400, "Y": 366 * 86_400}
 """How long the units of NumPy that are coarser than seconds are at the most."""
-_MOMENT = re.compile(r"[+-]?\d{4,}-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?")
+_MOMENT = re.compile(r"-?\d{4,}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?")
 _DURATION = re.compile(r"(-?)PT(\d+)(?:\.(\d{1,9}))?S")
 
 
@@ -38,9 +38,13 @@ def unit_of(array: np.ndarray) -> str:
 
 def converted(array: np.ndarray, unit: str) -> np.ndarray | None:
     """The same times or durations in another unit; None where a single one would not be the same. NaT stays NaT."""
-    made = array.astype(f"{array.dtype.kind}8[{unit}]")
+    try:
+        made = array.astype(f"{array.dtype.kind}8[{unit}]")
+        is_same = made.astype(array.dtype) == array
+    except OverflowError:  # of the factor between units that are too far from each other
+        return None
     # What was out of reach may come back as it was.
-    is_same = (made.astype(array.dtype) == array) & _is_in_reach(array, unit)
+    is_same &= _is_in_reach(array, unit)
     return made if bool((is_same | np.isnat(array)).all()) else None
 
 
