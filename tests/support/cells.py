@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from streamvis.wire.columns import numpy_column
 
-__all__ = ["as_moment", "cells_of", "plain"]
+__all__ = ["NANOSECONDS", "as_moment", "cells_of", "plain"]
 
 NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
