@@ -220,7 +220,7 @@ def test_x_that_is_not_finite_or_starts_again_and_sparse_columns_show_beside_the
             client.sendl(x, "timed", {"y": float(x)})
         tab = open_page(address)
         wait_until(lambda: ranges(tab)[:2] == [79.0, 99.0], within_s=30, what="the page follows the window")
-        assert tab.source("sparse")["eval"] == [0.0, 40.0, 80.0]
+        tab.wait_for_source("sparse", lambda columns: columns["eval"] == [0.0, 40.0, 80.0], within_s=10)
         client.sendl(100, "main", {"x": math.inf, "y": 2.0})
         client.sendl(100, "news", {"n": 1})
         wait_until(lambda: tab.evaluate(news) == "1", within_s=10, what="other news come")
