@@ -29,6 +29,7 @@ import numpy as np
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from setting import Endpoint, installed, number
 from tabs import Tab
 
@@ -37,6 +38,8 @@ from streamvis import Client
 HERE = Path(__file__).parent
 COLUMNS = ["a", "b", "c", "d"]
 UPDATES = 60
+PAINTED_S = 60.0
+"""How long the newest of them may take to be painted."""
 BOKEH_LIMIT, VISDOM_LIMIT, VISDOM_LEAST = 1_000_000, 10_000, 100
 """Beyond so many rows the others are not asked: a page of a million rows takes Bokeh most of a minute to open."""
 CHROMIUM = [
@@ -111,20 +114,36 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def latency(tab: Page, send: Callable[[int, list[float]], None], first: int) -> dict[str, float]:
-    """From the call of `send` to the browser's data and to paint, in milliseconds; steps begin at `first`."""
+    """From the call of `send` to the browser's data and to paint, in milliseconds; steps begin at `first`.
+
+    Where the newest row is not painted in time, the figures are of those that were.
+    """
     random, sent = np.random.default_rng(first), {}
     for step in range(first, first + UPDATES):
         time.sleep(random.uniform(0.08, 0.2))
         row = random.normal(size=4).tolist()
         sent[step] = time.time() * 1e3
         send(step, row)
-    tab.wait_for_function(f"marks[{first + UPDATES - 1}]?.paint", timeout=60_000)
-    marks = {int(float(x)): mark for x, mark in tab.evaluate("marks").items()}
     found = {}
+    try:
+        tab.wait_for_function(f"marks[{first + UPDATES - 1}]?.paint", timeout=PAINTED_S * 1e3)
+    except PlaywrightTimeout:
+        found["the newest row not painted after (s)"] = PAINTED_S
+    marks = {int(float(x)): mark for x, mark in tab.evaluate("marks").items()}
     for what in ("data", "paint"):
         taken = [marks[step][what] - at for step, at in sent.items() if step in marks and what in marks[step]]
-        found |= {f"to {what}, {name} (ms)": value for name, value in percentiles(taken).items()}
+        if taken:
+            found |= {f"to {what}, {name} (ms)": value for name, value in percentiles(taken).items()}
     return found
+
+
+@contextmanager
+def left_out(what: str) -> Iterator[None]:
+    """Go on without the figures of a peer that cannot do what is asked of it, and say so."""
+    try:
+        yield
+    except (OSError, subprocess.SubprocessError, PlaywrightError) as error:
+        print(f"{what} is left out: {error}", flush=True)
 
 
 def opened(browser: Browser, address: str, ready: str) -> tuple[Page, float]:
@@ -318,41 +337,38 @@ def plain_bokeh(browser: Browser, lengths: list[int]) -> dict[int, dict[str, flo
         script = Path(folder) / "plain.py"
         script.write_text(PLAIN)
         for length in lengths:
-            port, feed = free_port(), free_port()
-            command = [
-                sys.executable,
-                "-m",
-                "bokeh",
-                "serve",
-                str(script),
-                "--port",
-                str(port),
-                "--args",
-                str(length),
-                str(feed),
-            ]
-            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-                try:
-                    wait_for_port(port)
-                    tab, open_s = opened(
-                        browser,
-                        f"http://localhost:{port}/plain",
-                        f"globalThis.Bokeh?.documents[0]?.get_model_by_name('main_plot')?.data?.step?.length >= {length}",
-                    )
-                    tab.evaluate(WATCH_BOKEH)
-                    with socket.create_connection(("127.0.0.1", feed)) as rows:
-
-                        def send(step: int, row: list[float], rows: socket.socket = rows) -> None:
-                            new = {"step": [step], **{name: [value] for name, value in zip(COLUMNS, row, strict=True)}}
-                            rows.sendall(json.dumps(new).encode() + b"\n")
-
-                        found[length] = {"opening, file cache warm (s)": open_s, **latency(tab, send, length)}
-                    found[length]["memory of the page in the browser (MiB)"] = tab_mib(tab)
-                    tab.context.close()
-                finally:
-                    process.terminate()
-            print(f"plain Bokeh, {length:,} rows: {found[length]}", flush=True)
+            with left_out(f"plain Bokeh with {length:,} rows"):
+                found[length] = plain_bokeh_of(browser, length, script)
+                print(f"plain Bokeh, {length:,} rows: {found[length]}", flush=True)
     return found
+
+
+def plain_bokeh_of(browser: Browser, length: int, script: Path) -> dict[str, float]:
+    """The figures of one length."""
+    port, feed = free_port(), free_port()
+    arguments = ["--port", str(port), "--args", str(length), str(feed)]
+    command = [sys.executable, "-m", "bokeh", "serve", str(script), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for_port(port)
+            tab, open_s = opened(
+                browser,
+                f"http://localhost:{port}/plain",
+                f"globalThis.Bokeh?.documents[0]?.get_model_by_name('main_plot')?.data?.step?.length >= {length}",
+            )
+            tab.evaluate(WATCH_BOKEH)
+            with socket.create_connection(("127.0.0.1", feed)) as rows:
+
+                def send(step: int, row: list[float]) -> None:
+                    new = {"step": [step], **{name: [value] for name, value in zip(COLUMNS, row, strict=True)}}
+                    rows.sendall(json.dumps(new).encode() + b"\n")
+
+                found = {"opening, file cache warm (s)": open_s, **latency(tab, send, length)}
+            found["memory of the page in the browser (MiB)"] = tab_mib(tab)
+            tab.context.close()
+            return found
+        finally:
+            process.terminate()
 
 
 VISDOM = """
@@ -401,36 +417,43 @@ def visdom(browser: Browser, lengths: list[int], python: str) -> dict[int, dict[
     """visdom, whose page keeps all rows too; the producer is a process of its own, as its library demands."""
     found = {}
     for length in lengths:
-        port, folder = free_port(), tempfile.mkdtemp()
-        # Its `main`, which fetches nothing.
-        start = "import sys; from visdom.server.run_server import main; sys.argv[0] = 'visdom'; main()"
-        command = [python, "-c", start, "-port", str(port), "-env_path", folder, "--hostname", "127.0.0.1"]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        producer = None
-        try:
-            wait_for_port(port)
-            producer = subprocess.Popen(
-                [python, "-c", VISDOM, str(port), str(length)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            producer.stdout.readline()
-            tab, open_s = opened(
-                browser, f"http://127.0.0.1:{port}/env/main", "document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length"
-            )
-            tab.evaluate(WATCH_PLOTLY)
-
-            def send(step: int, row: list[float], producer: subprocess.Popen[str] = producer) -> None:
-                producer.stdin.write(json.dumps([step, row]) + "\n")
-                producer.stdin.flush()
-
-            found[length] = {"opening, file cache warm (s)": open_s, **latency(tab, send, length)}
-            tab.context.close()
+        with left_out(f"visdom with {length:,} rows"):
+            found[length] = visdom_of(browser, length, python)
             print(f"visdom, {length:,} rows: {found[length]}", flush=True)
-        finally:
-            for process in filter(None, (producer, server)):
-                process.terminate()
-                process.wait()
-            shutil.rmtree(folder, ignore_errors=True)
     return found
+
+
+def visdom_of(browser: Browser, length: int, python: str) -> dict[str, float]:
+    """The figures of one length."""
+    port, folder = free_port(), tempfile.mkdtemp()
+    # Its `main`, which fetches nothing.
+    start = "import sys; from visdom.server.run_server import main; sys.argv[0] = 'visdom'; main()"
+    command = [python, "-c", start, "-port", str(port), "-env_path", folder, "--hostname", "127.0.0.1"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    producer = None
+    try:
+        wait_for_port(port)
+        producer = subprocess.Popen(
+            [python, "-c", VISDOM, str(port), str(length)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        producer.stdout.readline()
+        tab, open_s = opened(
+            browser, f"http://127.0.0.1:{port}/env/main", "document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length"
+        )
+        tab.evaluate(WATCH_PLOTLY)
+
+        def send(step: int, row: list[float]) -> None:
+            producer.stdin.write(json.dumps([step, row]) + "\n")
+            producer.stdin.flush()
+
+        found = {"opening, file cache warm (s)": open_s, **latency(tab, send, length)}
+        tab.context.close()
+        return found
+    finally:
+        for process in filter(None, (producer, server)):
+            process.terminate()
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for_port(port: int) -> None:
@@ -473,12 +496,10 @@ def tables_of_pages(lengths: list[int], tabs: int, *, with_peers: bool = True) -
         if with_peers:
             found["plain Bokeh"] = plain_bokeh(browser, [rows for rows in lengths if rows <= BOKEH_LIMIT])
             if its := installed("visdom", ["visdom", "setuptools<81", "tornado<6.5"]):
-                try:
+                with left_out("visdom"):
                     fetch_visdom_scripts(its[0])
                     few = [VISDOM_LEAST, *(rows for rows in lengths if rows <= VISDOM_LIMIT)]
                     found[f"visdom {its[1]}"] = visdom(browser, few, its[0])
-                except (OSError, subprocess.SubprocessError, PlaywrightError) as error:
-                    print(f"visdom is left out: {error}", flush=True)
         browser.close()
     at_once = asyncio.run(many_tabs(tabs, 100))
     lines = [*table(found), "", f"| {tabs} sessions on one page process, five updates a second | |", "|---|---|"]

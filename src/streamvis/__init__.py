@@ -1,21 +1,23 @@
 """Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
 
 `Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
-`live_source` makes a source that fills itself. `Client` alone is there at once; the others are loaded when asked for, so that a
-producer imports no Bokeh, no web server and no database.
+`live_source` makes a source that fills itself, and `panels` has ready-made pieces of pages that do. `Client` alone is there at
+once; the others are loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from streamvis.client import Client
 from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
+    from streamvis import panels
     from streamvis.page import NewData, Server, live_source
 
-__all__ = ["Client", "NewData", "Server", "StreamvisError", "live_source"]
+__all__ = ["Client", "NewData", "Server", "StreamvisError", "live_source", "panels"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +25,8 @@ def __getattr__(name: str) -> Any:
         from streamvis import page
 
         return getattr(page, name)
+    if name == "panels":
+        return import_module("streamvis.panels")
     raise AttributeError(f"module 'streamvis' has no attribute {name!r}")
 
 

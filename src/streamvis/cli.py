@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from streamvis import options, upkeep
+from streamvis import options, scaffold, upkeep
 from streamvis.access import Tokens, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
@@ -224,7 +224,7 @@ def demo(
         supervisor.watch()
 
 
-for command in (upkeep.backup, upkeep.restore, upkeep.sync):
+for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.sync):
     cli.add_command(command)
 
 

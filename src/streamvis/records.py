@@ -41,6 +41,7 @@ __all__ = [
     "Tail",
     "Value",
     "ValueChunk",
+    "smoothed_name",
 ]
 
 PROTOCOL = 1
@@ -237,7 +238,8 @@ class History:
     `rising` tells whether x rises over all of the key's `count` rows; where it does not, buckets are of neighbouring rows.
     `complete` tells that the range has no other rows than these. `first_x` and `last_x` are of the whole key, None while it
     has no x. `table` is an Arrow table of `row` (the number of each row in the key's log), `step`, `time`, x, and the columns
-    asked for; a column NAME of the key is called `.NAME` in it.
+    asked for; a column NAME of the key is called `.NAME` in it. `means` has, of columns that were smoothed, the uncorrected mean
+    and the number of values at the end of the log, where the range reaches that.
     """
 
     x: str
@@ -250,6 +252,12 @@ class History:
     stop: float | None
     buckets: int
     table: Any
+    means: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+
+
+def smoothed_name(column: str) -> str:
+    """What the smoothed values of a column are called beside it."""
+    return f"{column} (smoothed)"
 
 
 @dataclass(frozen=True, slots=True)

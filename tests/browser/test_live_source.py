@@ -138,6 +138,8 @@ def test_reset_goes_back_to_following_and_y_stays_where_the_viewer_put_it(live, 
         send(client, 50_000, 100_000)
         wait_until(lambda: ranges(tab)[1] == 9999.9, within_s=20, what="x follows")
         assert ranges(tab)[2:] == [-3.0, 3.0] and offers_to_follow(tab)
+        # Toolbars show where the mouse is.
+        tab.page.locator(".bk-Figure").first.hover()
         tab.page.locator(".bk-tool-icon-reset").first.click()
         wait_until(lambda: ranges(tab)[2] > -1.5, within_s=10, what="y is fitted again")
         assert not offers_to_follow(tab)
@@ -238,3 +240,61 @@ def test_x_that_is_not_finite_or_starts_again_and_sparse_columns_show_beside_the
         fresh = open_page(address)
         wait_until(lambda: ranges(fresh)[:2] == ranges(tab)[:2] != [0, 1], within_s=30, what="a fresh page shows the same")
         wait_until(lambda: fresh.source("main")["x"] == tab.source("main")["x"], within_s=10, what="and the same rows")
+COMING = """
+from bokeh.layouts import column
+from bokeh.models import Button
+from bokeh.plotting import figure
+from streamvis import live_source
+app = "coming"
+layout = column()
+button = Button(label="Remove the first", name="button")
+
+def init_page(doc, config):
+    doc.add_root(layout)
+    button.on_click(lambda: layout.children.pop(0))
+    doc.add_root(button)
+
+def update_page(doc, new_data):
+    for key in new_data:
+        source = live_source(key, columns=["y"], name=key)
+        plot = figure(name="plot of " + key, width=500, height=200)
+        plot.line("step", "y", source=source)
+        layout.children.append(plot)
+"""
+
+
+def test_figures_that_come_and_go_in_an_open_page_fill_follow_and_zoom(tmp_path, start_endpoint, start_pages, open_page):
+    script = tmp_path / "coming.py"
+    script.write_text(COMING)
+    endpoint = start_endpoint()
+
+    def view(tab, key):
+        found = "Bokeh.documents[0].roots()[0].children.find(plot => plot.name == 'plot of ' + key)?.x_range"
+        return tab.evaluate(f"key => {{ const range = {found}; return range && [range.start, range.end] }}", key)
+
+    def send(client, key, first, last):
+        step = np.arange(first, last)
+        client.sendl(first, key, {"step": step.astype(float), "y": np.sin(step / 50)})
+
+    with Client(endpoint.url, "coming") as client:
+        client.init()
+        send(client, "early", 0, 1000)
+        assert client.flush()
+        tab = open_page(f"{start_pages(script, url=endpoint.url).url}/coming")
+        tab.wait_for_source("early", lambda columns: columns["step"][-1:] == [999], within_s=30)
+        wait_until(lambda: view(tab, "early") == [0, 999], within_s=10, what="the first figure follows")
+        for key in ("late", "later"):
+            send(client, key, 0, 500)
+            tab.wait_for_source(key, lambda columns: columns["step"][-1:] == [499], within_s=20)
+            wait_until(lambda key=key: view(tab, key) == [0, 499], within_s=10, what="a figure that came later follows")
+        zoom = "([key, start, end]) => Bokeh.documents[0].get_model_by_name('plot of ' + key).x_range.setv({start, end})"
+        tab.evaluate(zoom, ["late", 100, 110])
+        tab.wait_for_source("late", lambda columns: columns["step"][0] >= 80 and columns["step"][-1] <= 130, within_s=10)
+        tab.page.get_by_role("button", name="Remove the first").click()
+        wait_until(lambda: view(tab, "early") is None, within_s=10, what="the first figure is gone")
+        for key in ("early", "late", "later"):
+            send(client, key, 1000, 1100)
+        tab.wait_for_source("later", lambda columns: columns["step"][-1] == 1099, within_s=10)
+        wait_until(lambda: view(tab, "later") == [0, 1099], within_s=10, what="the others follow")
+        assert view(tab, "late") == [100, 110]
+        wait_until(lambda: view(tab, "early") == [0, 1099], within_s=20, what="the first key's figure is made again")

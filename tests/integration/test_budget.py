@@ -31,9 +31,9 @@ def send(client, first, last, *, spike=None):
 
 
 def read_past(past, target):
-    pieces = [past.read(after=None, until=target)]
+    pieces = [past.read(after=None, until=target, exclude=frozenset())]
     while pieces[-1].more:
-        pieces.append(past.read(after=pieces[-1].cursor, until=target))
+        pieces.append(past.read(after=pieces[-1].cursor, until=target, exclude=frozenset()))
     return pieces
 
 
@@ -44,7 +44,7 @@ def test_a_long_past_comes_within_the_budget_and_keeps_its_spike(producer):
     producer.flush()
     reader = EndpointReader(producer.url)
     head = reader.run(producer.run)
-    past = Past(reader, producer.run, exclude=(), budget=BUDGET)
+    past = Past(reader, producer.run, budget=BUDGET)
     new_data = fold(head.run, read_past(past, head.cursor))
     assert new_data.reduced == {"main": ROWS}
     rows = new_data["main"]
@@ -60,7 +60,7 @@ def test_without_a_budget_all_rows_come_and_nothing_is_reduced(producer):
     send(producer, 0, ROWS)
     reader = EndpointReader(producer.url)
     head = reader.run(producer.run)
-    new_data = fold(head.run, read_past(Past(reader, producer.run, exclude=(), budget=None), head.cursor))
+    new_data = fold(head.run, read_past(Past(reader, producer.run, budget=None), head.cursor))
     assert len(new_data["main"]["x"]) == ROWS
     assert not new_data.reduced
 
@@ -74,7 +74,7 @@ def test_rows_that_come_while_the_past_is_read_come_once(producer):
         wait_until(lambda: feed.join(inbox, inbox))
         target = feed.join(inbox, inbox)
         send(producer, ROWS, ROWS + 3000)  # after the cursor, before the past is read: in both
-        past = Past(reader, producer.run, exclude=(), budget=BUDGET)
+        past = Past(reader, producer.run, budget=BUDGET)
         pieces = read_past(past, target)
         assert sum(piece.reduced.get("main", 0) for piece in pieces) == ROWS + 3000
         send(producer, ROWS + 3000, ROWS + 4000)

@@ -64,7 +64,7 @@ def test_what_is_not_finite_and_what_fits_no_dtype_is_answered_in_both_forms(sta
         client.sendl(8, "k", {"n": 0.5})
     http = urllib3.PoolManager()
     for scale in ("linear", "log"):
-        for fields in ({"x": "x"}, {"x": "y"}, {"x": "x", "window": "1"}, {"x": "t"}, {"x": "x", "skip_missing": "true"}):
+        for fields in ({"x": "x"}, {"x": "y"}, {"x": "x", "window": "1"}, {"x": "t"}, {"x": "x", "having": "y"}):
             fields = {"key": "k", "scale": scale, **fields}
             answer = http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/history", fields=fields)
             assert answer.status == 200, (fields, answer.data)

@@ -176,7 +176,7 @@ def test_whatever_x_and_y_are_the_extremes_of_the_rows_that_have_something_come(
         if known != columns:
             store.close()
             return
-        asked = {"x": "x", "columns": columns, "buckets": buckets, "log": log, "window": window, "skip_missing": True}
+        asked = {"x": "x", "columns": columns, "buckets": buckets, "log": log, "window": window, "having": columns}
         history = store.history("run", "k", **asked)
         rows = numbers_of(history.table, "row").tolist()
         sent = {name: [cell for steps, its in batches for cell in its.get(name, [None] * len(steps))] for name in "xab"}

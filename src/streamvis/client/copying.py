@@ -24,6 +24,7 @@ from streamvis.client.arrays import (
     unmasked,
     widened,
 )
+from streamvis.client.pictures import as_array, is_picture
 
 __all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "Copier", "Deferred", "Refused", "Unfetched"]
 
@@ -31,6 +32,7 @@ MAX_CALL_BYTES = 48 * 2**20
 """The endpoint takes bodies of 64 MiB; a batch may hold some more than one call."""
 MAX_DEPTH = 64
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
+_SCALARS = {float, int, str, bool, type(None)}
 _CELL_BYTES = 32
 _MOMENT_BYTES = 16
 """What a moment as text takes more than other cells."""
@@ -117,6 +119,8 @@ class Copier:
         if isinstance(column, (list, tuple, range)):
             copied = self._list(column, 1)
             return copied, len(copied)
+        if type(column) not in _SCALARS and is_picture(column):
+            raise Refused(f"{type(column).__name__} holds an image, which is not a row", "client.send(step, key, ...) for images")
         copied = self.tree(column)
         if type(copied) is list:
             return copied, len(copied)
@@ -174,6 +178,8 @@ class Copier:
             return self._torch(node)
         if library in ("jax", "jaxlib"):
             return self._jax(node)
+        if is_picture(node):
+            return self._numpy(as_array(node), is_own=True)
         if library == "pandas" and type(node).__name__ in ("NAType", "NaTType"):
             return None
         if library == "array" or hasattr(node, "__array__") or hasattr(node, "__array_interface__"):
@@ -182,7 +188,7 @@ class Copier:
         if isinstance(node, complex):
             raise Refused(f"{node!r} is a complex number", "real and imaginary part as two columns")
         if isinstance(node, (bytes, bytearray, memoryview)):
-            raise Refused(f"{kind} cannot be stored", "text as str, numbers as arrays (np.frombuffer)")
+            raise Refused(f"{kind} cannot be stored", "text as str, numbers as arrays (np.frombuffer), the bytes of image files")
         if isinstance(node, (set, frozenset)):
             raise Refused(f"{kind} has no order", "a list, such as sorted(...)")
         raise Refused(f"{kind} cannot be stored")

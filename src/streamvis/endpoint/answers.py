@@ -146,6 +146,7 @@ def history_answer(key: str, x: str, history: History, *, as_arrow: bool) -> byt
         "from": history.start,
         "to": history.stop,
         "buckets": history.buckets,
+        "means": {name: list(its) for name, its in history.means.items()},
     }
     if as_arrow:
         return encode_history(meta, table)

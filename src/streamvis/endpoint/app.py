@@ -55,6 +55,8 @@ VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _RUN_ID = re.compile(forms.RUN_ID)
 _LOOK_AT_STORE_S = 1.0
+_VALUES_BYTES = 64 * 2**20
+"""How large the values of one answer may be together."""
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
@@ -188,12 +190,13 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         ] = None,
         buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
         scale: Annotated[Literal["linear", "log"], Query()] = "linear",
-        skip_missing: Annotated[bool, Query(description="Leave out rows that lack all of the columns.")] = False,
+        having: Annotated[list[str] | _Left, Query(description="Only rows that have something in one of these columns.")] = None,
+        smooth: Annotated[float, Query(ge=0, lt=1, description="Weight of the past in the smoothed columns; 0: none.")] = 0.0,
     ) -> Response:
         """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
 
         def read() -> bytes | dict[str, Any]:
-            asked = {"start": start, "stop": stop, "window": window, "skip_missing": skip_missing}
+            asked = {"start": start, "stop": stop, "window": window, "having": having or (), "smooth": smooth}
             found = store.history(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
             return history_answer(key, x, found, as_arrow=wants_arrow(request))
 
@@ -208,6 +211,23 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
                 {"error": {"code": "no_value", "message": f"The key {key!r} has no value at step {step}."}}, 404
             )
         return _answer(body if wants_arrow(request) else body_to_json(body))
+
+    @routes.get("/api/v1/runs/{run}/values", **told(forms.Values, *OF_A_KEY, with_arrow=True))
+    async def values(
+        run: _Run,
+        key: _Key,
+        request: Request,
+        from_step: Annotated[int, _Step] = 0,
+        to_step: Annotated[int | _Left, _Step] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        """A key's values from one step to another, evenly spread over the steps; fewer where they would be too large together."""
+
+        def read() -> bytes | dict[str, Any]:
+            bodies = store.values(run, key, from_step=from_step, to_step=to_step, limit=limit, max_bytes=_VALUES_BYTES)
+            return b"".join(bodies) if wants_arrow(request) else {"values": [body_to_json(body) for body in bodies]}
+
+        return _answer(await run_in_threadpool(read))
 
     return routes
 

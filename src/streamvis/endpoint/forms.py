@@ -278,6 +278,7 @@ class History(RowsData):
     start: Annotated[float | None, Field(alias="from")]
     stop: Annotated[float | None, Field(alias="to")]
     buckets: Count
+    means: dict[str, tuple[float, int]]
     rows: list[Count]
 
 
@@ -289,6 +290,12 @@ class Value(BaseModel):
     step: Step
     time: float
     data: dict[str, Any]
+
+
+class Values(BaseModel):
+    """Values of a key, by step."""
+
+    values: list[Value]
 
 
 class TailRows(RowsData):

@@ -1,16 +1,17 @@
-"""The C library's heap after sessions have ended: what they left free in it is given back to the system.
+"""The memory of this process while sessions end, and after they have ended.
 
-A session is thousands of small pieces. glibc by itself gives back only what is free at the end of its heap, and one piece that
-lives on there keeps everything below it: a page server would stay as large as it ever was, with most of that free.
-`malloc_trim` gives back every whole page that is free. It takes some milliseconds, and so it runs once for all the sessions
-that end within a while. It leaves alone the ends of heaps that threads have of their own, where the past that a thread has read
-keeps megabytes: so threads share the one heap. They hold Python's lock nearly always, and do not get into each other's way.
-C libraries that lack these calls are left to themselves.
+A session is thousands of small pieces. After sessions have ended, garbage is collected once for all of them. Then what is free is
+given back to the system: glibc by itself gives back only what is free at the end of its heap, and one piece that lives on there
+keeps everything below it. `malloc_trim` gives back every whole page that is free. It leaves alone the ends of heaps that threads
+have of their own, where the past that a thread has read keeps megabytes: so threads share the one heap. They hold Python's lock
+nearly always, and do not get into each other's way. C libraries that lack these calls are left to themselves.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import time
 from collections.abc import Callable
 
 from tornado.ioloop import IOLoop
@@ -18,6 +19,8 @@ from tornado.ioloop import IOLoop
 __all__ = ["Heap"]
 
 _PAUSE_S = 5.0
+_PAUSES = 6
+"""So many pauses after the first session ended the memory is given back, also when sessions go on ending."""
 _M_ARENA_MAX = -8
 
 
@@ -30,17 +33,41 @@ class Heap:
     def __init__(self, *, pause_s: float = _PAUSE_S) -> None:
         self._pause_s = pause_s
         self._trim = _trim_of_one_heap()
-        self._is_planned = False
+        self._is_held = self._is_planned = False
+        self._asked_first = self._asked_last = 0.0
+
+    def hold(self) -> None:
+        """Hide all that lives from the garbage collector, until `release`: collecting costs what is made from now on."""
+        gc.freeze()
+        self._is_held = True
+
+    def release(self) -> None:
+        """Show to the garbage collector what `hold` has hidden."""
+        if self._is_held:
+            self._is_held = False
+            gc.unfreeze()
+
+    def collect(self) -> None:
+        """Collect garbage now, of all that is not hidden."""
+        gc.collect()
 
     def trim_later(self, loop: IOLoop) -> None:
-        """Give back what is free, after a pause; asked again meanwhile, once."""
-        if self._trim is not None and not self._is_planned:
-            self._is_planned = True
-            loop.call_later(self._pause_s, self._trim_now)
+        """Collect garbage and give back what is free, once, when nobody has asked for it for a while."""
+        self._asked_last = time.monotonic()
+        if not self._is_planned:
+            self._is_planned, self._asked_first = True, self._asked_last
+            loop.call_later(self._pause_s, self._trim_when_calm, loop)
 
-    def _trim_now(self) -> None:
+    def _trim_when_calm(self, loop: IOLoop) -> None:
+        due = min(self._asked_last + self._pause_s, self._asked_first + _PAUSES * self._pause_s)
+        wait_s = due - time.monotonic()
+        if wait_s > 0.001 or self._is_held:
+            loop.call_later(max(wait_s, self._pause_s / 10), self._trim_when_calm, loop)
+            return
         self._is_planned = False
-        self._trim(0)
+        self.collect()
+        if self._trim is not None:
+            self._trim(0)
 
 
 def _trim_of_one_heap() -> Callable[[int], int] | None:

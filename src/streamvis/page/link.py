@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 
-from bokeh.core.properties import Bool, Int, String
+from bokeh.core.properties import AnyRef, Bool, Int, String
 from bokeh.document import Document
-from bokeh.model import DataModel
+from bokeh.model import DataModel, Model
 from bokeh.models import CustomJS
 
 __all__ = ["BrowserLink", "Notice"]
@@ -38,6 +38,7 @@ class StreamvisLink(DataModel):
     beat = Int(default=0)
     notices = String(default="[]")
     reload = Bool(default=False)
+    kept = AnyRef(default=None)
 
 
 class BrowserLink:
@@ -68,6 +69,10 @@ class BrowserLink:
             self._doc.roots[0].js_on_change("name", self._keeper)
         else:
             self._doc.add_root(self._model)
+
+    def keep(self, model: Model) -> None:
+        """Keep another model in the document for as long as the link is there."""
+        self._model.kept = model
 
     def send(self) -> None:
         """Ask the browser to echo once it has painted everything up to here."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
 from streamvis.page.table import Column, Table, newest_start, rises
 from streamvis.records import Rows
 
-__all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "spec_of"]
+__all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "source_for", "spec_of"]
 
 _TAG = "streamvis live source"
 _SECONDS_TO_MS = 1000.0
@@ -37,6 +37,7 @@ class LiveSpec:
     """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x.
 
     The newest are the rows stored last that span no more than that in x.
+    Of the columns `carry` it has what the rows have that are shown for the others: the step, the time, texts.
     """
 
     key: str
@@ -44,18 +45,19 @@ class LiveSpec:
     columns: Sequence[str]
     max_rows: int
     window: float | None
+    carry: Sequence[str] = ()
 
 
 def live_source(
     key: str, *, x: str = "step", columns: Sequence[str], max_rows: int = 8000, window: float | None = None, **options: Any
 ) -> ColumnDataSource:
-    """Make a source that Streamvis fills with the rows of `key`, in `init_page`; `update_page` has nothing to do for it.
+    """Make a source that Streamvis fills with the rows of `key` for as long as it is in the document, whenever it comes there.
 
     The figures that draw from it follow the newest data until the viewer zooms or pans, and then show the viewer's range in
     detail. Of what does not fit into `max_rows`, the lowest and the highest values are shown, so that no spike is lost.
 
     Args:
-        key: the key, whose rows then no longer come in `new_data`
+        key: the key, whose rows do not come in `new_data` while a live source of the document shows it
         x: what the figures have as x: "step", "time" (when each row was sent), or any column of numbers or times
         columns: the other columns to draw; rows that lack all of them are left out
         max_rows: about how many rows the browser holds
@@ -71,9 +73,14 @@ def live_source(
         raise UsageError(f"max_rows is {max_rows}. A figure needs at least 100 rows.")
     if window is not None and not window > 0:
         raise UsageError(f"window is {window!r}. Give how much of x to follow, above 0, or None for all of it.")
-    spec = {"key": key, "x": x, "columns": list(columns), "max_rows": max_rows, "window": window}
-    data: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([x, *columns])}
-    return ColumnDataSource(data, tags=[{_TAG: spec}], **options)
+    return source_for(LiveSpec(key, x, list(columns), max_rows, window), **options)
+
+
+def source_for(spec: LiveSpec, **options: Any) -> ColumnDataSource:
+    """A source that Streamvis fills as the spec says."""
+    data: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([spec.x, *spec.columns, *spec.carry])}
+    tag = {field.name: getattr(spec, field.name) for field in fields(spec)}
+    return ColumnDataSource(data, tags=[{_TAG: tag}], **options)
 
 
 def spec_of(source: ColumnDataSource) -> LiveSpec | None:
@@ -145,7 +152,8 @@ class LiveTrack:
     def fetch(self, reader: EndpointReader, run: str) -> tuple[HistoryAnswer | None, tuple[float, float] | None, float]:
         """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""
         spec, view = self.spec, self._view
-        ask = {"x": spec.x, "columns": spec.columns, "log": self._log, "skip_missing": True}
+        carried = [name for name in spec.carry if name not in ("row", "step", "time")]
+        ask = {"x": spec.x, "columns": [*spec.columns, *carried], "having": spec.columns, "log": self._log}
         if view is not None and self._table is not None and self._rising:
             found, width = self._look_closely(reader, run, self._around(view), ask)
             if found is None or found.rising:
@@ -189,7 +197,7 @@ class LiveTrack:
             self._recent.clear()
             return None
         self._region, self._width, self._rising = region, width, answer.rising
-        table = Table.of(answer.numbers, answer.rows, self.spec.x, self.spec.columns)
+        table = Table.of(answer.numbers, answer.rows, self.spec)
         self._next_number = answer.count
         for recent in self._recent:
             whole = table.joined(recent.since(self._next_number))
@@ -213,7 +221,7 @@ class LiveTrack:
             for item in piece.items:
                 if isinstance(item, Rows) and item.key == self.spec.key:
                     first = end if first is None else first
-                    tables.append(Table.of(end, item, self.spec.x, self.spec.columns))
+                    tables.append(Table.of(end, item, self.spec))
                     end += len(item.steps)
             self._columns = piece.dtypes.get(self.spec.key, self._columns)
         if first is None:
@@ -245,7 +253,9 @@ class LiveTrack:
             self._rising, self.is_stale = False, True
         if self._region is not None:
             new = new.take(np.flatnonzero((new.x >= self._region[0]) & (new.x <= self._region[1])))
-        new = self._reduced(new)
+        if self._width or not self._rising:
+            new = self._reduced(new)
+        # Else how wide buckets are is known only when there are too many rows (`_shrink`).
         if not len(new.numbers):
             return None
         before, whole = self._table, self._table.joined(new)
@@ -291,6 +301,9 @@ class LiveTrack:
         if self._rising and self._width:
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 places = np.floor((np.log10(table.x) if self._log else table.x) / self._width)
+            if self._log:
+                # What a logarithmic axis does not show is one bucket.
+                places[~(table.x > 0)] = -np.inf
         else:
             held = self._table.numbers[:1] if self._table is not None else table.numbers[:1]
             count = self._next_number - int(held[0]) if len(held) else 0

@@ -6,7 +6,7 @@ value is missing. They may reach beyond the cursor up to which the past was aske
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from streamvis.page.new_data import column_form, is_number_or_time
@@ -17,26 +17,28 @@ __all__ = ["Past"]
 
 
 class Past:
-    """The past of one run for one session; the rows of the keys `exclude` are not its business. `read` may run in a thread."""
+    """The past of one run for one session. `read` may run in a thread."""
 
-    def __init__(self, reader: EndpointReader, run: str, *, exclude: Collection[str], budget: int | None) -> None:
-        self._reader, self._run, self._exclude, self._budget = reader, run, frozenset(exclude), budget
+    def __init__(self, reader: EndpointReader, run: str, *, budget: int | None) -> None:
+        self._reader, self._run, self._budget = reader, run, budget
         self._given: dict[str, int] = {}
         self._reduced: frozenset[str] = frozenset()
         self._reduced_until: str | None = None
 
-    def read(self, *, after: str | None, until: str) -> Piece:
-        """The next piece after the cursor `after`, not past `until`."""
+    def read(self, *, after: str | None, until: str, exclude: Set[str] = frozenset(), no_rows: bool = False) -> Piece:
+        """The next piece after the cursor `after`, not past `until`, without the keys `exclude`; with `no_rows` values alone."""
         rows: dict[str, Rows] = {}
         counts: dict[str, int] = {}
         dtypes: dict[str, Mapping[str, str]] = {}
         if self._budget is not None and self._reduced_until != until:
             for key, its in self._reader.row_keys(self._run).items():
-                if key not in self._exclude and (found := self._reduced_rows(key, its)):
+                if key not in exclude and (found := self._reduced_rows(key, its)):
                     rows[key], counts[key] = found
                     dtypes[key] = its
             self._reduced, self._reduced_until = frozenset(rows), until
-        left_out = sorted(self._exclude | self._reduced)
+        if no_rows:
+            exclude = exclude | self._reader.row_keys(self._run).keys()
+        left_out = sorted(exclude | self._reduced)
         piece = self.fresh(self._reader.tail(self._run, after=after, until=until, exclude=left_out))
         if not rows:
             return piece

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
 from streamvis.page.new_data import PageRun
-from streamvis.records import Rows, Value
+from streamvis.records import KeyInfo, Rows, Value
 from streamvis.transport import Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body
 from streamvis.wire.tree import unpack
@@ -91,10 +91,14 @@ class EndpointReader:
         its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"])
         return RunHead(its, head["cursor"], head["last_step"])
 
+    def keys(self, run: str) -> dict[str, KeyInfo]:
+        """The run's keys, with the dtype words of their columns where they hold rows."""
+        keys = json.loads(self._get(path("runs", run), run=run).body)["keys"]
+        return {key: KeyInfo(its["kind"], its["columns"]) for key, its in keys.items()}
+
     def row_keys(self, run: str) -> dict[str, Mapping[str, str]]:
         """The run's keys that hold rows, with the dtype words of their columns."""
-        keys = json.loads(self._get(path("runs", run), run=run).body)["keys"]
-        return {key: its["columns"] for key, its in keys.items() if its["kind"] == "rows"}
+        return {key: info.columns for key, info in self.keys(run).items() if info.kind == "rows"}
 
     def app_tail(self, app: str, *, after: str | None, wait_s: float) -> AppTail:
         """The newest run of the app, once that may have changed since `after`, or after `wait_s` seconds."""
@@ -144,17 +148,17 @@ class EndpointReader:
         window: float | None = None,
         buckets: int,
         log: bool = False,
-        skip_missing: bool = False,
+        having: Sequence[str] = (),
     ) -> HistoryAnswer | None:
         """Rows of one key for a screen; None while the run has no such key.
 
-        With `window`, the rows stored last that span no more than that in x; with `skip_missing`, those that have something in
-        one of the columns.
+        With `window`, the rows stored last that span no more than that in x; with `having`, those that have something in one
+        of these columns.
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear", "skip_missing": "true" if skip_missing else None}
+        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having)}
         response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None
@@ -163,6 +167,26 @@ class EndpointReader:
         meta, numbers, rows = decode_history(response.body)
         about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
         return HistoryAnswer(*about, numbers, rows)
+
+    def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
+        """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""
+        response = self._get(path("runs", run, "value"), run=run, params={"key": key, "step": step}, accept=ARROW, may_lack=True)
+        return next(iter(decode_tail_body(response.body)), None) if response.status == 200 else None
+
+    def values(self, run: str, key: str, *, limit: int) -> list[Value]:
+        """At most `limit` values of the key, evenly spread over its steps."""
+        params = {"key": key, "limit": limit}
+        response = self._get(path("runs", run, "values"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
+        return decode_tail_body(response.body) if response.status == 200 else []
+
+    def rows_of(self, run: str, key: str) -> Iterator[Rows]:
+        """All rows of one key, in pieces, in log order."""
+        others = [other for other in self.keys(run) if other != key]
+        cursor, more = None, True
+        while more:
+            piece = self.tail(run, after=cursor, exclude=others)
+            yield from (item for item in piece.items if isinstance(item, Rows))
+            cursor, more = piece.cursor, piece.more
 
     def overview(self) -> dict[str, list[dict[str, Any]]]:
         """The runs of every app, newest first, as the endpoint describes them."""

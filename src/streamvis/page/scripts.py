@@ -56,7 +56,7 @@ def read_script(path: Path) -> PageScript:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise PageScriptError(f"The page script {path}{where} is not Python: {getattr(error, 'msg', error)}.") from error
     names = _top_level_names(tree)
-    missing = [name for name in ("init_page", "update_page") if name not in names and "*" not in names]
+    missing = [name for name in ("init_page",) if name not in names and "*" not in names]
     if missing:
         raise PageScriptError(f"The page script {path} defines no {' and no '.join(missing)}; a page needs both functions.")
     return PageScript(path.resolve(), path.stem, _named_app(tree))
@@ -113,7 +113,8 @@ class _PageHandler(Handler):
             return
         app = getattr(module, "app", None) or self._app or self._script.name
         budget = getattr(module, "budget", None)
-        Server(doc, self._url, app, module.init_page, module.update_page, budget=budget, token=self._token).start()
+        update_page = getattr(module, "update_page", None)
+        Server(doc, self._url, app, module.init_page, update_page, budget=budget, token=self._token).start()
 
 
 def _show_error(doc: Document, title: str, text: str, detail: str) -> None:

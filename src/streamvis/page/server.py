@@ -30,7 +30,8 @@ class Server:
         url: address of the endpoint, such as "http://localhost:8080"
         app: name of the app; `?app=` in the page's address overrides it
         init_page: called as `init_page(doc, config)` once, before the page is shown
-        update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more
+        update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more; not needed
+            where panels and live sources show everything
         budget: about how many rows of each key's past `update_page` is given at most, with the lowest and the highest values
             among them (`new_data.reduced` says which keys it concerns); by default all rows
         token: the endpoint's token, where it wants one; by default the environment variable STREAMVIS_TOKEN
@@ -44,7 +45,7 @@ class Server:
         url: str,
         app: str,
         init_page: InitPage,
-        update_page: UpdatePage,
+        update_page: UpdatePage | None = None,
         *,
         budget: int | None = None,
         token: str | None = None,
@@ -54,7 +55,7 @@ class Server:
         if not isinstance(app, str) or not app:
             raise UsageError(f"app is {app!r}. Give the name under which the producer sends, such as 'demo'.")
         for name, function in (("init_page", init_page), ("update_page", update_page)):
-            if not callable(function):
+            if not callable(function) and (name == "init_page" or function is not None):
                 raise UsageError(f"{name} is {type(function).__name__}, not a function.")
         if budget is not None and not (isinstance(budget, int) and not isinstance(budget, bool) and budget >= _LEAST_BUDGET):
             raise UsageError(f"budget is {budget!r}. Give a number of rows, {_LEAST_BUDGET} or more, or None for all.")

@@ -28,15 +28,12 @@ from streamvis.descriptors import room_for_connections
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
 from streamvis.page.connections import ConnectionLimits, LimitedServer
 from streamvis.page.door import cookie_name, guarded
+from streamvis.page.endings import EndingLimits, end_gradually
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
 from streamvis.page.scripts import PageScript, add_to_path, page_application
 
 __all__ = ["run_pages"]
-
-_CHECK_MS = 5000
-"""How often Bokeh looks for sessions whose tab has been closed for a while (15 s), so that they end soon after that."""
-
 
 def run_pages(
     scripts: Sequence[PageScript],
@@ -52,6 +49,7 @@ def run_pages(
     hang_note: Path | None = None,
     hang_s: float = 20.0,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
+    endings: EndingLimits = EndingLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address when pages can be opened.
@@ -80,7 +78,8 @@ def run_pages(
             f"/{script.name}": page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
             for script in scripts
         },
-        check_unused_sessions_milliseconds=_CHECK_MS,
+        check_unused_sessions_milliseconds=round(1000 * endings.check_s),
+        unused_session_lifetime_milliseconds=round(1000 * endings.lifetime_s),
         use_index=False,
         redirect_root=False,
         extra_patterns=[("/", _IndexHandler, index)],
@@ -94,6 +93,7 @@ def run_pages(
     http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))
     http_server.add_sockets(sockets)
     server = BaseServer(loop, application, http_server)
+    checks = end_gradually(application, FEEDS.heap, limits=endings)
     server.start()
     if hang_note:
         watch(hang_note, loop, hang_s=hang_s)
@@ -102,6 +102,7 @@ def run_pages(
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
     on_ready(f"{'https' if certificate else 'http'}://{shown}:{port}")
     loop.start()
+    checks.stop()
     server.stop()
 
 

@@ -28,7 +28,9 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
+from streamvis.page import look
 from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
+from streamvis.page.fillers import Fillers
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.new_data import NewData, column_form, own_copy
 from streamvis.page.past import Past
@@ -64,7 +66,7 @@ class Session:
         app: str,
         run: str | None,
         init_page: InitPage,
-        update_page: UpdatePage,
+        update_page: UpdatePage | None,
         budget: int | None = None,
     ) -> None:
         self._doc, self._reader, self._feeds, self._budget = doc, reader, feeds, budget
@@ -88,6 +90,7 @@ class Session:
         self._error: Notice | None = None
         self._heard = 0.0
         self._live: LiveSources | None = None
+        self._fillers: Fillers | None = None
         self._past: Past | None = None
         self._link = BrowserLink(doc, self.wake)
         self._next_beat: object | None = None
@@ -106,7 +109,9 @@ class Session:
             # Other sessions share the feed's head; this config goes to this page's author.
             self._head = replace(self._head, run=replace(self._head.run, config=own_copy(self._head.run.config)))
             self._restarts = self._run_feed.restarts
+            look.prepare(self._doc, title=self._app)
             self._guard("init_page", self._init_page, self._doc, self._head.run.config)
+            look.dress(self._doc)
             if not self._is_broken:
                 # What the author's figures are made of can be wrong too.
                 self._guard("init_page", self._find_live_sources)
@@ -126,9 +131,18 @@ class Session:
         self._beat_later()
 
     def _find_live_sources(self) -> None:
-        run, executor = self._head.run.id, self._feeds.executor
-        self._live = LiveSources(self._doc, self._reader, run, executor=executor, loop=self._loop, wake=self.wake)
-        self._past = Past(self._reader, run, exclude=self._live.keys, budget=self._budget)
+        run, shared = self._head.run, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
+        self._fillers = Fillers(self._doc, self._reader, run, **shared)
+        self._live = LiveSources(self._doc, self._reader, run.id, **shared)
+        self._past = Past(self._reader, run.id, budget=self._budget)
+        self._link.keep(self._live.control)
+        self._live.sync()
+
+    def _sync_live_sources(self) -> None:
+        """Take in the live sources and figures that the author's code made, changed or removed."""
+        if self._live is not None and self._live.is_changed and not self._is_broken:
+            self._fillers.look()
+            self._guard("A live figure of the page", self._live.sync)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -158,6 +172,7 @@ class Session:
         self._is_woken = False
         if self._is_over:
             return
+        self._sync_live_sources()
         self._link.show(self._notices())
         if self._has_another_run():
             self._reload()
@@ -169,7 +184,7 @@ class Session:
                     self._plan(early_s)
                 return
             pieces = self._take_pieces()
-            if pieces or self._live.has_news:
+            if pieces or self._live.has_news or self._fillers.has_news:
                 self._hand_over(pieces)
 
     def _has_another_run(self) -> bool:
@@ -188,7 +203,8 @@ class Session:
         self._end(None)
 
     def _has_news(self) -> bool:
-        return self._piece is not None or self._cursor != self._target or self._inbox.has_news or self._live.has_news
+        waits = self._inbox.has_news or self._live.has_news or self._fillers.has_news
+        return waits or self._piece is not None or self._cursor != self._target
 
     def _take_pieces(self) -> list[Piece]:
         """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there."""
@@ -226,7 +242,8 @@ class Session:
     def _read_on(self) -> None:
         """Read the next piece of the past in a thread, one at a time."""
         if self._reading is None:
-            self._reading = self._feeds.executor.submit(self._past.read, after=self._cursor, until=self._target)
+            ask = {"after": self._cursor, "until": self._target, "exclude": self._live.keys, "no_rows": self._fillers.takes_rows}
+            self._reading = self._feeds.executor.submit(self._past.read, **ask)
             self._loop.add_future(self._reading, self._take_reading)
 
     def _take_reading(self, reading: Future) -> None:
@@ -256,15 +273,23 @@ class Session:
             self._heard = pieces[-1].heard
         changed = run != self._head.run
         self._head = replace(self._head, run=run)
-        new_data = self._run_feed.folds.fold(run, pieces, without=self._live.keys)
+        without = self._live.keys
+        if self._fillers.takes_rows:
+            without = without.union(*(piece.dtypes for piece in pieces))
+        new_data = self._run_feed.folds.fold(run, pieces, without=without)
         self._read_rows += new_data.row_count
         began = time.monotonic()
         is_live_changed = self._live.update(pieces)
-        if not new_data and not changed and not is_live_changed:
+        is_answered = self._fillers.has_news
+        if pieces or changed or is_answered:
+            self._fillers.update(new_data, pieces)
+            self._sync_live_sources()
+        if not new_data and not changed and not is_live_changed and not is_answered:
             self.wake()
             return
-        if new_data or changed:
+        if self._update_page is not None and (new_data or changed):
             self._guard("update_page", self._update_page, self._doc, new_data)
+            self._sync_live_sources()
         took_s = time.monotonic() - began
         self._durations.append(took_s)
         # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
@@ -316,7 +341,7 @@ class Session:
         is_past = self._target is not None and self._cursor != self._target and self._head is not None
         if is_past and time.monotonic() - self._reading_since > _READING_NOTICE_AFTER_S:
             notices.append(Notice("reading", f"Reading the past: {self._read_rows:,} rows so far"))
-        return notices + (self._live.notices if self._live else [])
+        return notices + (self._live.notices + self._fillers.notices if self._live else [])
 
     def _waiting_notice(self, trouble: str) -> Notice:
         if self._pinned is not None:

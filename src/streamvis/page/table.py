@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from streamvis.records import Rows
 from streamvis.wire.moments import microseconds
 
-__all__ = ["Column", "Table", "newest_start", "rises"]
+__all__ = ["Column", "Shows", "Table", "newest_start", "rises"]
 
 Column = np.ndarray | list[Any]
+
+
+class Shows(Protocol):
+    """What a table has to know of what a source shows: its columns over x, and those that come along with their rows."""
+
+    x: str
+    columns: Sequence[str]
+    carry: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +39,15 @@ class Table:
     columns: Mapping[str, Column]
 
     @classmethod
-    def of(cls, first: int | np.ndarray, rows: Rows, x: str, drawn: Sequence[str]) -> Table:
-        """The rows of a key that have something in a column of `drawn`. `first` is the number of the first, or of each."""
+    def of(cls, first: int | np.ndarray, rows: Rows, spec: Shows) -> Table:
+        """The rows of a key that have something in a column that is drawn. `first` is the number of the first, or of each."""
         count = len(rows.steps)
         numbers = first if isinstance(first, np.ndarray) else np.arange(first, first + count)
-        columns = {name: _drawable(_column(rows, name), count) for name in dict.fromkeys([x, *drawn])}
-        table = cls(numbers, _places(columns[x]), columns)
+        names = dict.fromkeys([spec.x, *spec.columns, *spec.carry])
+        columns = {name: _drawable(_column(rows, name, numbers), count) for name in names}
+        table = cls(numbers, _places(columns[spec.x]), columns)
         there = np.zeros(count, dtype=bool)
-        for name in drawn:
+        for name in spec.columns:
             there |= _is_there(rows, name)
         return table if there.all() else table.take(np.flatnonzero(there))
 
@@ -80,8 +89,10 @@ def rises(x: np.ndarray) -> bool:
     return bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
 
 
-def _column(rows: Rows, name: str) -> Any:
+def _column(rows: Rows, name: str, numbers: np.ndarray) -> Any:
     column = rows.columns.get(name)
+    if column is None and name == "row":
+        return numbers
     if column is None and name == "step":
         return rows.steps
     if column is None and name == "time":
@@ -90,8 +101,8 @@ def _column(rows: Rows, name: str) -> Any:
 
 
 def _is_there(rows: Rows, name: str) -> np.ndarray | bool:
-    if _column(rows, name) is None:
-        return False
+    if name not in rows.columns:
+        return name in ("row", "step", "time")
     return ~rows.missing[name] if name in rows.missing else True
 
 

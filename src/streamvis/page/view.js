@@ -1,10 +1,10 @@
 // The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
-// arguments are `control`, `link`, `sources`, `ranges` and `plots`. Here is the truth about what the viewer sees: ranges that
-// follow are moved here when data come, and a range that anybody else moved is never touched again, until it is told to follow.
-const ASK_AFTER_MS = 30, PADDING = 0.05
-const spec = JSON.parse(control.spec)
-const state = ranges.map((range, i) => ({range, follows: spec.ranges[i].follows, ...spec.ranges[i]}))
-let busy = false, timer = null
+// argument is `control`. Here is the truth about what the viewer sees: ranges that follow are moved here when data come, and a range
+// that anybody else moved is never touched again, until it is told to follow. Figures come and go by `control.news`.
+const ASK_AFTER_MS = 30, RETRY_MS = 100, PADDING = 0.05
+const plots = new Map(), ranges = new Map(), sources = new Map()
+const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
+let busy = false, timer = null, number = -1, misses = 0
 
 const move = (range, start, end) => {
   if (!Number.isFinite(start) || !Number.isFinite(end) || (range.start == start && range.end == end)) return
@@ -26,20 +26,20 @@ const span = (source, fields, log, inside, into) => {
 }
 const fit_x = (one) => {
   const found = [Infinity, -Infinity]
-  for (const curve of spec.curves) if (curve.x == one.index) span(sources[curve.source], curve.x_fields, one.log, () => true, found)
+  for (const curve of one.curves) if (curve.x == one) span(curve.source.model, curve.x_fields, one.log, () => true, found)
   if (found[0] > found[1]) return
   let [low, high] = found
   // A window is in the endpoint's units of x, where times are seconds.
-  const curve = spec.curves.find((curve) => curve.x == one.index)
-  if (one.window != null) low = Math.max(low, high - one.window * (JSON.parse(control.scales)[curve.source] ?? 1))
+  const scales = JSON.parse(control.scales), curve = [...one.curves].find((curve) => curve.x == one)
+  if (one.window != null) low = Math.max(low, high - one.window * (scales[curve.source.model.id] ?? 1))
   if (low == high) [low, high] = one.log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]
-  move(one.range, low, high)
+  move(one.model, low, high)
 }
 const fit_y = (one) => {
   const found = [Infinity, -Infinity]
-  for (const curve of spec.curves) {
-    if (curve.y != one.index || !plots[curve.plot].renderers[curve.renderer].visible) continue
-    const source = sources[curve.source], x = source.data[curve.x_fields[0]], {start, end} = state[curve.x].range
+  for (const curve of one.curves) {
+    if (curve.y != one || !curve.renderer.visible) continue
+    const source = curve.source.model, x = source.data[curve.x_fields[0]], {start, end} = curve.x.model
     const low = Math.min(start, end), high = Math.max(start, end)
     span(source, curve.y_fields, one.log, (i) => x == null || (x[i] >= low && x[i] <= high), found)
   }
@@ -47,42 +47,53 @@ const fit_y = (one) => {
   if (low > high) return
   if (one.log) {
     const pad = Math.max(Math.log10(high / low) * PADDING, low == high ? 0.3 : 0)
-    move(one.range, low / 10 ** pad, high * 10 ** pad)
+    move(one.model, low / 10 ** pad, high * 10 ** pad)
   } else {
     const pad = (high - low) * PADDING || Math.abs(high) * PADDING || 0.5
-    move(one.range, low - pad, high + pad)
+    move(one.model, low - pad, high + pad)
   }
 }
-const fit = () => {
-  for (const one of state) if (one.is_x && one.follows) fit_x(one)
-  for (const one of state) if (!one.is_x && one.follows) fit_y(one)
+// Moves the ranges that follow and on which something new may be to be seen: those of the curves.
+const fit = (curves) => {
+  const xs = new Set(), ys = new Set()
+  for (const curve of curves) { ys.add(curve.y); if (curve.x.is_x && curve.x.follows) xs.add(curve.x) }
+  for (const one of xs) { fit_x(one); for (const curve of one.curves) ys.add(curve.y) }
+  for (const one of ys) if (!one.is_x && one.follows) fit_y(one)
   offer()
 }
 
-// What each source has to show: the range that its figures show together, or all of it where one of them follows.
-const ask = () => {
-  const views = sources.map((_, s) => {
-    let view = [Infinity, -Infinity]
-    for (const curve of spec.curves) {
-      if (curve.source != s) continue
-      const {range, follows} = state[curve.x]
-      if (follows) return null
-      view = [Math.min(view[0], range.start, range.end), Math.max(view[1], range.start, range.end)]
-    }
-    return view.every(Number.isFinite) && view[0] < view[1] ? view : null
-  })
-  control.views = JSON.stringify(views)
+// What a source has to show: the range that its figures show together, or all of it (null) where one of them follows.
+const view_of = (source) => {
+  let view = [Infinity, -Infinity]
+  for (const curve of source.curves) {
+    const {model, follows} = curve.x
+    if (follows) return null
+    view = [Math.min(view[0], model.start, model.end), Math.max(view[1], model.start, model.end)]
+  }
+  return view.every(Number.isFinite) && view[0] < view[1] ? view : null
 }
+const ask = () => {
+  const views = {}
+  for (const source of to_ask) {
+    const view = view_of(source), text = JSON.stringify(view)
+    if (text != source.asked) { source.asked = text; views[source.model.id] = view }
+  }
+  to_ask.clear()
+  if (Object.keys(views).length > 0) control.views = JSON.stringify(views)
+}
+const ask_for = (curves) => { for (const curve of curves) to_ask.add(curve.source) }
 const ask_soon = () => { clearTimeout(timer); timer = setTimeout(ask, ASK_AFTER_MS) }
 const moved = (one) => {
   if (busy) return
   one.follows = false
-  if (one.is_x) { ask_soon(); for (const y of state) if (!y.is_x && y.follows) fit_y(y) }
+  if (one.is_x) { ask_for(one.curves); ask_soon(); for (const curve of one.curves) if (!curve.y.is_x && curve.y.follows) fit_y(curve.y) }
   offer()
 }
 const follow = (chosen) => {
-  for (const one of chosen) one.follows = true
-  fit()
+  const curves = new Set()
+  for (const one of chosen) { one.follows = true; for (const curve of one.curves) curves.add(curve) }
+  fit(curves)
+  ask_for(curves)
   ask()
 }
 
@@ -92,18 +103,87 @@ button.style.cssText = "position:fixed;left:50%;bottom:12px;transform:translateX
   "border-radius:16px;border:1px solid #2f7ed8;background:#2f7ed8;color:#fff;cursor:pointer;box-shadow:0 2px 10px #0005"
 button.id = "streamvis-follow"
 button.hidden = true
-button.onclick = () => follow(state)
+button.onclick = () => follow(ranges.values())
 document.body.append(button)
-const offer = () => { button.hidden = state.every((one) => one.follows) }
+const offer = () => { button.hidden = [...ranges.values()].every((one) => one.follows) }
 
-for (const one of state) {
-  one.range.properties.start.change.connect(() => moved(one))
-  one.range.properties.end.change.connect(() => moved(one))
+// Listeners stay with a model for as long as it lives: one that left the document and came back is heard once.
+const hear = (model, listen) => { if (!heard.has(model)) { heard.add(model); listen() } }
+const range_of = (id, facts) => {
+  const model = control.document.get_model_by_id(id)
+  if (model == null) return null
+  let one = ranges.get(id)
+  if (one == null || one.model != model) ranges.set(id, one = {model, follows: facts.follows, can_reset: facts.follows, curves: new Set()})
+  Object.assign(one, {is_x: facts.is_x, log: facts.log, window: facts.window})
+  const tell = () => { const its = ranges.get(id); if (its?.model == model) moved(its) }
+  hear(model, () => { model.properties.start.change.connect(tell); model.properties.end.change.connect(tell) })
+  return one
 }
-plots.forEach((plot, i) => plot.on_event("reset", () => {
-  const curves = spec.curves.filter((curve) => curve.plot == i)
-  follow(state.filter((one) => one.can_reset && curves.some((curve) => curve.x == one.index || curve.y == one.index)))
-}))
-control.properties.tick.change.connect(fit)
-fit()
-if (state.some((one) => one.is_x && !one.follows)) ask()
+const source_of = (id) => {
+  const model = control.document.get_model_by_id(id)
+  if (model == null) return null
+  let one = sources.get(id)
+  if (one == null || one.model != model) sources.set(id, one = {model, asked: "null", curves: new Set()})
+  const note = () => fresh.add(id)
+  hear(model, () => { model.streaming.connect(note); model.properties.data.change.connect(note) })
+  return one
+}
+const release = (id) => {
+  for (const curve of plots.get(id) ?? []) {
+    for (const [all, one] of [[ranges, curve.x], [ranges, curve.y], [sources, curve.source]]) {
+      one.curves.delete(curve)
+      if (one.curves.size == 0 && all.get(one.model.id) == one) all.delete(one.model.id)
+    }
+    to_ask.add(curve.source)
+  }
+  plots.delete(id)
+}
+// Takes in what a plot draws now, and gives its curves; null when the document has not all of its models.
+const take = (id, {ranges: facts, curves: drawn}) => {
+  const plot = control.document.get_model_by_id(id), curves = []
+  if (plot == null) return null
+  for (const {renderer, source, x, y, x_fields, y_fields} of drawn) {
+    const curve = {renderer: control.document.get_model_by_id(renderer), source: source_of(source), x: range_of(x, facts[x]),
+      y: range_of(y, facts[y]), x_fields, y_fields}
+    if (Object.values(curve).includes(null)) return null
+    curves.push(curve)
+  }
+  for (const curve of curves) for (const one of [curve.x, curve.y, curve.source]) one.curves.add(curve)
+  release(id)
+  plots.set(id, curves)
+  hear(plot, () => plot.on_event("reset", () => {
+    const its = (plots.get(id) ?? []).flatMap((curve) => [curve.x, curve.y])
+    follow(new Set(its.filter((one) => one.can_reset)))
+  }))
+  return curves
+}
+// Another number each time, since only a change reaches the server.
+const miss = () => { misses += 1; control.read = -1 - misses }
+const read = () => {
+  const news = JSON.parse(control.news), is_whole = news.after == null
+  if (news.number == null || news.number == number) return
+  if (!is_whole && news.after != number) return miss()
+  number = news.number
+  if (is_whole) for (const id of [...plots.keys()]) if (!(id in news.plots)) release(id)
+  const shown = []
+  let is_all = true
+  for (const [id, its] of Object.entries(news.plots)) {
+    const curves = its == null ? (release(id), []) : take(id, its)
+    if (curves == null) is_all = false
+    shown.push(...(curves ?? []))
+  }
+  fit(shown)
+  ask_for(shown)
+  ask()
+  if (!is_all) setTimeout(miss, RETRY_MS)
+  else if (is_whole) control.read = number
+}
+
+// Within a patch, models that came with it are not in the document yet.
+control.properties.news.change.connect(() => setTimeout(read, 0))
+control.properties.tick.change.connect(() => {
+  const curves = [...fresh].flatMap((id) => [...(sources.get(id)?.curves ?? [])])
+  fresh.clear()
+  fit(curves)
+})
+read()

@@ -1,16 +1,21 @@
-"""The live sources of a session: which figures draw from them, what their viewer sees, and who fetches what for it.
+"""The live sources of a session: what their viewer sees, and who fetches what for them.
 
-After `init_page` the figures that draw from live sources get ranges that the browser moves (`view.js`): it alone knows what the
-viewer did last. It tells which range each source has to show; the rows for that are read in a thread, and put into the source
-when the session's next update goes out. Everything here but the reading runs under the document lock.
+Sources and the figures that draw them are found when they come into the document, and forgotten when they leave it (`figures`).
+The figures get ranges that the browser moves (`view.js`): it alone knows what the viewer did last. It tells which range each
+source has to show; the rows for it are read in a thread, and put into the source with the session's next update. Everything here
+but the reading runs under the document lock.
+
+The browser is told of figures by numbered messages in `StreamvisLiveControl.news`: of all of them until it says that it has read
+one, of those that changed from then on. One that misses a message says so, and is told all again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -18,12 +23,13 @@ import numpy as np
 from bokeh.core.properties import Int, String
 from bokeh.document import Document
 from bokeh.model import DataModel
-from bokeh.models import ColumnDataSource, CustomJS, DataRange1d, GlyphRenderer, LogScale, Plot, Range, Range1d
+from bokeh.models import ColumnDataSource, CustomJS
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import LiveSourceRefused, StreamvisError
+from streamvis.page.figures import Figures
 from streamvis.page.link import Notice
-from streamvis.page.live import Change, LiveSpec, LiveTrack, spec_of
+from streamvis.page.live import Change, LiveSpec, LiveTrack
 from streamvis.page.reader import EndpointReader, Piece
 
 __all__ = ["LiveSources"]
@@ -31,50 +37,61 @@ __all__ = ["LiveSources"]
 _log = logging.getLogger("streamvis.page")
 
 _RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
-_X_FIELDS = ("x", "x0", "x1", "left", "right", "xs")
-_Y_FIELDS = ("y", "y0", "y1", "y2", "top", "bottom", "upper", "lower")
 
 
 class StreamvisLiveControl(DataModel):
     """What travels between the live sources and the browser."""
 
-    spec = String(default="{}")
-    views = String(default="[]")
-    scales = String(default="[]")
+    news = String(default='{"number": 0, "plots": {}}')
+    read = Int(default=-1)
+    views = String(default="{}")
+    scales = String(default="{}")
     tick = Int(default=0)
 
 
+@dataclass(slots=True)
+class _Shown:
+    """A live source in the document, its rows, whether those are for a logarithmic x, and the range of x that its viewer sees."""
+
+    source: ColumnDataSource
+    spec: LiveSpec
+    track: LiveTrack
+    log: bool
+    view: tuple[float, float] | None = None
+
+
 class LiveSources:
-    """The live sources in `doc`, which show the run `run`."""
+    """The live sources in `doc`, which show the run `run`. `wake` is called when there is something to update or to sync.
+
+    `control` has to be kept in the document.
+    """
 
     def __init__(
         self, doc: Document, reader: EndpointReader, run: str, *, executor: Executor, loop: IOLoop, wake: Callable[[], None]
     ) -> None:
         self._reader, self._run, self._executor, self._loop, self._wake = reader, run, executor, loop, wake
-        found = [(source, spec_of(source)) for source in doc.select({"type": ColumnDataSource})]
-        self._sources = [source for source, spec in found if spec is not None]
-        specs = [spec for _, spec in found if spec is not None]
-        self.keys = frozenset(spec.key for spec in specs)
-        self._control = StreamvisLiveControl()
-        layout = _Layout(doc, self._sources, specs)
-        self._tracks = [LiveTrack(spec, log=layout.is_log(i)) for i, spec in enumerate(specs)]
-        self._fetched: list[tuple[LiveTrack, ColumnDataSource, Future]] = []
+        self._figures = Figures(doc, wake)
+        self._shown: dict[str, _Shown] = {}
+        self._by_key: dict[str, list[_Shown]] = {}
+        self._fetched: list[tuple[_Shown, LiveTrack, Future]] = []
         self._resting: set[LiveTrack] = set()
-        if layout.plots:
-            self._connect(doc, layout)
-
-    def _connect(self, doc: Document, layout: _Layout) -> None:
-        self._control.spec = json.dumps(layout.spec())
-        args = {"control": self._control, "sources": self._sources, "ranges": layout.ranges, "plots": layout.plots}
+        self._is_begun = self._is_read = False
+        self._number = 0
+        self.control = StreamvisLiveControl()
+        self.control.on_change("views", self._look)
+        self.control.on_change("read", self._take_read)
         code = files(__package__).joinpath("view.js").read_text(encoding="utf-8")
-        doc.js_on_event("document_ready", CustomJS(args=args, code=code))
-        layout.plots[0].js_on_change("name", CustomJS(args=args, code="/* keeps the control in the document */"))
-        self._control.on_change("views", self._look)
+        doc.js_on_event("document_ready", CustomJS(args={"control": self.control}, code=code))
 
-    def _look(self, attr: str, old: str, new: str) -> None:
-        for track, view in zip(self._tracks, json.loads(new), strict=False):
-            track.look(tuple(view) if view else None)
-        self._fetch()
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys whose rows live sources show now."""
+        return frozenset(self._by_key)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether sources or figures came, went or changed, and `sync` has something to do."""
+        return self._figures.is_changed
 
     @property
     def has_news(self) -> bool:
@@ -85,32 +102,85 @@ class LiveSources:
     def notices(self) -> list[Notice]:
         """What the page has to say of sources that ask for what is not there."""
         return [
-            Notice("reading", f"The live source of “{track.spec.key}” has nothing to show", track.trouble)
-            for track in self._tracks
-            if track.trouble
+            Notice("reading", f"The live source of “{shown.spec.key}” has nothing to show", shown.track.trouble)
+            for shown in self._shown.values()
+            if shown.track.trouble
         ]
+
+    # Which sources there are
+
+    def sync(self) -> None:
+        """Take in what sources and figures there are now. Costs nothing where nothing has changed."""
+        changes = self._figures.look()
+        for its in changes.gone:
+            self._remove(self._shown.pop(its))
+        for source, spec in changes.added:
+            log = self._figures.is_log(source.id)
+            shown = self._shown[source.id] = _Shown(source, spec, LiveTrack(spec, log=log), log)
+            self._by_key.setdefault(spec.key, []).append(shown)
+        for its in changes.redrawn:
+            shown, log = self._shown.get(its), self._figures.is_log(its)
+            if shown is not None and shown.log != log:
+                shown.track, shown.log = LiveTrack(shown.spec, log=log), log
+                shown.track.look(shown.view)
+        if changes.plots:
+            self._tell(changes.plots)
+        if self._is_begun:
+            self._fetch()
+
+    def _remove(self, shown: _Shown) -> None:
+        same = self._by_key[shown.spec.key]
+        same.remove(shown)
+        if not same:
+            del self._by_key[shown.spec.key]
+
+    def _tell(self, plots: Mapping[str, Any]) -> None:
+        self._number += 1
+        whole = {"plots": self._figures.drawn} if not self._is_read else {"after": self._number - 1, "plots": plots}
+        self.control.news = json.dumps({"number": self._number, **whole})
+
+    def _take_read(self, attr: str, old: int, new: int) -> None:
+        """The browser has read the message `new`; below 0, it missed one or lacked a model, and must be told all."""
+        if new < 0:
+            self._is_read = False
+            self._tell({})
+        elif new == self._number:
+            self._is_read = True
+
+    def _look(self, attr: str, old: str, new: str) -> None:
+        for its, view in json.loads(new).items():
+            if (shown := self._shown.get(its)) is not None:
+                shown.view = tuple(view) if view else None
+                shown.track.look(shown.view)
+        self._fetch()
+
+    # What is in them
 
     def refetch(self) -> None:
         """What came live was not all: read the rows again."""
-        for track in self._tracks:
-            track.is_stale = True
+        self._is_begun = True
+        for shown in self._shown.values():
+            shown.track.is_stale = True
         self._fetch()
 
     def update(self, pieces: Sequence[Piece]) -> bool:
         """Put into the sources what was fetched and what came live; whether that changed anything."""
         is_changed = False
         while self._fetched:
-            track, source, future = self._fetched.pop(0)
-            is_changed |= self._guarded(track, source, lambda track=track, future=future: self._take(track, future))
-        for track, source in zip(self._tracks, self._sources, strict=True) if pieces else ():
-            is_changed |= self._guarded(track, source, lambda track=track: track.add(pieces))
+            shown, track, future = self._fetched.pop(0)
+            if track is not shown.track or self._shown.get(shown.source.id) is not shown:
+                continue
+            is_changed |= self._guarded(shown, lambda track=track, future=future: self._taken(track, future))
+        for key, its in self._by_key_of(pieces).items():
+            for shown in self._by_key[key]:
+                is_changed |= self._guarded(shown, lambda track=shown.track, its=its: track.add(its))
         if is_changed:
-            self._control.scales = json.dumps([track.scale for track in self._tracks])
-            self._control.tick += 1
+            self.control.scales = json.dumps({its: shown.track.scale for its, shown in self._shown.items()})
+            self.control.tick += 1
         self._fetch()
         return is_changed
 
-    def _take(self, track: LiveTrack, future: Future) -> Change | None:
+    def _taken(self, track: LiveTrack, future: Future) -> Change | None:
         try:
             return track.take(*future.result())
         except LiveSourceRefused as error:
@@ -119,34 +189,49 @@ class LiveSources:
             # The run's feed meets the same trouble, and it is the feed that says so.
             _log.debug("reading for a live source failed, and is tried again: %s", error)
             track.is_stale, track.is_fetching = True, False
-            self._retry_later(track, _RETRY_S)
+            self._rest(track, _RETRY_S)
         return None
 
-    def _guarded(self, track: LiveTrack, source: ColumnDataSource, change: Callable[[], Change | None]) -> bool:
-        """Bring a change into a source. One that cannot be shown does not hold up the others, nor the page's other news."""
+    def _guarded(self, shown: _Shown, change: Callable[[], Change | None]) -> bool:
+        """Bring a change into a source. One that fails does not stop the others, nor the page's other news."""
+        track = shown.track
         numbers = track.numbers
         try:
-            return _apply(source, change(), numbers, track)
+            return _apply(shown.source, change(), numbers, track)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is one source's trouble
             if not track.trouble:
-                _log.exception("the live source of %r failed, and is tried again", track.spec.key)
+                _log.exception("the live source of %r failed, and is tried again", shown.spec.key)
             track.failed(f"{type(error).__name__}: {error}"[:300])
-            self._retry_later(track, _FAILED_RETRY_S)
+            self._rest(track, _FAILED_RETRY_S)
             return False
 
-    def _retry_later(self, track: LiveTrack, after_s: float) -> None:
+    def _rest(self, track: LiveTrack, for_s: float) -> None:
+        """Leave a source alone for a while, and then read its rows again."""
         self._resting.add(track)
-        self._loop.call_later(after_s, lambda: (self._resting.discard(track), self._fetch()))
+        self._loop.call_later(for_s, lambda: (self._resting.discard(track), self._fetch()))
+
+    def _by_key_of(self, pieces: Sequence[Piece]) -> dict[str, list[Piece]]:
+        """The pieces of each key that is shown, with nothing of other keys."""
+        found: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            items: dict[str, list[Any]] = {}
+            for item in piece.items:
+                if item.key in self._by_key:
+                    items.setdefault(item.key, []).append(item)
+            for key, its in items.items():
+                found.setdefault(key, []).append(replace(piece, items=its))
+        return found
 
     def _fetch(self) -> None:
-        for track, source in zip(self._tracks, self._sources, strict=True):
+        for shown in self._shown.values():
+            track = shown.track
             if track.is_stale and not track.is_fetching and track not in self._resting:
                 track.is_stale, track.is_fetching = False, True
                 future = self._executor.submit(track.fetch, self._reader, self._run)
-                self._loop.add_future(future, lambda done, track=track, source=source: self._arrived(track, source, done))
+                self._loop.add_future(future, lambda done, shown=shown, track=track: self._arrived(shown, track, done))
 
-    def _arrived(self, track: LiveTrack, source: ColumnDataSource, future: Future) -> None:
-        self._fetched.append((track, source, future))
+    def _arrived(self, shown: _Shown, track: LiveTrack, future: Future) -> None:
+        self._fetched.append((shown, track, future))
         self._wake()
 
 
@@ -161,84 +246,3 @@ def _apply(source: ColumnDataSource, change: Change | None, before: np.ndarray, 
     if len(selected):
         source.selected.indices = np.flatnonzero(np.isin(track.numbers, selected)).tolist()
     return True
-
-
-class _Layout:
-    """The plots that draw live sources, their ranges, and their curves: which renderer draws which columns on which ranges."""
-
-    def __init__(self, doc: Document, sources: Sequence[ColumnDataSource], specs: Sequence[LiveSpec]) -> None:
-        self.plots: list[Plot] = []
-        self.ranges: list[Range] = []
-        self._facts: list[dict[str, Any]] = []
-        self._curves: list[dict[str, Any]] = []
-        self._specs = specs
-        for plot in doc.select({"type": Plot}):
-            drawn = [
-                (i, renderer, sources.index(renderer.data_source))
-                for i, renderer in enumerate(plot.renderers)
-                if isinstance(renderer, GlyphRenderer) and renderer.data_source in sources
-            ]
-            if drawn:
-                self.plots.append(plot)
-            for i, renderer, source in drawn:
-                self._add(doc, plot, i, renderer, source)
-
-    def _add(self, doc: Document, plot: Plot, i: int, renderer: GlyphRenderer, source: int) -> None:
-        x_fields, y_fields = (list(_fields(renderer, names)) for names in (_X_FIELDS, _Y_FIELDS))
-        x = self._range(doc, plot, "x", renderer.x_range_name, self._specs[source].window)
-        y = self._range(doc, plot, "y", renderer.y_range_name, None)
-        if x is None or y is None or not x_fields:
-            return
-        curve = {"plot": len(self.plots) - 1, "renderer": i, "source": source, "x": x, "y": y}
-        self._curves.append({**curve, "x_fields": x_fields, "y_fields": y_fields})
-
-    def _range(self, doc: Document, plot: Plot, side: str, name: str, window: float | None) -> int | None:
-        """The index of a range that the browser may move, in the place of one that Bokeh would move; None for any other kind."""
-        more = getattr(plot, f"extra_{side}_ranges")
-        found = getattr(plot, f"{side}_range") if name == "default" else more[name]
-        scales = getattr(plot, f"extra_{side}_scales")
-        is_log = isinstance(scales.get(name, getattr(plot, f"{side}_scale")), LogScale)
-        if isinstance(found, DataRange1d):
-            made = Range1d(*((1, 10) if is_log else (0, 1)))
-            for other in doc.select({"type": Plot}):
-                _replace(other, found, made)
-            found = made
-            self._know(found, side, is_log, window, follows=True)
-        elif isinstance(found, Range1d) and found not in self.ranges:
-            self._know(found, side, is_log, window, follows=False)
-        return self.ranges.index(found) if found in self.ranges else None
-
-    def _know(self, found: Range, side: str, is_log: bool, window: float | None, *, follows: bool) -> None:
-        facts = {"index": len(self.ranges), "is_x": side == "x", "log": is_log, "window": window}
-        self.ranges.append(found)
-        self._facts.append({**facts, "follows": follows, "can_reset": follows})
-
-    def is_log(self, source: int) -> bool:
-        """Whether the figures of this source have a logarithmic x."""
-        return any(self._facts[curve["x"]]["log"] for curve in self._curves if curve["source"] == source)
-
-    def spec(self) -> dict[str, Any]:
-        """What the browser has to know."""
-        return {"ranges": self._facts, "curves": self._curves}
-
-
-def _fields(renderer: GlyphRenderer, names: Sequence[str]) -> Iterator[str]:
-    """The columns that a glyph, or a band, takes for some of its coordinates."""
-    for name in names:
-        spec = renderer.glyph.properties_with_values().get(name) if name in renderer.glyph.properties() else None
-        field = getattr(renderer.glyph, name, None) if spec is not None else None
-        if isinstance(field, str):
-            yield field
-        elif hasattr(field, "field"):
-            yield field.field
-        elif isinstance(field, dict) and "field" in field:
-            yield field["field"]
-
-
-def _replace(plot: Plot, old: Range, new: Range) -> None:
-    for side in ("x", "y"):
-        if getattr(plot, f"{side}_range") is old:
-            setattr(plot, f"{side}_range", new)
-        more = getattr(plot, f"extra_{side}_ranges")
-        if any(found is old for found in more.values()):
-            setattr(plot, f"extra_{side}_ranges", {name: new if found is old else found for name, found in more.items()})

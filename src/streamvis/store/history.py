@@ -35,7 +35,7 @@ _FEW_ROWS = 2
 @dataclass(frozen=True, slots=True)
 class Axis:
     """What is asked for: the column `x`, its range from `start` to `stop` (None: all), and its buckets; with `window`, only the
-    rows stored last that span no more than that in x; with `skip_missing`, only those that have something in some column.
+    rows stored last that span no more than that in x; with `having`, only those that have something in one of these columns.
 
     Bucket b of N, each of width w = (f(stop) - f(start)) / N, holds the rows with b <= (f(x) - f(start)) / w < b + 1, and the
     last of them `stop` too (so edges are exact where w is a power of two and the range begins at a multiple of it); f is the
@@ -48,7 +48,7 @@ class Axis:
     buckets: int
     log: bool = False
     window: float | None = None
-    skip_missing: bool = False
+    having: Sequence[str] = ()
 
     def places(self, x: np.ndarray, start: float, stop: float) -> np.ndarray:
         """The bucket of each x, counted from 1; 0 before the range, N + 1 after it, and 0 for what has no place at all."""
@@ -114,7 +114,7 @@ class _Selection:
         # What spans a window is known by its lowest and highest x.
         self._measured = [name for name in measured if name != axis.x] + ([axis.x] if axis.window is not None else [])
         self._names = list(dict.fromkeys(["row", "step", "time", axis.x, *columns]))
-        needed = [name for name in columns if name != axis.x] if axis.skip_missing else []
+        needed = [name for name in axis.having if name in self._names and name != axis.x]
         self._load = Loader(levels, x=axis.x, names=self._names, measured=self._measured, needed=needed or None).load
 
     def run(self) -> History:
@@ -271,7 +271,7 @@ class _Selection:
             kept = inside[np.unique(np.concatenate([[0], kept, [len(inside) - 1]]))] if len(inside) else inside
             is_complete = len(kept) == len(inside) and is_whole
         if frame.rises:
-            if not self._axis.skip_missing:
+            if not self._axis.having:
                 # The first and the last row inside are known exactly, and so is how many there are between them.
                 numbers = rows[order[kept]]
                 is_complete = not len(kept) or int(numbers[-1] - numbers[0]) + 1 == len(kept)

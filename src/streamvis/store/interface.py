@@ -124,9 +124,12 @@ class Store(Protocol):
         window: float | None = None,
         buckets: int,
         log: bool = False,
-        skip_missing: bool = False,
+        having: Sequence[str] = (),
+        smooth: float = 0.0,
     ) -> History:
         """Rows of one key for a screen, see `History` and `streamvis.store.history.Axis`.
+
+        With `smooth` above 0, each column of numbers has its debiased exponential mean of that weight beside it, over all rows.
 
         x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are no arrays or
         nested. Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
@@ -137,6 +140,15 @@ class Store(Protocol):
         """The body of the key's value at the step (None: the newest), or None where there is none.
 
         Raises UnknownKey or RunConflict.
+        """
+        ...
+
+    def values(
+        self, run: str, key: str, *, from_step: int = 0, to_step: int | None = None, limit: int, max_bytes: int
+    ) -> list[bytes]:
+        """The bodies of the key's values from one step to another, by step: at most `limit`, evenly spread over the steps.
+
+        They end early where they would be more than `max_bytes` together, but for the first. Raises UnknownKey or RunConflict.
         """
         ...
 

@@ -19,7 +19,7 @@ from streamvis.store.packed import unpack
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import concat_common, is_missing, numbers_of
 
-__all__ = ["Across", "Levels", "Loader", "Part", "Spans"]
+__all__ = ["Across", "Levels", "Loader", "Part", "Spans", "as_floats"]
 
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -178,7 +178,7 @@ class Loader:
 
     def _part(self, level: int, block: int, tables: Sequence[pa.Table], rises: Sequence[bool]) -> Part:
         table = concat_common(tables).combine_chunks()
-        raw_x = _as_floats(numbers_of(table, self._x))
+        raw_x = as_floats(numbers_of(table, self._x))
         x = np.where(np.isfinite(raw_x), raw_x, np.nan)
         in_order = bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
         there = np.full(len(x), self._needed is None)
@@ -248,7 +248,7 @@ def _within(table: pa.Table, ranges: Sequence[tuple[int, int]]) -> Iterator[pa.T
             yield table.slice(start, stop - start)
 
 
-def _as_floats(x: np.ndarray) -> np.ndarray:
+def as_floats(x: np.ndarray) -> np.ndarray:
     """Numbers as they are, times and durations in seconds, gaps as NaN."""
     if x.dtype.kind not in "mM":
         return x.astype(np.float64)

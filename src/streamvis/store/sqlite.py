@@ -27,8 +27,9 @@ from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
 from streamvis.store.packed import unpack
 from streamvis.store.rows import KeyLevels
+from streamvis.store.smoothing import smoothed
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows
+from streamvis.store.tables import body_of_rows, inner_name
 from streamvis.store.tails import read_parts
 from streamvis.store.tidying import Tidier
 
@@ -373,13 +374,18 @@ class SqliteStore:
         window: float | None = None,
         buckets: int,
         log: bool = False,
-        skip_missing: bool = False,
+        having: Sequence[str] = (),
+        smooth: float = 0.0,
     ) -> History:
         """Rows of one key for a screen."""
         with self._reading() as db:
             no, dtypes, _ = self._key(db, run, key, "rows")
-            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, skip_missing)
-            return select(KeyLevels(db, no, self._sizes), axis, *drawn_names(columns, dtypes))
+            needed = tuple(inner_name(name) for name in having if name in dtypes)
+            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, needed)
+            names, measured = drawn_names(columns, dtypes)
+            levels = KeyLevels(db, no, self._sizes)
+            found = select(levels, axis, names, measured)
+            return smoothed(levels, axis, measured, found, smooth) if smooth else found
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
         """The body of the key's value at the step, or of the newest."""
@@ -387,6 +393,27 @@ class SqliteStore:
             no, _, newest_step = self._key(db, run, key, "value")
             found = db.execute(sql.GET_VALUE, (no, newest_step if step is None else step)).fetchone()
             return found[0] if found else None
+
+    def values(
+        self, run: str, key: str, *, from_step: int = 0, to_step: int | None = None, limit: int, max_bytes: int
+    ) -> list[bytes]:
+        """The bodies of values of the steps, evenly spread."""
+        with self._reading() as db:
+            no, _, _ = self._key(db, run, key, "value")
+            steps = (from_step, _ALL if to_step is None else to_step)
+            first, last = db.execute(sql.GET_VALUE_STEPS, (no, *steps)).fetchone()
+            if first is None:
+                return []
+            # A search in the index for each, however many values there are.
+            at = [first + (last - first) * i // max(1, limit - 1) for i in range(limit - 1)] + [last]
+            found = dict(db.execute(sql.GET_LATEST_VALUE, (no, first, step)).fetchone() for step in at)
+            bodies = []
+            for value, size in found.items():
+                max_bytes -= size
+                if max_bytes < 0 and bodies:
+                    break
+                bodies.append(db.execute(sql.GET_VALUE_BODY, (value,)).fetchone()[0])
+            return bodies
 
     def _key(self, db: sqlite3.Connection, run: str, key: str, kind: str) -> tuple[int, Mapping[str, str], int | None]:
         found = db.execute(sql.GET_KEY, (_required(db, run).log, key)).fetchone()

@@ -386,6 +386,9 @@ INSERT INTO key_values (key, step, seq, time, size, body) VALUES (?, ?, ?, ?, ?,
 ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, size = excluded.size, body = excluded.body
 """
 GET_VALUE = "SELECT body FROM key_values WHERE key = ? AND step = ?"
+GET_VALUE_STEPS = "SELECT min(step), max(step) FROM key_values WHERE key = ? AND step BETWEEN ? AND ?"
+GET_LATEST_VALUE = "SELECT no, size FROM key_values WHERE key = ? AND step BETWEEN ? AND ? ORDER BY step DESC LIMIT 1"
+GET_VALUE_BODY = "SELECT body FROM key_values WHERE no = ?"
 
 GET_CHUNKS_TO_DELETE = "SELECT no, size FROM chunks WHERE log = ? LIMIT ?"
 DELETE_CHUNK = "DELETE FROM chunks WHERE no = ?"

@@ -1,0 +1,218 @@
+"""What fills panels: the half of a panel that knows the run, beside the Bokeh model that a page lays out.
+
+A panel is a Bokeh model like any other; `attach` gives it a `Filler`. A session finds the fillers of all models that are in its
+document, whenever they came there, and tells them what is new. Everything that a filler does happens under the document lock;
+what it wants to read from the endpoint it asks its `Page` for, which reads in a thread.
+
+A filler that fails says so in the page and is left alone; the other panels, and the author's functions, go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from importlib.resources import files
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.model import Model
+from bokeh.models import CustomJS
+from tornado.ioloop import IOLoop
+
+from streamvis.errors import StreamvisError
+from streamvis.page.figures import computed_once
+from streamvis.page.link import Notice
+from streamvis.page.new_data import NewData, PageRun
+from streamvis.page.reader import EndpointReader, Piece
+from streamvis.records import KeyInfo, Value
+
+__all__ = ["Filler", "Fillers", "Page", "attach", "is_panel"]
+
+_log = logging.getLogger("streamvis.page")
+
+_RETRY_S = 0.5
+_FILLER = "_streamvis_filler"
+
+
+class Page:
+    """What a filler sees of the page that it is on.
+
+    `run` is the run as it is now, `keys` the run's keys with their columns, as far as they are known (see `Filler.wants_keys`).
+    `is_open` tells that the page has shown the past before this filler came.
+    """
+
+    def __init__(self, doc: Document, run: PageRun, ask: Callable[..., None], soon: Callable[..., None]) -> None:
+        self.doc, self.run, self._ask, self._soon = doc, run, ask, soon
+        self.keys: Mapping[str, KeyInfo] = {}
+        self.is_open = False
+
+    def ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
+        """Call `read(reader, run id)` in a thread, then `then` with what it returned. A read that fails is tried again."""
+        self._ask(read, then)
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call the function with the next update, which waits until the browser has painted the last one."""
+        self._soon(function)
+
+
+class Filler:
+    """Fills one panel. All methods do nothing here.
+
+    `wants_keys` asks for `keys_changed`; `takes_rows` says that the panels of this page draw all rows from live sources, so
+    that no rows have to be sent to `update_page`.
+    """
+
+    wants_keys = False
+    takes_rows = False
+
+    def begin(self, page: Page) -> None:
+        """The panel is in a document whose run is known."""
+
+    def keys_changed(self) -> None:
+        """There is a new key or column in `Page.keys`."""
+
+    def update(self, new_data: NewData) -> None:
+        """Data came, or the run changed. Rows of keys with live sources are not among them."""
+
+    def end(self) -> None:
+        """The panel is not in the document any more."""
+
+
+def attach(model: Model, filler: Filler) -> None:
+    """Let `filler` fill `model`. The model keeps it: they live as long as each other."""
+    setattr(model, _FILLER, filler)
+
+
+def is_panel(model: Model) -> bool:
+    """Whether the model has a filler."""
+    return _FILLER in vars(model)
+
+
+class Fillers:
+    """The fillers of the models in `doc`, which shows the run `run`."""
+
+    def __init__(
+        self,
+        doc: Document,
+        reader: EndpointReader,
+        run: PageRun,
+        *,
+        executor: Executor,
+        loop: IOLoop,
+        wake: Callable[[], None],
+    ) -> None:
+        self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
+        self._page = Page(doc, run, self._ask, self._put_off)
+        self._put_off_until_next: list[Callable[[], object]] = []
+        self._all: dict[int, Filler] = {}
+        self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any]]] = []
+        self._keys: dict[str, KeyInfo] = {}
+        self._asked_keys = False
+        self.notices: list[Notice] = []
+        # Here, since panels may come when the document is ready already.
+        doc.js_on_event("document_ready", CustomJS(code=files(__package__).joinpath("panels.js").read_text(encoding="utf-8")))
+        self.look()
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether no rows are wanted but those of live sources."""
+        return any(filler.takes_rows for filler in self._all.values())
+
+    @property
+    def has_news(self) -> bool:
+        """Whether answers wait for their fillers, or something was put off until now."""
+        return bool(self._answers or self._put_off_until_next)
+
+    def look(self) -> None:
+        """Find the fillers that came into the document, and let go of those that left it."""
+        found = {}
+        for model in self._doc.models:
+            filler = vars(model).get(_FILLER)
+            if filler is not None:
+                found[id(filler)] = filler
+        for name in [name for name in self._all if name not in found]:
+            self._guard(self._all.pop(name).end)
+        new = [filler for name, filler in found.items() if name not in self._all]
+        self._all.update((id(filler), filler) for filler in new)
+        for filler in new:
+            self._guard(filler.begin, self._page)
+            if filler.wants_keys:
+                self._want_keys()
+                if self._page.keys:
+                    self._guard(filler.keys_changed)
+
+    def _want_keys(self) -> None:
+        if not self._asked_keys:
+            self._asked_keys = True
+            self._ask(lambda reader, run: reader.keys(run), self._learn)
+
+    def _learn(self, keys: Mapping[str, KeyInfo]) -> None:
+        """Keys, or columns of them, are there; those that are known stay."""
+        changed = False
+        for key, info in keys.items():
+            known = self._keys.get(key)
+            if known is None or known.kind != info.kind or not info.columns.items() <= known.columns.items():
+                columns = {**(known.columns if known else {}), **info.columns}
+                self._keys[key] = KeyInfo(info.kind, columns)
+                changed = True
+        if changed:
+            self._page.keys = self._keys
+            for filler in list(self._all.values()):
+                if filler.wants_keys:
+                    self._guard(filler.keys_changed)
+
+    def update(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
+        """Hand over what came: answers of the endpoint, new keys, and data."""
+        self._page.run = new_data.run
+        with computed_once(self._doc):
+            self._hand_over(new_data, pieces)
+        self._page.is_open |= bool(pieces)
+
+    def _hand_over(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
+        put_off, self._put_off_until_next = self._put_off_until_next, []
+        for function in put_off:
+            self._guard(function)
+        answers, self._answers = self._answers, []
+        for then, future, read in answers:
+            try:
+                answer = future.result()
+            except StreamvisError as error:
+                # The run's feed meets the same trouble, and it is the feed that says so.
+                _log.debug("reading for a panel failed, and is tried again: %s", error)
+                self._loop.call_later(_RETRY_S, self._ask, read, then)
+                continue
+            self._guard(then, answer)
+        if self._asked_keys and pieces:
+            self._learn(_keys_of(pieces))
+        for filler in list(self._all.values()):
+            self._guard(filler.update, new_data)
+
+    def _put_off(self, function: Callable[[], object]) -> None:
+        self._put_off_until_next.append(function)
+        self._wake()
+
+    def _ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
+        future = self._executor.submit(read, self._reader, self._page.run.id)
+        self._loop.add_future(future, lambda done: self._answered(then, done, read))
+
+    def _answered(self, then: Callable[[Any], object], done: Future, read: Callable[..., Any]) -> None:
+        self._answers.append((then, done, read))
+        self._wake()
+
+    def _guard(self, function: Callable[..., object], *args: object) -> None:
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001  # one panel's data must not take the others along
+            _log.exception("a panel failed")
+            notice = Notice("reading", "A panel cannot show its data", f"{type(error).__name__}: {str(error)[:200]}")
+            if notice not in self.notices:
+                self.notices.append(notice)
+
+
+def _keys_of(pieces: Sequence[Piece]) -> dict[str, KeyInfo]:
+    found: dict[str, KeyInfo] = {}
+    for piece in pieces:
+        found.update((key, KeyInfo("rows", dtypes)) for key, dtypes in piece.dtypes.items())
+        found.update((item.key, KeyInfo("value")) for item in piece.items if isinstance(item, Value))
+    return found

@@ -1,0 +1,87 @@
+"""A page for any run: everything that it has, without being told.
+
+Rows become charts, one for each column; columns of one name under several splits ("train/loss" and "val/loss", or keys "train"
+and "val" with a column "loss") are drawn together. Values are shown by what they hold. Made to be copied and changed:
+
+    streamvis init mine --from runs
+"""
+
+from bokeh.layouts import row
+
+from streamvis import panels
+
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "evaluation", "dev", "held_out"}
+PANELS = {
+    "audio": panels.audio,
+    "histogram": panels.histograms,
+    "images": panels.images,
+    "matrix": panels.matrix,
+    "points": panels.points,
+    "table": panels.table,
+    "text": panels.text,
+    "tree": panels.tree,
+}
+WIDE = {"histogram", "table", "text"}
+
+
+def init_page(doc, config):
+    side = panels.config(width=250, height=None, max_height=900)
+    doc.add_root(row(side, panels.board(cards), sizing_mode="stretch_width", spacing=10))
+
+
+def cards(keys):
+    """What to show of the run: called with its keys, again when there are new ones."""
+    charts, others = {}, []
+    for key in keys:
+        if key.kind == "value":
+            section, title = split_off(key.name)
+            make = PANELS[key.holds]
+            show = lambda shared, make=make, key=key: make(key.name)  # noqa: E731
+            others.append(panels.card(title, show, section=section, wide=key.holds in WIDE))
+        for column, dtype in key.columns.items():
+            if is_text(dtype):
+                make = lambda shared, key=key, column=column: panels.text(key.name, column)  # noqa: E731
+                others.append(panels.card(f"{key.name} {column}", make, section="text", wide=True))
+            elif is_number(dtype) and column not in ("step", "epoch", "time"):
+                name = column if "/" in column else f"{key.name}/{column}"
+                charts.setdefault(place_of(name), []).append((key.name, column))
+    for (section, title), series in charts.items():
+        yield panels.card(
+            title, lambda shared, series=series, title=title: chart(shared, series, title), section=section, series=series
+        )
+    yield from others
+
+
+def chart(shared, series, title):
+    """One chart of some columns, each with its key."""
+    return panels.curves(
+        series, x=shared.x, smooth=shared.smooth, title=title, y_axis_type=shared.y_axis_type, toolbar_location=None
+    )
+
+
+def place_of(name):
+    """The section and the title of a chart: the same for a name under several splits."""
+    parts = name.split("/")
+    rest = [part for part in parts if part.lower() not in SPLITS]
+    if len(rest) < len(parts):
+        return "/".join(rest[:-1]) or "metrics", rest[-1] if rest else name
+    start, _, end = name.rpartition("/")[2].partition("_")
+    if start.lower() in SPLITS and end:
+        return "/".join(parts[:-1]) or "metrics", end
+    return split_off(name)
+
+
+def split_off(name):
+    """The section and the title of a name: its first part, and the rest."""
+    section, _, title = name.partition("/")
+    return (section, title) if title else ("values", section)
+
+
+def is_number(dtype):
+    """Whether a column of this dtype can be drawn as a curve."""
+    return dtype.startswith(("int", "uint", "float", "null"))
+
+
+def is_text(dtype):
+    """Whether a column of this dtype holds texts."""
+    return dtype in ("str", "string", "text")

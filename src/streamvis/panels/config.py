@@ -1,0 +1,112 @@
+"""`config`: what `Client.init` was given, and how the run is; `tree`: a value of any kind. Both nested and foldable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from bokeh.models import Div
+
+from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.new_data import NewData, PageRun
+from streamvis.panels.frames import box, boxed, html_table, plain_number, title_of
+from streamvis.panels.values import ValueFiller
+
+__all__ = ["config", "tree", "tree_html"]
+
+_MOST_ENTRIES = 200
+_LONG = 2_000
+_CSS = """
+  .state { font-weight: 600 } .running { color: #1a9a55 } .failed, .vanished { color: #d9541a } td { overflow-wrap: anywhere }
+"""
+
+
+def config(*, title: str = "Config", **options: Any) -> Div:
+    """Make a box with the run's name, its state and its config; what is nested folds.
+
+    Args:
+        title: the title
+        options: of Bokeh's `Div`, such as height=400
+    """
+    div = box(title, options, css=_CSS)
+    attach(div, _Config(div, title))
+    return div
+
+
+class _Config(Filler):
+    def __init__(self, div: Div, title: str) -> None:
+        self._div, self._title = div, title
+        self._shown: PageRun | None = None
+
+    def begin(self, page: Page) -> None:
+        self._show(page.run)
+
+    def update(self, new_data: NewData) -> None:
+        self._show(new_data.run)
+
+    def _show(self, run: PageRun) -> None:
+        if run != self._shown:
+            self._shown = run
+            state = f'<span class="state {escape(run.state)}">{escape(run.state)}</span>'
+            about = html_table({"run": escape(run.name or run.id), "state": state})
+            self._div.text = boxed(self._title, about + tree_html(run.config))
+
+
+def tree(key: str, *, title: str | None = None, **options: Any) -> Div:
+    """Make a box with a value of any kind, nested and foldable.
+
+    Args:
+        key: the key whose value to show
+        title: by default the key
+        options: of Bokeh's `Div`, such as height=400
+    """
+    heading = title_of(title, key)
+    div = box(heading, options, css=_CSS)
+    attach(div, _Tree(div, key, heading))
+    return div
+
+
+class _Tree(ValueFiller):
+    def __init__(self, div: Div, key: str, title: str) -> None:
+        super().__init__(key)
+        self._div, self._title = div, title
+
+    def show(self, data: Mapping[str, Any], step: int) -> None:
+        self._div.text = boxed(self._title, tree_html(data))
+
+
+def tree_html(node: Any, *, depth: int = 0) -> str:
+    """Nested data as HTML: tables of names, and what is nested in them folded from the third level on."""
+    if isinstance(node, Mapping) and node:
+        names = list(node)
+        rows = {str(name): tree_html(node[name], depth=depth + 1) for name in names[:_MOST_ENTRIES]}
+        if len(names) > _MOST_ENTRIES:
+            rows["…"] = f"{len(names) - _MOST_ENTRIES:,} more"
+        return _folded(html_table(rows), f"{len(names)} entries", depth)
+    if isinstance(node, np.ndarray):
+        return f'<span class="muted">array {escape(str(node.shape))} of {node.dtype}</span>'
+    if isinstance(node, Sequence) and not isinstance(node, str) and node:
+        if len(node) <= 12 and not any(isinstance(part, (Mapping, list, tuple, np.ndarray)) for part in node):
+            return escape(", ".join(_plain(part) for part in node))
+        rows = {str(i): tree_html(part, depth=depth + 1) for i, part in enumerate(node[:_MOST_ENTRIES])}
+        if len(node) > _MOST_ENTRIES:
+            rows["…"] = f"{len(node) - _MOST_ENTRIES:,} more"
+        return _folded(html_table(rows), f"{len(node)} items", depth)
+    return escape(_plain(node)) if not isinstance(node, (Mapping, Sequence)) or isinstance(node, str) else "–"
+
+
+def _folded(content: str, summary: str, depth: int) -> str:
+    if depth == 0:
+        return content
+    return f"<details{' open' if depth < 2 else ''}><summary class='muted'>{summary}</summary>{content}</details>"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, (int, float)):
+        return plain_number(value)
+    text = str(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}… ({len(text):,} characters)"

@@ -1,0 +1,85 @@
+"""What the keys of a run hold, found out from the data: so that a page can show a run about which nobody told it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamvis.panels.pictures import are_pictures
+
+__all__ = ["Key", "contents_of"]
+
+_MOST_MATRIX = 40
+_RATES = {"rate", "sample_rate", "sampling_rate", "sr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a run: its name, its kind ("rows" or "value"), the columns of rows with their dtypes, and what it holds.
+
+    A value holds "images", "matrix", "histogram", "points", "audio", "table", "text" or, where it is nothing of these, "tree".
+    """
+
+    name: str
+    kind: str
+    columns: Mapping[str, str]
+    holds: str
+
+
+def contents_of(data: Mapping[str, Any]) -> str:
+    """What a value holds, by the names, the shapes and the dtypes of its columns."""
+    arrays = {name: cells for name, cells in data.items() if isinstance(cells, np.ndarray)}
+    if {"counts", "edges"} <= data.keys():
+        return "histogram"
+    if _RATES & data.keys() and arrays:
+        return "audio"
+    if any(name in ("image", "images", "img", "picture") or _is_file(cells) for name, cells in data.items()):
+        if any(are_pictures(cells) for cells in data.values()):
+            return "images"
+    if any(_is_matrix(cells) for cells in data.values()):
+        return "matrix"
+    if any(are_pictures(cells) for cells in arrays.values()):
+        return "images"
+    if {"x", "y"} <= arrays.keys() and arrays["x"].ndim == 1 and arrays["x"].shape == arrays["y"].shape:
+        return "points"
+    if data and all(_is_text(cells) for cells in data.values()):
+        return "text"
+    if len(arrays) == 1 and len(data) == 1 and next(iter(arrays.values())).size > 1 and _is_number(next(iter(arrays.values()))):
+        return "histogram"
+    lengths = {len(cells) for cells in data.values() if hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping))}
+    flat = all(getattr(cells, "ndim", 1) == 1 for cells in arrays.values())
+    if (
+        len(lengths) == 1
+        and flat
+        and all(hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping)) for cells in data.values())
+    ):
+        return "table"
+    return "tree"
+
+
+def _is_file(cells: Any) -> bool:
+    return isinstance(cells, np.ndarray) and cells.ndim == 1 and cells.dtype == np.uint8 and are_pictures(cells)
+
+
+def _is_matrix(cells: Any) -> bool:
+    if isinstance(cells, (list, tuple)) and cells and all(isinstance(part, (list, tuple)) for part in cells):
+        try:
+            cells = np.asarray(cells, dtype=np.float64)
+        except (TypeError, ValueError):
+            return False
+    if isinstance(cells, (list, tuple)) and len(cells) == 1 and isinstance(cells[0], np.ndarray):
+        cells = cells[0]
+    return isinstance(cells, np.ndarray) and cells.ndim == 2 and _is_number(cells) and 1 < max(cells.shape) <= _MOST_MATRIX
+
+
+def _is_text(cells: Any) -> bool:
+    return isinstance(cells, str) or (
+        isinstance(cells, (list, tuple)) and bool(cells) and all(isinstance(part, str) for part in cells)
+    )
+
+
+def _is_number(cells: np.ndarray) -> bool:
+    return cells.dtype.kind in "biuf"

@@ -1,0 +1,199 @@
+"""`curves`: one line for each column of a key, however long the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Title
+from bokeh.plotting import figure
+
+from streamvis.errors import UsageError
+from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.live import LiveSpec, source_for
+from streamvis.page.look import PALETTE
+from streamvis.page.new_data import NUMBER, column_form
+from streamvis.panels.frames import GREY, plot_frame, short, title_of
+
+__all__ = ["curves", "number_columns"]
+
+_MOST_CURVES = 40
+_LABEL = 48
+_LEGEND_CHARACTERS = 64
+_LEGEND = {
+    "orientation": "horizontal",
+    "click_policy": "hide",
+    "location": "left",
+    "background_fill_alpha": 0,
+    "border_line_color": None,
+    "padding": 2,
+    "spacing": 4,
+    "margin": 2,
+    "label_text_font_size": "12px",
+    "label_text_color": GREY,
+    "glyph_width": 16,
+    "glyph_height": 12,
+}
+
+
+def curves(
+    key: str | Sequence[str] | Sequence[tuple[str, str]],
+    y: str | Sequence[str] | None = None,
+    x: str = "step",
+    *,
+    title: str | None = None,
+    smooth: float = 0.0,
+    band: tuple[str, str] | None = None,
+    window: float | None = None,
+    line: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> figure:
+    """Make a figure with one line for each column of rows.
+
+    The figure follows the newest data until the viewer zooms; the mouse reads the values of all curves at an x. Of what does not
+    fit into its pixels the lowest and the highest values are drawn, so that no spike is lost.
+
+    Args:
+        key: the key whose rows to draw, or several: then each column is drawn once for every key that has it; or pairs of a key
+            and a column
+        y: the column or columns; by default all columns of numbers that there are, also those that come later
+        x: "step", "time" (when each row was sent), "elapsed" (seconds since the run began), or a column that rises
+        title: by default the key
+        smooth: from 0 (not at all) to below 1: weight of the past in a debiased exponential mean over all rows; the line as it
+            was sent stays, faint, behind (Kingma and Ba 2015, arXiv:1412.6980, section 3, for the correction of the bias)
+        band: two columns, a lower and an upper bound, between which to fill
+        window: follow only the newest part of the run, so long in units of x (seconds for times)
+        line: options of Bokeh's `Line`, such as {"line_width": 3}
+        options: of Bokeh's `figure`, such as height=400 or y_axis_type="log", on which values of 0 and below are gaps
+
+    Raises UsageError when an argument makes no sense.
+    """
+    pairs = [] if isinstance(key, str) else [tuple(part) for part in key if not isinstance(part, str)]
+    keys = list(dict.fromkeys(its for its, _ in pairs)) if pairs else _names(key, "key")
+    columns = None if y is None else _names(y, "y")
+    if columns is not None and len(keys) == 1:
+        pairs = [(keys[0], column) for column in columns]
+    if not 0 <= smooth < 1:
+        raise UsageError(f"smooth is {smooth!r}. Give a number from 0 (not at all) to below 1, such as 0.9.")
+    if band is not None and len(_names(band, "band")) != 2:
+        raise UsageError(f"band is {band!r}. Give two columns, the lower and the upper bound.")
+    axis = {"time": {"x_axis_type": "datetime"}, "elapsed": {}}.get(x, {})
+    plot = plot_frame(title_of(title, keys), options, reads=True, x_axis_label=None if x == "time" else x, **axis)
+    filler = _Curves(plot, keys, columns, x, smooth=smooth, band=band, window=window, line=dict(line or {}))
+    attach(plot, filler)
+    if pairs:
+        filler.wants_keys = False
+        filler.add(pairs)
+    return plot
+
+
+def _names(given: str | Sequence[str], what: str) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UsageError(f"{what} is {given!r}. Give a name or several, such as {what}='loss'.")
+    return names
+
+
+def _distinct(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """What to call each column of a key: what of its key and name differs from the others."""
+    names = [[*([key] if len(pairs) > 1 else []), *column.split("/")] for key, column in pairs]
+    while len(names) > 1 and all(len(name) > 1 for name in names) and len({name[0] for name in names}) == 1:
+        names = [name[1:] for name in names]
+    while len(names) > 1 and all(len(name) > 1 for name in names) and len({name[-1] for name in names}) == 1:
+        names = [name[:-1] for name in names]
+    return ["/".join(name) for name in names]
+
+
+def number_columns(columns: Mapping[str, str]) -> list[str]:
+    """The columns that hold numbers, given each column's dtype word."""
+    return [name for name, dtype in columns.items() if column_form(dtype) == NUMBER]
+
+
+class _Curves(Filler):
+    wants_keys = True
+
+    def __init__(
+        self,
+        plot: figure,
+        keys: list[str],
+        columns: list[str] | None,
+        x: str,
+        *,
+        smooth: float,
+        band: tuple[str, str] | None,
+        window: float | None,
+        line: dict[str, Any],
+    ) -> None:
+        self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
+        self._smooth, self._band, self._window, self._line = smooth, band, window, line
+        self._drawn: dict[tuple[str, str], GlyphRenderer] = {}
+        self._legend: Legend | None = None
+        self._said: Title | None = None
+        self._is_log = options_log(plot)
+
+    def begin(self, page: Page) -> None:
+        self._page = page
+
+    def keys_changed(self) -> None:
+        found: list[tuple[str, str]] = []
+        for key in self._keys:
+            info = self._page.keys.get(key)
+            if info is None or info.kind != "rows":
+                continue
+            there = number_columns(info.columns)
+            wanted = there if self._columns is None else [name for name in self._columns if name in there]
+            passed = {self._x, *(self._band or ())}
+            found += [(key, column) for column in wanted if (key, column) not in self._drawn and column not in passed]
+        room = _MOST_CURVES - len(self._drawn)
+        if found:
+            self.add(found[:room])
+        if len(found) > room:
+            self._say(f"{len(found) - room:,} more columns are not shown: name those that you want, with y=")
+
+    def add(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Draw columns, each with its key."""
+        for key, column in pairs:
+            self._drawn[key, column] = self._line_of(key, column)
+        for name, renderer in zip(_distinct(list(self._drawn)), self._drawn.values(), strict=True):
+            renderer.tags = [{"streamvis curve": {"name": name, "x": self._x, "y": renderer.glyph.y}}]
+        if len(self._drawn) > 1:
+            self._name()
+
+    def _name(self) -> None:
+        labels = [short(name, _LABEL) for name in _distinct(list(self._drawn))]
+        if self._legend is None:
+            self._legend = Legend(**_LEGEND)
+            self._plot.add_layout(self._legend, "below")
+        items = zip(labels, self._drawn.values(), strict=True)
+        columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
+        self._legend.update(items=[LegendItem(label=label, renderers=[its]) for label, its in items], ncols=columns)
+
+    def _line_of(self, key: str, column: str) -> GlyphRenderer:
+        extra = list(self._band or ()) if not self._drawn else []
+        source = source_for(LiveSpec(key, self._x, [column, *extra], 8000, self._window, carry=("step", "time")))
+        color = PALETTE[len(self._drawn) % len(PALETTE)]
+        if extra:
+            self._plot.varea(self._x, *extra, source=source, fill_color=color, fill_alpha=0.2)
+        options = {"line_color": color, "line_width": 1.8, "line_join": "round"} | self._line
+        # Not by `line`, which makes three more glyphs for selections that lines do not have.
+        renderer = self._plot.add_glyph(source, Line(x=self._x, y=column, **options))
+        if self._is_log:
+            source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
+        return renderer
+
+    def _look_for_gaps(self, values: Any) -> None:
+        # The lowest of all values is among those that are drawn.
+        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and (values <= 0).any():
+            self._say("Values of 0 and below are not shown on this axis")
+
+    def _say(self, text: str) -> None:
+        if self._said is None:
+            self._said = Title(text=text, text_font_size="11px", text_font_style="normal", text_color=GREY)
+            self._plot.add_layout(self._said, "above")
+        self._said.text = text
+
+
+def options_log(plot: figure) -> bool:
+    """Whether the figure's y is logarithmic."""
+    return type(plot.y_scale).__name__ == "LogScale"

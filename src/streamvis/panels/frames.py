@@ -1,0 +1,104 @@
+"""The figures and HTML boxes that panels are made in, with the looks that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from bokeh.models import CrosshairTool, CustomJS, Div, InlineStyleSheet, Plot, WheelZoomTool
+from bokeh.plotting import figure
+
+from streamvis.page.look import CARD, PANEL_HEIGHT
+
+__all__ = ["GREY", "box", "html_table", "plain_number", "plot_frame", "short"]
+
+GREY = "#76808a"
+_TOOLS = "pan,box_zoom,reset,save"
+_READ = "window.streamvisPanels?.read(cb_obj, plot)"
+_BOX = """
+  :host {
+    display: block; overflow: auto; box-sizing: border-box; color: var(--text, inherit); font: 13px/1.45 system-ui, sans-serif }
+  .bk-clearfix { width: 100%; height: 100% }
+  .box { padding: 10px 12px; box-sizing: border-box; min-height: 100% }
+  h3 { font-size: 13px; margin: 0 0 8px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+  .muted { color: var(--muted, #76808a) }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+  td, th { padding: 2px 10px 2px 0; text-align: left; vertical-align: top }
+  th { color: var(--muted, #76808a); font-weight: 500; white-space: nowrap }
+  details > :not(summary) { margin-left: 14px } summary { cursor: pointer }
+"""
+
+
+def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, **defaults: Any) -> figure:
+    """A figure as panels have them; `options` are the author's, and win. With `reads`, the mouse shows the values at its x.
+
+    One without a toolbar has only what works without one: dragging zooms, a double click goes back, the wheel scrolls the page.
+    """
+    settings = {"height": PANEL_HEIGHT, "sizing_mode": "stretch_width", "tools": _TOOLS, "min_border_left": 46}
+    settings |= {"title": short(title, 80), "toolbar_location": "above", "min_border": 12, "styles": CARD} | defaults
+    if {"width", "frame_width"} & options.keys() and "sizing_mode" not in options:
+        settings.pop("sizing_mode")
+    is_lean = reads and options.get("toolbar_location", "above") is None
+    if is_lean:
+        settings["tools"] = "box_zoom"
+    plot = figure(**(settings | dict(options)))
+    plot.toolbar.autohide, plot.toolbar.logo = True, None
+    plot.js_on_event("doubletap", CustomJS(args={"plot": plot}, code="plot.reset.emit()"))
+    if reads:
+        if not is_lean:
+            across = WheelZoomTool(dimensions="width")
+            plot.add_tools(across, WheelZoomTool(dimensions="height", modifiers="alt"))
+            plot.toolbar.active_scroll = across
+        plot.add_tools(CrosshairTool(dimensions="height", line_color=GREY, line_alpha=0.6))
+        plot.js_on_event("mousemove", CustomJS(args={"plot": plot}, code=_READ))
+        plot.js_on_event("mouseleave", CustomJS(code="window.streamvisPanels?.hide()"))
+    return plot
+
+
+def box(title: str, options: Mapping[str, Any], *, css: str = "", **defaults: Any) -> Div:
+    """An HTML box as panels have them; what is put into it goes through `fill`."""
+    settings: dict[str, Any] = {"height": PANEL_HEIGHT, "sizing_mode": "stretch_width", "styles": CARD, "margin": 0} | defaults
+    if "width" in options and "sizing_mode" not in options:
+        settings.pop("sizing_mode")
+    sheets = [InlineStyleSheet(css=_BOX + css), *options.get("stylesheets", ())]
+    return Div(**(settings | dict(options) | {"stylesheets": sheets, "text": boxed(title, "")}))
+
+
+def boxed(title: str, content: str) -> str:
+    """The text of a box: its title, and HTML."""
+    heading = f'<h3 title="{escape(title)}">{escape(title)}</h3>' if title else ""
+    return f'<div class="box">{heading}{content}</div>'
+
+
+def html_table(rows: Mapping[str, str]) -> str:
+    """A table of names and HTML."""
+    return "<table>" + "".join(f"<tr><th>{escape(name)}</th><td>{cell}</td></tr>" for name, cell in rows.items()) + "</table>"
+
+
+def short(text: str, most: int) -> str:
+    """The text with its middle left out where it is longer than `most` characters."""
+    keep = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - keep]}…{text[-keep:]}"
+
+
+def plain_number(value: Any) -> str:
+    """A number as people read it: at most 4 significant digits, whole numbers in full."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if float(value).is_integer() and abs(value) < 1e12:
+        return f"{int(value):,}".replace(",", "\u202f")
+    size = abs(float(value))
+    return f"{value:.2e}" if size >= 1e7 or size < 1e-3 else f"{value:.4g}"
+
+
+def title_of(title: str | None, key: str | list[str]) -> str:
+    """The title that was given, else the key."""
+    return title if title is not None else ", ".join([key] if isinstance(key, str) else key)
+
+
+def fit(plot: Plot) -> None:
+    """Hide what a picture needs no axes for."""
+    plot.axis.visible = plot.grid.visible = False

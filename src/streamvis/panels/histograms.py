@@ -1,0 +1,115 @@
+"""`histograms`: how the numbers of a value are distributed, over the steps and now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.layouts import row
+from bokeh.models import ColumnDataSource, HoverTool, Row
+from bokeh.plotting import figure
+
+from streamvis.errors import UsageError
+from streamvis.page.fillers import attach
+from streamvis.page.look import PALETTE
+from streamvis.panels.frames import plot_frame, title_of
+from streamvis.panels.values import ValueFiller
+from streamvis.records import Value
+
+__all__ = ["histograms"]
+
+_MOST_STEPS = 120
+_COUNTS, _EDGES = ("counts", "count"), ("edges", "bins", "limits")
+
+
+def histograms(key: str, column: str | None = None, *, title: str | None = None, bins: int = 40, **options: Any) -> Row:
+    """Make two figures: the distribution of a value's numbers over the steps, as a heat map, and the newest one in full.
+
+    Of a long run, at most 120 steps are shown over time, evenly spread.
+
+    Args:
+        key: the key whose value to show
+        column: an array of numbers of any shape, to be put into bins; by default the first. A value with columns `counts` (n,)
+            and `edges` (n + 1,) is shown as it is
+        title: by default the key
+        bins: how many bins for numbers that have none yet
+        options: of Bokeh's `figure`, for both figures
+    """
+    over = plot_frame(title_of(title, key), options, x_axis_label="step", tools="pan,box_zoom,reset,save")
+    now = plot_frame("newest", {"width": 260, **options}, x_axis_label=column or "", y_axis_label="count", tools="save")
+    source = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top", "alpha", "count", "step")})
+    bars = ColumnDataSource({name: [] for name in ("left", "right", "count")})
+    quads = over.quad("left", "right", "bottom", "top", source=source, fill_alpha="alpha", fill_color=PALETTE[0], line_color=None)
+    over.add_tools(HoverTool(renderers=[quads], tooltips="step @step: @count from @bottom to @top"))
+    over.grid.visible = False
+    drawn = now.quad(
+        left="left", right="right", bottom=0, top="count", source=bars, fill_alpha=0.75, color=PALETTE[0], line_alpha=0.3
+    )
+    now.add_tools(HoverTool(renderers=[drawn], tooltips="@count from @left to @right"))
+    now.y_range.start = 0
+    panel = row(over, now, sizing_mode="stretch_width")
+    attach(panel, _Histograms(key, column, bins, source, bars, now))
+    return panel
+
+
+class _Histograms(ValueFiller):
+    def __init__(
+        self, key: str, column: str | None, bins: int, source: ColumnDataSource, bars: ColumnDataSource, now: figure
+    ) -> None:
+        super().__init__(key)
+        self._column, self._bins, self._source, self._bars, self._now = column, bins, source, bars, now
+        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._asked = False
+
+    def show(self, data: Mapping[str, Any], step: int) -> None:
+        if not self._asked:
+            self._asked = True
+            self.page.ask(lambda reader, run: reader.values(run, self.key, limit=_MOST_STEPS), self._learn)
+        counts, edges = self._binned(data)
+        self._found[step] = counts, edges
+        self._bars.data = {"left": edges[:-1], "right": edges[1:], "count": counts}
+        self._now.title.text = f"step {step:,}"
+        self._draw()
+
+    def _learn(self, values: Sequence[Value]) -> None:
+        for value in values:
+            if value.step not in self._found:
+                self._found[value.step] = self._binned(value.data)
+        self._draw()
+
+    def _binned(self, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        counts, edges = (next((data[name] for name in names if name in data), None) for names in (_COUNTS, _EDGES))
+        if self._column is None and counts is not None and edges is not None and len(edges) == len(counts) + 1:
+            return np.asarray(counts, np.float64), np.asarray(edges, np.float64)
+        name = self._column or next((name for name, cells in data.items() if is_numbers(cells)), None)
+        if name is None or name not in data or not is_numbers(data[name]):
+            raise UsageError(f"The value of {self.key!r} has no numbers in {name!r}. It has {', '.join(map(repr, data))}.")
+        numbers = np.asarray(data[name], np.float64).ravel()
+        return np.histogram(numbers[np.isfinite(numbers)], self._bins)
+
+    def _draw(self) -> None:
+        steps = sorted(self._found)
+        if len(steps) > 2 * _MOST_STEPS:
+            # Every other one, but the newest stays.
+            for step in steps[-2::-2]:
+                del self._found[step]
+            steps = sorted(self._found)
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in self._source.data}
+        # Each is drawn from its own step to the next; the newest as wide as the one before.
+        ends = [*steps[1:], steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)]
+        for step, end in zip(steps, ends, strict=True):
+            counts, edges = self._found[step]
+            density = counts / np.maximum(np.diff(edges), 1e-300)
+            most = density.max() if len(density) else 0
+            filled = counts > 0
+            made = {"left": step, "right": end, "bottom": edges[:-1][filled], "top": edges[1:][filled], "step": step}
+            made |= {"count": counts[filled], "alpha": np.sqrt(density[filled] / (most or 1)) * 0.9}
+            for name, cells in made.items():
+                columns[name].append(np.broadcast_to(np.asarray(cells, np.float64), (int(filled.sum()),)))
+        self._source.data = {name: np.concatenate(parts) if parts else [] for name, parts in columns.items()}
+
+
+def is_numbers(cells: Any) -> bool:
+    """Whether these are an array of numbers."""
+    return isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf" and cells.size > 0

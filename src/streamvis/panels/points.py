@@ -1,0 +1,160 @@
+"""`points`: a scatter of a value's columns, or of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from bokeh.models import BoxSelectTool, ColorBar, ColumnDataSource, HoverTool, LassoSelectTool, LinearColorMapper, TapTool
+from bokeh.plotting import figure
+from bokeh.transform import linear_cmap
+
+from streamvis.errors import UsageError
+from streamvis.page.fillers import attach
+from streamvis.page.look import PALETTE
+from streamvis.panels.frames import GREY, plot_frame, title_of
+from streamvis.panels.values import ValueFiller
+
+__all__ = ["points"]
+
+_MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus", "star", "inverted_triangle", "hex", "asterisk"]
+_MOST_CATEGORIES = 10
+_WEBGL_FROM = 5_000
+_MOST = 200_000
+
+
+def points(
+    key: str,
+    x: str = "x",
+    y: str = "y",
+    *,
+    color: str | None = None,
+    marker: str | None = None,
+    title: str | None = None,
+    size: float = 7,
+    **options: Any,
+) -> figure:
+    """Make a scatter of two columns of a value, whose points can be hovered, and selected by lasso, box and click.
+
+    A selection stays with its points while the value is replaced, as long as it has as many. `images(..., select=...)` shows
+    what belongs to the selected ones.
+
+    Args:
+        key: the key whose value to show
+        x: the column with x
+        y: the column with y
+        color: a column by which to colour: texts, booleans and few whole numbers by category, other numbers on a scale
+        marker: a column by which to choose markers, of at most 10 categories
+        title: by default the key
+        size: of a point, in screen pixels
+        options: of Bokeh's `figure`
+    """
+    tools = "pan,reset,save"
+    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40, output_backend="webgl")
+    source = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label", "number")})
+    style = {"size": size, "line_width": 1.5, "fill_alpha": 0.6, "line_alpha": 0.9}
+    faint = {"nonselection_fill_alpha": 0.12, "nonselection_line_alpha": 0.15}
+    renderer = plot.scatter("x", "y", source=source, marker="marker", color="color", **style, **faint)
+    lasso = LassoSelectTool(renderers=[renderer])
+    plot.add_tools(lasso, BoxSelectTool(renderers=[renderer]), TapTool(renderers=[renderer]))
+    plot.toolbar.active_drag = lasso
+    plot.add_tools(
+        HoverTool(renderers=[renderer], tooltips=[("point", "@number"), (color or "at", "@label"), ("x, y", "@x, @y")])
+    )
+    attach(plot, _Points(key, x, y, color, marker, plot, source, renderer))
+    return plot
+
+
+class _Points(ValueFiller):
+    def __init__(
+        self,
+        key: str,
+        x: str,
+        y: str,
+        color: str | None,
+        marker: str | None,
+        plot: figure,
+        source: ColumnDataSource,
+        renderer: Any,
+    ) -> None:
+        super().__init__(key)
+        self._x, self._y, self._color, self._marker = x, y, color, marker
+        self._plot, self._source, self._renderer = plot, source, renderer
+        self._bar: ColorBar | None = None
+        self._legend_names: list[str] = []
+
+    def show(self, data: Mapping[str, Any], step: int) -> None:
+        wanted = [name for name in (self._x, self._y, self._color, self._marker) if name is not None]
+        lacking = [name for name in wanted if name not in data]
+        if lacking:
+            raise UsageError(f"The value of {self.key!r} has no column {lacking[0]!r}. It has {', '.join(map(repr, data))}.")
+        count = min(len(data[self._x]), _MOST)
+        columns: dict[str, Any] = {
+            side: np.asarray(data[name], np.float64)[:count] for side, name in (("x", self._x), ("y", self._y))
+        }
+        columns["number"] = np.arange(count)
+        columns["label"] = [str(cell) for cell in _listed(data[self._color], count)] if self._color else [""] * count
+        columns["color"] = self._colors(data[self._color], count) if self._color else [PALETTE[0]] * count
+        columns["marker"] = _markers(data[self._marker], count) if self._marker else ["circle"] * count
+        kept = self._source.selected.indices if len(self._source.data["x"]) == count else []
+        self._source.data = columns
+        if kept != self._source.selected.indices:
+            self._source.selected.indices = kept
+
+    def _colors(self, cells: Any, count: int) -> Any:
+        listed = _listed(cells, count)
+        categories = _categories(listed)
+        if categories is None:
+            numbers = np.asarray(listed, np.float64)
+            low, high = (float(edge(numbers)) for edge in (np.nanmin, np.nanmax))
+            if self._bar is None:
+                mapper = LinearColorMapper(palette="Viridis256", low=low, high=high)
+                self._bar = ColorBar(color_mapper=mapper, width=10, major_label_text_font_size="10px", background_fill_alpha=0)
+                self._plot.add_layout(self._bar, "right")
+                self._renderer.glyph.fill_color = self._renderer.glyph.line_color = linear_cmap("color", "Viridis256", low, high)
+            for glyph in (self._renderer.glyph, self._renderer.nonselection_glyph):
+                glyph.fill_color = glyph.line_color = {"field": "color", "transform": self._bar.color_mapper}
+            self._bar.color_mapper.update(low=low, high=high)
+            return numbers
+        if categories != self._legend_names:
+            self._show_legend(categories)
+        colors = {name: PALETTE[i] for i, name in enumerate(categories)}
+        return [colors.get(str(cell), GREY) for cell in listed]
+
+    def _show_legend(self, categories: list[str]) -> None:
+        self._legend_names = categories
+        for old in self._plot.select({"tags": "streamvis legend"}):
+            self._plot.renderers.remove(old)
+        if not self._plot.legend:
+            for i, name in enumerate(categories):
+                made = self._plot.scatter(
+                    [np.nan], [np.nan], color=PALETTE[i], size=8, legend_label=name, tags=["streamvis legend"]
+                )
+                made.visible = True
+            legend = self._plot.legend[0]
+            legend.update(
+                background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none", label_text_color=GREY
+            )
+            self._plot.add_layout(legend, "right")
+
+
+def _listed(cells: Any, count: int) -> list[Any]:
+    return (cells.tolist() if isinstance(cells, np.ndarray) else list(cells))[:count]
+
+
+def _categories(cells: list[Any]) -> list[str] | None:
+    """The categories, in order, where there are few, of texts, booleans or whole numbers; None for a scale."""
+    kinds = {type(cell) for cell in cells}
+    if float in kinds:
+        return None
+    found = sorted(set(cells), key=lambda cell: (str(type(cell)), cell)) if len(kinds) < 2 else sorted(set(cells), key=str)
+    if len(found) > _MOST_CATEGORIES:
+        return None if kinds <= {int} else [str(cell) for cell in found[:_MOST_CATEGORIES]]
+    return [str(cell) for cell in found]
+
+
+def _markers(cells: Any, count: int) -> list[str]:
+    listed = _listed(cells, count)
+    order = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(sorted({str(cell) for cell in listed}))}
+    return [order[str(cell)] for cell in listed]

@@ -1,0 +1,138 @@
+"""`table`: the newest rows of a key, or the columns of a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.layouts import column as column_of
+from bokeh.models import (
+    Column,
+    ColumnDataSource,
+    CustomJS,
+    DataTable,
+    DateFormatter,
+    Div,
+    InlineStyleSheet,
+    NumberFormatter,
+    StringFormatter,
+    TableColumn,
+)
+
+from streamvis.page.fillers import attach
+from streamvis.page.live import LiveSpec, source_for
+from streamvis.page.look import CARD
+from streamvis.page.new_data import LIST, NUMBER, TIME, column_form
+from streamvis.panels.frames import boxed, title_of
+from streamvis.panels.values import ValueFiller
+
+__all__ = ["table"]
+
+_ROWS = 1_000
+_MOST_COLUMNS = 60
+_CSS = """
+  :host { --cell: var(--panel, #fff); border: 0 }
+  .slick-header, .slick-header-column, .slick-header-columns, .slick-row, .slick-cell, .slick-viewport, .grid-canvas {
+    background: transparent !important; color: var(--text, inherit) !important; border-color: var(--line, #ddd) !important }
+  .slick-header-column { font-weight: 600 } .slick-cell { border-right: 0 !important; font-variant-numeric: tabular-nums }
+  .slick-row:hover .slick-cell, .slick-cell.selected {
+    background: color-mix(in srgb, var(--accent, #3f90da) 18%, transparent) !important }
+"""
+
+
+def table(key: str, columns: Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
+    """Make a table of the newest 1,000 rows of a key, the newest first, or of the columns of a value.
+
+    A click on a column's name sorts.
+
+    Args:
+        key: the key to show
+        columns: by default all, also those that come later, at most 60
+        title: by default the key
+        options: of Bokeh's `DataTable`, such as height=300
+    """
+    heading = Div(
+        text=boxed(title_of(title, key), ""), styles={"font": "600 13px system-ui, sans-serif", "padding": "8px 12px 0"}
+    )
+    heading.text = title_of(title, key)
+    heading.render_as_text = True
+    settings = {
+        "height": 260,
+        "sizing_mode": "stretch_both",
+        "min_height": 120,
+        "index_position": None,
+        "selectable": True,
+    } | options
+    sheets = [InlineStyleSheet(css=_CSS), *options.get("stylesheets", ())]
+    grid = DataTable(**(settings | {"source": ColumnDataSource(), "columns": [], "stylesheets": sheets}))
+    panel = column_of(heading, grid, sizing_mode="stretch_width", styles=CARD, spacing=0, margin=0)
+    attach(panel, _Table(grid, key, list(columns) if columns is not None else None))
+    return panel
+
+
+class _Table(ValueFiller):
+    wants_keys = True
+
+    def __init__(self, grid: DataTable, key: str, columns: list[str] | None) -> None:
+        super().__init__(key)
+        self._grid, self._columns = grid, columns
+        self._source: ColumnDataSource | None = None
+        self._forms: dict[str, str] = {}
+
+    def keys_changed(self) -> None:
+        info = self.page.keys.get(self.key)
+        if info is None or info.kind != "rows":
+            return
+        shown = {name: form for name, form in _forms(info.columns).items() if self._columns is None or name in self._columns}
+        shown = dict(list(shown.items())[:_MOST_COLUMNS])
+        if shown and shown != self._forms:
+            self._forms = shown
+            self._source = source_for(LiveSpec(self.key, "row", list(shown), 4 * _ROWS, float(_ROWS), carry=("step", "time")))
+            self._source.on_change("data", lambda attr, old, new: self._show_rows())
+            self._grid.js_on_change("name", CustomJS(args={"source": self._source}, code="/* keeps the source */"))
+
+    def _show_rows(self) -> None:
+        data = {"step": self._source.data["step"]} | {name: self._source.data[name] for name in self._forms}
+        self._draw({name: _cells(cells)[-_ROWS:][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})
+
+    def show(self, data: Mapping[str, Any], step: int) -> None:
+        names = [name for name in data if self._columns is None or name in self._columns][:_MOST_COLUMNS]
+        cells = {name: _cells(data[name]) for name in names}
+        length = max(map(len, cells.values()), default=0)
+        cells = {name: [*column[:_ROWS], *[None] * (min(length, _ROWS) - len(column))] for name, column in cells.items()}
+        self._draw(cells, {name: _form_of(column) for name, column in cells.items()})
+
+    def _draw(self, cells: Mapping[str, list[Any]], forms: Mapping[str, str]) -> None:
+        if [column.field for column in self._grid.columns] != list(cells):
+            self._grid.source = ColumnDataSource(dict(cells))
+            self._grid.columns = [_column(name, forms.get(name, LIST)) for name in cells]
+        else:
+            self._grid.source.data = dict(cells)
+
+
+def _forms(dtypes: Mapping[str, str]) -> dict[str, str]:
+    return {name: column_form(dtype) for name, dtype in dtypes.items() if dtype != "json" and not dtype.startswith("array<")}
+
+
+def _form_of(column: list[Any]) -> str:
+    return NUMBER if all(cell is None or isinstance(cell, (int, float)) for cell in column) else LIST
+
+
+def _cells(column: Any) -> list[Any]:
+    if isinstance(column, np.ndarray):
+        return (
+            list(column) if column.dtype.kind in "mM" else [str(cell) for cell in column] if column.ndim > 1 else column.tolist()
+        )
+    if isinstance(column, (list, tuple)):
+        return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in column]
+    return [column if isinstance(column, (int, float, str)) else str(column)]
+
+
+def _column(name: str, form: str) -> TableColumn:
+    formatter = StringFormatter()
+    if form == NUMBER:
+        formatter = NumberFormatter(format="0.[00000]", text_align="right", nan_format="–")
+    elif form == TIME:
+        formatter = DateFormatter(format="%Y-%m-%d %H:%M:%S")
+    return TableColumn(field=name, title=name, formatter=formatter)

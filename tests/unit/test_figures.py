@@ -1,0 +1,192 @@
+"""Figures that draw live sources are found, changed and forgotten as they come and go, at a cost that follows what changed."""
+
+from __future__ import annotations
+
+import pytest
+from bokeh.document import Document
+from bokeh.document.models import DocumentModelManager
+from bokeh.layouts import column, row
+from bokeh.models import ColumnDataSource, DataRange1d, Range1d, Span
+from bokeh.plotting import figure
+
+from streamvis.page import figures as figures_module
+from streamvis.page import live_source
+from streamvis.page.figures import Figures, computed_once
+
+MANY = 40
+
+
+class Site:
+    """A document and its figures, and how many models were walked and computed for them."""
+
+    def __init__(self, monkeypatch):
+        self.doc, self.walked, self.computed, self.noted = Document(), 0, 0, 0
+        collect, recompute = figures_module.collect_filtered_models, DocumentModelManager.recompute
+
+        def counted_collect(*args):
+            found = collect(*args)
+            self.walked += len(found)
+            return found
+
+        def counted_recompute(models):
+            self.computed += 1
+            recompute(models)
+
+        monkeypatch.setattr(figures_module, "collect_filtered_models", counted_collect)
+        monkeypatch.setattr(DocumentModelManager, "recompute", counted_recompute)
+
+    def begin(self, *roots):
+        for root in roots:
+            self.doc.add_root(root)
+        self.figures = Figures(self.doc, self._note)
+        return self.look()
+
+    def _note(self):
+        self.noted += 1
+
+    def look(self):
+        self.walked = self.computed = 0
+        return self.figures.look()
+
+
+@pytest.fixture
+def site(monkeypatch):
+    return Site(monkeypatch)
+
+
+def live_figure(key="loss", source=None, **options):
+    source = source or live_source(key, columns=["y"])
+    plot = figure(width=200, height=150, **options)
+    plot.line("step", "y", source=source)
+    return plot, source
+
+
+def test_bokeh_computes_the_models_once_for_any_number_of_live_figures(site):
+    made = [live_figure(f"key {i}") for i in range(MANY)]
+    changes = site.begin(row(*(plot for plot, _ in made)))
+    assert site.computed == 1
+    assert set(changes.plots) == {plot.id for plot, _ in made}
+    assert [spec.key for _, spec in changes.added] == [f"key {i}" for i in range(MANY)]
+    assert all(isinstance(plot.x_range, Range1d) and plot.x_range.document is site.doc for plot, _ in made)
+
+
+def test_a_figure_that_comes_later_is_all_that_is_walked(site):
+    layout = column(*(live_figure(f"key {i}")[0] for i in range(MANY)))
+    site.begin(layout)
+    per_figure = site.walked / MANY
+    plot, source = live_figure("late")
+    layout.children.append(plot)
+    assert site.noted
+    changes = site.look()
+    assert site.walked <= 1.5 * per_figure
+    assert site.computed == 1
+    assert list(changes.plots) == [plot.id]
+    assert [its.id for its, _ in changes.added] == [source.id]
+    assert changes.plots[plot.id]["ranges"][plot.x_range.id]["follows"]
+
+
+def test_what_is_not_changed_is_not_looked_at(site):
+    plot, source = live_figure()
+    site.begin(plot)
+    source.stream({"step": [1], "y": [2.0]})
+    source.data = {"step": [1, 2], "y": [2.0, 3.0]}
+    plot.title.text = "loss"
+    plot.renderers[0].visible = False
+    plot.renderers[0].glyph.line_color = "red"
+    plot.x_range.end = 7
+    assert not site.figures.is_changed
+    assert not site.noted
+
+
+def test_removed_figures_and_their_sources_are_forgotten_and_follow_again_when_they_are_back(site):
+    (kept, _), (gone, source) = live_figure("a"), live_figure("b")
+    layout = column(kept, gone)
+    before = site.begin(layout)
+    layout.children = [kept]
+    changes = site.look()
+    assert changes.plots == {gone.id: None}
+    assert changes.gone == [source.id]
+    assert list(site.figures.drawn) == [kept.id]
+    layout.children = [kept, gone]
+    again = site.look()
+    assert [its.id for its, _ in again.added] == [source.id]
+    assert again.plots == {gone.id: before.plots[gone.id]}
+    site.doc.remove_root(layout)
+    assert sorted(site.look().gone) == sorted(its.id for its, _ in before.added)
+    assert not site.figures.drawn
+
+
+def test_an_automatic_range_that_figures_share_is_replaced_in_all_of_them_whenever_they_come(site):
+    shared = DataRange1d()
+    plain = figure(x_range=shared)
+    plain.line([1, 2], [3, 4])
+    layout = column(plain)
+    site.begin(layout)
+    assert plain.x_range is shared
+    first, _ = live_figure("a", x_range=shared)
+    layout.children.append(first)
+    site.look()
+    assert plain.x_range is first.x_range is not shared
+    second, _ = live_figure("b", x_range=shared)
+    third, _ = live_figure("c", x_range=first.x_range)
+    layout.children += [second, third]
+    changes = site.look()
+    assert second.x_range is third.x_range is first.x_range
+    assert site.computed == 1
+    assert changes.plots[third.id]["ranges"][first.x_range.id]["follows"]
+
+
+def test_what_a_known_figure_draws_may_change(site):
+    plot, source = live_figure("a")
+    more, late = ColumnDataSource({"step": [], "y": []}), live_source("late", columns=["y"])
+    drawn = plot.scatter("step", "y", source=more)
+    plot.extra_y_ranges["right"] = DataRange1d()
+    site.begin(plot, live_figure("other")[0])
+    per_look = site.walked
+    drawn.data_source = late
+    changes = site.look()
+    assert site.walked < per_look
+    assert [spec.key for _, spec in changes.added] == ["late"]
+    assert [curve["source"] for curve in changes.plots[plot.id]["curves"]] == [source.id, late.id]
+    drawn.y_range_name = "right"
+    curves = site.look().plots[plot.id]["curves"]
+    assert curves[1]["y"] == plot.extra_y_ranges["right"].id != curves[0]["y"]
+    drawn.glyph.y = "step"
+    assert site.look().plots[plot.id]["curves"][1]["y_fields"] == ["step"]
+    plot.add_layout(Span(dimension="width", location=1))
+    assert not site.look().plots
+    plot.renderers = []
+    changes = site.look()
+    assert changes.plots == {plot.id: None}
+    assert sorted(changes.gone) == sorted([source.id, late.id])
+
+
+def test_a_source_is_logarithmic_while_one_of_its_figures_is(site):
+    plot, source = live_figure()
+    layout = column(plot)
+    site.begin(layout)
+    assert not site.figures.is_log(source.id)
+    layout.children.append(live_figure(source=source, x_axis_type="log")[0])
+    assert source.id in site.look().redrawn
+    assert site.figures.is_log(source.id)
+    layout.children.pop()
+    assert source.id in site.look().redrawn
+    assert not site.figures.is_log(source.id)
+
+
+def test_a_range_that_the_author_set_stays(site):
+    fixed = Range1d(0, 10)
+    plot, _ = live_figure(x_range=fixed)
+    changes = site.begin(plot)
+    assert plot.x_range is fixed
+    assert not changes.plots[plot.id]["ranges"][fixed.id]["follows"]
+
+
+def test_a_change_that_fails_leaves_the_document_released(site):
+    plot = figure()
+    site.begin(plot)
+    with pytest.raises(ValueError, match="no good"), computed_once(site.doc):
+        raise ValueError("no good")
+    other = figure()
+    site.doc.add_root(other)
+    assert other.document is site.doc
