@@ -23,7 +23,7 @@ from bokeh.model import Model
 from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
 
-from streamvis.page.feed import AppFeed, Inbox, RunFeed
+from streamvis.page.feed import FEEDS, AppFeed, Inbox, RunFeed
 from streamvis.page.session import Session
 
 __all__ = ["ask", "count", "tell"]
@@ -56,6 +56,7 @@ def count() -> dict[str, float]:
 
     "Python objects" are those that can hold others; strings, numbers and arrays are among the "pieces of memory" alone.
     """
+    FEEDS.heap.release()  # what is hidden from the collector is not counted
     gc.collect()
     _forget_names()
     kinds = Counter(map(type, gc.get_objects()))
@@ -64,7 +65,7 @@ def count() -> dict[str, float]:
     return {
         **found,
         "objects of streamvis.page": sum(n for kind, n in kinds.items() if str(kind.__module__).startswith("streamvis.page")),
-        "modules of page scripts": sum(name.startswith("streamvis_page_") for name in sys.modules),
+        "modules of page scripts": sum(name.startswith("streamvis_page_") and name.endswith(".__page__") for name in sys.modules),
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "connections": len(process.net_connections()),

@@ -29,7 +29,9 @@ def feel(answer: Path) -> None:
         is_asked = not answer.exists()
         if is_asked or took > state["longest"]:
             state["longest"] = 0.0 if is_asked else took
-            answer.write_text(json.dumps(state["longest"]))
+            whole = answer.with_suffix(".part")
+            whole.write_text(json.dumps(state["longest"]))
+            whole.replace(answer)
 
     _beats[answer] = PeriodicCallback(beat, _EVERY_MS)
     _beats[answer].start()

@@ -16,6 +16,7 @@ __all__ = [
     "FolderUnusable",
     "InvalidData",
     "LiveSourceRefused",
+    "NoSuchName",
     "NotAnEndpoint",
     "PageScriptError",
     "PortTaken",
@@ -80,14 +81,18 @@ class NotAnEndpoint(EndpointError):
 
 
 class TokenRefused(EndpointError):
-    """The endpoint at `url` wants a token, or another one."""
+    """The endpoint at `url` needs a token, or another one. `why` is "missing", "wrong" or "read-only".
 
-    def __init__(self, *, url: str) -> None:
-        super().__init__(
-            f"The endpoint at {url} refused the token. Pass the one it printed when it started, as `token=...` or in "
-            "the environment variable STREAMVIS_TOKEN.",
-            url=url,
-        )
+    `hint` says where the right one is.
+    """
+
+    def __init__(self, *, url: str, why: str = "wrong", hint: str = "") -> None:
+        self.why = why
+        problem = {
+            "missing": f"The endpoint at {url} needs a token, and this program has none.",
+            "read-only": f"The token that this program has may only read from the endpoint at {url}, not write to it.",
+        }.get(why, f"The endpoint at {url} does not know the token that this program has.")
+        super().__init__(f"{problem} {hint or 'Pass the right one in the environment variable STREAMVIS_TOKEN.'}", url=url)
 
 
 class VersionMismatch(EndpointError):
@@ -166,8 +171,21 @@ class LiveSourceRefused(StreamvisError):
     """A live source asks for what its key does not have, or not yet."""
 
 
+class NoSuchName(StreamvisError, KeyError):
+    """Page code asked `what` for a name that is not there; `names` are those that are."""
+
+    def __init__(self, what: str, name: object, names: list[str]) -> None:
+        self.what, self.name, self.names = what, name, names
+        shown = ", ".join(map(repr, names[:50])) + (", ..." if len(names) > 50 else "")
+        super().__init__(f"{what} has no {name!r}. It has {shown or 'nothing at all'}.")
+
+    def __str__(self) -> str:
+        # A KeyError would show the sentence in quotation marks.
+        return str(self.args[0])
+
+
 class PageScriptError(StreamvisError):
-    """A page script that cannot be served: missing, not Python, or without the two functions."""
+    """A page script that cannot be served: missing, not Python, or without `init_page`."""
 
 
 class PortTaken(StreamvisError):

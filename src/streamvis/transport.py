@@ -7,21 +7,26 @@ environment are used for other machines, and ignored for loopback. What a status
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
-from streamvis.access import is_loopback
+from streamvis.access import WRITE_TOKEN, is_loopback, to_copy, user_folder
 from streamvis.address import checked_token, checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.records import PROTOCOL
 
 __all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "path"]
+
+log = logging.getLogger("streamvis")
 
 PROTOCOL_HEADER = "Streamvis-Protocol"
 
@@ -38,17 +43,24 @@ class Response:
 class Transport:
     """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given.
 
+    `most_kept` is how many connections stay open for later requests: at least as many as are used at once, or each request
+    beyond them opens one of its own.
     Certificates are checked against those of the system, or of the file that the environment variable STREAMVIS_CA_FILE names.
+    Raises EndpointUnreachable for a proxy that cannot be used.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0) -> None:
+    def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0, most_kept: int = 16) -> None:
         self.url = checked_url(url)
         self._connect_timeout_s = connect_timeout_s
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)}
         if token := checked_token(token):
             self._headers["Authorization"] = f"Bearer {token}"
         proxy = _proxy_for(self.url)
-        options: dict[str, Any] = {"maxsize": 16, "retries": False}
+        if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+            kind, host = urlsplit(proxy).scheme, urlsplit(proxy).hostname
+            told = f"the environment asks for a proxy of the kind {kind}, at {host}; only http and https proxies are supported"
+            raise EndpointUnreachable(f"Cannot connect to {self.url}: {told}.", url=self.url)
+        options: dict[str, Any] = {"maxsize": most_kept, "retries": False}
         if authority := os.environ.get("STREAMVIS_CA_FILE"):
             options["ca_certs"] = authority
             if _is_local(urlsplit(self.url).hostname or ""):
@@ -76,9 +88,9 @@ class Transport:
                 timeout=urllib3.Timeout(connect=min(self._connect_timeout_s, timeout_s), read=timeout_s),
                 redirect=False,
             )
-        except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None) or error
-            raise EndpointUnreachable(f"No answer from {self.url} ({reason}).", url=self.url) from error
+        except (urllib3.exceptions.HTTPError, OSError, ImportError, LookupError) as error:
+            log.debug("Streamvis: no answer from %s", self.url, exc_info=True)
+            raise EndpointUnreachable(f"No answer from {self.url} ({_reason(error, timeout_s)}).", url=self.url) from error
         told = {name.lower(): value for name, value in answer.headers.items()}
         if answer.version == 11 and _is_cut_off(answer.status, told):
             raise EndpointUnreachable(f"No answer from {self.url} (it was cut off in its head).", url=self.url)
@@ -89,8 +101,10 @@ class Transport:
         self._pool.clear()
 
 
-def check(response: Response, *, url: str) -> Response:
+def check(response: Response, *, url: str, token_file: str = WRITE_TOKEN) -> Response:
     """The response, if it came from an endpoint that speaks our protocol and knows our token.
+
+    `token_file` is the file of the data folder that holds the token for what was asked.
 
     Raises NotAnEndpoint, VersionMismatch or TokenRefused. A 5xx from a proxy in front is none of these.
     """
@@ -100,13 +114,55 @@ def check(response: Response, *, url: str) -> Response:
     if theirs is not None and theirs != str(PROTOCOL):
         raise VersionMismatch(ours=PROTOCOL, theirs=theirs, url=url)
     if response.status in (401, 403):
-        raise TokenRefused(url=url)
+        raise TokenRefused(url=url, why=_why_refused(response), hint=_where_token_is(url, token_file))
     return response
+
+
+def _why_refused(response: Response) -> str:
+    try:
+        code = json.loads(response.body)["error"]["code"]
+    except (ValueError, TypeError, KeyError):
+        code = ""
+    return {"token_needed": "missing", "may_only_read": "read-only"}.get(code, "wrong")
+
+
+def _where_token_is(url: str, name: str) -> str:
+    """Where the right token is: with its path where the endpoint's folder is this user's own, on this machine."""
+    file = user_folder() / name
+    if _is_local(urlsplit(url).hostname or "") and file.is_file():
+        return f"The right one is probably in {file}. To pass it, run: {to_copy(file)}"
+    return (
+        f"The right one is in the file {name} of the endpoint's data folder, unless the endpoint was started with another. "
+        f"To pass it, run this with that folder in place of FOLDER: {to_copy(Path('FOLDER') / name)}"
+    )
 
 
 def path(*parts: str) -> str:
     """The path `/api/v1/...` of these parts, each quoted."""
     return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _reason(error: BaseException | None, timeout_s: float) -> str:
+    """Why there was no whole answer, in words of ours: those of the library name its objects."""
+    match error:
+        case urllib3.exceptions.ProxyError():
+            return f"the proxy: {_reason(error.original_error, timeout_s)}"
+        case urllib3.exceptions.NameResolutionError():
+            return "the name of its host is not known"
+        case urllib3.exceptions.NewConnectionError():
+            return _reason(error.__cause__, timeout_s)
+        case urllib3.exceptions.ConnectTimeoutError():
+            return "no connection in time"
+        case urllib3.exceptions.ReadTimeoutError():
+            return f"none within {timeout_s:g} s"
+        case urllib3.exceptions.SSLError():
+            cause = error.args[0] if error.args else None
+            return f"TLS: {getattr(cause, 'verify_message', None) or getattr(cause, 'reason', None) or 'the handshake failed'}"
+        case urllib3.exceptions.ProtocolError():
+            return "the connection was closed too early"
+        case OSError(strerror=str(text)):
+            return text[:1].lower() + text[1:]
+    return "the request failed"
 
 
 def _is_cut_off(status: int, headers: Mapping[str, str]) -> bool:

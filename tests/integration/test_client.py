@@ -1,5 +1,6 @@
 """The client in real processes against a real endpoint: every way to end, forks, and an endpoint that comes and goes."""
 
+import collections
 import gc
 import multiprocessing
 import os
@@ -9,10 +10,12 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from streamvis import Client
@@ -213,7 +216,7 @@ def test_traffic_resumes_within_a_second_of_the_endpoints_return(client, endpoin
     endpoint.kill()
     for step in range(10):
         client.sendl(step, "k", {"x": step})
-    wait_until(lambda: client._sender.producer._failures > 8, what="the tries to be far apart")
+    wait_until(lambda: client._sender.producer._deliverer._failures > 8, what="the tries to be far apart")
     endpoint.restart()
     wait_until(lambda: stored.rows(run, "k", "x") == list(range(10)), within_s=1.5)
 
@@ -424,11 +427,37 @@ def test_a_client_that_nobody_holds_delivers_and_leaves_no_thread(endpoint, stor
     client = Client(endpoint.url, "app")
     run = client.init()
     client.sendl(0, "k", {"x": 1})
-    threads = list(client._sender.producer._threads)
+    threads = list(client._sender.producer._threads._threads)
     del client
     gc.collect()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), what="the threads to end")
     assert stored.rows(run, "k", "x") == [1] and stored.run(run)["state"] == "finished"
+
+
+def test_a_client_that_begins_and_closes_again_and_again_keeps_nothing_of_it(endpoint, stored):
+    def counts():
+        gc.collect()
+        kinds = ("Sender", "Producer", "Packer", "Outbox", "Spool", "Transport", "Thread", "Marker", "Begin", "finalize")
+        found = collections.Counter(type(one).__name__ for one in gc.get_objects())
+        ends = len(weakref.finalize._registry)
+        return {kind: found[kind] for kind in kinds} | {"descriptors": psutil.Process().num_fds(), "ends": ends}
+
+    def use(client, times):
+        for step in range(times):
+            client.init({"step": step})
+            client.sendl(step, "k", {"x": step})
+            client.init({"step": step})
+            client.send(step, "k", {"x": [step]})
+            assert client.close()
+
+    client = Client(endpoint.url, "app")
+    use(client, 2)
+    before = counts()
+    use(client, 12)
+    wait_until(lambda: counts() == before, what=f"{before}")
+    assert before["Sender"] == 1
+    del client
+    wait_until(lambda: counts()["Sender"] == 0)
 
 
 def test_parameters_changed_in_place_arrive_as_they_were_when_sent(client, stored):

@@ -3,9 +3,9 @@
 import array
 import datetime as dt
 import enum
+import logging
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -248,14 +248,22 @@ def test_a_refused_call_claims_no_key(intake):
     intake.value(0, "k", {"x": [1]})
 
 
-def test_numbers_alone_in_send_hint_once_at_sendl_on_the_callers_line(intake):
-    with pytest.warns(UserWarning, match="sendl") as said:
-        intake.value(0, "loss", {"loss": 0.5, "n": 3})
-    assert said[0].filename == __file__
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        intake.value(1, "loss", {"loss": 0.5})
-        Intake().value(0, "image", {"image": [1.0]})
+def test_numbers_alone_in_send_hint_once_at_sendl_on_the_callers_line(intake, caplog):
+    for data in ({"loss": 0.5, "n": 3}, {"loss": 0.25}, {"image": [1.0]}):
+        intake.value(0, "loss", data)
+        intake.tell_hint()
+    (hint,) = caplog.records
+    assert (hint.name, hint.pathname) == ("streamvis.hints", __file__) and "sendl" in hint.getMessage()
+
+
+def test_a_filter_that_raises_is_no_error_of_a_call(intake):
+    logger = logging.getLogger("streamvis.hints")
+    logger.addFilter(lambda record: 1 / 0)
+    try:
+        intake.value(0, "loss", {"loss": 0.5})
+        intake.tell_hint()
+    finally:
+        logger.filters.clear()
 
 
 def test_a_data_frame_is_a_mapping_of_columns(intake):

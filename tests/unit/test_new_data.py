@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.page import feed
-from streamvis.page.new_data import PageRun, column_form, merge_rows
+from streamvis.page.new_data import Names, NewData, PageRun, column_form, merge_rows
 from streamvis.page.reader import Piece
-from streamvis.records import Rows
+from streamvis.records import Rows, Value
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from streamvis.wire.columns import unify_dtypes
 
@@ -202,3 +202,23 @@ def test_pages_get_times_in_microseconds_whatever_came_before():
 )
 def test_the_form_of_a_column_follows_from_its_dtype(dtype, form):
     assert column_form(dtype) == form
+
+
+def test_a_name_that_is_not_there_is_said_with_those_that_are():
+    run = PageRun("id", "name", {}, "running")
+    rows = {"loss": merge_rows("loss", [piece({"x": [1.0], "y": [2.0]})], {"x": "float64", "y": "float64"})}
+    new_data = NewData(run, rows, {"weights": Value("weights", 3, 0.0, {"image": [1], "of": {"layer": 2}})})
+    for asked, has in [
+        (lambda: new_data["lss"], "'loss', 'weights'"),
+        (lambda: new_data.steps("lss"), "'loss', 'weights'"),
+        (lambda: new_data["loss"]["z"], "'x', 'y'"),
+        (lambda: new_data["weights"]["images"], "'image', 'of'"),
+        (lambda: new_data["weights"]["of"]["depth"], "'layer'"),
+        (lambda: Names({"model": {"lr": 1}}, what="config")["model"]["rate"], "'lr'"),
+    ]:
+        with pytest.raises(KeyError) as raised:
+            asked()
+        assert str(raised.value).endswith(f"It has {has}.")
+    assert new_data.get("lss") is None and "lss" not in new_data
+    assert new_data["weights"] == {"image": [1], "of": {"layer": 2}}
+    ColumnDataSource({"x": [], "y": []}).stream(new_data["loss"])

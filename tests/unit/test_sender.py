@@ -15,6 +15,7 @@ from streamvis.client.frames import Outgoing, read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.sender import Sender
 from streamvis.client.spool import Spool
+from streamvis.client.spool_place import SpoolPlace
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from streamvis.wire.arrow import decode_batch_body, encode_rows
@@ -28,7 +29,12 @@ class Script(Sender):
     def __init__(self, endpoint, folder, **options):
         limits = {"max_memory_bytes": 2**26, "max_spool_bytes": 2**30, **options}
         super().__init__(
-            endpoint.url, "app", make_transport=lambda: endpoint, on_start=lambda sender: None, spool_folder=folder, **limits
+            endpoint.url,
+            "app",
+            make_transport=lambda: endpoint,
+            on_start=lambda sender: None,
+            spools=SpoolPlace(folder),
+            **limits,
         )
         self.intake = Intake()
 
@@ -402,14 +408,100 @@ def test_threads_keep_their_order(script, endpoint):
     assert by_key == {f"k{i}": list(range(2000)) for i in range(4)}
 
 
-def test_an_unexpected_error_is_said_and_what_follows_goes_on(script, endpoint, said):
+def fail(error, times):
+    """A function that raises `error` so many times, then calls what it stands for."""
+    left = iter([error] * times)
+
+    def wrap(real):
+        def call(*args, **options):
+            if (one := next(left, None)) is not None:
+                raise one
+            return real(*args, **options)
+
+        return call
+
+    return wrap
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda script, endpoint: (script.producer._packer, "_encode"),
+        lambda script, endpoint: (endpoint, "request"),
+        lambda script, endpoint: (script.producer._backlog, "settle"),
+        lambda script, endpoint: (script.producer._packer, "_take_more"),
+    ],
+    ids=["encoding", "sending", "settling", "taking"],
+)
+def test_a_passing_error_of_ours_loses_nothing(script, endpoint, said, place, times, capsys):
     script.start_run()
-    real, script.producer._packer._encode = script.producer._packer._encode, lambda entries: 1 / 0
     script.sendl(0)
-    wait_until(said)
-    script.producer._packer._encode = real
-    script.sendl(1)
-    assert script.flush() and steps(endpoint) == [1]
+    assert script.flush()
+    owner, name = place(script, endpoint)
+    setattr(owner, name, fail(MemoryError("for a moment"), times)(getattr(owner, name)))
+    for step in range(1, 50):
+        script.sendl(step)
+    assert script.flush() and steps(endpoint) == list(range(50))
+    assert script.failed_records == 0 and 1 <= len(said()) <= 2 and all("unexpected error" in text for text in said())
+    assert close([script], "finished") and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_passing_error_while_records_are_kept_loses_and_doubles_nothing(script, endpoint, monkeypatch, seen):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0, text=["no", "note"])
+    wait_until(lambda: script.producer._backlog.is_spooling and is_kept(script))
+    monkeypatch.setattr(Spool, "append", fail(MemoryError("for a moment"), 3)(Spool.append))
+    with script.producer._lock:
+        script.sendl(1, text=["no", "note"])
+        for step in range(2, 20):
+            script.sendl(step)
+        if seen:  # what was to go on the batch in the spool, finds it delivered
+            with pytest.raises(MemoryError):
+                script.producer._backlog.keep_all()
+            endpoint.answer = lambda params, body: None
+    wait_until(lambda: seen or is_kept(script))
+    endpoint.answer = lambda params, body: None
+    assert script.flush()
+    assert steps(endpoint) == [0, 0, 1, 1, *range(2, 20)] and script.failed_records == 0
+
+
+def test_a_batch_that_an_error_of_ours_stops_again_and_again_is_set_aside_and_no_other(script, endpoint, said, tmp_path, capsys):
+    script.start_run()
+
+    def broken(params, body):
+        if params["number"] == 3:
+            raise ZeroDivisionError("of ours")
+
+    endpoint.answer = broken
+    for step in range(5):
+        script.sendl(step)
+        assert script.flush(5)
+    assert steps(endpoint) == [0, 2, 3, 4] and script.failed_records == script.producer.set_aside_records == 1
+    ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
+    assert (batch.run, batch.number, batch.records) == ("run", 3, 1)
+    assert "of ours" in next((tmp_path / "spool" / "refused").glob("*.txt")).read_text()
+    assert not close([script], "finished") and "1 records were refused" in capsys.readouterr().err
+
+
+def test_of_many_records_the_one_that_cannot_be_encoded_is_left_out_alone(script, endpoint, said):
+    script.start_run()
+    real = script.producer._packer._encode
+
+    def encode(entries):
+        if any(entry[1] == 77 for entry in entries):
+            raise ZeroDivisionError("of ours")
+        return real(entries)
+
+    with script.producer._lock:
+        script.producer._packer._encode = encode
+        for step in range(200):
+            script.sendl(step)
+    assert script.flush() and steps(endpoint) == [step for step in range(200) if step != 77]
+    assert script.lost_records == script.failed_records == 1
+    assert any("key 'k', step 77: ZeroDivisionError: of ours" in text for text in said())
 
 
 def test_nothing_waiting_wakes_nobody(script, endpoint):
@@ -420,12 +512,37 @@ def test_nothing_waiting_wakes_nobody(script, endpoint):
     assert script.flush()
 
 
+def test_what_is_known_of_a_run_is_forgotten_when_all_of_it_is_settled(script, endpoint, tmp_path):
+    for number in range(30):
+        script.start_run(f"run {number}".replace(" ", "-"))
+        script.sendl(number)
+    assert script.flush()
+    packer, spool = script.producer._packer, script.producer._spool
+    assert list(packer.begins) == ["run-29"] and len(packer._last_numbers) == 1
+    # Away, each run is needed until it is delivered; also by an endpoint that lost it meanwhile.
+    endpoint.answer = away
+    for number in range(30, 36):
+        script.begin(Begin(f"run-{number}", {"a": number}, None, False))
+        script.sendl(number)
+        script.producer.forget("run-32")
+        wait_until(lambda: is_kept(script))
+    assert set(packer.begins) >= {f"run-{number}" for number in range(30, 36)}
+    assert len(list(tmp_path.rglob("*.begin"))) >= 5
+    endpoint.answer = lambda params, body: None
+    assert script.flush()
+    assert [steps(endpoint, f"run-{number}") for number in (31, 33, 35)] == [[31], [33], [35]]
+    assert list(packer.begins) == ["run-35"] and not packer.gone and not script.producer._losses.by_run
+    assert {path.name for path in tmp_path.rglob("*.begin")} <= {"run-35.begin"} and spool._remembered <= {"run-35"}
+    assert script.lost_records == 1
+
+
 def test_an_abandoned_client_delivers_finishes_and_leaves_no_thread(script, endpoint):
     script.start_run()
     script.sendl(0)
-    threads = list(script.producer._threads)
+    threads = list(script.producer._threads._threads)
     script.abandon()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), what="the threads to end")
+    assert len(threads) == 2
     assert steps(endpoint) == [0] and endpoint.runs["run"][-1].state == "finished"
 
 
@@ -713,7 +830,7 @@ def test_who_gives_up_late_leaves_all_in_the_spool(script, endpoint, tmp_path):
 
     def end_first():
         release()
-        if producer._given_up:
+        if producer._deliverer.given_up:
             producer.join(5)
 
     script.outbox.release = end_first
@@ -744,7 +861,7 @@ def test_a_batch_that_found_no_room_is_never_behind_one_that_came_later(script, 
     script.sendl(2)
     wait_until(lambda: script.producer.kept_records >= 2)
     going_on.set()
-    wait_until(lambda: script.producer._failures >= 2)
+    wait_until(lambda: script.producer._deliverer._failures >= 2)
     endpoint.answer = lambda params, body: None
     assert script.flush() and steps(endpoint) == [0, 1, 2]
 
@@ -759,7 +876,7 @@ def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, 
     with script.producer._lock:  # before the keeper sees that there is more
         endpoint.answer = away
         script.sendl(2, x=np.zeros(2**15))
-        script.producer._is_gathering = False
+        script.producer._keeper.is_gathering = False
         script.producer.deliver_soon()
         backlog = script.producer._backlog
         assert backlog.next().records == 2

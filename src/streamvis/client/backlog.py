@@ -30,6 +30,7 @@ class Backlog:
         self._outbox, self._packer, self._spool, self._losses, self._say = outbox, packer, spool, losses, say
         self._current: Outgoing | None = None
         self._head: Outgoing | None = None
+        self._fresh: Outgoing | None = None  # packed, and neither under way nor in the spool yet
         self._markers: list[Marker] = []
         self._spool_lost = 0
         self._forget_noted()
@@ -47,6 +48,16 @@ class Backlog:
         return self._spool.kept_records + self._noted
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether there is anything to pack, or packed just now."""
+        return self._fresh is not None or self._packer.is_waiting
+
+    @property
+    def waiting_records(self) -> int:
+        """How many records left the outbox and are in no batch yet."""
+        return self._packer.unpacked_records
+
+    @property
     def is_awaited(self) -> bool:
         """Whether anybody waits for a batch, or a control record is among what waits."""
         # Copied in one step, while callers append. One that came just now may stand behind rows that the next batch begins with.
@@ -59,14 +70,17 @@ class Backlog:
 
     @property
     def _all_markers(self) -> list[Marker]:
-        return self._markers + self._packer.markers
+        return self._markers + self._packer.awaited
 
     def next(self) -> Outgoing | None:
         """The oldest batch, which stays until it is settled; packed now where nothing waits. None where there is nothing."""
         batch = self.oldest()
         if batch is None:
-            batch = self._current = self._packed()
-        if batch is None and not self._outbox.entries:
+            self._pack()
+            if self._fresh is not None and self._fresh.number == self._spool.last_number:
+                self._fresh = self._packer.as_own(self._fresh)  # it was to go on a batch that is delivered meanwhile
+            batch, self._current, self._fresh = self._fresh, self._fresh, None
+        if batch is None and not self.is_waiting:
             self._settle_to(self._packer.number)
         return batch
 
@@ -100,18 +114,17 @@ class Backlog:
         return True
 
     def keep_all(self) -> None:
-        """Move the batch under way, and all that is in the outbox now, to the spool; let go who waits for the disk."""
+        """Move the batch under way, and all that is in the outbox now, to the spool; whoever waits for the disk goes on."""
         self._keep_current()
         until = self._packer.taken + len(self._outbox.entries)
-        while self._outbox.entries and self._packer.taken < until:
-            batch = self._packed(onto=0 if self._noted else self._spool.open_number)
-            if batch is not None:
-                self._keep(batch)
+        while self.is_waiting and (self._fresh or self._packer.is_under_way or self._packer.taken < until):
+            self._pack(onto=0 if self._noted else self._spool.open_number)
+            self._keep_fresh()
         self._spool.settle_down()
         if self._current is None:
             self._spool.forget_notes(self._packer.number)
         self._spool.note_dropped(self._losses.by_run)
-        self._let_go_durable()
+        self._release_durable()
 
     def keep_or_note_all(self) -> None:
         """As `keep_all`, but what is little stays in the outbox, to go with the next batch, and is written down for a crash."""
@@ -134,6 +147,8 @@ class Backlog:
         most, most_bytes = min(_MOST_NOTED, self._outbox.max_entries // 4), min(_MOST_NOTED_BYTES, self._outbox.max_bytes // 4)
         if self._current is not None or self._spool.memory_bytes or self._outbox.wants_room or count > most:
             return False
+        if self._fresh is not None or self._packer.is_under_way:
+            return False  # it comes before what waits
         if self._spool.open_number or any(marker.durable for marker in self._all_markers):
             return False  # what goes on an open batch makes no more of them
         new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
@@ -149,33 +164,41 @@ class Backlog:
         self._spool.note_dropped(self._losses.by_run)
         return True
 
-    def let_go(self, error: Exception) -> None:
+    def release(self, error: Exception) -> None:
         """Whoever wants to know of errors need not wait any more."""
         self._collect_markers()
         for marker in self._markers:
             if marker.wants_errors:
                 marker.reach(error)
 
-    def _packed(self, *, onto: int = 0) -> Outgoing | None:
+    def _pack(self, *, onto: int = 0) -> None:
+        """Make the next batch, unless there is a fresh one."""
+        if self._fresh is not None:
+            return
         was_noted = self._noted > 0
         self._forget_noted()
-        batch = self._packer.pack(onto=onto)
+        batch = self._fresh = self._packer.pack(onto=onto)
         if batch is not None:
             self.unsettled_records += batch.records
         elif was_noted:
             self._spool.forget_notes(self._packer.number + 1)  # another batch will have the number
         if self._outbox.dropped:
             self._say("records come faster than they can be kept: some were dropped.")
-        return batch
 
     def _forget_noted(self) -> None:
         self._noted, self._noted_bytes, self._noted_extent = 0, 0, Extent()
 
-    def _keep(self, batch: Outgoing) -> None:
+    def _keep_fresh(self) -> None:
+        batch = self._fresh
+        if batch is None:
+            return
+        if batch.number == self._spool.last_number != self._spool.open_number:
+            batch = self._fresh = self._packer.as_own(batch)
         is_kept = self._spool.append(batch)
         if not is_kept and self._spool.is_interrupted(batch):
-            batch = self._packer.as_own(batch)
+            batch = self._fresh = self._packer.as_own(batch)
             is_kept = self._spool.append(batch)
+        self._fresh = None
         if not is_kept:
             self._losses.add(batch.run, batch.records)
             self.unsettled_records -= batch.records
@@ -191,7 +214,7 @@ class Backlog:
         if not self._spool.remembers(batch.run) and (begin := self._packer.joining(batch.run, time.time())):
             self._spool.remember(batch.run, begin)
 
-    def _let_go_durable(self) -> None:
+    def _release_durable(self) -> None:
         self._collect_markers()
         waiting = [marker for marker in self._markers if marker.durable]
         if waiting and self._current is None and self._spool.sync():
@@ -200,13 +223,15 @@ class Backlog:
             self._markers = [marker for marker in self._markers if not marker.durable]
 
     def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
-        """All batches up to `number` are settled: let go who waits for them."""
+        """All batches up to `number` are settled: whoever waits for them goes on."""
         self.settled = number
         self._collect_markers()
         for marker in self._markers:
             if marker.number <= number:
                 marker.reach(error)
         self._markers = [marker for marker in self._markers if marker.number > number]
+        for run in self._packer.forget_settled(number):
+            self._spool.forget_run(run)
 
     def _collect_markers(self) -> None:
         self._markers += self._packer.markers

@@ -19,6 +19,8 @@ from streamvis.client.entries import Begin, Clear
 from streamvis.client.intake import Intake, checked_step, checked_text, config_copy
 from streamvis.client.producer import new_id
 from streamvis.client.sender import Sender
+from streamvis.client.spool_place import SpoolPlace
+from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
 
 __all__ = ["Client"]
@@ -55,10 +57,11 @@ class Client:
         self._durable = durable
         self.app = checked_text(app, "app")
         self._token = checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))
-        self._spool_folder = _spool_folder(spool)
+        self._spools = SpoolPlace(_spool_folder(spool))
         self._max_memory_bytes, self._max_spool_bytes = max_memory_bytes, max_spool_bytes
         self._run: str | None = None
         self._intake: Intake | None = None
+        self._finalizer: weakref.finalize | None = None
         self._sender = self._new_sender()
 
     @property
@@ -99,13 +102,14 @@ class Client:
         )
         if self._sender.is_stopped:
             self._sender = self._new_sender()
-        self._run, self._intake = begin.run, Intake()
         known = self._sender.begin(begin)
-        if self.url is not None:
-            known.reached.wait(_INIT_WAIT_S)
+        self._run, self._intake = begin.run, Intake()
+        if self.url is not None and not self._sender.wait(known, _INIT_WAIT_S):
+            self._sender.producer.tell_if_away()
         if known.error is not None:
             self._sender.forget(begin.run)
-            self._run = self._intake = None
+            if self._run == begin.run:
+                self._run = self._intake = None
             raise known.error
         return begin.run
 
@@ -130,6 +134,44 @@ class Client:
         if intake is None:
             raise _not_begun("send")
         self._put(intake.value(step, key, data))
+        intake.tell_hint()
+
+    def describe(
+        self,
+        pattern: str,
+        *,
+        title: str | None = None,
+        section: str | None = None,
+        x: str | None = None,
+        scale: str | None = None,
+        unit: str | None = None,
+        best: str | None = None,
+    ) -> None:
+        """Say how pages should show the columns whose name, as KEY/COLUMN, fits `pattern`, such as "val/*" or "train/loss".
+
+        It is kept with the run; a later call for the same pattern replaces it. Pages of panels follow it where their author did
+        not say otherwise.
+
+        Args:
+            pattern: a name, in which `*` stands for any text
+            title: of its chart
+            section: under which heading it stands on the page for any run
+            x: the column, or "step" or "time", to draw it over
+            scale: "linear" or "log"
+            unit: of its values, such as "m/s"
+            best: "min" or "max": which of its values is the best
+
+        Raises InvalidData for what is not allowed, and UsageError before `init`.
+        """
+        intake = self._intake
+        if intake is None:
+            raise _not_begun("describe")
+        for name, given, allowed in (("scale", scale, ("linear", "log")), ("best", best, ("min", "max"))):
+            if given is not None and given not in allowed:
+                raise InvalidData(f"{given!r}", where=name, allowed=" or ".join(map(repr, allowed)))
+        said = {"title": title, "section": section, "x": x, "scale": scale, "unit": unit, "best": best}
+        said = {name: checked_text(text, name) for name, text in said.items() if text is not None}
+        self._put(intake.value(0, key_of(checked_text(pattern, "pattern")), {"says": said}))
 
     def clear(self) -> None:
         """Take back all rows and values that the run has had so far; its config stays. Raises UsageError before `init`."""
@@ -143,7 +185,7 @@ class Client:
 
         False when that takes longer than `timeout_s` seconds, and when records were dropped or refused since the last `flush`.
         """
-        in_time = self._sender.mark().reached.wait(timeout_s)
+        in_time = self._sender.wait(self._sender.mark(), timeout_s)
         failed_before, self._failed_records = self._failed_records, self._sender.failed_records
         return in_time and self._failed_records == failed_before
 
@@ -182,14 +224,17 @@ class Client:
             self.app,
             make_transport=make_transport,
             on_start=closing.close_with_worker,
-            spool_folder=self._spool_folder,
+            spools=self._spools,
             durable=self._durable,
             max_memory_bytes=self._max_memory_bytes,
             max_spool_bytes=self._max_spool_bytes,
         )
-        closing.watch(sender)
-        weakref.finalize(self, sender.abandon).atexit = False
-        self._put = sender.put_durably if self._durable else sender.outbox.put
+        is_closed_for_us = closing.watch(sender)
+        if self._finalizer is not None:
+            self._finalizer.detach()  # it would keep the sender before for as long as there is this client
+        self._finalizer = weakref.finalize(self, sender.abandon)
+        self._finalizer.atexit = False
+        self._put = sender.put_durably if self._durable or not is_closed_for_us else sender.outbox.put
         return sender
 
 
@@ -201,13 +246,9 @@ def _checked_run(run: Any) -> str | None:
     return run
 
 
-def _spool_folder(spool: str | os.PathLike[str] | None) -> Path:
+def _spool_folder(spool: str | os.PathLike[str] | None) -> Path | None:
     given = spool or os.environ.get("STREAMVIS_SPOOL")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return platformdirs.user_state_path("streamvis") / "spool"
+    return Path(given) if given else None
 
 
 def _not_begun(call: str) -> UsageError:

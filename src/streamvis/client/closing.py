@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from streamvis.client.entries import Marker
 from streamvis.client.sender import Sender
@@ -26,15 +26,35 @@ _TELL_AFTER_S = 1.0
 _TELL_EVERY_S = 5.0
 _LOOK_AGAIN_S = 0.1
 
-_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+class _Watched:
+    """The senders to close. Each change is one step of the interpreter, as a signal handler may interrupt any other."""
+
+    def __init__(self) -> None:
+        self._refs: dict[int, weakref.ref[Sender]] = {}
+        self.is_past_exit = False
+
+    def __iter__(self) -> Iterator[Sender]:
+        return iter([sender for ref in list(self._refs.values()) if (sender := ref()) is not None])
+
+    def add(self, sender: Sender) -> None:
+        refs, key = self._refs, id(sender)
+        refs[key] = weakref.ref(sender, lambda _: refs.pop(key, None))
+
+    def discard(self, sender: Sender) -> None:
+        self._refs.pop(id(sender), None)
 
 
-def watch(sender: Sender) -> None:
-    """Have `sender` closed at the end of this process, and made anew in children after a fork."""
+_senders = _Watched()
+
+
+def watch(sender: Sender) -> bool:
+    """Have `sender` closed at the end of this process, and made anew in children after a fork; False when that end is over."""
     _senders.add(sender)
+    return not _senders.is_past_exit
 
 
-def close(senders: Iterable[Sender], state: str, *, timeout_s: float | None = None) -> bool:
+def close(senders: Sequence[Sender], state: str, *, timeout_s: float | None = None) -> bool:
     """Finish the senders' runs in `state`, deliver, and end their threads; True when all was delivered.
 
     With `timeout_s` it takes so many seconds at most. Without, it goes on for up to 60 s as long as batches are acknowledged, and
@@ -45,7 +65,9 @@ def close(senders: Iterable[Sender], state: str, *, timeout_s: float | None = No
         _senders.discard(sender)
         if not sender.is_untouched and not sender.producer.ended:
             sender.end(state)
-            waiting.append((sender, sender.mark()))
+            marker = sender.mark()
+            if sender.producer.can_wait:  # else the sender delivers, and ends, when the call that it is in returns
+                waiting.append((sender, marker))
         sender.producer.stop()
     try:
         _wait(waiting, timeout_s)
@@ -55,7 +77,7 @@ def close(senders: Iterable[Sender], state: str, *, timeout_s: float | None = No
                 sender.producer.give_up()
             sender.producer.join(1.0 if marker.reached.is_set() else 0.2)
             _report(sender)
-    return all(marker.reached.is_set() and not sender.failed_records for sender, marker in waiting)
+    return all(marker.reached.is_set() for _, marker in waiting) and all(sender.has_delivered for sender in senders)
 
 
 def state_of(error: type[BaseException] | None) -> str:
@@ -69,7 +91,7 @@ def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> 
     began = progressed = time.monotonic()
     tell_at = began + _TELL_AFTER_S
     last_settled = 0
-    while left := [(sender, marker) for sender, marker in waiting if not (marker.reached.is_set() or sender.producer.ended)]:
+    while left := [(sender, marker) for sender, marker in waiting if sender.can_deliver and not marker.reached.is_set()]:
         now = time.monotonic()
         if (settled := sum(sender.producer.settled for sender, _ in waiting)) != last_settled:
             last_settled, progressed = settled, now
@@ -104,13 +126,14 @@ def _report(sender: Sender) -> None:
 def _print(text: str) -> None:
     try:
         print(f"Streamvis: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        pass  # nobody reads: standard error is closed, or there is none
+    except (OSError, ValueError, AttributeError, RuntimeError):
+        pass  # standard error is closed, or there is none, or a signal handler interrupted somebody who writes there
 
 
 def _close_at_exit() -> None:
     # The interpreter keeps the exception that ended the program here; at a prompt it may be any old one.
     error = None if hasattr(sys, "ps1") else getattr(sys, "last_type", None)
+    _senders.is_past_exit = True
     _close_quietly(list(_senders), state_of(error))
 
 

@@ -11,9 +11,10 @@ An entry is a plain tuple `(kind, step, time, key, data, size)`, since making an
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from streamvis.client.bells import Latch
 
 __all__ = ["CONTROL", "ROW", "ROWS", "VALUE", "Begin", "Clear", "End", "Entry", "Marker", "row_count"]
 
@@ -58,9 +59,9 @@ class Marker:
         self.number = 0
         self.error: Exception | None = None
         self.wants_errors, self.durable = wants_errors, durable
-        self.reached = threading.Event()
+        self.reached = Latch()
 
     def reach(self, error: Exception | None = None) -> None:
-        """Let go who waits; with `error` when it stood in the way."""
+        """Let whoever waits go on; with `error` when it stood in the way."""
         self.error = self.error or error
         self.reached.set()

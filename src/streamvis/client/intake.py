@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
 from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
 from streamvis.client.entries import ROW, ROWS, VALUE, Entry
+from streamvis.client.notices import hint
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import MAX_COLUMNS
 
@@ -38,7 +38,7 @@ _KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
 class Intake:
     """What one run's calls have shown so far: which kind each key holds, its columns, and which names were found good."""
 
-    __slots__ = ("_columns", "_column_count", "_hinted", "_kinds", "_names", "_now")
+    __slots__ = ("_columns", "_column_count", "_hint_for", "_hinted", "_kinds", "_names", "_now")
 
     def __init__(self, *, now: Callable[[], float] = time) -> None:
         self._kinds: dict[str, str] = {}
@@ -46,6 +46,7 @@ class Intake:
         self._column_count = 0
         self._names: set[str] = set()
         self._hinted = False
+        self._hint_for: str | None = None
         self._now = now
 
     def forget_keys(self) -> None:
@@ -83,9 +84,14 @@ class Intake:
         _grow(copier, _ARRAY_BYTES * (copier.arrays + len(copier.deferred)) + sum(map(len, copied)))
         self._kinds[key] = VALUE
         if only_numbers and copied and not self._hinted:
-            self._hinted = True
-            _hint_at_sendl(key)
+            self._hinted, self._hint_for = True, key
         return (VALUE, step, now, key, Unfetched(copied, copier.deferred) if copier.deferred else copied, copier.size + 256)
+
+    def tell_hint(self) -> None:
+        """Give the advice that the last call gave rise to, now that its record is on its way."""
+        key, self._hint_for = self._hint_for, None
+        if key is not None:
+            _hint_at_sendl(key)
 
     def _checked_rows(self, step: Any, key: Any, data: Any) -> Entry:
         now = self._now()
@@ -248,7 +254,5 @@ def _hint_at_sendl(key: str) -> None:
     level, frame = 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("streamvis."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(
-        f"send(step, {key!r}, ...) got numbers alone; pages show the newest only. For a curve, use sendl, which appends rows.",
-        stacklevel=level,
-    )
+    text = "send(step, %r, ...) got only numbers, and pages show the newest alone. For a curve, use sendl, which appends rows."
+    hint(text, key, stacklevel=level)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,11 +108,11 @@ class Leftover:
 
 
 class Adopter:
-    """Delivers, a batch at a time, what producers of this machine left in `folder` for the endpoint at `url`."""
+    """Delivers, a batch at a time, what producers of this machine left in `folders` for the endpoint at `url`."""
 
-    def __init__(self, folder: Path, url: str, post: Post, *, say: Callable[[str], None]) -> None:
-        self._folder, self._url, self._post, self._say = folder, url, post, say
-        self._found = iter(spools_in(folder))
+    def __init__(self, folders: Callable[[], Iterable[Path]], url: str, post: Post, *, say: Callable[[str], None]) -> None:
+        self._folders, self._url, self._post, self._say = folders, url, post, say
+        self._found = self._find()
         self._again_at: float | None = None
         self._leftover: Leftover | None = None
         self._deliveries: Iterator[Delivered] = iter(())
@@ -120,7 +120,7 @@ class Adopter:
     def deliver_one(self) -> bool:
         """Deliver the next batch; False when there is no more, or the endpoint takes none now: others may have it then."""
         if self._again_at is not None and time.monotonic() >= self._again_at:
-            self._found, self._again_at = iter(spools_in(self._folder)), None
+            self._found, self._again_at = self._find(), None
         while True:
             try:
                 done = next(self._deliveries, None)
@@ -152,6 +152,9 @@ class Adopter:
         """In a forked child: what is being delivered is the parent's to deliver."""
         if self._leftover is not None:
             self._leftover.let_go()
+
+    def _find(self) -> Iterator[Path]:
+        return iter([spool for folder in self._folders() for spool in spools_in(folder)])
 
     def _take_next(self) -> bool:
         self.close()

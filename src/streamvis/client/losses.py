@@ -40,6 +40,10 @@ class Losses:
         self._outbox_seen, new = dropped, dropped - self._outbox_seen
         self.add(run, new)
 
+    def forget(self, run: str) -> None:
+        """Nothing more is sent of the run; what it lost counts in `records` alone."""
+        self._by_run.pop(run, None)
+
     def of(self, run: str) -> int:
         """How many of one run."""
         return self._by_run.get(run, 0)

@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from streamvis.client.entries import Entry
+from streamvis.client.bells import Bell
+from streamvis.client.entries import CONTROL, Entry, Marker
 
 __all__ = ["Outbox"]
 
@@ -25,7 +26,7 @@ class Outbox:
     """Entries on their way from the callers to the sender; `max_bytes` bounds those that are not small.
 
     `wake` is called for the first entry after a pause; the sender then leaves `park`. `wants_room` while a call waits for room,
-    or the last one did so in vain.
+    or the last one waited for nothing. `can_wait` says whether the caller may wait at all: the sender cannot wait for itself.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class Outbox:
         max_bytes: int,
         max_entries: int = _MAX_ENTRIES,
         longest_wait_s: float = _LONGEST_WAIT_S,
+        can_wait: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._wake = wake
+        self._wake, self._can_wait = wake, can_wait
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self._longest_wait_s = longest_wait_s
@@ -46,13 +48,13 @@ class Outbox:
         """Begin anew, as after a fork: nothing inside, no lock held, the sender to be woken."""
         self.entries: deque[Entry] = deque()
         self.parked = True
-        self.awake = threading.Event()
+        self.awake = Bell()
         self._released = False
         self.dropped = 0
         self._given_up = False
         self.wants_room = False
         # Two counters with one writer each are exact without a lock; callers share one, so theirs has a lock that only
-        # large entries take. It is reentrant for the sake of signal handlers that send.
+        # large entries take. It is reentrant for the sake of signal handlers that send, and nobody waits while holding it.
         self._lock = threading.RLock()
         self._bytes_in = 0
         self._bytes_out = 0
@@ -94,7 +96,22 @@ class Outbox:
     def release(self) -> None:
         """Never let the sender park again: it is to end."""
         self._released = True
-        self.awake.set()
+        self.awake.ring()
+
+    def discard(self) -> None:
+        """There is no sender any more: drop what is inside, and count it. Nobody waits for it any longer."""
+        self.parked = True  # before a look inside: whatever comes later calls `wake`
+        if not self._lock.acquire(blocking=False):
+            return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting
+        try:
+            while self.entries:
+                kind, _, _, _, data, _ = self.take()
+                if kind is not CONTROL:
+                    self.dropped += 1
+                elif type(data) is Marker:
+                    data.reach()
+        finally:
+            self._lock.release()
 
     def _has_room(self, size: int) -> bool:
         deadline = None
@@ -106,9 +123,9 @@ class Outbox:
                     self._given_up = self.wants_room = False
                     return True
                 self.wants_room = True
-                if self._given_up or (deadline is not None and time.monotonic() >= deadline):
-                    # Who waited in vain once does not wait again: a loop of calls would crawl.
-                    self._given_up = True
+                # After one timeout, later calls fail at once: a loop of calls would crawl.
+                self._given_up = self._given_up or (deadline is not None and time.monotonic() >= deadline)
+                if self._given_up or not self._can_wait():
                     self.dropped += 1
                     return False
             deadline = deadline or time.monotonic() + self._longest_wait_s

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
+from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
 from streamvis.client.producer import Producer
+from streamvis.client.spool_place import SpoolPlace
 
 __all__ = ["Sender"]
 
-log = logging.getLogger("streamvis")
-
 _LONGEST_DURABLE_S = 60.0
-_LOOK_AGAIN_S = 1.0
+_LOOK_AGAIN_S = 0.1
 
 
 class Sender:
@@ -31,27 +28,27 @@ class Sender:
         *,
         make_transport: Callable[[], Any],
         on_start: Callable[[Sender], None],
-        spool_folder: Path,
+        spools: SpoolPlace,
         durable: bool = False,
         max_memory_bytes: int,
         max_spool_bytes: int,
     ) -> None:
         self.url = url
-        self.outbox = Outbox(self.wake, max_bytes=max_memory_bytes)
+        self.outbox = Outbox(self.wake, max_bytes=max_memory_bytes, can_wait=lambda: self.producer.can_wait)
         self._on_start = on_start
         self._new_producer = lambda: Producer(
             self.outbox,
             url=url,
             app=app,
             make_transport=make_transport,
-            spool_folder=spool_folder,
+            spools=spools,
             durable=durable,
             max_memory_bytes=max_memory_bytes,
             max_spool_bytes=max_spool_bytes,
         )
         self.producer = self._new_producer()
-        self._starting = threading.RLock()
         self._begun: Begin | None = None
+        self._told_of_end = False
         self._inherited: list[Any] = []
 
     @property
@@ -62,7 +59,18 @@ class Sender:
     @property
     def is_untouched(self) -> bool:
         """Whether there was nothing to send yet. A forked child that sends nothing never becomes a producer."""
-        return not self.producer.started
+        return not self.producer.was_asked
+
+    @property
+    def can_deliver(self) -> bool:
+        """Whether waiting may help: there are threads, and this is none of them."""
+        return self.producer.can_wait and not (self.producer.ended or self.producer.cannot_start)
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether all that was sent is stored; or on the disk, where there is no endpoint."""
+        left = self.unsettled_records - (self.producer.kept_records if self.url is None else 0)
+        return left <= 0 and not self.failed_records
 
     @property
     def unsettled_records(self) -> int:
@@ -114,12 +122,19 @@ class Sender:
             return False
         marker = self.mark(durable=True)
         self.producer.keep_soon()
-        deadline = time.monotonic() + _LONGEST_DURABLE_S
-        while not marker.reached.wait(_LOOK_AGAIN_S):
-            if self.producer.ended or time.monotonic() >= deadline:
-                log.warning("Streamvis: a record could not be brought to the disk, and the call returns all the same.")
-                break
+        if not self.wait(marker, _LONGEST_DURABLE_S):
+            say("a record could not be brought to the disk, and the call returns all the same.")
         return True
+
+    def wait(self, marker: Marker, timeout_s: float) -> bool:
+        """Wait until a marker is reached, so long at most; whether it is. Waits for nobody who cannot come."""
+        deadline = time.monotonic() + timeout_s
+        while not marker.reached.is_set():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not self.can_deliver:
+                break
+            marker.reached.wait(min(left_s, _LOOK_AGAIN_S))
+        return marker.reached.is_set()
 
     def mark(self, *, durable: bool = False) -> Marker:
         """A marker behind all that is in the outbox now; see `Marker`."""
@@ -133,25 +148,37 @@ class Sender:
     def wake(self) -> None:
         """There is something to send: start the threads, or let them go on."""
         self.outbox.parked = False
-        if not self.producer.started:
-            with self._starting:
-                if not self.producer.started and not self.producer.stopping:
-                    self._start()
-        self.outbox.awake.set()
+        try:
+            if not self.producer.ended:
+                self._start()
+            self.outbox.awake.ring()
+        except BaseException:
+            self.outbox.parked = True
+            raise
+        if self.producer.ended:
+            self._discard()
 
     def _start(self) -> None:
-        try:
-            self.producer.start()
-        except RuntimeError as error:  # no more threads, or the interpreter is ending
-            log.warning("Streamvis: nothing can be sent (%s).", error)
-        else:
+        was_asked = self.producer.was_asked
+        self.producer.start()
+        if not was_asked:
             self._on_start(self)
+
+    def _discard(self) -> None:
+        """What comes when all has ended, as from a function of the program's own that `atexit` calls later, goes nowhere."""
+        dropped = self.outbox.dropped
+        self.outbox.discard()
+        if self.outbox.dropped > dropped and not self._told_of_end:
+            self._told_of_end = True
+            say("records that were sent after the client had ended are dropped.")
 
     def abandon(self) -> None:
         """Nobody holds the client any more: finish the run and end when all is settled, without anybody waiting."""
         if not self.is_stopped and not self.is_untouched:
             self.end("finished")
             self.producer.stop()
+            if self.producer.cannot_start:
+                self.producer.give_up()
 
     def after_fork_in_child(self) -> None:
         """Become another producer of the same run, with nothing of the parent's to send."""
@@ -162,7 +189,6 @@ class Sender:
         self.outbox.empty_out()
         self.producer = self._new_producer()
         self.producer.stopping = stopped
-        self._starting = threading.RLock()
         if self._begun is not None:
             self._begun = self._begun._replace(joins=True, name=None)
             # Not `control`: it goes out with the child's first record, if there is one.

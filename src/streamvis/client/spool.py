@@ -34,6 +34,7 @@ from streamvis.client.files import sync_folder, write_whole
 from streamvis.client.frames import Outgoing, find_frame, frame_of, joined, peek_number
 from streamvis.client.notes import Notes
 from streamvis.client.ownership import hold, leave
+from streamvis.client.spool_place import SpoolPlace
 
 __all__ = ["BEGIN", "DROPPED", "SEGMENTS", "Spool"]
 
@@ -63,13 +64,14 @@ class _Piece:
 
 
 class Spool:
-    """A queue of batches under `folder`. For one thread at a time."""
+    """A queue of batches under `folder`, which lies elsewhere where `place` says so. For one thread at a time."""
 
     def __init__(
         self,
         folder: Path,
         *,
         url: str | None = None,
+        place: SpoolPlace | None = None,
         durable: bool = False,
         max_bytes: int,
         max_memory_bytes: int,
@@ -82,7 +84,7 @@ class Spool:
         self.bytes = 0
         self.memory_bytes = 0
         self.lost_records = 0
-        self._url, self._durable, self._segment_bytes = url, durable, segment_bytes
+        self._url, self._place, self._durable, self._segment_bytes = url, place, durable, segment_bytes
         self._held: int | None = None
         self._remembered: set[str] = set()
         self._dropped: dict[str, int] = {}
@@ -104,6 +106,11 @@ class Spool:
     def kept_records(self) -> int:
         """How many records are in files."""
         return sum(piece.records for piece in list(self._pieces) if piece.batch is None)
+
+    @property
+    def last_number(self) -> int:
+        """The number of the batch that came last."""
+        return self._last_number
 
     @property
     def open_number(self) -> int:
@@ -225,6 +232,12 @@ class Spool:
         else:
             self._remembered.add(run)
 
+    def forget_run(self, run: str) -> None:
+        """Nothing of the run is here, or will be."""
+        if run in self._remembered:
+            self._remembered.discard(run)
+            (self.folder / f"{run}{BEGIN}").unlink(missing_ok=True)
+
     def note_dropped(self, dropped: Mapping[str, int]) -> None:
         """Keep how many records of each run found no room, for whoever delivers what is here."""
         if dropped == self._dropped or self._held is None:
@@ -295,9 +308,26 @@ class Spool:
         return self._pieces[-1]
 
     def _own(self) -> None:
-        if self._held is None:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = hold(self.folder, self._url)
+        if self._held is not None:
+            return
+        if self._place is not None:
+            self._move_to(self._place.writable())
+        try:
+            self._hold()
+        except OSError as error:
+            if self._place is None or not self._place.turn(error):
+                raise
+            self._move_to(self._place.folder)
+            self._hold()
+
+    def _hold(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._held = hold(self.folder, self._url)
+
+    def _move_to(self, parent: Path) -> None:
+        if parent != self.folder.parent:
+            self.folder = parent / self.folder.name
+            self._notes = Notes(self.folder)
 
     def _read_on(self, piece: _Piece) -> None:
         """Read the oldest batch; frames that cannot be read are passed over."""

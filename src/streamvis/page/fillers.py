@@ -20,6 +20,7 @@ from bokeh.model import Model
 from bokeh.models import CustomJS
 from tornado.ioloop import IOLoop
 
+from streamvis.descriptions import Description, pattern_of
 from streamvis.errors import StreamvisError
 from streamvis.page.figures import computed_once
 from streamvis.page.link import Notice
@@ -38,13 +39,15 @@ _FILLER = "_streamvis_filler"
 class Page:
     """What a filler sees of the page that it is on.
 
-    `run` is the run as it is now, `keys` the run's keys with their columns, as far as they are known (see `Filler.wants_keys`).
+    `run` is the run as it is now, `keys` the run's keys with their columns, as far as they are known (see `Filler.wants_keys`),
+    `described` what producers said of how to show columns, by pattern.
     `is_open` tells that the page has shown the past before this filler came.
     """
 
     def __init__(self, doc: Document, run: PageRun, ask: Callable[..., None], soon: Callable[..., None]) -> None:
         self.doc, self.run, self._ask, self._soon = doc, run, ask, soon
         self.keys: Mapping[str, KeyInfo] = {}
+        self.described: dict[str, Description] = {}
         self.is_open = False
 
     def ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
@@ -70,7 +73,7 @@ class Filler:
         """The panel is in a document whose run is known."""
 
     def keys_changed(self) -> None:
-        """There is a new key or column in `Page.keys`."""
+        """There is a new key or column in `Page.keys`, or a new description."""
 
     def update(self, new_data: NewData) -> None:
         """Data came, or the run changed. Rows of keys with live sources are not among them."""
@@ -151,6 +154,8 @@ class Fillers:
         """Keys, or columns of them, are there; those that are known stay."""
         changed = False
         for key, info in keys.items():
+            if pattern_of(key) is not None:
+                continue
             known = self._keys.get(key)
             if known is None or known.kind != info.kind or not info.columns.items() <= known.columns.items():
                 columns = {**(known.columns if known else {}), **info.columns}
@@ -158,9 +163,12 @@ class Fillers:
                 changed = True
         if changed:
             self._page.keys = self._keys
-            for filler in list(self._all.values()):
-                if filler.wants_keys:
-                    self._guard(filler.keys_changed)
+            self._tell_of_keys()
+
+    def _tell_of_keys(self) -> None:
+        for filler in list(self._all.values()):
+            if filler.wants_keys:
+                self._guard(filler.keys_changed)
 
     def update(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
         """Hand over what came: answers of the endpoint, new keys, and data."""
@@ -183,8 +191,13 @@ class Fillers:
                 self._loop.call_later(_RETRY_S, self._ask, read, then)
                 continue
             self._guard(then, answer)
+        described = {pattern: new_data[key] for key in new_data if (pattern := pattern_of(key)) is not None}
+        if described:
+            self._page.described |= {pattern: Description.read(data) for pattern, data in described.items()}
         if self._asked_keys and pieces:
             self._learn(_keys_of(pieces))
+        if described:
+            self._tell_of_keys()
         for filler in list(self._all.values()):
             self._guard(filler.update, new_data)
 

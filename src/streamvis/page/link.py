@@ -17,7 +17,7 @@ from bokeh.document import Document
 from bokeh.model import DataModel, Model
 from bokeh.models import CustomJS
 
-__all__ = ["BrowserLink", "Notice"]
+__all__ = ["BrowserLink", "Notice", "StreamvisLink"]
 
 
 @dataclass(frozen=True, slots=True)

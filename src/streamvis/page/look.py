@@ -17,7 +17,7 @@ from bokeh.themes import Theme, default
 
 from streamvis.page.fillers import is_panel
 
-__all__ = ["CARD", "PALETTE", "PANEL_HEIGHT", "dress", "prepare"]
+__all__ = ["CARD", "PALETTE", "PANEL_HEIGHT", "dress", "has_house_template", "prepare"]
 
 # Ten colours that colour-blind readers can tell apart as well as ten can be: Petroff 2021, arXiv:2107.02270; the two darkest are
 # lighter here, so that thin lines of them show on dark.
@@ -67,6 +67,11 @@ def prepare(doc: Document, *, title: str) -> None:
         doc.theme = _theme()
     if doc.template is FILE:
         doc.template = _template()
+
+
+def has_house_template(doc: Document) -> bool:
+    """Whether the author has set no template."""
+    return doc.template is FILE or doc.template is _template()
 
 
 def dress(doc: Document) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from streamvis.errors import NoSuchName
 from streamvis.records import Rows, Value
 from streamvis.wire.moments import microseconds
 
-__all__ = ["NewData", "PageRun", "column_form", "is_number_or_time", "merge_rows", "own_copy"]
+__all__ = ["Names", "NewData", "PageRun", "column_form", "is_number_or_time", "merge_rows", "own_copy"]
 
 _CAN_CHANGE = frozenset({dict, list, np.ndarray})
 NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
@@ -35,6 +36,19 @@ class PageRun:
     config: Mapping[str, Any]
     state: str
     dropped: int = 0
+
+
+class Names(dict[str, Any]):
+    """A dict, and the dicts in it, that say which names there are when page code asks for one that is not there."""
+
+    def __init__(self, data: Mapping[str, Any], *, what: str) -> None:
+        super().__init__(
+            (name, Names(item, what=f"{what}[{name!r}]") if type(item) is dict else item) for name, item in data.items()
+        )
+        self._what = what
+
+    def __missing__(self, name: object) -> Any:
+        raise NoSuchName(self._what, name, [str(found) for found in self])
 
 
 class NewData(Mapping[str, Mapping[str, Any]]):
@@ -59,7 +73,15 @@ class NewData(Mapping[str, Mapping[str, Any]]):
         self._rows, self._values = rows, values
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
-        return self._rows[key].columns if key in self._rows else self._values[key].data
+        if key in self._rows:
+            return Names(self._rows[key].columns, what=f"new_data[{key!r}]")
+        return Names(self._value(key).data, what=f"new_data[{key!r}]")
+
+    def _value(self, key: str) -> Value:
+        if key not in self._values:
+            what = "new_data, which holds what is new in this call (ask with `in` first),"
+            raise NoSuchName(what, key, list(self))
+        return self._values[key]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._rows
@@ -75,11 +97,11 @@ class NewData(Mapping[str, Mapping[str, Any]]):
 
     def steps(self, key: str) -> np.ndarray:
         """The step of each row, int64 of shape (n,); for a value, of shape (1,)."""
-        return self._rows[key].steps if key in self._rows else np.array([self._values[key].step], dtype=np.int64)
+        return self._rows[key].steps if key in self._rows else np.array([self._value(key).step], dtype=np.int64)
 
     def times(self, key: str) -> np.ndarray:
         """When each row was sent, datetime64[us] in UTC of shape (n,); for a value, of shape (1,)."""
-        seconds = self._rows[key].times if key in self._rows else np.array([self._values[key].time])
+        seconds = self._rows[key].times if key in self._rows else np.array([self._value(key).time])
         return np.rint(seconds * 1e6).astype(np.int64).view("M8[us]")
 
     def copy(self, run: PageRun) -> NewData:

@@ -1,37 +1,41 @@
 """Page scripts under `streamvis serve`: reading them, and running one for each session as a Bokeh application.
 
 A script runs anew for every session, in a module of its own, as under `bokeh serve`: what it keeps in globals belongs to one
-browser tab, and an edited script shows on the next load.
+browser tab, and an edited script shows on the next load. A script may be a folder in Bokeh's own form: `main.py` is the script
+then, and its template, theme, static files and hooks are used as `bokeh serve` uses them (see `folders`).
 """
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import logging
+import inspect
 import sys
 import time
-import traceback
-import types
-import uuid
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from bokeh.application import Application
-from bokeh.application.application import SessionContext
+from bokeh.application.application import ServerContext, SessionContext
 from bokeh.application.handlers.handler import Handler
 from bokeh.document import Document
 from bokeh.io.doc import patch_curdoc
+from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import PageScriptError
+from streamvis.page.author import Failures
 from streamvis.page.feed import FEEDS
+from streamvis.page.folders import Folder, try_template
 from streamvis.page.hanging import HeldBack
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.server import Server, argument
+from streamvis.page.versions import Version, Versions
 
 __all__ = ["PageScript", "add_to_path", "page_application", "read_script"]
-
-_log = logging.getLogger("streamvis.page")
 
 _FIRST_ANSWER_S = 2.0
 """How long a page that is being made waits, off the event loop, for the endpoint to say which run there is."""
@@ -39,27 +43,41 @@ _FIRST_ANSWER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PageScript:
-    """A page script: its file, the name in its address, and the app that it names itself, if it does."""
+    """A page script: its file, the name in its address, the app that it names itself, if it does, and whether it is a folder."""
 
     path: Path
     name: str
     app: str | None
+    is_folder: bool = False
 
 
-def read_script(path: Path) -> PageScript:
-    """Read a page script without running it. Raises PageScriptError that says what is wrong, and where."""
+def read_script(given: str | Path) -> PageScript:
+    """Read a page script, given as `path` or `NAME=path`, without running it. The path may be a folder with a `main.py`.
+
+    Raises PageScriptError that says what is wrong, and where.
+    """
+    path, name = Path(given), ""
+    if not path.exists() and "=" in str(given):
+        name, _, rest = str(given).partition("=")
+        path = Path(rest)
+        if not name or "/" in name:
+            raise PageScriptError(f"{str(given)!r} does not name a page. Write NAME=path/page.py, with a name without a slash.")
+    is_folder = path.is_dir()
+    name = name or (path.resolve().name if is_folder else path.stem)
+    file = path / "main.py" if is_folder else path
+    if is_folder and not file.exists():
+        raise PageScriptError(f"The folder {path} has no main.py, so it is not a page. Give the page script itself, or add one.")
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        tree = ast.parse(file.read_bytes(), filename=str(file))
     except OSError as error:
-        raise PageScriptError(f"The page script {path} cannot be read: {error.strerror}.") from error
+        raise PageScriptError(f"The page script {file} cannot be read: {error.strerror}.") from error
     except (SyntaxError, ValueError) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise PageScriptError(f"The page script {path}{where} is not Python: {getattr(error, 'msg', error)}.") from error
+        raise PageScriptError(f"The page script {file}{where} is not Python: {getattr(error, 'msg', error)}.") from error
     names = _top_level_names(tree)
-    missing = [name for name in ("init_page",) if name not in names and "*" not in names]
-    if missing:
-        raise PageScriptError(f"The page script {path} defines no {' and no '.join(missing)}; a page needs both functions.")
-    return PageScript(path.resolve(), path.stem, _named_app(tree))
+    if "init_page" not in names and "*" not in names:
+        raise PageScriptError(f"The page script {file} does not define init_page. A page needs init_page(doc, config).")
+    return PageScript(file.resolve(), name, _named_app(tree), is_folder)
 
 
 def page_application(
@@ -76,8 +94,39 @@ class _PageHandler(Handler):
         super().__init__()
         self._held_back = held_back
         self._script, self._url, self._app, self._token = script, url, app, token
+        self._folder = Folder(script.path.parent) if script.is_folder else None
+        self._versions = Versions(script.name, script.path, self._folder)
+        self._asked = Failures("")
+        self._pages: dict[str, _Page] = {}
+
+    def static_path(self) -> str | None:
+        return self._folder.static if self._folder else None
+
+    def on_server_loaded(self, server_context: ServerContext) -> None:
+        self._versions.begin(server_context)
+
+    def on_server_unloaded(self, server_context: ServerContext) -> None:
+        self._versions.end()
+
+    def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
+        # The session of the request begins right after this.
+        self._asked = Failures(f"the page script {self._script.path}")
+        return self._versions.process_request(request, self._asked)
 
     async def on_session_created(self, session_context: SessionContext) -> None:
+        """Make the page: here, and not in `modify_document`, is time to wait."""
+        page = self._pages[session_context.id] = _Page(Failures(f"the page script {self._script.path}"))
+        page.failures.add(self._asked)
+        await self._know_run(session_context)
+        await session_context.with_locked_document(partial(self._make, session_context, page))
+
+    async def on_session_destroyed(self, session_context: SessionContext) -> None:
+        page = self._pages.pop(session_context.id, None)
+        if page is not None and page.version is not None:
+            await page.version.hook("on_session_destroyed", page.failures, session_context)
+            self._versions.leave(page.version, page.module)
+
+    async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
         app = argument(session_context, "app") or self._script.app or self._app or self._script.name
         run = argument(session_context, "run")
@@ -87,52 +136,91 @@ class _PageHandler(Handler):
             await asyncio.get_running_loop().run_in_executor(None, feed.known.wait, _FIRST_ANSWER_S)
         feed.leave(self)
 
-    def modify_document(self, doc: Document) -> None:
-        """Run the script, and serve the document with its two functions."""
+    async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
         if self._held_back is not None and time.time() < self._held_back.until:
             until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
             title = f"{self._script.path.name} hung, and held up all pages"
-            _show_error(doc, title, f"It is not run until {until}. Mend it, and load the page again then.", self._held_back.doing)
+            text = f"It is not run until {until}. Fix the script, then reload the page."
+            _link(doc).show([Notice("error", title, text, self._held_back.doing)])
             return
-        # patch_curdoc does not put things back after an exception, so none may leave this block.
+        page.failures.guard(doc)
+        page.version = self._versions.join()
+        await page.version.loaded()
+        page.failures.add(page.version.failures)
+        await page.version.hook("on_session_created", page.failures, session_context)
+        await self._run(doc, page)
+        if page.failures.has_ended and doc not in FEEDS.served:
+            link = _link(doc)
+            link.show(page.failures.notices)
+            show = partial(_show, link, page.failures)
+            page.failures.on_new = lambda: doc.add_next_tick_callback(show)
+
+    async def _run(self, doc: Document, page: _Page) -> None:
+        """Run the script, compile the models that it defines, and serve the document with its functions."""
+        what = self._script.path.name
+        # patch_curdoc does not put things back after an exception: none leaves `run`.
         with patch_curdoc(doc):
-            try:
-                self._serve(doc)
-            except Exception as error:  # noqa: BLE001  # around an author's script
-                text = "".join(traceback.format_exception(error.with_traceback(_script_frames(error, self._script.path))))
-                _log.error("the page script %s failed:\n%s", self._script.path, text)
-                title = f"{self._script.path.name} failed: {type(error).__name__}: {str(error)[:300]}"
-                _show_error(doc, title, "Mend the script and load the page again.", text)
-
-    def _serve(self, doc: Document) -> None:
-        module = types.ModuleType(f"streamvis_page_{self._script.name}_{uuid.uuid4().hex}")
-        module.__file__ = str(self._script.path)
-        doc.modules.add(module)
-        exec(compile(self._script.path.read_bytes(), module.__file__, "exec"), module.__dict__)
-        if doc in FEEDS.served:
+            page.failures.run(what, self._execute, doc, page, ends_page=True)
+        await self._compile(doc, page)
+        if page.failures.has_ended:
             return
+        if doc not in FEEDS.served:
+            with patch_curdoc(doc):
+                rest = page.failures.run(what, self._serve, doc, page.module, ends_page=True)
+            if inspect.isawaitable(rest):
+                await rest
+            await self._compile(doc, page)
+        if not page.failures.has_ended:
+            page.failures.run("The template", try_template, doc, ends_page=True)
+
+    def _execute(self, doc: Document, page: _Page) -> None:
+        page.module = page.version.modules.page(self._script.path)
+        if self._folder:
+            self._folder.dress(doc)
+        exec(compile(self._script.path.read_bytes(), page.module.__file__, "exec"), page.module.__dict__)
+
+    def _serve(self, doc: Document, module: ModuleType) -> Awaitable[None] | None:
         app = getattr(module, "app", None) or self._app or self._script.name
-        budget = getattr(module, "budget", None)
-        update_page = getattr(module, "update_page", None)
-        Server(doc, self._url, app, module.init_page, update_page, budget=budget, token=self._token).start()
+        update_page, budget = getattr(module, "update_page", None), getattr(module, "budget", None)
+        return Server(doc, self._url, app, module.init_page, update_page, budget=budget, token=self._token).begin()
+
+    async def _compile(self, doc: Document, page: _Page) -> None:
+        compiled = await page.failures.run("A custom model", page.version.models.prepare, ends_page=True)
+        page.models = compiled or ""
+        if compiled is None:
+            # The browser could not read a document with models that it does not know, nor what is said in it.
+            doc.clear()
+
+    def modify_document(self, doc: Document) -> None:
+        """Nothing but what Bokeh, which writes the page right after this, has to know of custom models."""
+        page = self._pages.get(doc.session_context.id)
+        if page is not None and page.version is not None:
+            page.version.models.show(page.models)
 
 
-def _show_error(doc: Document, title: str, text: str, detail: str) -> None:
+@dataclass(slots=True)
+class _Page:
+    """What one session runs."""
+
+    failures: Failures
+    version: Version | None = None
+    module: ModuleType | None = None
+    models: str = ""
+
+
+def _link(doc: Document) -> BrowserLink:
+    """A link for a page that no session serves."""
     link = BrowserLink(doc, _ignore)
     link.attach()
-    link.show([Notice("error", title, text, detail)])
+    return link
+
+
+def _show(link: BrowserLink, failures: Failures) -> None:
+    link.show(failures.notices)
 
 
 def _ignore() -> None:
     pass
-
-
-def _script_frames(error: BaseException, path: Path) -> types.TracebackType | None:
-    """The traceback from the script's own first frame on, or all of it."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename != str(path):
-        frame = frame.tb_next
-    return frame or error.__traceback__
 
 
 def _top_level_names(tree: ast.Module) -> set[str]:
@@ -155,7 +243,7 @@ def _named_app(tree: ast.Module) -> str | None:
 
 
 def add_to_path(script: PageScript) -> None:
-    """Let the script import the modules beside it."""
+    """Let code find the script's modules that has only their names, such as `pickle`: after everything else."""
     folder = str(script.path.parent)
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)

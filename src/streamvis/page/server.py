@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Awaitable
 
 from bokeh.application.application import SessionContext
 from bokeh.document import Document
 from bokeh.settings import settings
 
 from streamvis.errors import UsageError
+from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
 from streamvis.page.feed import FEEDS
 from streamvis.page.session import InitPage, Session, UpdatePage
 
@@ -24,6 +26,8 @@ _LEAST_BUDGET = 100
 
 class Server:
     """Serves one document: shows the newest run of `app` in it, or the run that the page's address names as `?run=ID`.
+
+    `init_page` and `update_page` may be `async def`.
 
     Args:
         doc: the session's document, `curdoc()` in a script
@@ -62,6 +66,7 @@ class Server:
         if doc in FEEDS.served:
             raise UsageError("This document has a Server already: a script starts one.")
         FEEDS.served.add(doc)
+        self._doc = doc
         self._session = Session(
             doc,
             FEEDS.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
@@ -74,9 +79,15 @@ class Server:
         )
 
     def start(self) -> None:
-        """Begin to serve the document."""
+        """Begin to serve the document. An `async def init_page` goes on when the document is shown."""
+        rest = self.begin()
+        if rest is not None:
+            self._doc.add_next_tick_callback(lambda: rest)
+
+    def begin(self) -> Awaitable[None] | None:
+        """As `start`, for callers that can await the rest of an `async def init_page`, which is returned."""
         _allow_loopback_origins()
-        self._session.start()
+        return self._session.start()
 
 
 def argument(session_context: SessionContext | None, name: str) -> str | None:

@@ -14,12 +14,12 @@ Never is more than one update under way to the browser: the next waits for the e
 
 from __future__ import annotations
 
+import inspect
 import logging
 import statistics
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -29,10 +29,13 @@ from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
 from streamvis.page import look
+from streamvis.page.author import Failures
+from streamvis.page.document import on_unsendable
 from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
 from streamvis.page.fillers import Fillers
 from streamvis.page.link import BrowserLink, Notice
-from streamvis.page.new_data import NewData, column_form, own_copy
+from streamvis.page.moments import moment
+from streamvis.page.new_data import Names, NewData, column_form, own_copy
 from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.view import LiveSources
@@ -73,7 +76,7 @@ class Session:
         self._app, self._pinned = app, run
         self._init_page, self._update_page = init_page, update_page
         self._loop = IOLoop.current()
-        self._is_woken = self._is_over = self._is_broken = self._is_outdated = False
+        self._is_woken = self._is_over = self._is_begun = self._is_outdated = False
         self._app_feed: AppFeed | None = None
         self._run_feed: RunFeed | None = None
         self._inbox = Inbox(self.wake)
@@ -87,7 +90,8 @@ class Session:
         self._durations: deque[float] = deque(maxlen=5)
         self._next_at = 0.0
         self._past_rows, self._read_rows, self._reading_since = 0, 0, time.monotonic()
-        self._error: Notice | None = None
+        self._failures = Failures.of(doc, f"the page for app {app!r}")
+        self._failures.on_new = self.wake
         self._heard = 0.0
         self._live: LiveSources | None = None
         self._fillers: Fillers | None = None
@@ -95,8 +99,13 @@ class Session:
         self._link = BrowserLink(doc, self.wake)
         self._next_beat: object | None = None
 
-    def start(self) -> None:
-        """Begin. Called while the document is made, on the event loop; `init_page` runs here when the run is known."""
+    def start(self) -> Awaitable[None] | None:
+        """Begin. Called while the document is made, on the event loop; `init_page` runs here when the run is known.
+
+        Returns what is left to await, under the document lock, where `init_page` is `async`.
+        """
+        self._doc.on_session_destroyed(self._end)
+        on_unsendable(self._doc, self._show_only)
         if self._pinned is None:
             self._app_feed = self._feeds.app(self._reader, self._app, self, self.wake)
             self._head = self._app_feed.head
@@ -110,17 +119,29 @@ class Session:
             self._head = replace(self._head, run=replace(self._head.run, config=own_copy(self._head.run.config)))
             self._restarts = self._run_feed.restarts
             look.prepare(self._doc, title=self._app)
-            self._guard("init_page", self._init_page, self._doc, self._head.run.config)
-            look.dress(self._doc)
-            if not self._is_broken:
-                # What the author's figures are made of can be wrong too.
-                self._guard("init_page", self._find_live_sources)
+            config = Names(self._head.run.config, what="config")
+            rest = self._failures.run("init_page", self._init_page, self._doc, config, ends_page=True)
+            if inspect.isawaitable(rest):
+                return self._begin_after(rest)
         else:
             self._doc.title = self._app
+        self._begin()
+        return None
+
+    async def _begin_after(self, rest: Awaitable[object]) -> None:
+        await rest
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._head is not None and not self._failures.has_ended:
+            # What the author's figures are made of can be wrong too.
+            with self._failures.ours():
+                self._failures.run("init_page", self._find_live_sources, ends_page=True)
+        self._is_begun = True
         self._link.attach()
         self._link.show(self._notices())
-        self._doc.on_session_destroyed(self._end)
-        self._beat_later()
+        if not self._is_over:
+            self._beat_later()
 
     def _beat_later(self) -> None:
         # Not a periodic callback of the document: Bokeh lets go of one, and of the document with it, only a period after its end.
@@ -132,6 +153,7 @@ class Session:
 
     def _find_live_sources(self) -> None:
         run, shared = self._head.run, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
+        look.dress(self._doc)
         self._fillers = Fillers(self._doc, self._reader, run, **shared)
         self._live = LiveSources(self._doc, self._reader, run.id, **shared)
         self._past = Past(self._reader, run.id, budget=self._budget)
@@ -140,9 +162,10 @@ class Session:
 
     def _sync_live_sources(self) -> None:
         """Take in the live sources and figures that the author's code made, changed or removed."""
-        if self._live is not None and self._live.is_changed and not self._is_broken:
-            self._fillers.look()
-            self._guard("A live figure of the page", self._live.sync)
+        if self._live is not None and self._live.is_changed and not self._failures.has_ended:
+            with self._failures.ours():
+                self._fillers.look()
+                self._failures.run("A live figure of the page", self._live.sync, ends_page=True)
 
     def wake(self) -> None:
         """There may be something to do. From any thread."""
@@ -168,24 +191,42 @@ class Session:
         self._inbox.reset()
         self._feeds.heap.trim_later(self._loop)
 
-    def _advance(self) -> None:
+    def _advance(self) -> Awaitable[None] | None:
         self._is_woken = False
         if self._is_over:
-            return
+            return None
         self._sync_live_sources()
         self._link.show(self._notices())
         if self._has_another_run():
             self._reload()
-        elif self._link.is_echoed and self._head is not None and not self._is_broken:
+        elif self._failures.has_ended:
+            self._give_up()
+        elif self._link.is_echoed and self._head is not None and self._is_begun:
             early_s = self._next_at - time.monotonic()
             if early_s > 0.001:
                 if self._has_news():
                     self._is_woken = True
                     self._plan(early_s)
-                return
+                return None
             pieces = self._take_pieces()
             if pieces or self._live.has_news or self._fillers.has_news:
-                self._hand_over(pieces)
+                return self._hand_over(pieces)
+        return None
+
+    def _give_up(self) -> None:
+        """The author's code failed: what else comes is for nobody."""
+        if self._run_feed is not None:
+            self._run_feed.part(self)
+        self._inbox.reset()
+        self._link.attach()
+
+    def _show_only(self, error: BaseException) -> None:
+        """The browser cannot be sent the author's document: send it one that says so."""
+        self._failures.tell("Sending the document to the browser", error, ends_page=True)
+        with self._failures.muted():
+            self._doc.clear()
+            self._give_up()
+            self._link.show(self._notices())
 
     def _has_another_run(self) -> bool:
         """Whether a new session would show something else than this one: another run, a new epoch, or a run at last."""
@@ -263,10 +304,10 @@ class Session:
         self._piece = piece
         self.wake()
 
-    def _hand_over(self, pieces: list[Piece]) -> None:
+    def _hand_over(self, pieces: list[Piece]) -> Awaitable[None] | None:
         if self._has_changed_form(pieces):
             self._reload()
-            return
+            return None
         run = self._head.run
         if pieces:
             run = replace(run, name=pieces[-1].name, state=pieces[-1].state, dropped=pieces[-1].dropped)
@@ -279,17 +320,29 @@ class Session:
         new_data = self._run_feed.folds.fold(run, pieces, without=without)
         self._read_rows += new_data.row_count
         began = time.monotonic()
-        is_live_changed = self._live.update(pieces)
-        is_answered = self._fillers.has_news
-        if pieces or changed or is_answered:
-            self._fillers.update(new_data, pieces)
-            self._sync_live_sources()
+        with self._failures.ours():
+            is_live_changed = self._live.update(pieces)
+            is_answered = self._fillers.has_news
+            if pieces or changed or is_answered:
+                self._fillers.update(new_data, pieces)
+        self._sync_live_sources()
         if not new_data and not changed and not is_live_changed and not is_answered:
             self.wake()
-            return
+            return None
         if self._update_page is not None and (new_data or changed):
-            self._guard("update_page", self._update_page, self._doc, new_data)
-            self._sync_live_sources()
+            rest = self._failures.run("update_page", self._update_page, self._doc, new_data, ends_page=True)
+            if inspect.isawaitable(rest):
+                return self._send_after(rest, began)
+        self._send(began)
+        return None
+
+    async def _send_after(self, rest: Awaitable[object], began: float) -> None:
+        await rest
+        self._send(began)
+
+    def _send(self, began: float) -> None:
+        """Let the browser have what was changed since `began`, and echo it."""
+        self._sync_live_sources()
         took_s = time.monotonic() - began
         self._durations.append(took_s)
         # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
@@ -308,30 +361,15 @@ class Session:
                         return True
         return False
 
-    def _guard(self, name: str, function: Callable[..., object], *args: object) -> None:
-        """Call the author's function; what it raises is shown in the page, logged once, and ends this session's updates."""
-        try:
-            function(*args)
-        except Exception as error:  # noqa: BLE001  # around an author's function
-            text = "".join(traceback.format_exception(error.with_traceback(_own_frames_off(error))))
-            _log.error("%s of the page for app %r failed:\n%s", name, self._app, text)
-            self._is_broken = True
-            if self._run_feed is not None:
-                self._run_feed.part(self)
-            self._inbox.reset()
-            what = f"{type(error).__name__}: {error}"
-            hint = "This page gets no more data. Mend the script and load the page again."
-            self._error = Notice("error", f"{name} failed: {what[:300]}", hint, text)
-
     def _notices(self) -> list[Notice]:
-        notices = [self._error] if self._error else []
+        notices = self._failures.notices
         lost = next((feed.lost for feed in (self._run_feed, self._app_feed) if feed is not None and feed.lost), None)
         if self._head is None:
             notices.append(self._waiting_notice(lost.reason if lost else ""))
         elif lost is not None:
-            notices.append(Notice("stale", f"Out of date since {_moment(lost.since)}", f"{lost.reason} Trying again."))
+            notices.append(Notice("stale", f"Out of date since {moment(lost.since)}", f"{lost.reason} Trying again."))
         elif self._head.run.state == VANISHED:
-            title = f"The producer was last heard of at {_moment(self._heard)}"
+            title = f"The producer was last heard of at {moment(self._heard)}"
             notices.append(Notice("vanished", title, "It was killed, or cannot reach the endpoint."))
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             notices.append(Notice("slow", f"update_page takes {typical_s:.1f} s a call", "Updates are slowed to that pace."))
@@ -351,12 +389,3 @@ class Session:
         return Notice("waiting", f"Waiting for a run of the app “{self._app}”", trouble or hint)
 
 
-def _moment(seconds: float) -> str:
-    """A moment as people say it: without the day where that is today."""
-    then, now = time.localtime(seconds), time.localtime()
-    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
-
-
-def _own_frames_off(error: BaseException) -> Any:
-    """The traceback without the frame of this module, which tells an author nothing."""
-    return error.__traceback__.tb_next if error.__traceback__ and error.__traceback__.tb_next else error.__traceback__

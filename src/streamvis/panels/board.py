@@ -18,13 +18,15 @@ from bokeh.core.properties import String
 from bokeh.document import Document
 from bokeh.layouts import column as column_of
 from bokeh.model import DataModel
-from bokeh.models import Column, CustomJS, Div, LayoutDOM
+from bokeh.models import Column, CustomJS, Div, LayoutDOM, Plot
 
+from streamvis.descriptions import Description, description_of, pattern_of
 from streamvis.errors import UsageError
 from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.new_data import NewData
 from streamvis.panels.contents import Key, contents_of
+from streamvis.panels.frames import short
 from streamvis.records import Value
 
 __all__ = ["Card", "Shared", "board", "card"]
@@ -63,6 +65,7 @@ class Card:
     section: str = ""
     wide: bool = False
     series: Sequence[tuple[str, str]] = ()
+    said: Description | None = None
 
 
 def card(
@@ -202,7 +205,7 @@ class _Board(Filler):
     def update(self, new_data: NewData) -> None:
         known = len(self._holds)
         for key in new_data:
-            if key not in self._holds:
+            if key not in self._holds and pattern_of(key) is None:
                 self._holds[key] = contents_of(new_data[key])
         if len(self._holds) > known:
             self._collect()
@@ -215,11 +218,33 @@ class _Board(Filler):
         ]
         there = {key.name for key in keys}
         keys += [Key(name, "value", {}, holds) for name, holds in self._holds.items() if name not in there]
-        cards = {f"{one.section}/{one.title}": one for one in self._cards_of(keys)}
+        cards = {}
+        for one in self._cards_of(keys):
+            one = self._described(one)
+            cards[f"{one.section}/{one.title}"] = one
         for name in [name for name in self._made if cards.get(name) is None or _differs(cards[name], self._cards[name])]:
             del self._made[name]
         self._cards = cards
         self._lay_out()
+
+    def _described(self, one: Card) -> Card:
+        """The card as the run's producer wants it."""
+        names = [column if "/" in column else f"{key}/{column}" for key, column in one.series]
+        said = next((said for name in names if (said := description_of(name, self._page.described)) != Description()), None)
+        if said is None:
+            return one
+        x, log, make = said.x, said.scale and said.scale == "log", one.make
+
+        def make_as_described(shared: Shared) -> LayoutDOM:
+            shared = replace(shared, x=x or shared.x, log=shared.log if log is None else log)
+            panel = make(shared)
+            if isinstance(panel, Plot):
+                panel.title.text = short(said.title, 80) if said.title else panel.title.text
+                panel.yaxis.axis_label = said.unit
+            return panel
+
+        section = one.section if said.section is None else said.section
+        return replace(one, title=said.title or one.title, section=section, make=make_as_described, said=said)
 
     # Where it is
 
@@ -321,7 +346,7 @@ def _framed(panel: LayoutDOM) -> Column:
 
 def _differs(one: Card, other: Card) -> bool:
     """Whether a card has other data now; functions cannot be compared."""
-    return (one.wide, one.series) != (other.wide, other.series)
+    return (one.wide, one.series, one.said) != (other.wide, other.series, other.said)
 
 
 def _arguments(doc: Document) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""A session's document as its author sees it: with the author's own roots, though the link to the browser is one too.
+
+Bokeh makes the document, and everything in a document hangs on its roots. Where an author has none yet, the link must be one, so
+that the page can say anything at all; the author's code, which may ask whether there are roots, is shown only its own.
+
+What Bokeh cannot write down for the browser would leave an empty page: `on_unsendable` puts something else into its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.document.models import DocumentModelManager
+from bokeh.model import Model
+
+from streamvis.page.link import StreamvisLink
+
+__all__ = ["adopt", "as_author", "on_unsendable"]
+
+
+def adopt(doc: Document) -> None:
+    """Make a document that Bokeh made one of ours. It stays the same object, with all that is in it."""
+    if not isinstance(doc, _PageDocument):
+        doc.__class__, doc.models.__class__ = _PageDocument, _PageModels
+
+
+@contextmanager
+def as_author(doc: Document | None) -> Iterator[None]:
+    """Within this, `doc.roots` are the author's."""
+    if not isinstance(doc, _PageDocument):
+        yield
+        return
+    doc.author_depth += 1
+    try:
+        yield
+    finally:
+        doc.author_depth -= 1
+
+
+def on_unsendable(doc: Document, replace: Callable[[BaseException], None]) -> None:
+    """Let `replace` change an adopted document that Bokeh could not write down, for which that raised its argument."""
+    doc.replace = replace
+
+
+class _PageModels(DocumentModelManager):
+    is_recomputing = False
+
+    def recompute(self) -> None:
+        self.is_recomputing = True
+        try:
+            super().recompute()
+        finally:
+            self.is_recomputing = False
+
+
+class _PageDocument(Document):
+    author_depth = 0
+    replace: Callable[[BaseException], None] | None = None
+
+    def to_json(self, **options: Any) -> Any:
+        try:
+            return super().to_json(**options)
+        except BaseException as error:  # data of an author, which code of an author may write down
+            if self.replace is None:
+                raise
+            self.replace(error)
+            return super().to_json(**options)
+
+    @property
+    def roots(self) -> list[Model]:
+        found = super().roots
+        if self.author_depth and not self.models.is_recomputing:
+            return [root for root in found if not isinstance(root, StreamvisLink)]
+        return found
