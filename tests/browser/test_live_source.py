@@ -112,7 +112,7 @@ def test_a_live_source_of_a_column_that_is_not_there_says_so_until_it_is(live, o
         said = "document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''"
         wait_until(lambda: "there is no column 'y'" in tab.evaluate(said), within_s=30, what="the page says what is missing")
         client.sendl(1, "main", {"x": 2.0, "y": 5.0})
-        tab.wait_for_source("main", lambda columns: columns["x"] == [1, 2] and columns["y"][1] == 5, within_s=10)
+        tab.wait_for_source("main", lambda columns: columns["x"] == [2] and columns["y"] == [5], within_s=10)
         wait_until(lambda: "there is no column" not in tab.evaluate(said), within_s=10, what="the page says it no more")
 
 
@@ -188,6 +188,58 @@ def extremes(columns, width=256):
     return found
 
 
+MANY_KINDS = """
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
+from streamvis import live_source
+app = "live"
+def init_page(doc, config):
+    for key, x, columns, window in [("main", "x", ["y"], 20), ("sparse", "x", ["eval"], None), ("timed", "time", ["y"], 3600)]:
+        plot = figure(name="plot" if key == "main" else "plot " + key, width=400, height=200)
+        plot.line(x, columns[0], source=live_source(key, x=x, columns=columns, window=window, name=key))
+        doc.add_root(plot)
+    doc.add_root(figure(name="news", title="0"))
+def update_page(doc, new_data):
+    if "news" in new_data:
+        doc.get_model_by_name("news").title.text = str(int(new_data["news"]["n"][-1]))
+"""
+
+
+def test_x_that_is_not_finite_or_starts_again_and_sparse_columns_show_beside_the_pages_other_news(
+    tmp_path, start_endpoint, start_pages, open_page
+):
+    script = tmp_path / "live.py"
+    script.write_text(MANY_KINDS)
+    url = start_endpoint().url
+    address = f"{start_pages(script, url=url).url}/live"
+    news = "() => window.Bokeh?.documents[0]?.get_model_by_name('news')?.title.text"
+    timed = "() => { const r = Bokeh.documents[0].get_model_by_name('plot timed').x_range; return r.end - r.start }"
+    with Client(url, "live") as client:
+        client.init()
+        for x in range(100):
+            client.sendl(x, "main", {"x": float(x), "y": 1.0})
+            client.sendl(x, "sparse", {"x": x, "loss": 1.0} if x % 40 else {"x": x, "eval": float(x)})
+            client.sendl(x, "timed", {"y": float(x)})
+        tab = open_page(address)
+        wait_until(lambda: ranges(tab)[:2] == [79.0, 99.0], within_s=30, what="the page follows the window")
+        tab.wait_for_source("sparse", lambda columns: columns["eval"] == [0.0, 40.0, 80.0], within_s=10)
+        client.sendl(100, "main", {"x": math.inf, "y": 2.0})
+        client.sendl(100, "news", {"n": 1})
+        wait_until(lambda: tab.evaluate(news) == "1", within_s=10, what="other news come")
+        for x in range(50):
+            client.sendl(101 + x, "main", {"x": float(x), "y": 3.0})
+        client.sendl(151, "sparse", {"x": 120, "eval": math.nan})
+        client.sendl(151, "timed", {"y": 0.0})
+        wait_until(lambda: ranges(tab)[:2] == [29.0, 49.0], within_s=10, what="the page follows the rows stored last")
+        client.sendl(152, "main", {"x": 1e9, "y": 4.0})
+        client.sendl(153, "main", {"x": 50.0, "y": 5.0})
+        client.sendl(154, "main", {"x": 51.0, "y": 5.0})
+        wait_until(lambda: ranges(tab)[1] == 51.0, within_s=10, what="an outlier is left behind")
+        tab.wait_for_source("sparse", lambda columns: len(columns["x"]) == 4, within_s=10)
+        assert 0 < tab.evaluate(timed) <= 3_600_000 and len(tab.source("timed")["y"]) == 101
+        fresh = open_page(address)
+        wait_until(lambda: ranges(fresh)[:2] == ranges(tab)[:2] != [0, 1], within_s=30, what="a fresh page shows the same")
+        wait_until(lambda: fresh.source("main")["x"] == tab.source("main")["x"], within_s=10, what="and the same rows")
 COMING = """
 from bokeh.layouts import column
 from bokeh.models import Button

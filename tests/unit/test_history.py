@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import InvalidData
@@ -134,6 +134,80 @@ def check(history, batches, buckets, log):
     if len(inside):
         assert inside[0] == 0 or log or inside[0] - 1 in rows
         assert inside[-1] == len(x) - 1 or inside[-1] + 1 in rows
+
+
+@st.composite
+def odd_histories(draw):
+    """Batches of rows: x that falls, starts over, or is not finite, and two columns that are sent now and then, with gaps."""
+    count = draw(st.integers(1, 200))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    odd = np.array([math.nan, math.inf, -math.inf, 1e308, -1e308])
+    moves = draw(st.sampled_from([[1], [0, 1], [1, 1, 1, -2], [-1], [1, 1, 1e6, -1e6]]))
+    x = np.cumsum(random.choice(moves, count)).astype(float)
+    odd_share = draw(st.sampled_from([0, 0.05]))
+    x = np.where(random.random(count) < odd_share, random.choice(odd, count), x)
+    columns = {name: random.integers(-9, 9, count).astype(float) for name in "ab"}
+    for name in columns:
+        columns[name][random.random(count) < odd_share] = random.choice(odd)
+    every = draw(st.sampled_from([1, 7, 40]))
+    batches, at = [], 0
+    while at < count:
+        part = slice(at, min(count, at + int(random.integers(1, 20))))
+        names = [name for name, step in (("a", every), ("b", 2)) if random.integers(step) == 0]
+        cells = {name: [None if random.random() < 0.2 else cell for cell in columns[name][part].tolist()] for name in names}
+        batches.append((np.arange(part.start, part.stop), {"x": x[part], **cells}))
+        at = part.stop
+    return batches
+
+
+@settings(phases=[Phase.explicit, Phase.generate])
+@given(
+    odd_histories(),
+    st.sampled_from([["a"], ["b"], ["a", "b"]]),
+    st.integers(1, 20),
+    st.integers(0, 60),
+    st.booleans(),
+    st.sampled_from([None, 5.0, 1e7]),
+)
+def test_whatever_x_and_y_are_the_extremes_of_the_rows_that_have_something_come(batches, columns, buckets, tidied, log, window):
+    with tempfile.TemporaryDirectory() as folder:
+        store = filled(Path(folder), batches, tidied)
+        known = [name for name in columns if name in store.keys("run")["k"].columns]
+        if known != columns:
+            store.close()
+            return
+        asked = {"x": "x", "columns": columns, "buckets": buckets, "log": log, "window": window, "having": columns}
+        history = store.history("run", "k", **asked)
+        rows = numbers_of(history.table, "row").tolist()
+        sent = {name: [cell for steps, its in batches for cell in its.get(name, [None] * len(steps))] for name in "xab"}
+        there = [row for row in range(len(sent["x"])) if any(sent[name][row] is not None for name in columns)]
+        assert set(rows) <= set(there) and sorted(rows) == rows
+        for at in (history.first_x, history.last_x, history.start, history.stop):
+            assert at is None or math.isfinite(at)
+        inside = [row for row in there if math.isfinite(sent["x"][row]) and (not log or sent["x"][row] > 0)]
+        if window is not None:
+            inside = [row for row in inside if row >= first_of_newest(there, sent["x"], window, history.rising)]
+        for name in columns:
+            cells = [sent[name][row] for row in inside if sent[name][row] is not None]
+            kept = [sent[name][row] for row in rows if row in set(inside) and sent[name][row] is not None]
+            for chosen in (lambda c: True, math.isfinite):
+                numbers, found = [[c for c in its if not math.isnan(c) and chosen(c)] for its in (cells, kept)]
+                assert (min(numbers, default=0), max(numbers, default=0)) == (min(found, default=0), max(found, default=0)), name
+            assert any(map(math.isnan, cells)) == any(map(math.isnan, kept)), "gaps that were sent"
+        store.close()
+
+
+def first_of_newest(there, x, window, rising):
+    """The first of the rows stored last that span no more than the window, found the slow way."""
+    low, high = math.inf, -math.inf
+    first = 0
+    for row in reversed(there):
+        if math.isfinite(x[row]):
+            low, high = min(low, x[row]), max(high, x[row])
+            if high - low > window:
+                break
+        first = row
+    return first
 
 
 def test_a_few_rows_all_come(tmp_path):

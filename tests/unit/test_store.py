@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import shutil
+import sqlite3
 import tempfile
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,8 +19,10 @@ from hypothesis import strategies as st
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
 from streamvis.records import Ack, Batch, Clear, Cursor, Finish, Start
 from streamvis.store import SqliteStore
+from streamvis.store.packed import unpack
 from streamvis.store.summaries import Sizes
-from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
+from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value, table_of
+from support.cells import cells_of
 
 START = Start("{}", 1.0)
 
@@ -307,6 +314,66 @@ def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_
     assert Reader().read(store).rows["k"][-1] == 99
     store.close()
     SqliteStore(tmp_path, sizes=SIZES).close()
+
+
+def all_cells(store):
+    """All that a run's readers are given, to the last digit: rows by key, as steps, times and cells, and values."""
+    rows, values, cursor = defaultdict(list), {}, None
+    while True:
+        tail = store.tail("run", cursor, max_bytes=500)
+        for body in tail.bodies:
+            meta, table = table_of(body)
+            if meta["kind"] == "value":
+                values[meta["key"]] = repr(decode_tail_body(body))
+                continue
+            columns = {field.name: cells_of(field, column) for field, column in zip(table.schema, table.columns, strict=True)}
+            for i in range(table.num_rows):
+                rows[meta["key"]].append({name: cells[i] for name, cells in columns.items() if cells[i] is not None})
+        cursor = tail.cursor
+        if not tail.more:
+            return rows, values
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3])
+def test_what_was_acknowledged_never_changes_by_migration_merging_and_restarts(schema, tmp_path):
+    file = tmp_path / "streamvis.sqlite"
+    shutil.copy(Path(__file__).parent / "data" / f"schema-{schema}.sqlite", file)
+    with closing(sqlite3.connect(file)) as db:
+        tables = [rows_in(body) for (body,) in db.execute("SELECT body FROM chunks")]
+    store = SqliteStore(tmp_path, sizes=SIZES)
+    before = all_cells(store)
+    steps = sorted(step for table in tables for step in table.column("step").to_pylist())
+    assert sorted(row["step"] for rows in before[0].values() for row in rows) == steps != []
+    odd = [
+        *([dt.datetime(2400, 1, 1)], np.array([1], "M8[ns]"), [dt.timedelta(days=200_000)], np.array([1], "m8[ns]")),
+        *([2**62 + 1], [0.5], [math.inf], np.array([2**64 - 1], np.uint64), np.array([7], np.int8), ["text"], [None]),
+    ]
+    for number, cells in enumerate(odd * 3, 100):
+        for key in ("k", "new"):
+            chunk = encode_rows(key, [number], [number / 3], {"x": cells})
+            (ack,) = store.append([Batch("run", "app", f"p {key}", number, [chunk])])
+            assert not ack.refused
+        now = all_cells(store)
+        for key, rows in before[0].items():
+            assert now[0][key][: len(rows)] == rows, key
+        assert now[1] == before[1]
+        before = now
+        for _ in range(number % 4):
+            store.tidy()
+        if number % 5 == 0:
+            store.close()
+            store = SqliteStore(tmp_path, sizes=SIZES)
+        assert all_cells(store) == before
+    while store.tidy():
+        pass
+    assert all_cells(store) == before
+    store.close()
+
+
+def rows_in(body):
+    """The rows of a chunk as it lies in a file that no newer version has touched."""
+    meta, table = table_of(body)
+    return table if meta["kind"] == "rows" else unpack(body)[1]
 
 
 def resumed(store, step, *, attempt="", producer="q", number=1, live=True, time=2.0):

@@ -29,7 +29,9 @@ const fit_x = (one) => {
   for (const curve of one.curves) if (curve.x == one) span(curve.source.model, curve.x_fields, one.log, () => true, found)
   if (found[0] > found[1]) return
   let [low, high] = found
-  if (one.window != null) low = Math.max(low, high - one.window)
+  // A window is in the endpoint's units of x, where times are seconds.
+  const scales = JSON.parse(control.scales), curve = [...one.curves].find((curve) => curve.x == one)
+  if (one.window != null) low = Math.max(low, high - one.window * (scales[curve.source.model.id] ?? 1))
   if (low == high) [low, high] = one.log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]
   move(one.model, low, high)
 }

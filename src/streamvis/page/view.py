@@ -36,7 +36,7 @@ __all__ = ["LiveSources"]
 
 _log = logging.getLogger("streamvis.page")
 
-_RETRY_S = 0.5
+_RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
 
 
 class StreamvisLiveControl(DataModel):
@@ -45,6 +45,7 @@ class StreamvisLiveControl(DataModel):
     news = String(default='{"number": 0, "plots": {}}')
     read = Int(default=-1)
     views = String(default="{}")
+    scales = String(default="{}")
     tick = Int(default=0)
 
 
@@ -73,6 +74,7 @@ class LiveSources:
         self._shown: dict[str, _Shown] = {}
         self._by_key: dict[str, list[_Shown]] = {}
         self._fetched: list[tuple[_Shown, LiveTrack, Future]] = []
+        self._resting: set[LiveTrack] = set()
         self._is_begun = self._is_read = False
         self._number = 0
         self.control = StreamvisLiveControl()
@@ -168,27 +170,45 @@ class LiveSources:
             shown, track, future = self._fetched.pop(0)
             if track is not shown.track or self._shown.get(shown.source.id) is not shown:
                 continue
-            numbers = track.numbers
-            try:
-                change = track.take(*future.result())
-            except LiveSourceRefused as error:
-                track.refused(str(error))
-                continue
-            except StreamvisError as error:
-                # The run's feed meets the same trouble, and it is the feed that says so.
-                _log.debug("reading for a live source failed, and is tried again: %s", error)
-                track.is_stale, track.is_fetching = True, False
-                self._loop.call_later(_RETRY_S, self._fetch)
-                continue
-            is_changed |= _apply(shown.source, change, numbers, track)
+            is_changed |= self._guarded(shown, lambda track=track, future=future: self._taken(track, future))
         for key, its in self._by_key_of(pieces).items():
             for shown in self._by_key[key]:
-                numbers = shown.track.numbers
-                is_changed |= _apply(shown.source, shown.track.add(its), numbers, shown.track)
+                is_changed |= self._guarded(shown, lambda track=shown.track, its=its: track.add(its))
         if is_changed:
+            self.control.scales = json.dumps({its: shown.track.scale for its, shown in self._shown.items()})
             self.control.tick += 1
         self._fetch()
         return is_changed
+
+    def _taken(self, track: LiveTrack, future: Future) -> Change | None:
+        try:
+            return track.take(*future.result())
+        except LiveSourceRefused as error:
+            track.refused(str(error))
+        except StreamvisError as error:
+            # The run's feed meets the same trouble, and it is the feed that says so.
+            _log.debug("reading for a live source failed, and is tried again: %s", error)
+            track.is_stale, track.is_fetching = True, False
+            self._rest(track, _RETRY_S)
+        return None
+
+    def _guarded(self, shown: _Shown, change: Callable[[], Change | None]) -> bool:
+        """Bring a change into a source. One that fails does not stop the others, nor the page's other news."""
+        track = shown.track
+        numbers = track.numbers
+        try:
+            return _apply(shown.source, change(), numbers, track)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is one source's trouble
+            if not track.trouble:
+                _log.exception("the live source of %r failed, and is tried again", shown.spec.key)
+            track.failed(f"{type(error).__name__}: {error}"[:300])
+            self._rest(track, _FAILED_RETRY_S)
+            return False
+
+    def _rest(self, track: LiveTrack, for_s: float) -> None:
+        """Leave a source alone for a while, and then read its rows again."""
+        self._resting.add(track)
+        self._loop.call_later(for_s, lambda: (self._resting.discard(track), self._fetch()))
 
     def _by_key_of(self, pieces: Sequence[Piece]) -> dict[str, list[Piece]]:
         """The pieces of each key that is shown, with nothing of other keys."""
@@ -205,7 +225,7 @@ class LiveSources:
     def _fetch(self) -> None:
         for shown in self._shown.values():
             track = shown.track
-            if track.is_stale and not track.is_fetching:
+            if track.is_stale and not track.is_fetching and track not in self._resting:
                 track.is_stale, track.is_fetching = False, True
                 future = self._executor.submit(track.fetch, self._reader, self._run)
                 self._loop.add_future(future, lambda done, shown=shown, track=track: self._arrived(shown, track, done))

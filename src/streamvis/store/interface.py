@@ -123,8 +123,10 @@ class Store(Protocol):
         columns: Sequence[str] | None = None,
         start: float | None = None,
         stop: float | None = None,
+        window: float | None = None,
         buckets: int,
         log: bool = False,
+        having: Sequence[str] = (),
         smooth: float = 0.0,
     ) -> History:
         """Rows of one key for a screen, see `History` and `streamvis.store.history.Axis`.

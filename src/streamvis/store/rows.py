@@ -32,7 +32,7 @@ def read_rows(
 
 
 class KeyLevels:
-    """One key's rows and summaries inside a read transaction, see `history.Levels`."""
+    """One key's rows and summaries inside a read transaction, see `parts.Levels`."""
 
     def __init__(self, db: sqlite3.Connection, key: int, sizes: Sizes) -> None:
         self._db, self._key, self.sizes = db, key, sizes

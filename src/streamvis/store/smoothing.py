@@ -20,8 +20,9 @@ import pyarrow as pa
 
 from streamvis.extremes import extreme_rows
 from streamvis.records import History, smoothed_name
-from streamvis.store.history import Axis, Levels, as_floats
-from streamvis.store.tables import concat_common, inner_name, numbers_of
+from streamvis.store.history import Axis
+from streamvis.store.parts import Levels, as_floats
+from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
 
 __all__ = ["DebiasedMean", "smoothed"]
 
@@ -86,7 +87,7 @@ def smoothed(levels: Levels, axis: Axis, measured: Sequence[str], history: Histo
         columns = {name: means[name].add(_finite(table, name)) for name in measured}
         inside = np.isin(row, kept)
         places = _places(axis, history, table, row, first, last)
-        drawn = np.flatnonzero((places > 0) & (places <= axis.buckets) & (row >= first))
+        drawn = np.flatnonzero((places > 0) & (places <= axis.buckets) & (row >= first) & _is_there(axis, table))
         if len(drawn):
             starts = np.flatnonzero(np.diff(places[drawn], prepend=-1))
             inside[drawn[extreme_rows([column[drawn] for column in columns.values()], starts)]] = True
@@ -124,6 +125,12 @@ def _pieces(levels: Levels, first: int, last: int, names: Sequence[str]) -> Iter
                 table = table.append_column(name, pa.nulls(table.num_rows, pa.float64()))
         if table.num_rows:
             yield table.select(list(names))
+
+
+def _is_there(axis: Axis, table: pa.Table) -> np.ndarray:
+    """For which rows something was sent in a column that the axis asks for."""
+    needed = [name for name in axis.having if name in table.column_names]
+    return ~np.logical_and.reduce([is_missing(table, name) for name in needed]) if needed else np.ones(table.num_rows, dtype=bool)
 
 
 def _places(axis: Axis, history: History, table: pa.Table, row: np.ndarray, first: int, last: int) -> np.ndarray:

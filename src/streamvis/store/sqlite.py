@@ -29,7 +29,7 @@ from streamvis.store.packed import unpack
 from streamvis.store.rows import KeyLevels
 from streamvis.store.smoothing import smoothed
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows
+from streamvis.store.tables import body_of_rows, inner_name
 from streamvis.store.tails import read_parts
 from streamvis.store.tidying import Tidier
 
@@ -371,14 +371,17 @@ class SqliteStore:
         columns: Sequence[str] | None = None,
         start: float | None = None,
         stop: float | None = None,
+        window: float | None = None,
         buckets: int,
         log: bool = False,
+        having: Sequence[str] = (),
         smooth: float = 0.0,
     ) -> History:
         """Rows of one key for a screen."""
         with self._reading() as db:
             no, dtypes, _ = self._key(db, run, key, "rows")
-            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log)
+            needed = tuple(inner_name(name) for name in having if name in dtypes)
+            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, needed)
             names, measured = drawn_names(columns, dtypes)
             levels = KeyLevels(db, no, self._sizes)
             found = select(levels, axis, names, measured)
