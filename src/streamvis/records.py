@@ -41,7 +41,6 @@ __all__ = [
     "Tail",
     "Value",
     "ValueChunk",
-    "smoothed_name",
 ]
 
 PROTOCOL = 1
@@ -257,11 +256,6 @@ class History:
     buckets: int
     table: Any
     means: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-
-
-def smoothed_name(column: str) -> str:
-    """What the smoothed values of a column are called beside it."""
-    return f"{column} (smoothed)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamvis.means import DebiasedMean
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
-from streamvis.store.smoothing import DebiasedMean
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
 from streamvis.wire.arrow import encode_rows

@@ -22,6 +22,7 @@ from bokeh.models import ColumnDataSource
 
 from streamvis.errors import UsageError
 from streamvis.extremes import extreme_rows
+from streamvis.means import DebiasedMean, smoothed_name
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
 from streamvis.page.table import Column, Table, newest_start, rises
 from streamvis.records import Rows
@@ -37,7 +38,8 @@ class LiveSpec:
     """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x.
 
     The newest are the rows stored last that span no more than that in x.
-    Of the columns `carry` it has what the rows have that are shown for the others: the step, the time, texts.
+    Of the columns `carry` it has what the rows have that are shown for the others: the step, the time, texts. With `smooth`, each
+    column of numbers has its debiased exponential mean of that weight beside it, over all rows (see `streamvis.means`).
     """
 
     key: str
@@ -46,6 +48,12 @@ class LiveSpec:
     max_rows: int
     window: float | None
     carry: Sequence[str] = ()
+    smooth: float = 0.0
+
+    @property
+    def smoothed(self) -> dict[str, str]:
+        """The smoothed column of each column that has one."""
+        return {name: smoothed_name(name) for name in self.columns if name != self.x} if self.smooth else {}
 
 
 def live_source(
@@ -78,7 +86,8 @@ def live_source(
 
 def source_for(spec: LiveSpec, **options: Any) -> ColumnDataSource:
     """A source that Streamvis fills as the spec says."""
-    data: dict[str, list[Any]] = {name: [] for name in dict.fromkeys([spec.x, *spec.columns, *spec.carry])}
+    names = dict.fromkeys([spec.x, *spec.columns, *spec.smoothed.values(), *spec.carry])
+    data: dict[str, list[Any]] = {name: [] for name in names}
     tag = {field.name: getattr(spec, field.name) for field in fields(spec)}
     return ColumnDataSource(data, tags=[{_TAG: tag}], **options)
 
@@ -115,6 +124,7 @@ class LiveTrack:
         self.is_stale = True
         self.is_fetching = False
         self.trouble = ""
+        self._means: dict[str, DebiasedMean] | None = None
         self._columns_then: Mapping[str, str] = {}
         self._columns: Mapping[str, str] = {}
 
@@ -154,6 +164,7 @@ class LiveTrack:
         spec, view = self.spec, self._view
         carried = [name for name in spec.carry if name not in ("row", "step", "time")]
         ask = {"x": spec.x, "columns": [*spec.columns, *carried], "having": spec.columns, "log": self._log}
+        ask["smooth"] = spec.smooth
         if view is not None and self._table is not None and self._rising:
             found, width = self._look_closely(reader, run, self._around(view), ask)
             if found is None or found.rising:
@@ -199,8 +210,9 @@ class LiveTrack:
         self._region, self._width, self._rising = region, width, answer.rising
         table = Table.of(answer.numbers, answer.rows, self.spec)
         self._next_number = answer.count
+        self._means = {name: DebiasedMean(self.spec.smooth, *its) for name, its in answer.means.items()}
         for recent in self._recent:
-            whole = table.joined(recent.since(self._next_number))
+            whole = table.joined(self._smoothed(recent.since(self._next_number)))
             self.is_stale |= whole is None
             table = whole or table
         self._next_number = max(self._next_number, self._recent_end)
@@ -237,9 +249,18 @@ class LiveTrack:
         if first > self._next_number:
             self.is_stale = True
             return None
-        new = [table.since(self._next_number) for table in tables]
+        new = [self._smoothed(table.since(self._next_number)) for table in tables]
         self._next_number = end
         return self._added([table for table in new if len(table.numbers)])
+
+    def _smoothed(self, table: Table) -> Table:
+        """Rows that follow on those before, with their smoothed columns; without, where it is not known what came before."""
+        columns = dict(table.columns)
+        for name, smooth in self.spec.smoothed.items():
+            mean, values = (self._means or {}).get(name), columns[name]
+            if mean is not None and isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                columns[smooth] = mean.add(values)
+        return Table(table.numbers, table.x, columns)
 
     def _added(self, tables: Sequence[Table]) -> Change | None:
         """Join rows that follow on those that the source holds."""
@@ -309,7 +330,8 @@ class LiveTrack:
             count = self._next_number - int(held[0]) if len(held) else 0
             places = table.numbers // max(1, 1 << (count // self._most_buckets).bit_length())
         starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
-        columns = [table.columns[name] for name in self.spec.columns if name != self.spec.x]
+        drawn = [*self.spec.columns, *self.spec.smoothed.values()]
+        columns = [table.columns[name] for name in drawn if name != self.spec.x]
         columns = [column for column in columns if isinstance(column, np.ndarray)]
         if not columns or self.spec.window is not None:
             columns.append(table.x)

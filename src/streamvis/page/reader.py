@@ -64,7 +64,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class HistoryAnswer:
-    """Rows of one key at the resolution of a screen: `numbers` are theirs in the key's log, which has `count` rows so far."""
+    """Rows of one key at the resolution of a screen: `numbers` are theirs in the key's log, which has `count` rows so far.
+
+    `means` has the state of each smoothed column after the last of those, where the rows reach that far.
+    """
 
     rising: bool
     complete: bool
@@ -74,6 +77,7 @@ class HistoryAnswer:
     start: float | None
     numbers: np.ndarray
     rows: Rows
+    means: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
 class EndpointReader:
@@ -158,16 +162,17 @@ class EndpointReader:
         buckets: int,
         log: bool = False,
         having: Sequence[str] = (),
+        smooth: float = 0.0,
     ) -> HistoryAnswer | None:
         """Rows of one key for a screen; None while the run has no such key.
 
         With `window`, the rows stored last that span no more than that in x; with `having`, those that have something in one
-        of these columns.
+        of these columns; with `smooth`, each column of numbers has its smoothed one beside it.
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having)}
+        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having), "smooth": smooth or None}
         response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None
@@ -175,7 +180,7 @@ class EndpointReader:
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
         meta, numbers, rows = decode_history(response.body)
         about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
-        return HistoryAnswer(*about, numbers, rows)
+        return HistoryAnswer(*about, numbers, rows, meta["means"])
 
     def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
         """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""

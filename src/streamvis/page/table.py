@@ -22,10 +22,11 @@ Column = np.ndarray | list[Any]
 
 
 class Shows(Protocol):
-    """What a table has to know of what a source shows: its columns over x, and those that come along with their rows."""
+    """What a table has to know of what a source shows: its columns over x, their smoothed ones, and those that come along."""
 
     x: str
     columns: Sequence[str]
+    smoothed: Mapping[str, str]
     carry: Sequence[str]
 
 
@@ -43,7 +44,7 @@ class Table:
         """The rows of a key that have something in a column that is drawn. `first` is the number of the first, or of each."""
         count = len(rows.steps)
         numbers = first if isinstance(first, np.ndarray) else np.arange(first, first + count)
-        names = dict.fromkeys([spec.x, *spec.columns, *spec.carry])
+        names = dict.fromkeys([spec.x, *spec.columns, *spec.smoothed.values(), *spec.carry])
         columns = {name: _drawable(_column(rows, name, numbers), count) for name in names}
         table = cls(numbers, _places(columns[spec.x]), columns)
         there = np.zeros(count, dtype=bool)

@@ -10,6 +10,7 @@ from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
+from streamvis.means import smoothed_name
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live import LiveSpec, source_for
 from streamvis.page.look import PALETTE
@@ -127,7 +128,7 @@ class _Curves(Filler):
     ) -> None:
         self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
-        self._drawn: dict[tuple[str, str], GlyphRenderer] = {}
+        self._drawn: dict[tuple[str, str], list[GlyphRenderer]] = {}
         self._legend: Legend | None = None
         self._said: Title | None = None
         self._is_log = options_log(plot)
@@ -155,8 +156,9 @@ class _Curves(Filler):
         """Draw columns, each with its key."""
         for key, column in pairs:
             self._drawn[key, column] = self._line_of(key, column)
-        for name, renderer in zip(_distinct(list(self._drawn)), self._drawn.values(), strict=True):
-            renderer.tags = [{"streamvis curve": {"name": name, "x": self._x, "y": renderer.glyph.y}}]
+        for name, ((_, column), lines) in zip(_distinct(list(self._drawn)), self._drawn.items(), strict=True):
+            smooth = smoothed_name(column) if self._smooth else None
+            lines[0].tags = [{"streamvis curve": {"name": name, "x": self._x, "y": column, "smooth": smooth}}]
         if len(self._drawn) > 1:
             self._name()
 
@@ -167,20 +169,25 @@ class _Curves(Filler):
             self._plot.add_layout(self._legend, "below")
         items = zip(labels, self._drawn.values(), strict=True)
         columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
-        self._legend.update(items=[LegendItem(label=label, renderers=[its]) for label, its in items], ncols=columns)
+        self._legend.update(items=[LegendItem(label=label, renderers=its[::-1]) for label, its in items], ncols=columns)
 
-    def _line_of(self, key: str, column: str) -> GlyphRenderer:
+    def _line_of(self, key: str, column: str) -> list[GlyphRenderer]:
+        """The line as it was sent, and in front of it the smoothed one, if there is to be one."""
         extra = list(self._band or ()) if not self._drawn else []
-        source = source_for(LiveSpec(key, self._x, [column, *extra], 8000, self._window, carry=("step", "time")))
+        also = {"carry": ("step", "time"), "smooth": self._smooth}
+        source = source_for(LiveSpec(key, self._x, [column, *extra], 8000, self._window, **also))
         color = PALETTE[len(self._drawn) % len(PALETTE)]
         if extra:
             self._plot.varea(self._x, *extra, source=source, fill_color=color, fill_alpha=0.2)
         options = {"line_color": color, "line_width": 1.8, "line_join": "round"} | self._line
         # Not by `line`, which makes three more glyphs for selections that lines do not have.
-        renderer = self._plot.add_glyph(source, Line(x=self._x, y=column, **options))
+        faint = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
+        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)))]
+        if self._smooth:
+            lines.append(self._plot.add_glyph(source, Line(x=self._x, y=smoothed_name(column), **options)))
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
-        return renderer
+        return lines
 
     def _look_for_gaps(self, values: Any) -> None:
         # The lowest of all values is among those that are drawn.

@@ -1,8 +1,6 @@
-"""Smoothed columns: a debiased exponential mean over all rows, never over those that are left after reducing.
+"""Smoothed columns: debiased exponential means (see `streamvis.means`) over all rows, never over those left after reducing.
 
-With a weight w, m of row i is w m(i-1) + (1 - w) v(i), begun at 0, and what is shown is m(i) / (1 - w^n) for the n-th value (the
-correction of Kingma and Ba 2015, arXiv:1412.6980, section 3). Rows without a finite value have no smoothed one and change
-nothing. Pure, but for the rows that it loads from `Levels`.
+Pure, but for the rows that it loads from `Levels`.
 
 The values before a range matter until their weight is below what a double can tell; where so many are read, the mean is the
 same as one from the beginning. So a closer look costs the range and a bounded number of rows before it.
@@ -13,61 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from streamvis.extremes import extreme_rows
-from streamvis.records import History, smoothed_name
+from streamvis.means import DebiasedMean, smoothed_name
+from streamvis.records import History
 from streamvis.store.history import Axis
 from streamvis.store.parts import Levels, as_floats
 from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
 
-__all__ = ["DebiasedMean", "smoothed"]
+__all__ = ["smoothed"]
 
-_BLOCK = 128
 _LEAST_WEIGHT = 1e-17
 _PIECE_ROWS = 65_536
-
-
-@dataclass(slots=True)
-class DebiasedMean:
-    """The mean so far: without its correction, and of how many values (as far as that still matters)."""
-
-    weight: float
-    mean: float = 0.0
-    count: int = 0
-
-    def add(self, values: np.ndarray) -> np.ndarray:
-        """The smoothed value of each of these, float64 (n,), NaN where there is no finite value; they come after those before."""
-        out = np.full(len(values), np.nan)
-        at = np.flatnonzero(np.isfinite(values))
-        if not len(at):
-            return out
-        means = _means(values[at].astype(np.float64), self.weight, self.mean)
-        counts = self.count + np.arange(1, len(at) + 1)
-        out[at] = means / -np.expm1(counts * math.log(self.weight)) if self.weight else means
-        self.mean, self.count = float(means[-1]), int(counts[-1])
-        return out
-
-
-def _means(values: np.ndarray, weight: float, mean: float) -> np.ndarray:
-    """The uncorrected means. In blocks: within each by a product of matrices, from one to the next by what the last came to."""
-    if not weight:
-        return values
-    blocks = -(-len(values) // _BLOCK)
-    padded = np.zeros(blocks * _BLOCK)
-    padded[: len(values)] = values
-    power = np.arange(_BLOCK)
-    lag = power[None, :] - power[:, None]
-    within = np.where(lag >= 0, (1 - weight) * weight ** np.maximum(lag, 0), 0.0)
-    means = padded.reshape(blocks, _BLOCK) @ within
-    fade = weight ** (power + 1)
-    for block in means:
-        block += mean * fade
-        mean = block[-1]
-    return means.ravel()[: len(values)]
 
 
 def smoothed(levels: Levels, axis: Axis, measured: Sequence[str], history: History, weight: float) -> History:
@@ -80,6 +39,9 @@ def smoothed(levels: Levels, axis: Axis, measured: Sequence[str], history: Histo
     if not len(kept) or not measured:
         return history
     first, last = int(kept[0]), int(kept[-1]) + 1
+    if history.stop is None or history.last_x is None or history.stop >= history.last_x:
+        # Rows at the end that are not shown count in the mean from which live rows go on.
+        last = levels.count
     means = {name: DebiasedMean(weight) for name in measured}
     parts = []
     for table in _pieces(levels, _begin(levels, measured, first, weight), last, history.table.column_names):
