@@ -1,8 +1,9 @@
-"""Starts programs as children, waits until each is ready, starts again what dies, and ends them all together.
+"""Starts programs as children, waits until each is ready, restarts what dies, and ends them all together.
 
-Knows nothing of what the programs do: a child is ready when it prints a line that begins with `ready`. A child that listens on
-port 0 gets the port that it found when it is started again, so that nobody who knows its address loses it. Each child has a pipe
-from this process as its standard input, by which it notices when this process is killed.
+Knows nothing of what the programs do: a child is ready when it prints a line that begins with `ready`. Each child is restarted at
+its own pace: one that keeps dying delays no other. A child that listens on port 0 gets the port that it found again when it is
+restarted, so that its address stays valid. Each child has a pipe from this process as its standard input, by which it notices
+when this process is killed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from urllib.parse import urlsplit
 
 from streamvis.errors import StreamvisError
 
-__all__ = ["Child", "Supervisor"]
+__all__ = ["Child", "StartFailed", "Supervisor"]
 
 _END_S = 8.0
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""How long a child that died waits to be started again, by how often it has died in a row."""
 _STEADY_S = 30.0
-"""A child that lived this long was well: the next restart is at once again."""
+"""A child that lived this long was well: it is restarted at once."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,6 @@ class Child:
     command: Sequence[str]
     ready: str | None
     port: int | None = None
-    port_option: str = ""
     restarts: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = field(default=None, init=False)
@@ -50,7 +51,8 @@ class Child:
 class Supervisor:
     """Watches children while it is entered as a context. `folder` is for what they leave to those that follow them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, backoff_s: Sequence[float] = _BACKOFF_S) -> None:
+        self._backoff_s = backoff_s
         self._folder = tempfile.TemporaryDirectory(prefix="streamvis-")
         self.folder = self._folder.name
         self._children: list[Child] = []
@@ -68,11 +70,16 @@ class Supervisor:
         self._is_ending = True
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
+        self.end()
+        return kind is KeyboardInterrupt
+
+    def end(self) -> None:
+        """End all children, and `watch`."""
+        self._ended.put(None)
         # The newest first: a producer still delivers to the endpoint before that ends.
         for child in reversed(self._children):
             _end(child)
         self._folder.cleanup()
-        return kind is KeyboardInterrupt
 
     def _interrupt(self, signum: int, frame: object) -> None:
         if not self._is_ending:
@@ -80,27 +87,37 @@ class Supervisor:
             raise KeyboardInterrupt
 
     def start(self, child: Child) -> str:
-        """Start a child, wait until it is ready, and return its address. Raises StreamvisError when it ends before."""
+        """Start a child, wait until it is ready, and return its address. Raises StartFailed when it ends before."""
         self._children.append(child)
         ready = self._launch(child)
         if not ready.get():
             status = child.process.wait()
-            raise _StartFailed(f"The {child.name} did not start (exit status {status}).")
+            raise StartFailed(f"The {child.name} did not start (exit status {status}).")
         return child.address
 
     def watch(self) -> None:
-        """Start again what dies, until SIGINT or SIGTERM."""
-        while (ended := self._ended.get()) is not None:
-            child, status = ended
-            if not child.restarts:
+        """Restart what dies, until SIGINT, SIGTERM or `end`."""
+        due: dict[str, tuple[float, Child]] = {}
+        while True:
+            next_s = min((at for at, _ in due.values()), default=None)
+            try:
+                ended = self._ended.get(timeout=None if next_s is None else max(0.0, next_s - time.monotonic()))
+            except queue.Empty:
+                for name in [name for name, (at, _) in due.items() if at <= time.monotonic()]:
+                    self._launch(due.pop(name)[1])
                 continue
-            if time.monotonic() - child.started > _STEADY_S:
-                child.failures = 0
-            pause_s = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
-            child.failures += 1
-            print(f"The {child.name} ended (exit status {status}); it is started again.", file=sys.stderr, flush=True)
-            time.sleep(pause_s)
-            self._launch(child)
+            if ended is None:
+                return
+            child, status = ended
+            if child.restarts:
+                print(f"The {child.name} ended (exit status {status}); it is restarted.", file=sys.stderr, flush=True)
+                due[child.name] = (time.monotonic() + self._pause_s(child), child)
+
+    def _pause_s(self, child: Child) -> float:
+        if time.monotonic() - child.started > _STEADY_S:
+            child.failures = 0
+        child.failures += 1
+        return self._backoff_s[min(child.failures, len(self._backoff_s)) - 1]
 
     def _launch(self, child: Child) -> queue.SimpleQueue[bool]:
         port = [] if child.port is None else [str(child.port)]
@@ -131,13 +148,15 @@ class Supervisor:
                 child.port = urlsplit(child.address).port
                 ready.put(True)
         status = process.wait()
+        process.stdin.close()
+        process.stdout.close()
         if not is_ready:
             ready.put(False)
         if is_ready or child.failures:
             self._ended.put((child, status))
 
 
-class _StartFailed(StreamvisError):
+class StartFailed(StreamvisError):
     """A child ended before it was ready; it has said why itself."""
 
 

@@ -1,7 +1,8 @@
 """Which runs' producers show that they live, and which run has vanished: it runs, and none of them was heard of for a while.
 
-Producers send batches, and a sign of life where they have none to send. What is heard is kept in memory alone, and the time
-begins anew with the endpoint. A run that no producer with an id began, as one made by hand through REST, never vanishes.
+Producers send batches, and a sign of life where they have none to send. What is heard is kept in memory alone, starts over with
+the endpoint, and is forgotten when the run ends or is deleted. A run that no producer with an id began, as one made by hand
+through REST, never vanishes.
 
 Lives on the event loop; `is_gone` may be asked from any thread.
 """
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from streamvis.errors import StreamvisError
+from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.records import RUNNING, VANISHED, Batch, RunInfo, Start
 from streamvis.store import Changes, Store
 
@@ -48,6 +49,11 @@ class Presence:
         self._heard: dict[str, _Heard] = {}
         self.changes: Counter[str] = Counter()
         """How often a run of an app vanished or came back."""
+
+    @property
+    def expected(self) -> frozenset[str]:
+        """The runs of which something is kept: those whose producers are expected to be heard of, and those that vanished."""
+        return frozenset(self._heard)
 
     def is_gone(self, run: str) -> bool:
         """Whether nothing was heard of the run's producers for so long."""
@@ -135,6 +141,10 @@ class Presence:
     async def _tell(self, run: str) -> None:
         try:
             found = await asyncio.to_thread(self._store.run, run)
+        except (UnknownRun, DeletedRun):
+            # It was deleted while a batch or a sign of life was on its way, after `forget`.
+            self.forget(run)
+            return
         except StreamvisError as error:
             _log.debug("nobody is told that the run %s vanished or came back: %s", run, error)
             return

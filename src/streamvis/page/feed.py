@@ -55,7 +55,7 @@ class Lost:
 
 
 class Inbox:
-    """What one session has not taken yet. Rows are kept as pieces, of a value only the newest."""
+    """What one session has not taken yet: whole pieces, in log order. They are merged when they are taken."""
 
     def __init__(self, wake: Callable[[], None], *, limit_bytes: int = INBOX_BYTES) -> None:
         self.wake = wake

@@ -1,6 +1,6 @@
 // The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
-// argument is `control`. Here is the truth about what the viewer sees: ranges that follow are moved here when data come, and a range
-// that anybody else moved is never touched again, until it is told to follow. Figures come and go by `control.news`.
+// argument is `control`. What the viewer sees is decided here: ranges that follow are moved when data arrive, and a range that
+// anybody else moved is not touched again until it is told to follow. Figures come and go by `control.news`.
 const ASK_AFTER_MS = 30, RETRY_MS = 100, PADDING = 0.05
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()

@@ -42,8 +42,10 @@ class RowsPiece:
 class Store(Protocol):
     """The runs that one endpoint keeps. Raises StoreUnavailable where it cannot take or give data now."""
 
-    id: str
-    """Made with the store, and never the same for another one."""
+    @property
+    def id(self) -> str:
+        """Made with the store, and never the same for another one."""
+        ...
 
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit; the answers stand in the same order.

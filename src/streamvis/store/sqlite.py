@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
-from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
+from streamvis.records import RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
 from streamvis.store.columns import dtypes_of
@@ -183,7 +183,7 @@ class SqliteStore:
             db.execute(sql.TOUCH_APP, (row.app_no,))
         return self.run(run)
 
-    def finish(self, run: str, state: str = FINISHED) -> RunInfo:
+    def finish(self, run: str, state: str) -> RunInfo:
         """Set the run's state, whatever its producers said."""
         with self._changing(run) as (db, row):
             end_run(db, row, state)

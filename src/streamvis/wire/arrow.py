@@ -49,7 +49,6 @@ __all__ = [
     "encode_history",
     "encode_rows",
     "encode_value",
-    "parse_json",
     "rows_of",
     "streams_of",
     "table_of",
@@ -207,11 +206,6 @@ def table_of(body: bytes | memoryview) -> tuple[dict[str, Any], pa.Table]:
     """The metadata and the table of a body of one stream."""
     ((meta, table, _),) = streams_of(body)
     return meta, table
-
-
-def parse_json(text: str) -> Any:
-    """`json.loads` for texts that this package wrote (NaN and the infinities included)."""
-    return json.loads(text)
 
 
 def body_of(meta: Mapping[str, Any], table: pa.Table | None) -> bytes:
