@@ -13,6 +13,7 @@ import ipaddress
 import os
 import re
 import secrets
+import shlex
 import socket
 import tempfile
 from collections.abc import Callable, Iterable
@@ -22,9 +23,11 @@ from urllib.parse import urlsplit
 
 from streamvis.errors import FolderUnusable
 
-__all__ = ["Hosts", "Tokens", "is_loopback", "kept_token", "matches"]
+__all__ = ["READ_TOKEN", "WRITE_TOKEN", "Hosts", "Tokens", "is_loopback", "kept_token", "matches", "to_copy", "user_folder"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+WRITE_TOKEN, READ_TOKEN = "token", "read-token"
+"""The files in a data folder that keep its tokens."""
 _AUTHORITY = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/\\?#\s]+))(?::[0-9]*)?")
 
 
@@ -67,6 +70,18 @@ def kept_token(folder: Path, name: str) -> str:
     except OSError as error:
         raise FolderUnusable(str(folder), f"the token in {path} cannot be kept: {error.strerror}.") from error
     raise FolderUnusable(str(folder), f"there is no token in {path}. Delete that file; another token is made then.")
+
+
+def user_folder() -> Path:
+    """The data folder of this user, where no other is named."""
+    from platformdirs import user_data_path
+
+    return user_data_path("streamvis", appauthor=False)
+
+
+def to_copy(file: Path) -> str:
+    """The line for a shell by which programs that are started from it have the token in the file."""
+    return f'export STREAMVIS_TOKEN="$(cat {shlex.quote(str(file))})"'
 
 
 def _put(path: Path, token: str) -> None:

@@ -1,8 +1,8 @@
 """The programs: `streamvis serve`, `demo`, `rest` and `page`. The only place that wires the parts together.
 
-`rest` and `page` are one process each. `serve` and `demo` start those as children, watch them, and start again what dies
-(see `streamvis.supervisor`). Each program prints one line with its address when it is ready, and a problem that the user can
-mend is one line on stderr and exit status 1.
+`rest` and `page` are one process each. `serve` and `demo` start those as children, watch them, and restart what dies
+(see `streamvis.supervisor`). Each program prints one line with its address when it is ready; a problem that the user can fix is a
+message on stderr and exit status 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import webbrowser
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,16 +19,15 @@ from pathlib import Path
 import click
 
 from streamvis import options, scaffold, upkeep
-from streamvis.access import Tokens, is_loopback, kept_token
+from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
+from streamvis.listening import at_host
+from streamvis.log import LogFormatter, one_line
 from streamvis.supervisor import Child, Supervisor
+from streamvis.together import PAGE_READY, REST_READY, Both, say, say_other_hosts, say_tokens
 
 __all__ = ["main"]
-
-_REST_READY = "Streamvis endpoint ready at "
-_PAGE_READY = "Streamvis pages ready at "
-_TOKEN, _READ_TOKEN = "token", "read-token"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="streamvis", message="streamvis %(version)s")
@@ -44,7 +42,7 @@ def cli() -> None:
 
 @cli.command()
 @options.host()
-@options.port(8080, "endpoint")
+@options.port(options.REST_PORT, "endpoint")
 @options.data
 @options.token
 @options.read_token
@@ -52,6 +50,7 @@ def cli() -> None:
 @options.tls_cert
 @options.tls_key
 @options.vanish_after
+@options.port_option
 @options.with_parent
 def rest(
     host: str,
@@ -63,6 +62,7 @@ def rest(
     tls_cert: Path | None,
     tls_key: Path | None,
     vanish_after_s: float,
+    port_option: str,
     with_parent: bool,
 ) -> None:
     """Run the endpoint alone: the REST server that keeps what producers send.
@@ -77,9 +77,10 @@ def rest(
     tokens = _tokens(host, folder, token, read_token)
 
     def ready(url: str) -> None:
-        _say(f"{_REST_READY}{url}")
-        if tokens.write and not token and not with_parent:
-            _say(_where_tokens_are(folder))
+        say(f"{REST_READY}{url}")
+        if not with_parent:
+            say_other_hosts(host, url)
+            say_tokens(folder, tokens, is_kept=not token)
 
     run_endpoint(
         folder,
@@ -88,6 +89,7 @@ def rest(
         tokens=tokens,
         allowed_hosts=allowed_hosts,
         certificate=options.certificate_of(tls_cert, tls_key),
+        port_option=port_option,
         vanish_after_s=vanish_after_s,
         on_ready=ready,
     )
@@ -97,10 +99,13 @@ def rest(
 @options.scripts
 @options.url
 @options.host()
-@options.port(5006, "page server")
+@options.port(options.PAGE_PORT, "page server")
 @options.app
 @options.page_token
 @options.allow_host
+@options.allow_frame
+@options.prefix
+@options.trust_proxy
 @options.tls_cert
 @options.tls_key
 @options.hang_note
@@ -114,6 +119,9 @@ def page(
     app: str | None,
     page_token: str | None,
     allowed_hosts: tuple[str, ...],
+    frames: tuple[str, ...],
+    prefix: str,
+    proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     hang_note: Path | None,
@@ -125,6 +133,8 @@ def page(
     A script needs two functions, init_page(doc, config) and update_page(doc, new_data). The endpoint's token, where it wants
     one, is taken from the environment variable STREAMVIS_TOKEN.
     """
+    from streamvis.page.door import checked_origin
+    from streamvis.page.mount import Mount
     from streamvis.page.scripts import read_script
     from streamvis.page.serving import run_pages
     from streamvis.transport import checked_url
@@ -132,12 +142,16 @@ def page(
     _end_with_parent(with_parent)
     page_token = checked_token(page_token)
     if page_token is None and not is_loopback(host):
-        page_token = kept_token(options.data_folder(None), _READ_TOKEN)
+        page_token = kept_token(options.data_folder(None), READ_TOKEN)
 
     def ready(address: str) -> None:
-        _say(f"{_PAGE_READY}{address}")
-        if page_token and not with_parent:
-            _say(f"Open {address}/?token={page_token}")
+        say(f"{PAGE_READY}{address}")
+        if with_parent:
+            return
+        query = f"?token={page_token}" if page_token else ""
+        if query:
+            say(f"Open {address}/{query}")
+        say_other_hosts(host, f"{address}/{query}")
 
     run_pages(
         [read_script(script) for script in scripts],
@@ -148,6 +162,8 @@ def page(
         token=os.environ.get("STREAMVIS_TOKEN") or None,
         page_token=page_token,
         allowed_hosts=allowed_hosts,
+        frames=[checked_origin(origin) for origin in frames],
+        mount=Mount.of(prefix, proxies),
         certificate=options.certificate_of(tls_cert, tls_key),
         hang_note=hang_note,
         hang_s=hang_s,
@@ -158,13 +174,16 @@ def page(
 @cli.command()
 @options.scripts
 @options.host()
-@options.port(5006, "page server")
+@options.port(options.PAGE_PORT, "page server")
 @options.rest_port
 @options.data
 @options.app
 @options.token
 @options.read_token
 @options.allow_host
+@options.allow_frame
+@options.prefix
+@options.trust_proxy
 @options.tls_cert
 @options.tls_key
 @options.no_browser
@@ -178,30 +197,42 @@ def serve(
     token: str | None,
     read_token: str | None,
     allowed_hosts: tuple[str, ...],
+    frames: tuple[str, ...],
+    prefix: str,
+    proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     no_browser: bool,
 ) -> None:
     """Run the endpoint and the page server together, and restart either when it dies."""
+    from streamvis.page.door import checked_origin
+    from streamvis.page.mount import Mount, page_path
     from streamvis.page.scripts import read_script
 
-    for script in scripts:
-        read_script(script)
+    pages = [read_script(script) for script in scripts]
     folder = options.data_folder(data)
-    both = _Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
+    both = Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
     both.certificate = options.certificate_of(tls_cert, tls_key)
+    both.first = page_path(pages[0].name) if len(pages) == 1 else "/"
+    for origin in frames:
+        both.page_options += ["--allow-frame", checked_origin(origin)]
+    both.page_options += ["--prefix", Mount.of(prefix, proxies).prefix]
+    both.page_options += [part for proxy in proxies for part in ("--trust-proxy", proxy)]
     with Supervisor() as supervisor:
         url, page_address = both.start(supervisor)
-        _say(f"Open {page_address} in a browser. Producers send to {url}. Ctrl-C ends both.")
-        if both.tokens.write and not token:
-            _say(_where_tokens_are(folder))
+        first, *others = both.outer_hosts(url) or [None]
+        to_open, to_send = (at_host(one, first) if first else one for one in (page_address, url))
+        say(f"Open {to_open} in a browser. Producers send to {to_send}. Ctrl-C ends both.")
+        for other in others:
+            say(f"Where that name is not known, open {at_host(page_address, other)} and send to {at_host(url, other)}")
+        say_tokens(folder, both.tokens, is_kept=not token)
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
 
 @cli.command()
 @options.host()
-@options.port(5006, "page server")
+@options.port(options.PAGE_PORT, "page server")
 @options.rest_port
 @options.data
 @options.token
@@ -215,11 +246,12 @@ def demo(
         raise UsageError("The demo needs scikit-learn. Install it with: pip install 'streamvis[demo]'")
     folder = options.data_folder(data)
     with as_file(files("streamvis.demo") / "page.py") as script, Supervisor() as supervisor:
-        both = _Both((script,), host, port, rest_port, folder, None, _tokens(host, folder, token, read_token), ())
+        both = Both((script,), host, port, rest_port, folder, None, _tokens(host, folder, token, read_token), ())
+        both.first = f"/{script.stem}"
         url, page_address = both.start(supervisor)
         producer = [sys.executable, "-m", "streamvis.demo.train", url]
         supervisor.start(Child("training", producer, ready=None, restarts=False, environment=both.environment))
-        _say(f"Open {page_address} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
+        say(f"Open {page_address} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
@@ -230,7 +262,9 @@ for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.sync):
 
 def main() -> None:
     """The program `streamvis`."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -239,63 +273,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except StreamvisError as error:
-        click.echo(f"streamvis: {error}", err=True)
+        click.echo("\n".join(map(one_line, f"streamvis: {error}".split("\n"))), err=True)
         sys.exit(1)
-
-
-@dataclass(slots=True)
-class _Both:
-    """The endpoint, and the page server on it. Their tokens reach them by the environment, which other users cannot see."""
-
-    scripts: tuple[Path, ...]
-    host: str
-    port: int
-    rest_port: int
-    folder: Path
-    app: str | None
-    tokens: Tokens
-    allowed_hosts: tuple[str, ...]
-    certificate: tuple[Path, Path] | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a program of ours needs to send to this endpoint."""
-        found = {"STREAMVIS_TOKEN": self.tokens.write or ""}
-        return found | ({"STREAMVIS_CA_FILE": str(self.certificate[0])} if self.certificate else {})
-
-    def start(self, supervisor: Supervisor) -> tuple[str, str]:
-        """Start the endpoint, then the page server. Returns the endpoint's address, and the one to open."""
-        program = [sys.executable, "-m", "streamvis.cli"]
-        shared = ["--with-parent", "--host", self.host]
-        shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
-        if self.certificate:
-            shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
-        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
-        endpoint = Child(
-            "endpoint",
-            [*program, "rest", *shared, "--data", str(self.folder), "--port"],
-            ready=_REST_READY,
-            port=self.rest_port,
-            port_option="--rest-port",
-            environment=self.environment | read,
-        )
-        url = supervisor.start(endpoint)
-        note = Path(supervisor.folder) / "hung"
-        pages = [*program, "page", *map(str, self.scripts), "--url", url, "--hang-note", str(note), *shared]
-        pages += ["--app", self.app] if self.app is not None else []
-        # Pages only read, and who may open them may read.
-        tokens = {"STREAMVIS_TOKEN": self.tokens.read or "", "STREAMVIS_PAGE_TOKEN": self.tokens.read or ""}
-        server = Child(
-            "page server",
-            [*pages, "--port"],
-            ready=_PAGE_READY,
-            port=self.port,
-            port_option="--port",
-            environment=self.environment | tokens,
-        )
-        address = supervisor.start(server)
-        first = f"{address}/{self.scripts[0].stem}" if len(self.scripts) == 1 else f"{address}/"
-        return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
 
 
 def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) -> Tokens:
@@ -305,11 +284,7 @@ def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) 
         raise UsageError("A token that may only read makes no sense without one that may write: give --token as well.")
     if not token and is_loopback(host):
         return Tokens()
-    return Tokens(token or kept_token(folder, _TOKEN), read_token or kept_token(folder, _READ_TOKEN))
-
-
-def _where_tokens_are(folder: Path) -> str:
-    return f"Producers need STREAMVIS_TOKEN: it is in {folder / _TOKEN}, and one that may only read in {folder / _READ_TOKEN}."
+    return Tokens(token or kept_token(folder, WRITE_TOKEN), read_token or kept_token(folder, READ_TOKEN))
 
 
 def _open_browser(address: str, no_browser: bool) -> None:
@@ -329,10 +304,6 @@ def _end_with_parent(with_parent: bool) -> None:
 
     if with_parent:
         threading.Thread(target=wait_for_the_end, name="streamvis parent", daemon=True).start()
-
-
-def _say(line: str) -> None:
-    click.echo(line)
 
 
 if __name__ == "__main__":

@@ -80,14 +80,18 @@ class NotAnEndpoint(EndpointError):
 
 
 class TokenRefused(EndpointError):
-    """The endpoint at `url` wants a token, or another one."""
+    """The endpoint at `url` needs a token, or another one. `why` is "missing", "wrong" or "read-only".
 
-    def __init__(self, *, url: str) -> None:
-        super().__init__(
-            f"The endpoint at {url} refused the token. Pass the one it printed when it started, as `token=...` or in "
-            "the environment variable STREAMVIS_TOKEN.",
-            url=url,
-        )
+    `hint` says where the right one is.
+    """
+
+    def __init__(self, *, url: str, why: str = "wrong", hint: str = "") -> None:
+        self.why = why
+        problem = {
+            "missing": f"The endpoint at {url} needs a token, and this program has none.",
+            "read-only": f"The token that this program has may only read from the endpoint at {url}, not write to it.",
+        }.get(why, f"The endpoint at {url} does not know the token that this program has.")
+        super().__init__(f"{problem} {hint or 'Pass the right one in the environment variable STREAMVIS_TOKEN.'}", url=url)
 
 
 class VersionMismatch(EndpointError):

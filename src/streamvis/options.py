@@ -8,9 +8,13 @@ from typing import Any
 
 import click
 
+from streamvis.access import user_folder
 from streamvis.errors import UsageError
 
 __all__ = [
+    "PAGE_PORT",
+    "REST_PORT",
+    "allow_frame",
     "allow_host",
     "app",
     "certificate_of",
@@ -22,15 +26,20 @@ __all__ = [
     "no_browser",
     "page_token",
     "port",
+    "port_option",
+    "prefix",
     "read_token",
     "rest_port",
     "scripts",
     "tls_cert",
     "tls_key",
     "token",
+    "trust_proxy",
     "url",
     "with_parent",
 ]
+
+PAGE_PORT, REST_PORT = 5006, 8080
 
 scripts = click.argument(
     "scripts", nargs=-1, required=True, metavar="PAGE.py [MORE.py ...]", type=click.Path(path_type=Path)
@@ -46,10 +55,18 @@ app = _option("--app", env="APP", help="App to show where neither the address no
 allow_host = click.option(
     "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another host name under which this may be opened."
 )
+allow_frame = click.option(
+    "--allow-frame", "frames", multiple=True, metavar="ORIGIN", help="Another site whose frames may show pages, with a token too."
+)
+prefix = _option("--prefix", env="PREFIX", default="", metavar="PATH", help="Path below which a proxy shows the pages.")
+trust_proxy = click.option(
+    "--trust-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Proxy on another machine whose X-Forwarded headers count."
+)
 no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
-rest_port = _option("--rest-port", env="REST_PORT", type=int, default=8080, help="Port of the endpoint; 0 for any free one.")
+rest_port = _option("--rest-port", env="REST_PORT", type=int, default=REST_PORT, help="Port of the endpoint; 0 for any free one.")
 hang_note = click.option("--hang-note", type=click.Path(path_type=Path), hidden=True, help="Where to write what hung.")
 hang_s = _option("--hang-s", env="HANG_S", type=float, default=20.0, hidden=True, help="How long the event loop may not move.")
+port_option = click.option("--port-option", default="--port", hidden=True, help="How the port is chosen where this is started.")
 with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 _MADE = "[default: made and kept, where others can connect]"
 token = _option("--token", env="TOKEN", help=f"Token that may do everything. {_MADE}")
@@ -82,8 +99,4 @@ def certificate_of(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, P
 
 def data_folder(data: Path | None) -> Path:
     """The folder that was named, else the user's own."""
-    if data is not None:
-        return data.expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("streamvis", appauthor=False)
+    return data.expanduser() if data is not None else user_folder()

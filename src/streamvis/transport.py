@@ -7,16 +7,18 @@ environment are used for other machines, and ignored for loopback. What a status
 
 from __future__ import annotations
 
+import json
 import os
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
-from streamvis.access import is_loopback
+from streamvis.access import WRITE_TOKEN, is_loopback, to_copy, user_folder
 from streamvis.address import checked_token, checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.records import PROTOCOL
@@ -38,17 +40,19 @@ class Response:
 class Transport:
     """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given.
 
+    `most_kept` is how many connections stay open for later requests: at least as many as are used at once, or each request
+    beyond them opens one of its own.
     Certificates are checked against those of the system, or of the file that the environment variable STREAMVIS_CA_FILE names.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0) -> None:
+    def __init__(self, url: str, *, token: str | None = None, connect_timeout_s: float = 2.0, most_kept: int = 16) -> None:
         self.url = checked_url(url)
         self._connect_timeout_s = connect_timeout_s
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)}
         if token := checked_token(token):
             self._headers["Authorization"] = f"Bearer {token}"
         proxy = _proxy_for(self.url)
-        options: dict[str, Any] = {"maxsize": 16, "retries": False}
+        options: dict[str, Any] = {"maxsize": most_kept, "retries": False}
         if authority := os.environ.get("STREAMVIS_CA_FILE"):
             options["ca_certs"] = authority
             if _is_local(urlsplit(self.url).hostname or ""):
@@ -89,8 +93,10 @@ class Transport:
         self._pool.clear()
 
 
-def check(response: Response, *, url: str) -> Response:
+def check(response: Response, *, url: str, token_file: str = WRITE_TOKEN) -> Response:
     """The response, if it came from an endpoint that speaks our protocol and knows our token.
+
+    `token_file` is the file of the data folder that holds the token for what was asked.
 
     Raises NotAnEndpoint, VersionMismatch or TokenRefused. A 5xx from a proxy in front is none of these.
     """
@@ -100,8 +106,27 @@ def check(response: Response, *, url: str) -> Response:
     if theirs is not None and theirs != str(PROTOCOL):
         raise VersionMismatch(ours=PROTOCOL, theirs=theirs, url=url)
     if response.status in (401, 403):
-        raise TokenRefused(url=url)
+        raise TokenRefused(url=url, why=_why_refused(response), hint=_where_token_is(url, token_file))
     return response
+
+
+def _why_refused(response: Response) -> str:
+    try:
+        code = json.loads(response.body)["error"]["code"]
+    except (ValueError, TypeError, KeyError):
+        code = ""
+    return {"token_needed": "missing", "may_only_read": "read-only"}.get(code, "wrong")
+
+
+def _where_token_is(url: str, name: str) -> str:
+    """Where the right token is: with its path where the endpoint's folder is this user's own, on this machine."""
+    file = user_folder() / name
+    if _is_local(urlsplit(url).hostname or "") and file.is_file():
+        return f"The right one is probably in {file}. To pass it, run: {to_copy(file)}"
+    return (
+        f"The right one is in the file {name} of the endpoint's data folder, unless the endpoint was started with another. "
+        f"To pass it, run this with that folder in place of FOLDER: {to_copy(Path('FOLDER') / name)}"
+    )
 
 
 def path(*parts: str) -> str:

@@ -11,6 +11,7 @@ import socket
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urljoin, urlsplit
 
 import psutil
 import pytest
@@ -73,7 +74,7 @@ def test_without_the_token_nothing_is_told(guarded):
     for token in (None, "wrong", READ.upper(), WRITE[:-1]):
         for where in ("/api/v1/apps", "/api/v1/runs/x/tail", "/docs", "/openapi.json", "/nothing"):
             response = ask(guarded.url, where=where, token=token)
-            assert (response.status, code(response)) == (401, "token_needed"), (token, where)
+            assert (response.status, code(response)) == (401, "token_wrong" if token else "token_needed"), (token, where)
             assert response.headers["www-authenticate"] == "Bearer"
             assert response.headers[PROTOCOL_HEADER.lower()]
             assert WRITE not in response.body.decode() and READ not in response.body.decode()
@@ -267,7 +268,9 @@ def test_the_way_on_never_leads_to_another_server(pages):
         response = ask(pages.url, where=f"{path}?token={READ}&run=a%20b")
         assert response.status == 302
         to = response.headers["location"]
-        assert to.startswith("/") and not to.startswith(("//", "/\\")) and READ not in to
+        # As browsers read it, for which a backslash is a slash.
+        led = urljoin(f"{pages.url}{path}", to.replace("\\", "/"))
+        assert to.startswith("./") and urlsplit(led).netloc == urlsplit(pages.url).netloc and READ not in to
         assert to.endswith("?run=a+b")
         set_cookie = response.headers["set-cookie"].lower()
         assert "httponly" in set_cookie and "samesite=lax" in set_cookie and READ not in set_cookie

@@ -2,10 +2,13 @@
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from streamvis.errors import EndpointUnreachable
+from streamvis.page.reader import EndpointReader
 from streamvis.transport import Transport
 
 ANSWER = (
@@ -52,3 +55,40 @@ def test_an_answer_that_is_cut_off_anywhere_is_none(answering):
     for length in range(len(ANSWER)):
         with pytest.raises(EndpointUnreachable):
             Transport(answering(ANSWER[:length])).request("GET", "/")
+
+
+def test_more_runs_than_a_small_pool_holds_keep_their_connections(caplog):
+    polls, rounds, opened = 50, 3, []
+    all_wait = threading.Barrier(polls)
+
+    class Endpoint(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            opened.append(self.client_address)
+
+        def do_GET(self):
+            all_wait.wait(20)
+            body = b'{"newest": null, "cursor": "c"}'
+            self.send_response(200)
+            for name, value in ("Content-Length", str(len(body))), ("Streamvis-Protocol", "1"):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = polls
+
+    with Server(("127.0.0.1", 0), Endpoint) as server, ThreadPoolExecutor(polls) as pool:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        reader = EndpointReader(f"http://127.0.0.1:{server.server_port}")
+        for _ in range(rounds):
+            list(pool.map(lambda number: reader.app_tail(f"app {number}", after="c", wait_s=1), range(polls)))
+        reader.close()
+        server.shutdown()
+    assert len(opened) == polls
+    assert caplog.records == []

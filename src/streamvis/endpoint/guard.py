@@ -6,12 +6,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from streamvis.access import Hosts, Tokens
+from streamvis.access import READ_TOKEN, WRITE_TOKEN, Hosts, Tokens
 from streamvis.endpoint.answers import error_answer
 
 __all__ = ["Guard"]
 
 _READING = ("GET", "HEAD")
+_FILE = "in the file {} of the endpoint's data folder, unless the endpoint was started with another"
 _OPEN = ("/healthz",)
 
 
@@ -43,8 +44,12 @@ class Guard:
         if self._tokens.may(token, write=writes):
             return None
         if self._tokens.may(token, write=False):
-            return error_answer(403, "may_only_read", "This token may only read. Use the one that may write.")
-        told = "This endpoint wants a token: Authorization: Bearer TOKEN. It is in the endpoint's data folder."
-        answer = error_answer(401, "token_needed", told)
+            told = f"This token may only read. Use the one that may write: {_FILE.format(WRITE_TOKEN)}."
+            return error_answer(403, "may_only_read", told)
+        file = _FILE.format(WRITE_TOKEN if writes else READ_TOKEN)
+        if token:
+            answer = error_answer(401, "token_wrong", f"This token is not one of this endpoint's. The right one: {file}.")
+        else:
+            answer = error_answer(401, "token_needed", f"This endpoint needs a token: Authorization: Bearer TOKEN. It is {file}.")
         answer.headers["WWW-Authenticate"] = "Bearer"
         return answer

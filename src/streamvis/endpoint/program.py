@@ -21,6 +21,7 @@ from streamvis.descriptors import room_for_connections
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
 from streamvis.errors import PortTaken, StreamvisError
+from streamvis.listening import local_host
 from streamvis.store import DataFolder, SqliteStore
 
 __all__ = ["run_endpoint"]
@@ -46,15 +47,13 @@ def run_endpoint(
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
     `vanish_after_s` is shown as vanished. The `limits` of connections are lower where the process may not open as many
-    files.
-    Raises FolderInUse, FolderUnusable or PortTaken.
+    files. Raises FolderInUse, FolderUnusable, or PortTaken, which names `port_option` as the one to choose another port with.
     """
     held = DataFolder(folder)
     try:
         listener = _listen(host, port, port_option)
         store = SqliteStore(held.path)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-        url = f"{'https' if certificate else 'http'}://{shown}:{listener.getsockname()[1]}"
+        url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
         app = create_app(
             store,
             version=version("streamvis"),
@@ -112,6 +111,7 @@ async def _serve(
         ws="none",
         timeout_keep_alive=connections.limits.idle_s,
         access_log=False,
+        log_config=None,  # records reach the program's own log
         log_level="warning",
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_S,

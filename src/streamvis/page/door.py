@@ -1,45 +1,100 @@
 """The way into the page server: the names it answers to, whose pages may ask it, and the token that becomes a cookie.
 
 Everything passes here first, WebSockets and scripts included: a request goes on to Bokeh's application, or is answered here. The
-token leaves the address at once, so that it stands in no history and no bookmark. The cookie is no token: it is signed with one,
-so that it ends with it, and after thirty days.
+token leaves the address at once, so that it stands in no history and no bookmark. The cookie is signed with the token and does
+not hold it: it is valid for as long as the token is, and for thirty days.
+
+Browsers send a cookie to a frame of another site only if it was made for that. It is, where `--allow-frame` names such sites:
+then it needs https (or loopback, which browsers trust too), and each site that shows the frame has a cookie of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest, parse_cookie, url_concat
 from tornado.routing import AnyMatches, Matcher, Router, Rule, RuleRouter
 from tornado.template import Template
 from tornado.web import Application, RequestHandler, create_signed_value, decode_signed_value
 
-from streamvis.access import Hosts, matches
+from streamvis.access import Hosts, is_loopback, matches
+from streamvis.errors import UsageError
+from streamvis.log import one_line
+from streamvis.page.mount import Mount
 
-__all__ = ["cookie_name", "guarded"]
+__all__ = ["Door", "checked_origin", "cookie_name", "frame_policy", "guarded"]
 
 _DAYS = 30
+_SHOWN = 200
+"""How much of a header is repeated in an answer."""
 
 
-def guarded(application: Router, *, token: str | None, hosts: Hosts, port: int, secure: bool) -> Router:
-    """What answers on `port` in place of the application; with `token`, only who knows it comes in. `secure`: it speaks TLS."""
-    door = {"token": token, "cookie": cookie_name(port), "secure": secure}
-    unknown = "This page server is not known by that name. If it should be, start it with --allow-host NAME."
-    foreign = "Pages of other sites may not ask this page server. To let this one, start it with --allow-host NAME:PORT."
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who comes in: whoever knows `token` (None: everybody), under the names `hosts`, in frames of the origins `frames` too."""
+
+    token: str | None
+    cookie: str
+    hosts: Hosts
+    mount: Mount
+    frames: tuple[str, ...] = ()
+
+    def knows(self, request: HTTPServerRequest) -> bool:
+        """Whether the request brings the cookie."""
+        value = parse_cookie(request.headers.get("Cookie", "")).get(self.cookie)
+        return decode_signed_value(_secret(self.token), self.cookie, value, max_age_days=_DAYS) is not None
+
+    def cookie_for(self, request: HTTPServerRequest) -> str:
+        """The Set-Cookie header that lets the browser in, for this server's own part of the host."""
+        value = create_signed_value(_secret(self.token), self.cookie, "in").decode()
+        parts = [f"{self.cookie}={value}", f"Max-Age={_DAYS * 86400}", f"Path={self.mount.outer(request) or '/'}", "HttpOnly"]
+        return "; ".join(parts + self._for_frames() if self.frames else [*parts, *self._for_itself(request)])
+
+    def _for_frames(self) -> list[str]:
+        # Partitioned: the site that shows the frame has a cookie of its own, which browsers keep where they refuse others.
+        return ["Secure", "SameSite=None", "Partitioned"]
+
+    def _for_itself(self, request: HTTPServerRequest) -> list[str]:
+        return ["SameSite=Lax", *(["Secure"] if self.mount.is_secure(request) else [])]
+
+
+def guarded(application: Router, door: Door) -> Router:
+    """What answers in place of the application: whoever may not come in is refused, or asked for the token."""
     rules = [
-        Rule(_Requests(lambda request: not hosts.know(request.headers.get("Host"))), _refusing(421, unknown)),
-        Rule(_Requests(lambda request: hosts.is_foreign(request.method, request.headers.get)), _refusing(403, foreign)),
+        Rule(_Requests(lambda request: not door.hosts.know(request.headers.get("Host"))), _told(_Refused, status=421)),
+        Rule(_Requests(lambda request: door.hosts.is_foreign(request.method, request.headers.get)), _told(_Refused, status=403)),
     ]
-    if token:
-        rules.append(Rule(_Stranger(token, door["cookie"]), Application([(".*", _Door, door)], log_function=_log_nothing)))
-    return RuleRouter([*rules, Rule(AnyMatches(), application)])
+    if door.token:
+        is_stranger = _Requests(lambda request: "token" in request.query_arguments or not door.knows(request))
+        rules.append(Rule(is_stranger, _told(_AtTheDoor, door=door)))
+    is_asking = _Requests(lambda request: request.method == "POST" and request.path.endswith("/ws"))
+    return RuleRouter([*rules, Rule(is_asking, _told(_Seen)), Rule(AnyMatches(), application)])
 
 
 def cookie_name(port: int) -> str:
     """The name of the cookie that lets in. Browsers give cookies to all ports of a host: each server has its own."""
     return f"streamvis-{port}"
+
+
+def checked_origin(text: str) -> str:
+    """An origin, such as https://wiki.example.org. Raises UsageError."""
+    try:
+        parts = urlsplit(text.rstrip("/"))
+        is_one = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        is_one = False
+    if not is_one or parts._replace(scheme="", netloc="").geturl() or set(parts.netloc) & set(" ;,'\"@*"):
+        raise UsageError(f"--allow-frame {text!r} is not an origin. Give one such as https://wiki.example.org.")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def frame_policy(frames: tuple[str, ...]) -> str:
+    """The Content-Security-Policy by which browsers show pages in frames of these origins, and of no others."""
+    return " ".join(["frame-ancestors", "'self'", *frames])
 
 
 class _Requests(Matcher):
@@ -52,60 +107,104 @@ class _Requests(Matcher):
         return {} if self._are(request) else None
 
 
-class _Stranger(Matcher):
-    """Requests without the cookie, and those that bring a token to exchange."""
+class _Answer(RequestHandler):
+    def text(self, status: int, text: str) -> None:
+        """Answer with plain text."""
+        self.set_status(status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(f"{text}\n")
 
-    def __init__(self, token: str, cookie: str) -> None:
-        self._secret, self._cookie = _secret(token), cookie
-
-    def match(self, request: HTTPServerRequest) -> dict[str, object] | None:
-        value = parse_cookie(request.headers.get("Cookie", "")).get(self._cookie)
-        is_known = decode_signed_value(self._secret, self._cookie, value, max_age_days=_DAYS) is not None
-        return None if is_known and "token" not in request.query_arguments else {}
+    def said(self, header: str) -> str:
+        """What the request says in a header, fit to be shown."""
+        return one_line(self.request.headers.get(header, "")[:_SHOWN])
 
 
-class _Refused(RequestHandler):
-    def initialize(self, status: int, reason: str) -> None:
-        self._status, self._told = status, reason
+class _Refused(_Answer):
+    """Says what the server saw, and what to do about it."""
+
+    def initialize(self, status: int) -> None:
+        self._status = status
 
     def prepare(self) -> None:
-        self.set_status(self._status)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{self._told}\n")
+        self.text(self._status, self._unknown() if self._status == 421 else self._foreign())
+
+    def _unknown(self) -> str:
+        host = self.said("Host") or "(no Host header)"
+        name = host.rpartition(":")[0].strip("[]") or host
+        return f"This page server is not known as {host}. If it should be, start it with: --allow-host {name}"
+
+    def _foreign(self) -> str:
+        host, origin = self.said("Host"), self.said("Origin")
+        seen = f"This page server saw a request for the host {host} from a page of {origin or 'another site'}"
+        if origin == "null":
+            return f"{seen}, a page without an origin. A frame with the attribute sandbox needs allow-same-origin in it."
+        allow = origin.partition("://")[2] or "NAME:PORT"
+        return (
+            f"{seen}, and refuses pages of other sites. If that is its own page behind a proxy, the proxy must pass on the Host "
+            f"header that it got (nginx: proxy_set_header Host $http_host;). Or start the page server with: --allow-host {allow}"
+        )
 
 
-class _Door(RequestHandler):
+class _Seen(_Answer):
+    """Tells a page that waits for its WebSocket what the server sees of it. Asked at the address of the WebSocket."""
+
+    def prepare(self) -> None:
+        origin = self.said("Origin") or "no origin"
+        self.text(200, f"The page server saw a request for the host {self.said('Host')} from a page of {origin}, and allows it")
+
+
+class _AtTheDoor(RequestHandler):
     """Takes the token, gives the cookie, and sends the browser on to the same address without it."""
 
-    def initialize(self, token: str, cookie: str, secure: bool) -> None:
-        self._token, self._cookie, self._secure = token, cookie, secure
+    def initialize(self, door: Door) -> None:
+        self._door = door
 
     def prepare(self) -> None:
-        request = self.request
-        given = request.query_arguments.get("token", [b""])[0].decode(errors="replace")
+        request, door = self.request, self._door
+        given = request.query_arguments.get("token", [b""])[0].decode(errors="replace").strip()
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
-        if request.method in ("GET", "HEAD") and matches(given, self._token):
-            value = create_signed_value(_secret(self._token), self._cookie, "in").decode()
-            self.set_cookie(
-                self._cookie, value, expires_days=_DAYS, path="/", httponly=True, secure=self._secure, samesite="Lax"
-            )
+        if door.frames:
+            self.set_header("Content-Security-Policy", frame_policy(door.frames))
+        if request.method in ("GET", "HEAD") and matches(given, door.token):
+            self.set_header("Set-Cookie", door.cookie_for(request))
             rest = [(name, value) for name, values in request.query_arguments.items() if name != "token" for value in values]
-            # One slash alone: two would lead to another server, and browsers take a backslash for one.
-            self.redirect(url_concat("/" + request.path.lstrip("/\\"), [(name, value.decode()) for name, value in rest]))
+            # Relative to the address that was asked for, so that it leads to this server below any path, and to no other server.
+            here = f"./{request.path.rpartition('/')[2]}"
+            self.redirect(url_concat(here, [(name, value.decode(errors="replace")) for name, value in rest]))
             return
         self.set_status(401)
         template = Template(files(__package__).joinpath("door.html").read_text(encoding="utf-8"))
-        self.finish(template.generate(is_wrong=bool(given)))
+        self.finish(template.generate(is_wrong=bool(given), frame=self._frame(), needs_tls=self._needs_tls()))
+
+    def _frame(self) -> str:
+        """The origin of another site that shows this page in a frame, and was not named; "" where it is not so."""
+        header = self.request.headers.get
+        if header("Sec-Fetch-Dest") not in ("iframe", "frame", "embed", "object") or header("Sec-Fetch-Site") != "cross-site":
+            return ""
+        try:
+            parts = urlsplit(header("Referer", ""))
+        except ValueError:
+            parts = urlsplit("")
+        origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "ORIGIN"
+        return "" if self._door.frames and (origin in self._door.frames or origin == "ORIGIN") else origin[:_SHOWN]
+
+    def _needs_tls(self) -> bool:
+        """Whether browsers refuse the cookie for frames, because the connection is not one that they trust."""
+        name = self.request.host_name
+        is_trusted = is_loopback(name.strip("[]")) or name.endswith(".localhost")
+        return bool(self._door.frames) and not is_trusted and not self._door.mount.is_secure(self.request)
 
 
-def _refusing(status: int, reason: str) -> Application:
-    return Application([(".*", _Refused, {"status": status, "reason": reason})], log_function=_log_nothing)
+def _told(handler: type[RequestHandler], **settings: object) -> Application:
+    return Application([(".*", handler, settings)], log_function=_log_nothing)
 
 
 def _log_nothing(handler: RequestHandler) -> None:
     """Addresses that come here may hold a token."""
 
 
-def _secret(token: str) -> bytes:
-    return hashlib.sha256(b"streamvis cookie " + token.encode()).digest()
+def _secret(token: str | None) -> bytes:
+    return hashlib.sha256(b"streamvis cookie " + (token or "").encode()).digest()

@@ -1,5 +1,5 @@
 // The browser's end of a session's link (see link.py). Runs once, when the document is ready, as the body of a CustomJS whose
-// argument `link` is the model. It owns the notices over the page, the echo, and loading the page again; it touches nothing else.
+// argument `link` is the model. It owns the notices over the page, the echo, and reloading; it touches nothing else.
 const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000
 const state = {lost: false, heard: Date.now(), reloading: false}
 
@@ -42,7 +42,7 @@ const element = (tag, text, kind) => {
 const show = () => {
   const notices = JSON.parse(link.notices)
   if (state.lost) notices.unshift({kind: "stale", title: "Out of date: no connection to the page server",
-    text: `Since ${new Date(state.lost).toLocaleTimeString()}. The page loads again by itself as soon as the server answers.`})
+    text: `Since ${new Date(state.lost).toLocaleTimeString()}. The page reloads as soon as the server answers.`})
   const stack = element("div", null, "stack"), corner = element("div", null, "corner"), whole = []
   for (const {kind, title, text, detail} of notices) {
     const section = element("section", null, kind)
@@ -56,13 +56,22 @@ const show = () => {
   shadow.replaceChildren(style, ...whole, stack, corner)
 }
 
+// How often this tab reloaded in the last seconds. Storage may be missing, refused (in frames of other sites) or full: then the page
+// reloads at the slow pace.
+const count_reload = () => {
+  try {
+    const now = Date.now(), recent = JSON.parse(sessionStorage.getItem("streamvis-reloads") ?? "[]").filter((t) => now - t < 20000)
+    sessionStorage.setItem("streamvis-reloads", JSON.stringify([...recent, now]))
+    return recent.length
+  } catch {
+    return Infinity
+  }
+}
 const reload = () => {
-  // A page that would load again and again slows down instead of hammering the server.
+  // A page that would reload again and again slows down instead of hammering the server.
   if (state.reloading) return
   state.reloading = true
-  const now = Date.now(), recent = JSON.parse(sessionStorage.getItem("streamvis-reloads") ?? "[]").filter((t) => now - t < 20000)
-  sessionStorage.setItem("streamvis-reloads", JSON.stringify([...recent, now]))
-  setTimeout(() => location.reload(), recent.length < 5 ? 0 : 3000)
+  setTimeout(() => location.reload(), count_reload() < 5 ? 0 : 3000)
 }
 const reload_when_seen = () => {
   if (!document.hidden) reload()
@@ -74,11 +83,12 @@ const echo = () => requestAnimationFrame(() => setTimeout(() => { link.seen = li
 const probe_url = document.querySelector("script[src*='bokeh']")?.src ?? location.href
 const probe = async () => {
   if (!state.lost || state.reloading) return
+  const abort = new AbortController(), timer = setTimeout(() => abort.abort(), PROBE_TIMEOUT_MS)
   try {
-    const answer = await fetch(probe_url, {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS)})
+    const answer = await fetch(probe_url, {method: "HEAD", cache: "no-store", signal: abort.signal})
     // 401: it is there, and asks for another token than this browser has.
     if (answer.ok || answer.status == 401) return reload()
-  } catch { /* not there yet */ }
+  } catch { /* not there yet */ } finally { clearTimeout(timer) }
   setTimeout(probe, PROBE_EVERY_MS)
 }
 const lost = () => {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from streamvis.access import READ_TOKEN
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
 from streamvis.page.new_data import PageRun
 from streamvis.records import KeyInfo, Rows, Value
@@ -20,6 +21,8 @@ __all__ = ["AppTail", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
 
 _SLACK_S = 5.0
 """How much longer than the time asked for a long poll may take before the endpoint counts as away."""
+_MOST_KEPT = 1024
+"""Each run and app that is followed has a request under way all the time; an endpoint lets 500 of them wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class EndpointReader:
     """
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
-        self._transport = Transport(url, token=token)
+        self._transport = Transport(url, token=token, most_kept=_MOST_KEPT)
         self.url = self._transport.url
 
     def run(self, run: str) -> RunHead:
@@ -207,7 +210,7 @@ class EndpointReader:
         response = self._transport.request(
             "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
         )
-        check(response, url=self.url)
+        check(response, url=self.url, token_file=READ_TOKEN)
         if may_lack and response.status in (404, 409, 422):
             return response
         if response.status == 404:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import errno
 import logging
 import signal
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from bokeh.server.server import BaseServer
-from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
@@ -26,11 +24,15 @@ from tornado.web import RequestHandler
 from streamvis.access import Hosts
 from streamvis.descriptors import room_for_connections
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
+from streamvis.listening import local_host
+from streamvis.page.application import WebApplication
 from streamvis.page.connections import ConnectionLimits, LimitedServer
-from streamvis.page.door import cookie_name, guarded
+from streamvis.page.door import Door, cookie_name, guarded
 from streamvis.page.endings import EndingLimits, end_gradually
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
+from streamvis.page.moments import moment
+from streamvis.page.mount import Mount, Mounted, page_path
 from streamvis.page.scripts import PageScript, add_to_path, page_application
 
 __all__ = ["run_pages"]
@@ -45,6 +47,8 @@ def run_pages(
     token: str | None,
     page_token: str | None = None,
     allowed_hosts: Sequence[str] = (),
+    frames: Sequence[str] = (),
+    mount: Mount = Mount(),  # noqa: B008  # frozen
     certificate: tuple[Path, Path] | None = None,
     hang_note: Path | None = None,
     hang_s: float = 20.0,
@@ -52,12 +56,13 @@ def run_pages(
     endings: EndingLimits = EndingLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address when pages can be opened.
+    """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address of the root when pages can be opened.
 
-    `token` is for the endpoint at `url`; `page_token`, where there is one, is asked of who opens a page. `certificate` holds the
-    files of a certificate and its key, for TLS. With `hang_note` the process ends itself when an author's code holds up its event
-    loop for `hang_s` seconds (see `hanging`); whoever gives that starts it again. The `limits` of connections are lower where the
-    process may not open as many files. Raises PortTaken, or PageScriptError when two scripts have one name.
+    `token` is for the endpoint at `url`; `page_token`, if there is one, is needed to open pages, also in frames of the origins
+    `frames`. `mount` is what stands in front of this server. `certificate` holds the files of a certificate and its key, for TLS.
+    With `hang_note` the process ends itself when an author's code holds up its event loop for `hang_s` seconds (see `hanging`):
+    whoever gives that restarts it. The `limits` of connections are lower where the process may not open as many files. Raises
+    PortTaken, or PageScriptError when two scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -73,11 +78,13 @@ def run_pages(
     held = held_back(hang_note, {script.name: script.path for script in scripts}) if hang_note else {}
     sockets = _bound(host, port)
     port = sockets[0].getsockname()[1]
-    application = BokehTornado(
+    application = WebApplication(
         {
-            f"/{script.name}": page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
+            script.name: page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
             for script in scripts
         },
+        mount=mount,
+        frames=tuple(frames),
         check_unused_sessions_milliseconds=round(1000 * endings.check_s),
         unused_session_lifetime_milliseconds=round(1000 * endings.lifetime_s),
         use_index=False,
@@ -87,8 +94,8 @@ def run_pages(
         exclude_headers=["Authorization", "Cookie"],
         exclude_cookies=[cookie_name(port)],
     )
-    hosts = Hosts.of(host, allowed_hosts)
-    front = guarded(application, token=page_token, hosts=hosts, port=port, secure=certificate is not None)
+    door = Door(page_token, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames))
+    front = Mounted(guarded(application, door), mount)
     limits = replace(limits, most_open=room_for_connections(limits.most_open))
     http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))
     http_server.add_sockets(sockets)
@@ -99,8 +106,7 @@ def run_pages(
         watch(hang_note, loop, hang_s=hang_s)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: loop.add_callback_from_signal(loop.stop))
-    shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-    on_ready(f"{'https' if certificate else 'http'}://{shown}:{port}")
+    on_ready(f"{'https' if certificate else 'http'}://{local_host(host)}:{port}{mount.prefix}")
     loop.start()
     checks.stop()
     server.stop()
@@ -138,9 +144,18 @@ class _IndexHandler(RequestHandler):
         template = Template(files(__package__).joinpath("index.html").read_text(encoding="utf-8"))
         self.set_header("Cache-Control", "no-store")
         self.finish(
-            template.generate(scripts=self._scripts, apps=apps, trouble=trouble, url=self._reader.url, moment=_moment)
+            template.generate(
+                scripts=self._scripts,
+                apps=apps,
+                trouble=trouble,
+                url=self._reader.url,
+                moment=moment,
+                path=page_path,
+                shown=_shown,
+            )
         )
 
 
-def _moment(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+def _shown(name: str) -> str:
+    """A page's name as text. A file's name may hold bytes that are not."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -32,6 +32,7 @@ from streamvis.page import look
 from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
 from streamvis.page.fillers import Fillers
 from streamvis.page.link import BrowserLink, Notice
+from streamvis.page.moments import moment
 from streamvis.page.new_data import NewData, column_form
 from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
@@ -323,9 +324,9 @@ class Session:
         if self._head is None:
             notices.append(self._waiting_notice(lost.reason if lost else ""))
         elif lost is not None:
-            notices.append(Notice("stale", f"Out of date since {_moment(lost.since)}", f"{lost.reason} Trying again."))
+            notices.append(Notice("stale", f"Out of date since {moment(lost.since)}", f"{lost.reason} Trying again."))
         elif self._head.run.state == VANISHED:
-            title = f"The producer was last heard of at {_moment(self._heard)}"
+            title = f"The producer was last heard of at {moment(self._heard)}"
             notices.append(Notice("vanished", title, "It was killed, or cannot reach the endpoint."))
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             notices.append(Notice("slow", f"update_page takes {typical_s:.1f} s a call", "Updates are slowed to that pace."))
@@ -343,12 +344,6 @@ class Session:
             return Notice("waiting", f"Waiting for the run “{self._pinned}”", trouble or gone or "")
         hint = f"Start a producer: Client({self._reader.url!r}, {self._app!r}). This page shows it as soon as it begins."
         return Notice("waiting", f"Waiting for a run of the app “{self._app}”", trouble or hint)
-
-
-def _moment(seconds: float) -> str:
-    """A moment as people say it: without the day where that is today."""
-    then, now = time.localtime(seconds), time.localtime()
-    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _own_frames_off(error: BaseException) -> Any:

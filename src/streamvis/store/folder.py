@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from streamvis.errors import FolderInUse, FolderUnusable
 
-__all__ = ["DataFolder", "make_own"]
+__all__ = ["DataFolder", "endpoint_of", "make_own"]
 
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "afs", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.glusterfs")
 
@@ -58,6 +58,19 @@ class DataFolder:
         """Give the folder free."""
         self._address.unlink(missing_ok=True)
         self._lock.release()
+
+
+def endpoint_of(folder: Path) -> str | None:
+    """The address of the endpoint that holds the folder now; None where there is none, or it does not listen yet."""
+    lock, address = FileLock(folder.absolute() / "lock"), folder.absolute() / "address"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return address.read_text().strip() if address.exists() else None
+    except OSError:
+        return None
+    lock.release()
+    return None
 
 
 def make_own(file: Path) -> None:

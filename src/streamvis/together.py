@@ -1,0 +1,136 @@
+"""The endpoint and the page server together, as `serve` and `demo` start them, and what they say of where they are."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from streamvis import options
+from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, is_loopback, to_copy
+from streamvis.errors import EndpointError, UsageError
+from streamvis.listening import at_host, is_everywhere, outer_hosts
+from streamvis.supervisor import Child, StartFailed, Supervisor
+
+__all__ = ["PAGE_READY", "REST_READY", "Both", "say", "say_other_hosts", "say_tokens"]
+
+REST_READY = "Streamvis endpoint ready at "
+PAGE_READY = "Streamvis pages ready at "
+
+
+@dataclass(slots=True)
+class Both:
+    """The endpoint, and the page server on it. Their tokens reach them by the environment, which other users cannot see."""
+
+    scripts: tuple[Path, ...]
+    host: str
+    port: int
+    rest_port: int
+    folder: Path
+    app: str | None
+    tokens: Tokens
+    allowed_hosts: tuple[str, ...]
+    certificate: tuple[Path, Path] | None = None
+    page_options: list[str] = field(default_factory=list)
+    first: str = "/"
+    """The path to open."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program of ours needs to send to this endpoint."""
+        found = {"STREAMVIS_TOKEN": self.tokens.write or ""}
+        return found | ({"STREAMVIS_CA_FILE": str(self.certificate[0])} if self.certificate else {})
+
+    def start(self, supervisor: Supervisor) -> tuple[str, str]:
+        """Start the endpoint, then the page server. Returns the endpoint's address, and the one to open."""
+        program = [sys.executable, "-m", "streamvis.cli"]
+        shared = ["--with-parent", "--host", self.host]
+        shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
+        if self.certificate:
+            shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
+        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
+        endpoint = Child(
+            "endpoint",
+            [*program, "rest", *shared, "--data", str(self.folder), "--port-option", "--rest-port", "--port"],
+            ready=REST_READY,
+            port=self.rest_port,
+            environment=self.environment | read,
+        )
+        try:
+            url = supervisor.start(endpoint)
+        except StartFailed:
+            self._point_to_other_endpoint()
+            raise
+        note = Path(supervisor.folder) / "hung"
+        pages = [*program, "page", *map(str, self.scripts), "--url", url, "--hang-note", str(note), *shared]
+        pages += [*self.page_options, *self._app_options]
+        # Pages only read, and who may open them may read.
+        tokens = {"STREAMVIS_TOKEN": self.tokens.read or "", "STREAMVIS_PAGE_TOKEN": self.tokens.read or ""}
+        server = Child(
+            "page server",
+            [*pages, "--port"],
+            ready=PAGE_READY,
+            port=self.port,
+            environment=self.environment | tokens,
+        )
+        first = f"{supervisor.start(server)}{self.first}"
+        return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
+
+    def outer_hosts(self, url: str) -> list[str]:
+        """The hosts by which other machines reach the two, where they can: the best one first."""
+        return outer_hosts(urlsplit(url).port) if is_everywhere(self.host) else []
+
+    @property
+    def _app_options(self) -> list[str]:
+        return ["--app", self.app] if self.app is not None else []
+
+    def _point_to_other_endpoint(self) -> None:
+        """Raise a UsageError with the command that shows these pages, where another endpoint holds the folder."""
+        from streamvis.store import endpoint_of
+
+        url = endpoint_of(self.folder)
+        if url is None:
+            return
+        port = 0 if self.port == options.PAGE_PORT else self.port
+        words = ["streamvis", "page", *map(str, self.scripts), "--url", url, "--port", str(port), *self._app_options]
+        words += ["--host", self.host] if not is_loopback(self.host) else []
+        lines = [shlex.join(words)]
+        if self.certificate:
+            lines.insert(0, f"export STREAMVIS_CA_FILE={shlex.quote(str(self.certificate[0]))}")
+        if _needs_token(url):
+            lines.insert(0, to_copy(self.folder.absolute() / READ_TOKEN))
+        raise UsageError("To show these pages from that endpoint, run:\n  " + "\n  ".join(lines))
+
+
+def say_other_hosts(host: str, address: str) -> None:
+    """Name the addresses by which other machines reach what listens at `address` on this one, where they can."""
+    hosts = outer_hosts(urlsplit(address).port) if is_everywhere(host) else []
+    if hosts:
+        say(f"From other machines: {' or '.join(at_host(address, one) for one in hosts)}")
+
+
+def say_tokens(folder: Path, tokens: Tokens, *, is_kept: bool) -> None:
+    """Say where the tokens are, and what to copy into a producer's shell."""
+    if not tokens.write or not is_kept:
+        return
+    kept, read = folder.absolute() / WRITE_TOKEN, folder.absolute() / READ_TOKEN
+    say(f"Producers need the token in {kept}. In their shell: {to_copy(kept)}")
+    say(f"To open pages and to read, the one in {read} is enough.")
+
+
+def say(line: str) -> None:
+    """Print a line of the program's own."""
+    click.echo(line)
+
+
+def _needs_token(url: str) -> bool:
+    from streamvis.transport import Transport, path
+
+    try:
+        return Transport(url).request("GET", path("apps")).status == 401
+    except EndpointError:
+        return False

@@ -1,0 +1,101 @@
+"""Real proxies that show a server below a path: nginx, and Jupyter's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.conditions import wait_until
+from support.processes import Program
+
+_NGINX_CONF = """
+worker_processes 1;
+error_log stderr;
+pid {folder}/nginx.pid;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+{locations}
+    }}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, for programs that are told theirs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def nginx_path() -> str:
+    """The system's nginx, which Debian keeps out of the PATH of other users than root."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    if not found:
+        raise RuntimeError("These tests need nginx. On Debian: sudo apt-get install nginx-light (`make test` does it where it may).")
+    return found
+
+
+@pytest.fixture
+def start_nginx(start_program, tmp_path: Path) -> Callable[[str], str]:
+    """`start_nginx(locations)` starts nginx with these location blocks, and returns its address."""
+
+    def start(locations: str) -> str:
+        port, folder = free_port(), tmp_path / "nginx"
+        folder.mkdir(exist_ok=True)
+        (folder / "nginx.conf").write_text(_NGINX_CONF.format(folder=folder, port=port, locations=locations))
+        words = [nginx_path(), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr", "-g", "daemon off; master_process off;"]
+        wait_until_open(start_program(words), port)
+        return f"http://127.0.0.1:{port}"
+
+    return start
+
+
+@pytest.fixture
+def start_jupyter(start_program, tmp_path: Path) -> Callable[[str], str]:
+    """`start_jupyter(base)` starts a Jupyter server with jupyter-server-proxy below the path `base`, and returns its address there."""
+
+    def start(base: str) -> str:
+        port, home = free_port(), tmp_path / "jupyter"
+        home.mkdir(exist_ok=True)
+        options = {
+            "ServerApp.base_url": base,
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.open_browser": False,
+            "ServerApp.allow_root": True,
+            "ServerApp.root_dir": home,
+            "ServerApp.jpserver_extensions": {"jupyter_server_proxy": True},
+            "IdentityProvider.token": "",
+        }
+        words = [sys.executable, "-m", "jupyter_server", *(f"--{name}={value}" for name, value in options.items())]
+        folders = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+        wait_until_open(start_program(words, env={"HOME": str(home), **folders}), port)
+        return f"http://127.0.0.1:{port}{base}"
+
+    return start
+
+
+def wait_until_open(program: Program, port: int) -> None:
+    """Wait until the program listens; fail at once when it has ended."""
+
+    def is_open() -> bool:
+        assert program.running, f"{program} ended:\n{program.output()}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(is_open, within_s=40, what=f"{program} to listen")
