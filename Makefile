@@ -5,9 +5,10 @@ ARGS ?=
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
+NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test bench lint chromium constraints clean
+.PHONY: help demo test bench lint chromium nginx constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,7 +23,7 @@ help:
 demo: $(VENV)/.installed-demo
 	@$(VENV)/bin/streamvis demo $(ARGS)
 
-test: $(VENV)/.installed-test chromium
+test: $(VENV)/.installed-test chromium nginx
 	@$(VENV)/bin/pytest $(ARGS)
 
 bench: $(VENV)/.installed-test chromium
@@ -58,6 +59,18 @@ chromium:
 			apt-get install -qq -y --no-install-recommends chromium fonts-liberation </dev/null >/dev/null; \
 	fi; \
 	{ $(CHROMIUM); } >/dev/null || echo "There is no Chromium for the browser tests. Install it: sudo apt-get install chromium" >&2
+
+# Unpacked, not installed: an installed nginx would start to listen.
+nginx: | $(VENV)/bin/python
+	@$(NGINX) >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null; then \
+		echo "Unpacking Debian's nginx into $(VENV) for the tests of pages behind a proxy ..."; \
+		if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+		mkdir -p $(VENV)/nginx && cd $(VENV)/nginx && \
+		{ apt-get download -qq nginx || { $$sudo apt-get update -qq && apt-get download -qq nginx; }; } </dev/null 2>/dev/null && \
+		dpkg -x nginx_*.deb . && cd - >/dev/null; \
+	fi; \
+	$(NGINX) >/dev/null || echo "There is no nginx for the tests of pages behind a proxy. Install it: sudo apt-get install nginx-light" >&2
 
 # torch is held: newer releases come with several gigabytes of CUDA.
 constraints:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from streamvis import options
+from streamvis.log import one_line
 
 __all__ = ["backup", "restore", "sync"]
 
@@ -76,14 +77,14 @@ def sync(folder: Path, url: str | None, token: str | None, other_hosts: bool, re
         with click.progressbar(length=max(1, order.bytes), label="Delivering", file=sys.stderr) as bar:
             synced = order.run(bar.update)
     for run in sorted(synced.runs):
-        click.echo(f"Delivered to the run {run}; its page is at ?run={run}")
+        click.echo(one_line(f"Delivered to the run {run}; its page is at ?run={run}"))
     click.echo(f"{synced.records:,} records delivered, {synced.refused:,} refused, {synced.left_bytes:,} bytes left.")
     for trouble in dict.fromkeys(synced.troubles):
-        click.echo(trouble, err=True)
+        click.echo(one_line(trouble), err=True)
     for path in synced.running:
-        click.echo(f"Left alone: {path}. Its producer is running.", err=True)
+        click.echo(one_line(f"Left alone: {path}. Its producer is running."), err=True)
     for path, host in synced.foreign.items():
         whose = f"It was written on {host}, and whether its producer still runs there" if host else "Whose it is"
-        click.echo(f"Left alone: {path}. {whose} is not known here; --other-hosts delivers it.", err=True)
+        click.echo(one_line(f"Left alone: {path}. {whose} is not known here; --other-hosts delivers it."), err=True)
     if not synced.is_complete:
         sys.exit(1)

@@ -199,6 +199,34 @@ def test_the_origin_of_a_proxy_that_keeps_no_host_is_named(start_endpoint, start
     assert connected(pages.url, Origin="http://[fe80::1]:5006", Host="[fe80::1]:5006") == 101  # the server's own, by any address
 
 
+def test_what_is_refused_says_what_was_seen_and_which_option_allows_it(start_endpoint, start_pages, page):
+    pages = start_pages(page, url=start_endpoint().url)
+    for headers, told in [
+        ({"Origin": "https://hub.example.org:8443"}, "--allow-host hub.example.org:8443"),
+        ({"Origin": "null"}, "allow-same-origin"),
+        ({"Host": "hub.example.org:444"}, "--allow-host hub.example.org"),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, "a page of another site"),
+    ]:
+        response = ask(pages.url, "POST", "/shown/ws", **headers)
+        assert response.status in (403, 421) and told in response.body.decode(), headers
+        assert response.headers["content-type"].startswith("text/plain")
+        assert all(value in response.body.decode() for name, value in headers.items() if name in ("Host", "Origin"))
+    seen = ask(pages.url, "POST", "/shown/ws", Origin=pages.url)
+    assert seen.status == 200 and f"from a page of {pages.url}, and allows it" in seen.body.decode()
+
+
+def test_behind_a_trusted_proxy_the_cookie_is_for_its_path_and_for_https_alone(pages):
+    def made(**headers):
+        response = ask(pages.url, where=f"/shown?token={READ}", **headers)
+        return [part.strip() for part in response.headers["set-cookie"].split(";")][1:]
+
+    told = {"X-Forwarded-Prefix": "/user/me/proxy/5006", "X-Forwarded-Proto": "https"}
+    assert {"Path=/user/me/proxy/5006", "Secure"} <= set(made(**told))
+    assert "Path=/" in made() and "Secure" not in made()
+    for prefix in ("/a; Domain=example.org", "//evil.example", "evil", "/a\tb"):
+        assert "Path=/" in made(**{"X-Forwarded-Prefix": prefix}), prefix
+
+
 def test_a_name_that_points_here_from_elsewhere_is_not_answered_and_known_names_are(start_endpoint, start_pages, page):
     named = ["--allow-host", "gpu-box.example.org"]
     endpoint = start_endpoint(args=named)

@@ -42,10 +42,11 @@ def free_port() -> int:
 
 
 def nginx_path() -> str:
-    """The system's nginx, which Debian keeps out of the PATH of other users than root."""
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    """The system's nginx, which Debian keeps out of the PATH of ordinary users, else the one that `make nginx` unpacked."""
+    unpacked = Path(sys.executable).parent.parent / "nginx" / "usr" / "sbin"
+    found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(unpacked)]))
     if not found:
-        raise RuntimeError("These tests need nginx. On Debian: sudo apt-get install nginx-light (`make test` does it where it may).")
+        raise RuntimeError("These tests need nginx: `make nginx` gets it on Debian. Or: sudo apt-get install nginx-light")
     return found
 
 
@@ -66,7 +67,7 @@ def start_nginx(start_program, tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def start_jupyter(start_program, tmp_path: Path) -> Callable[[str], str]:
-    """`start_jupyter(base)` starts a Jupyter server with jupyter-server-proxy below the path `base`, and returns its address there."""
+    """`start_jupyter(base)` starts Jupyter with jupyter-server-proxy below the path `base`, and returns its address there."""
 
     def start(base: str) -> str:
         port, home = free_port(), tmp_path / "jupyter"

@@ -165,7 +165,6 @@ class _AtTheDoor(RequestHandler):
         request, door = self.request, self._door
         given = request.query_arguments.get("token", [b""])[0].decode(errors="replace").strip()
         self.set_header("Cache-Control", "no-store")
-        self.set_header("Referrer-Policy", "no-referrer")
         if door.frames:
             self.set_header("Content-Security-Policy", frame_policy(door.frames))
         if request.method in ("GET", "HEAD") and matches(given, door.token):
@@ -176,6 +175,8 @@ class _AtTheDoor(RequestHandler):
             self.redirect(url_concat(here, [(name, value.decode(errors="replace")) for name, value in rest]))
             return
         self.set_status(401)
+        # The address of this page may hold a token. The one before is let through: it says which site shows a frame.
+        self.set_header("Referrer-Policy", "no-referrer")
         template = Template(files(__package__).joinpath("door.html").read_text(encoding="utf-8"))
         self.finish(template.generate(is_wrong=bool(given), frame=self._frame(), needs_tls=self._needs_tls()))
 
