@@ -22,7 +22,6 @@ from streamvis import options, scaffold, upkeep
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
-from streamvis.listening import at_host
 from streamvis.log import LogFormatter, one_line
 from streamvis.supervisor import Child, Supervisor
 from streamvis.together import PAGE_READY, REST_READY, Both, say, say_other_hosts, say_tokens
@@ -220,11 +219,10 @@ def serve(
     both.page_options += [part for proxy in proxies for part in ("--trust-proxy", proxy)]
     with Supervisor() as supervisor:
         url, page_address = both.start(supervisor)
-        first, *others = both.outer_hosts(url) or [None]
-        to_open, to_send = (at_host(one, first) if first else one for one in (page_address, url))
+        (to_send, to_open), *others = both.to_tell(url, page_address)
         say(f"Open {to_open} in a browser. Producers send to {to_send}. Ctrl-C ends both.")
-        for other in others:
-            say(f"Where that name is not known, open {at_host(page_address, other)} and send to {at_host(url, other)}")
+        for to_send, to_open in others:
+            say(f"Where that name is not known, open {to_open} and send to {to_send}")
         say_tokens(folder, both.tokens, is_kept=not token)
         _open_browser(page_address, no_browser)
         supervisor.watch()
@@ -251,7 +249,10 @@ def demo(
         url, page_address = both.start(supervisor)
         producer = [sys.executable, "-m", "streamvis.demo.train", url]
         supervisor.start(Child("training", producer, ready=None, restarts=False, environment=both.environment))
-        say(f"Open {page_address} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
+        (_, to_open), *others = both.to_tell(url, page_address)
+        say(f"Open {to_open} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
+        for _, to_open in others:
+            say(f"Where that name is not known, open {to_open}")
         _open_browser(page_address, no_browser)
         supervisor.watch()
 

@@ -80,9 +80,10 @@ class Both:
         first = f"{supervisor.start(server)}{self.first}"
         return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
 
-    def outer_hosts(self, url: str) -> list[str]:
-        """The hosts by which other machines reach the two, where they can: the best one first."""
-        return outer_hosts(urlsplit(url).port) if is_everywhere(self.host) else []
+    def to_tell(self, url: str, page_address: str) -> list[tuple[str, str]]:
+        """The endpoint's address and the one to open, as other machines reach them where they can: by name, then by number."""
+        hosts = outer_hosts(urlsplit(url).port) if is_everywhere(self.host) else []
+        return [(at_host(url, host), at_host(page_address, host)) for host in hosts] or [(url, page_address)]
 
     @property
     def _app_options(self) -> list[str]:
