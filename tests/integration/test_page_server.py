@@ -40,6 +40,16 @@ def test_each_page_opens_at_the_address_in_the_index_whatever_its_file_is_called
         assert Transport(pages.url).request("HEAD", where).status == 200
 
 
+def test_below_a_prefix_all_is_found_also_the_address_that_is_printed(start_endpoint, start_pages, page):
+    pages = start_pages(page, url=start_endpoint().url, args=["--prefix", "/lab/viz"])
+    root = pages.url.removesuffix("/lab/viz")
+    assert root != pages.url
+    for where, status in {"/lab/viz/": 200, "/lab/viz/noted": 200, "/lab/viz/nothing": 404, "/": 200, "/noted": 200}.items():
+        assert Transport(root).request("GET", where).status == status, where
+    bare = Transport(root).request("GET", "/lab/viz", params={"a": "b"})
+    assert (bare.status, bare.headers["location"]) == (302, "./viz/?a=b")
+
+
 def test_a_script_for_a_page_of_ones_own_names_the_path_in_front(start_endpoint, start_pages, page):
     pages = start_pages(page, url=start_endpoint().url)
     for at, root in ((f"{pages.url}/lab/noted", f"{pages.url}/lab/"), ("", "/lab/")):

@@ -100,7 +100,9 @@ class Mounted(Router):
     def __init__(self, router: Router, mount: Mount) -> None:
         self._router, self._mount = router, mount
         below = f"./{mount.prefix.rpartition('/')[2]}/"
-        self._to_root = Application([(".*", RedirectHandler, {"url": below, "permanent": False})])
+        # Not logged: the address may hold a token.
+        to_below = [(".*", RedirectHandler, {"url": below, "permanent": False})]
+        self._to_root = Application(to_below, log_function=lambda handler: None)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: object) -> HTTPMessageDelegate | None:
         """See `Router`."""
