@@ -109,7 +109,8 @@ def test_a_prefix_that_is_not_a_path_is_refused(prefix):
 def test_options_that_name_no_network_and_no_origin_are_refused():
     with pytest.raises(UsageError, match="--trust-proxy"):
         Mount.of("", ["gpu-box"])
-    for text in ("wiki.example.org", "https://", "https://a/b", "https://a b", "*", "https://a; script-src x", "https://*.a", "ftp://a"):
+    wrong = "wiki.example.org  https://  https://a/b  https://*.a  *  ftp://a  https://a;x  https://wík.i  https://a,b".split()
+    for text in [*wrong, "https://a b", "https://a\n"]:
         with pytest.raises(UsageError, match="--allow-frame"):
             checked_origin(text)
     assert checked_origin("https://Wiki.example.org:8443/") == "https://wiki.example.org:8443"

@@ -85,9 +85,11 @@ def checked_origin(text: str) -> str:
     try:
         parts = urlsplit(text.rstrip("/"))
         is_one = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        is_alone = not parts._replace(scheme="", netloc="").geturl()
     except ValueError:
-        is_one = False
-    if not is_one or parts._replace(scheme="", netloc="").geturl() or set(parts.netloc) & set(" ;,'\"@*"):
+        is_one = is_alone = False
+    # It becomes part of a header, in which these mean something.
+    if not (is_one and is_alone and text.isascii() and text.isprintable()) or set(text) & set(" ;,'\"@*"):
         raise UsageError(f"--allow-frame {text!r} is not an origin. Give one such as https://wiki.example.org.")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
