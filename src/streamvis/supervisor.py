@@ -110,7 +110,7 @@ class Supervisor:
                 return
             child, status = ended
             if child.restarts:
-                print(f"The {child.name} ended (exit status {status}); it is restarted.", file=sys.stderr, flush=True)
+                print(f"The {child.name} ended (exit status {status}); it is started again.", file=sys.stderr, flush=True)
                 due[child.name] = (time.monotonic() + self._pause_s(child), child)
 
     def _pause_s(self, child: Child) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 import pytest
@@ -81,6 +82,31 @@ def test_a_page_behind_a_proxy_that_passes_no_websockets_on_says_so(page, start_
     tab.expect_errors()
     told = expect_notice(tab, "no connection")
     assert f"for the host {urlsplit(address).netloc} from a page of {address}" in told and "$http_upgrade" in told
+
+
+def test_a_page_that_the_browser_kept_for_too_long_reloads(page, start_pages, open_page):
+    pages = start_pages(page, url="http://127.0.0.1:9")
+    tab = open_page("about:blank")
+    tab.expect_errors()  # the connection that is refused
+    tab.page.clock.install()
+    kept = []
+
+    def keep(route):
+        """Answers once with the page as it was ten minutes ago, whose token is not valid any more."""
+        answer = route.fetch()
+        text = re.sub(r"MADE_MS = (\d+)", lambda made: f"MADE_MS = {int(made[1]) - 600_000}", answer.text())
+        kept.append(re.sub(r'"token": ?"[^"]+"', '"token":"of-ten-minutes-ago"', text))
+        route.fulfill(response=answer, body=kept[-1])
+
+    tab.page.route("**/alone", keep, times=1)
+    tab.page.goto(f"{pages.url}/alone")
+    assert "of-ten-minutes-ago" in kept[0]
+
+    def is_back():
+        tab.page.clock.fast_forward(2000)
+        return waits(tab)
+
+    wait_until(is_back, within_s=30, what="the page that reloaded", every_s=0.2, pause=tab._pause_s)
 
 
 def test_a_page_that_is_connected_says_nothing_of_it(page, start_pages, open_hurried):

@@ -58,7 +58,7 @@ def test_an_endpoint_that_dies_is_started_again_at_its_address(served):
         client.sendl(1, "k", {"x": 1})
         assert client.flush(timeout_s=30)
     assert part(service, "rest").pid != killed.pid
-    assert "it is restarted" in service.output()
+    assert "it is started again" in service.output()
 
 
 @pytest.mark.faults

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -61,15 +62,21 @@ class WebApplication(BokehTornado):
         if asked.is_autoload:
             root = urljoin(absolute_url if isinstance(absolute_url, str) else "/", f"{asked.outer}/")
             return Resources("server", root_url=root, path_versioner=found.path_versioner)
-        return _PageResources("server", root_url=asked.to_root, path_versioner=found.path_versioner)
+        made = _PageResources("server", root_url=asked.to_root, path_versioner=found.path_versioner)
+        made.lifetime_s = self.session_token_expiration
+        return made
 
 
 class _PageResources(Resources):
-    """BokehJS, and the script that says why, where the page gets no connection."""
+    """BokehJS, and the script that says why, where the page gets no connection within its lifetime."""
+
+    lifetime_s: int
 
     @property
     def js_raw(self) -> list[str]:
-        return [*super().js_raw, files(__package__).joinpath("unconnected.js").read_text(encoding="utf-8")]
+        script = files(__package__).joinpath("unconnected.js").read_text(encoding="utf-8")
+        times = f"const MADE_MS = {time.time() * 1000:.0f}, LIFETIME_MS = {self.lifetime_s * 1000};"
+        return [*super().js_raw, script.replace("(() => {", f"(() => {{\n  {times}", 1)]
 
     def clone(self, *, components: list[Any] | None = None) -> Resources:
         """See Bokeh's: it would make one of its own class."""

@@ -1,5 +1,6 @@
 // Stands in every page, and says why where it gets no connection to the page server. All other notices are those of link.js, which
 // arrives by that connection. Nothing here may rely on it, nor on BokehJS, which may be missing too.
+// MADE_MS is when the page server wrote this, LIFETIME_MS how long it then accepts the page's connection.
 (() => {
   const ASK_AFTER_MS = 4000, ASK_EVERY_MS = 4000, ASK_TIMEOUT_MS = 5000, TOLD_AFTER_ALLOWED = 4
   const PROXY = "A proxy in between has to pass WebSockets on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; " +
@@ -33,6 +34,8 @@
       if (is_connected()) return
       // The server is back, or there is another one, which asks for its own token.
       if ((was_away && answer.ok) || answer.status == 401) return location.reload()
+      // A page that the browser kept, as with a tab that was closed and is opened again, is too old to be connected.
+      if (answer.ok && Date.parse(answer.headers.get("Date")) - MADE_MS > LIFETIME_MS) return location.reload()
       if (answer.status == 403 || answer.status == 421) return show("The page server refuses the connection of this page", said)
       if (!answer.ok) return show("No connection to the page server", `At its address there is the answer ${answer.status}. ${PROXY}`)
       allowed += 1
