@@ -99,8 +99,8 @@ def test_known_names_are_known_in_every_form(endpoint, pages):
 
 def test_who_is_not_known_by_that_name_is_told_what_to_do(endpoint, pages):
     assert b"--allow-host NAME" in asked(endpoint.url, Host="box.example").body
-    assert b"--allow-host NAME" in asked(pages.url, where="/shown", Host="box.example").body
-    assert b"--allow-host NAME:PORT" in asked(pages.url, where="/shown", Origin="http://box.example").body
+    assert b"--allow-host box.example\n" in asked(pages.url, where="/shown", Host="box.example:81").body
+    assert b"--allow-host box.example:8443\n" in asked(pages.url, where="/shown", Origin="http://box.example:8443").body
 
 
 @pytest.mark.parametrize(
