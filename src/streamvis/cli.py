@@ -224,7 +224,7 @@ def demo(
         supervisor.watch()
 
 
-for command in (upkeep.backup, upkeep.restore, upkeep.sync):
+for command in (upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync):
     cli.add_command(command)
 
 

@@ -219,7 +219,8 @@ class Tail:
 
     `more` tells that another piece is there already; `restart` that the cursor asked for was of another epoch or store,
     or past the end, and that this piece starts over. `keys` describes the keys that `bodies` speak of: all the columns
-    that each has had in this run. `bodies` are Arrow forms of rows in log order and of the newest values.
+    that each has had in this run. `bodies` are Arrow forms of rows in log order and of the newest values. `damaged` says of
+    keys of which something is left out, since it was damaged in the store, what is wrong.
     """
 
     cursor: Cursor
@@ -228,6 +229,7 @@ class Tail:
     run: RunInfo
     keys: Mapping[str, KeyInfo]
     bodies: Sequence[bytes]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

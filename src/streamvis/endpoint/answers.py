@@ -18,6 +18,7 @@ from streamvis.endpoint.bodies import BodyTooLarge, BodyTooSlow, UnsupportedMedi
 from streamvis.endpoint.news import TooManyWait
 from streamvis.endpoint.presence import Presence
 from streamvis.errors import (
+    DamagedData,
     DeletedRun,
     InvalidData,
     RunConflict,
@@ -64,6 +65,7 @@ class JsonAnswer(JSONResponse):
 
 
 _KINDS: dict[type[StreamvisError], tuple[int, str]] = {
+    DamagedData: (500, "damaged"),
     InvalidData: (422, "invalid_data"),
     UnknownRun: (404, "unknown_run"),
     UnknownKey: (404, "unknown_key"),
@@ -196,6 +198,7 @@ def tail_answer(tail: Tail, presence: Presence, *, as_arrow: bool) -> bytes | di
             key: {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
             for key, info in tail.keys.items()
         },
+        "damaged": dict(tail.damaged),
     }
     if as_arrow:
         return b"".join([encode_head(head), *tail.bodies])

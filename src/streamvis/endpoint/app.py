@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -35,11 +36,11 @@ from streamvis.endpoint.answers import (
 )
 from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
-from streamvis.endpoint.guard import Guard
+from streamvis.endpoint.guard import Guard, may_read
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
-from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
+from streamvis.errors import DamagedData, InvalidData, StoreError, UnknownRun
 from streamvis.records import FINISHED, PROTOCOL, STATES, Batch, Cursor, RunInfo, Start
 from streamvis.store import Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
@@ -55,6 +56,7 @@ VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _RUN_ID = re.compile(forms.RUN_ID)
 _LOOK_AT_STORE_S = 1.0
+_MOST_DAMAGED = 100
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
@@ -115,7 +117,7 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
         await asyncio.sleep(_LOOK_AT_STORE_S)
         try:
             found = await run_in_threadpool(lambda: store.id)
-        except StoreUnavailable:
+        except StoreError:
             continue
         if found != known:
             known = found
@@ -127,10 +129,16 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
     routes = APIRouter(tags=[READ])
 
     @routes.get("/healthz", **told(forms.Health, is_open=True))
-    async def healthz() -> Response:
-        """Whether the endpoint runs, and which it is."""
-        its_id = await run_in_threadpool(lambda: store.id)
-        return JsonAnswer({"status": "ok", "protocol": PROTOCOL, "version": version, "store": its_id})
+    async def healthz(request: Request) -> Response:
+        """Whether the endpoint runs, which it is, and which keys were found to be damaged."""
+        try:
+            its_id = await run_in_threadpool(lambda: store.id)
+        except DamagedData:
+            its_id = ""
+        found = store.damages()
+        damaged = [asdict(one) for one in found[:_MOST_DAMAGED]] if may_read(request) else []
+        about = {"status": "damaged" if found else "ok", "protocol": PROTOCOL, "version": version, "store": its_id}
+        return JsonAnswer({**about, "damages": len(found), "damaged": damaged})
 
     @routes.get("/api/v1/apps", **told(forms.Apps))
     async def apps() -> Response:

@@ -175,13 +175,23 @@ class Error(BaseModel):
     error: ErrorText
 
 
-class Health(BaseModel):
-    """The endpoint, and the id of its store."""
+class DamagedKey(BaseModel):
+    """A key that was found to be damaged, and what was found first. Without names it is not known which key or run."""
 
-    status: Literal["ok"]
+    run: str
+    key: str
+    problem: str
+
+
+class Health(BaseModel):
+    """The endpoint, the id of its store, and what of it was found to be damaged so far."""
+
+    status: Literal["ok", "damaged"]
     protocol: int
     version: str
     store: str
+    damages: Count
+    damaged: list[DamagedKey] = Field(description="The first hundred of them, for those who may read.")
 
 
 class App(BaseModel):
@@ -324,6 +334,7 @@ class RunTail(BaseModel):
     restart: bool
     run: TailRun
     keys: dict[str, TailKey]
+    damaged: dict[str, str] = Field(description="Keys of which something was left out, since it is damaged, and what is wrong.")
     records: list[Annotated[TailRows | Value, Field(discriminator="kind")]]
 
 

@@ -184,7 +184,7 @@ class EndpointReader:
             "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
         )
         check(response, url=self.url)
-        if may_lack and response.status in (404, 409, 422):
+        if may_lack and (response.status in (404, 409, 422) or _is_damaged(response)):
             return response
         if response.status == 404:
             raise UnknownRun(run)
@@ -195,3 +195,8 @@ class EndpointReader:
         if response.status != 200:
             raise EndpointRefused(response.status, response.body[:500].decode(errors="replace"), url=self.url)
         return response
+
+
+def _is_damaged(response: Response) -> bool:
+    """Whether the endpoint says that what was asked for is damaged, which asking again does not change."""
+    return response.status == 500 and b'"damaged"' in response.body[:200]

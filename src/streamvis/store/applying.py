@@ -21,6 +21,7 @@ from streamvis.records import (
 )
 from streamvis.store import statements as sql
 from streamvis.store.attempts import Attempt, attempt_of, before_step, join_attempt, resume
+from streamvis.store.bodies import chunk_row, value_row
 from streamvis.store.columns import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
 from streamvis.store.summaries import Sizes
@@ -176,13 +177,13 @@ def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: Ro
 def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk) -> None:
     size = len(chunk.body)
     db.execute(sql.ADD_KEY_ROWS, (columns, chunk.count, size, key))
-    place = (run.log, key, rows, run.seq, run.seq, chunk.first_step, chunk.last_step, chunk.count, size)
-    db.execute(sql.ADD_CHUNK, (*place, 0, None, chunk.body))
+    steps = (chunk.first_step, chunk.last_step)
+    db.execute(sql.ADD_CHUNK, chunk_row(run.log, key, rows, (run.seq, run.seq), steps, chunk.count, chunk.body))
     _extend(run, chunk.first_step, chunk.last_step)
 
 
 def _add_value(db: sqlite3.Connection, run: RunRow, key: int, newest_step: int | None, chunk: ValueChunk) -> None:
-    db.execute(sql.SAVE_VALUE, (key, chunk.step, run.seq, chunk.time, len(chunk.body), chunk.body))
+    db.execute(sql.SAVE_VALUE, value_row(key, chunk.step, run.seq, chunk.time, chunk.body))
     if newest_step is None or chunk.step >= newest_step:
         db.execute(sql.SET_KEY_NEWEST, (chunk.step, run.seq, len(chunk.body), key))
     _extend(run, chunk.step, chunk.step)

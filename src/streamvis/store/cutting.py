@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.packed import Marks, unpack
+from streamvis.store.bodies import chunk_row, read_chunk
+from streamvis.store.damage import Broken
+from streamvis.store.packed import Marks
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows, numbers_of, rows_of_body
+from streamvis.store.tables import body_of_rows, numbers_of
 
 __all__ = ["Cut", "Reach", "cut_log"]
 
@@ -73,11 +75,14 @@ def _cut_rows(
 ) -> tuple[bool, int | None, int | None]:
     removed: dict[int, int] = {}
     first_gone = key.rows
-    for no, first_row, last_seq, first_step, count in db.execute(sql.GET_CHUNKS_TO_CUT, (key.no, step)).fetchall():
+    for no, first_row, first_step, count in db.execute(sql.GET_CHUNKS_TO_CUT, (key.no, step)).fetchall():
         if first_step >= step and reach.is_all:
             kept = np.zeros(count, dtype=bool)
         else:
-            name, table, seqs = _opened(db, no, last_seq, count)
+            try:
+                name, table, seqs = _opened(db, key.no, no)
+            except Broken:
+                continue  # nobody can read it anyway, and what of it can be saved is not for us to take away
             kept = (numbers_of(table, "step") < step) | ~reach.covers(seqs)
         if kept.all():
             continue
@@ -92,21 +97,24 @@ def _cut_rows(
     return bool(removed), *db.execute(sql.GET_CHUNK_STEPS, (key.no,)).fetchone()
 
 
-def _opened(db: sqlite3.Connection, no: int, last_seq: int, count: int) -> tuple[str, pa.Table, np.ndarray]:
+def _opened(db: sqlite3.Connection, key: int, no: int) -> tuple[str, pa.Table, np.ndarray]:
     """The key's name, the rows of a chunk, and the batch of each."""
-    packed, marks, body = db.execute(sql.GET_CHUNK, (no,)).fetchone()
-    seqs = Marks.from_bytes(marks).of_rows() if marks else np.full(count, last_seq)
-    if packed:
-        meta, table = unpack(body)
-        return meta["key"], table, seqs
-    return *rows_of_body(body), seqs
+    chunk = read_chunk(db, key, no)
+    return *chunk.rows(), chunk.marked().of_rows()
 
 
 def _place(log: int, key: int, first_row: int, name: str, table: pa.Table, seqs: np.ndarray) -> tuple[object, ...]:
     marks, steps = Marks.from_rows(seqs), numbers_of(table, "step")
-    body = body_of_rows(name, table)
-    about = (int(seqs[0]), int(seqs[-1]), int(steps.min()), int(steps.max()), table.num_rows, len(body), 0)
-    return (log, key, first_row, *about, marks.to_bytes() if len(marks.seqs) > 1 else None, body)
+    return chunk_row(
+        log,
+        key,
+        first_row,
+        (int(seqs[0]), int(seqs[-1])),
+        (int(steps.min()), int(steps.max())),
+        table.num_rows,
+        body_of_rows(name, table),
+        marks=marks.to_bytes() if len(marks.seqs) > 1 else None,
+    )
 
 
 def _renumber(db: sqlite3.Connection, key: int, removed: dict[int, int]) -> None:

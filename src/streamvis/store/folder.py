@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from streamvis.errors import FolderInUse, FolderUnusable
 
-__all__ = ["DataFolder", "make_own"]
+__all__ = ["DataFolder", "make_own", "sync"]
 
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "afs", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.glusterfs")
 
@@ -63,6 +63,15 @@ class DataFolder:
 def make_own(file: Path) -> None:
     """Make the file for its owner alone, where it is not there yet. SQLite gives what lies beside it the same mode."""
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to the file, or the names that the folder holds."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _file_system(path: Path) -> str:

@@ -47,8 +47,8 @@ class Levels(Protocol):
         """The rows from number `first` to `last` (exclusive) with the columns `row` and `names`, those that are there."""
         ...
 
-    def summary(self, level: int, first: int) -> bytes:
-        """The body of the level that begins at the row `first`."""
+    def summary(self, level: int, first: int) -> bytes | None:
+        """The body of the level that begins at the row `first`; None where it cannot be read: lower levels say the same."""
         ...
 
 
@@ -198,8 +198,9 @@ class _Selection:
             # Only the last of these can reach beyond the body.
             for at in range(body * step, min(members[-1][1], reach), step):
                 here = [(max(first, at), min(last, at + step)) for first, last in members if first < at + step and last > at]
-                meta, table = unpack(self._levels.summary(level, at), wanted=self._wanted)
-                if not self._speaks_for_all(meta, table):
+                body_ = self._levels.summary(level, at)
+                meta, table = unpack(body_, wanted=self._wanted) if body_ is not None else ({}, None)
+                if table is None or not self._speaks_for_all(meta, table):
                     yield from self._pieces(level - 1, here)
                     continue
                 for part in _within(table, here):

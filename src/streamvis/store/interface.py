@@ -13,7 +13,7 @@ from typing import Protocol
 from streamvis.errors import StreamvisError
 from streamvis.records import Ack, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
 
-__all__ = ["TAIL_BYTES", "Changes", "RowsPiece", "Store"]
+__all__ = ["TAIL_BYTES", "Changes", "Damage", "RowsPiece", "Store"]
 
 TAIL_BYTES = 4 * 2**20
 """How many bytes of bodies one piece of a tail holds at most, unless told otherwise or a single batch is larger."""
@@ -25,6 +25,15 @@ class Changes:
 
     runs: frozenset[str]
     apps: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A key of a run that is damaged ("" where it is not known which), and what was found first."""
+
+    run: str
+    key: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,9 @@ class RowsPiece:
 
 
 class Store(Protocol):
-    """The runs that one endpoint keeps. Raises StoreUnavailable where it cannot take or give data now."""
+    """The runs that one endpoint keeps. Raises StoreUnavailable where it cannot take or give data now, and DamagedData where what
+    it keeps was damaged; all that is not damaged can still be read.
+    """
 
     id: str
     """Made with the store, and never the same for another one."""
@@ -96,6 +107,7 @@ class Store(Protocol):
         """The piece of the run's log after `after` (None: from the beginning), and not past `until`, without the keys `exclude`.
 
         A key's value is in the piece in which the newest one (greatest step, then stored last) was stored, and nowhere else.
+        What is damaged is left out, and its key named in `damaged`.
         """
         ...
 
@@ -156,6 +168,10 @@ class Store(Protocol):
 
     def tidy(self) -> bool:
         """Do a short piece of housekeeping, such as giving freed space back; True when there is more to do."""
+        ...
+
+    def damages(self) -> Sequence[Damage]:
+        """The keys that were found to be damaged since the store was opened."""
         ...
 
     def close(self) -> None:

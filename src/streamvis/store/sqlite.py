@@ -1,4 +1,4 @@
-"""The store in one SQLite file: WAL, synchronous to disk at every commit, one writer, a reader per thread.
+"""The store in one SQLite file: WAL, synchronous to disk at every commit, one writer, and connections to read as they are needed.
 
 A batch is applied in a savepoint of its own inside the commit that it shares with the others that waited. All SQL is in
 `statements`; what this module adds is the meaning: who may write what, what counts as newest, which piece a tail is.
@@ -17,15 +17,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
+from streamvis.errors import (
+    DamagedData,
+    DeletedRun,
+    FolderUnusable,
+    RunConflict,
+    StoreError,
+    StoreUnavailable,
+    StreamvisError,
+    UnknownKey,
+    UnknownRun,
+)
 from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
+from streamvis.store.bodies import read_chunk, read_value
 from streamvis.store.columns import dtypes_of
+from streamvis.store.damage import Broken, Damages, is_damage
 from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
-from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
-from streamvis.store.packed import unpack
+from streamvis.store.interface import TAIL_BYTES, Changes, Damage, RowsPiece
+from streamvis.store.readers import Readers
 from streamvis.store.rows import KeyLevels
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import body_of_rows
@@ -38,6 +50,10 @@ FILE = "streamvis.sqlite"
 _BUSY_S = 10.0
 _WAL_BYTES = 64 * 2**20
 """What the write-ahead log keeps of the disk after it was larger, as it is after a restore."""
+_SHORTEN_EVERY_S = 2.0
+_PAUSE_S = 0.5
+_MOST_PAUSE_S = 10.0
+"""How long reads pause at most so that the write-ahead log can begin anew: some of it when it is just too large, then more."""
 _ALL = 2**63 - 1
 
 
@@ -51,8 +67,9 @@ class SqliteStore:
         self._path = folder / FILE
         self._clock, self._sizes = clock, sizes
         self._write_lock = threading.Lock()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._readers = Readers(self._connect)
+        self._damages = Damages()
+        self._shorten_at = 0.0
         self._listeners: list[Callable[[Changes], None]] = []
         self._tidier = Tidier(self._reading, self._writing, self._vacuum, sizes)
         try:
@@ -71,7 +88,6 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        self._connections.append(connection)
         return connection
 
     def _open_schema(self) -> None:
@@ -96,12 +112,16 @@ class SqliteStore:
     def close(self) -> None:
         """Close all connections."""
         with self._write_lock:
-            for connection in self._connections:
-                connection.close()
+            self._readers.close()
+            self._writer.close()
 
     def listen(self, listener: Callable[[Changes], None]) -> None:
         """Call `listener` after every commit with what it changed."""
         self._listeners.append(listener)
+
+    def damages(self) -> Sequence[Damage]:
+        """The keys that were found to be damaged since the store was opened."""
+        return self._damages.found()
 
     # Writing
 
@@ -116,6 +136,11 @@ class SqliteStore:
                 except StreamvisError as error:
                     db.execute("ROLLBACK TO batch")
                     answers.append(error)
+                except sqlite3.Error as error:
+                    if not is_damage(error):
+                        raise
+                    db.execute("ROLLBACK TO batch")
+                    answers.append(self._damages.note(str(error), run=batch.run))
                 db.execute("RELEASE batch")
         return answers
 
@@ -211,7 +236,28 @@ class SqliteStore:
 
     def tidy(self) -> bool:
         """Do a short piece of housekeeping; True when there may be more to do."""
+        self._shorten_log()
         return self._tidier.tidy()
+
+    def _shorten_log(self) -> None:
+        """Begin the write-ahead log anew where it has grown, for which all reads pause: the longer, the longer it is."""
+        try:
+            size = self._path.with_name(f"{FILE}-wal").stat().st_size
+        except OSError:
+            return  # the next commit says so
+        if size <= _WAL_BYTES or time.monotonic() < self._shorten_at:
+            return
+        self._shorten_at = time.monotonic() + _SHORTEN_EVERY_S
+        with self._readers.paused(min(_MOST_PAUSE_S, _PAUSE_S * size / _WAL_BYTES)) as is_quiet:
+            if is_quiet:
+                with self._write_lock:
+                    try:
+                        # Who reads now is another program, such as a backup. It is not waited for.
+                        self._writer.execute("PRAGMA busy_timeout = 0")
+                        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                        self._writer.execute(f"PRAGMA busy_timeout = {int(1000 * _BUSY_S)}")
+                    except sqlite3.Error as error:
+                        raise self._trouble(error) from error
 
     def _vacuum(self, pages: int) -> None:
         with self._write_lock:
@@ -219,7 +265,7 @@ class SqliteStore:
                 # A statement that is stepped once gives one page back; a script runs to its end.
                 self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")
             except sqlite3.Error as error:
-                raise _unavailable(error) from error
+                raise self._trouble(error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, _Changed]]:
@@ -236,7 +282,7 @@ class SqliteStore:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise _unavailable(error) from error
+                raise self._trouble(error) from error
         for listener in self._listeners:
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
 
@@ -322,7 +368,7 @@ class SqliteStore:
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
-            stop, parts = read_parts(db, row.log, start, end, max_bytes=max_bytes, exclude=exclude)
+            stop, parts, broken = read_parts(db, row.log, start, end, max_bytes=max_bytes, exclude=exclude)
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
@@ -334,6 +380,7 @@ class SqliteStore:
                 run=self._info(row),
                 keys=keys,
                 bodies=[part.body for part in parts],
+                damaged={error.key: error.problem for error in (self._named(db, one) for one in broken)},
             )
 
     def rows(
@@ -354,8 +401,8 @@ class SqliteStore:
             for chunk, first_step, last_step, rows, nbytes in db.execute(sql.GET_CHUNKS_OF_KEY, (no, from_step, last)).fetchall():
                 if (limit is not None and count >= limit) or (max_bytes is not None and bodies and size + nbytes > max_bytes):
                     return RowsPiece(KeyInfo("rows", columns), bodies, more=True)
-                _, packed, body = db.execute(sql.GET_BODY, (chunk,)).fetchone()
-                bodies.append(body_of_rows(key, unpack(body)[1]) if packed else body)
+                stored = read_chunk(db, no, chunk)
+                bodies.append(body_of_rows(*stored.rows()) if stored.is_packed else stored.body)
                 # Only a chunk that lies inside the range is sure to give all of its rows.
                 count += rows if from_step <= first_step and last_step <= last else 0
                 size += nbytes
@@ -377,14 +424,17 @@ class SqliteStore:
         with self._reading() as db:
             no, dtypes, _ = self._key(db, run, key, "rows")
             axis = Axis(axis_name(x, dtypes), start, stop, buckets, log)
-            return select(KeyLevels(db, no, self._sizes), axis, *drawn_names(columns, dtypes))
+
+            def note(broken: Broken) -> None:
+                self._named(db, broken)
+
+            return select(KeyLevels(db, no, self._sizes, note=note), axis, *drawn_names(columns, dtypes))
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
         """The body of the key's value at the step, or of the newest."""
         with self._reading() as db:
             no, _, newest_step = self._key(db, run, key, "value")
-            found = db.execute(sql.GET_VALUE, (no, newest_step if step is None else step)).fetchone()
-            return found[0] if found else None
+            return read_value(db, no, newest_step if step is None else step)
 
     def _key(self, db: sqlite3.Connection, run: str, key: str, kind: str) -> tuple[int, Mapping[str, str], int | None]:
         found = db.execute(sql.GET_KEY, (_required(db, run).log, key)).fetchone()
@@ -397,18 +447,26 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One snapshot, on this thread's own connection."""
+        """One snapshot."""
         try:
-            if not hasattr(self._local, "connection"):
-                self._local.connection = self._connect()
-            db = self._local.connection
-            db.execute("BEGIN")
-            try:
-                yield db
-            finally:
-                db.execute("COMMIT")
+            with self._readers.snapshot() as db:
+                try:
+                    yield db
+                except Broken as broken:
+                    raise self._named(db, broken) from broken
         except sqlite3.Error as error:
-            raise _unavailable(error) from error
+            raise self._trouble(error) from error
+
+    def _named(self, db: sqlite3.Connection, broken: Broken) -> DamagedData:
+        """The damage, with the names of the run and the key."""
+        try:
+            run, key = db.execute(sql.GET_KEY_NAMES, (broken.key,)).fetchone() or ("", "")
+        except sqlite3.Error:
+            run = key = ""
+        return self._damages.note(broken.problem, run=run or "", key=key)
+
+    def _trouble(self, error: sqlite3.Error) -> StoreError:
+        return self._damages.note(str(error)) if is_damage(error) else _unavailable(error)
 
     def _info(self, row: RunRow) -> RunInfo:
         return RunInfo(

@@ -7,7 +7,7 @@ What a run needs at each append or read (its head, its first and last step, each
 the key's own row, so that no statement here looks at all of a run's past.
 """
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
 _CHUNK_INDEXES = """
@@ -42,10 +42,12 @@ CREATE TABLE summaries (
     key INTEGER NOT NULL,
     level INTEGER NOT NULL,
     first_row INTEGER NOT NULL,
+    checksum INTEGER,
     body BLOB NOT NULL,
     UNIQUE (key, level, first_row)
 );
 """
+_SUMMARIES_UNCHECKED = _SUMMARIES.replace("    checksum INTEGER,\n", "")
 
 SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -132,7 +134,8 @@ CREATE INDEX keys_with_news ON keys (log, newest_seq);
 
 -- A chunk holds rows of the batches first_seq to last_seq; first_row is the number of its first row among its key's. marks tells
 -- which rows came with which batch, where it was made by merging (NULL: all with last_seq). body stands last, so that reading
--- the others does not read through it; it is in the form of `packed`, or of the wire.
+-- the others does not read through it; it is in the form of `packed`, or of the wire. checksum, here and below, is that of
+-- `bodies`; NULL for what was written before there were any.
 CREATE TABLE chunks (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -146,6 +149,7 @@ CREATE TABLE chunks (
     size INTEGER NOT NULL,
     packed INTEGER NOT NULL DEFAULT 0,
     marks BLOB,
+    checksum INTEGER,
     body BLOB NOT NULL
 );
 {_CHUNK_INDEXES}
@@ -160,6 +164,7 @@ CREATE TABLE key_values (
     seq INTEGER NOT NULL,
     time REAL NOT NULL,
     size INTEGER NOT NULL,
+    checksum INTEGER,
     body BLOB NOT NULL,
     UNIQUE (key, step)
 );
@@ -185,7 +190,7 @@ UPDATE keys SET rows = chunked.rows, pending = chunked.chunks, open_bytes = chun
 ) AS chunked WHERE keys.no = chunked.key;
 {_KEYS_DUE}
 {_CHUNK_INDEXES}
-{_SUMMARIES}
+{_SUMMARIES_UNCHECKED}
 """,
     # Nobody counted what producers dropped. Summaries stood on levels sixteen times as far apart, and are made anew.
     2: """
@@ -205,6 +210,12 @@ INSERT INTO attempts (run, began) SELECT no, created FROM runs WHERE deleted = 0
 UPDATE producers SET attempt = (SELECT no FROM attempts WHERE attempts.run = producers.run);
 UPDATE runs SET attempt = (SELECT no FROM attempts WHERE attempts.run = runs.no);
 INSERT INTO stretches (log, seq, attempt) SELECT log, 0, attempt FROM runs WHERE attempt IS NOT NULL;
+""",
+    # Bodies had no checksums. Those that are there get one when they are written anew, as by merging.
+    4: """
+ALTER TABLE chunks ADD COLUMN checksum INTEGER;
+ALTER TABLE key_values ADD COLUMN checksum INTEGER;
+ALTER TABLE summaries ADD COLUMN checksum INTEGER;
 """,
 }
 """What turns a file of each older version into one of the next."""
@@ -248,7 +259,7 @@ BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, config = '{}', live = NULL
 
 ADD_LOG = "INSERT INTO logs DEFAULT VALUES"
 DROP_LOG = "UPDATE logs SET dropped = 1 WHERE no = ?"
-GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 LIMIT 1"
+GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 AND no NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
 DELETE_LOG = "DELETE FROM logs WHERE no = ?"
 
 GET_PRODUCER = "SELECT number, seq, refused, warnings, dropped FROM producers WHERE run = ? AND id = ?"
@@ -305,6 +316,7 @@ WHERE log = ?1 ORDER BY stretches.seq
 GET_KEYS = "SELECT name, kind, columns FROM keys WHERE log = ? ORDER BY no"
 GET_KEY = "SELECT no, kind, columns, newest_step, rows FROM keys WHERE log = ? AND name = ?"
 GET_KEY_BY_NO = "SELECT name, kind, columns FROM keys WHERE no = ?"
+GET_KEY_NAMES = "SELECT runs.id, keys.name FROM keys LEFT JOIN runs ON runs.log = keys.log WHERE keys.no = ?"
 ADD_KEY = "INSERT INTO keys (log, name, kind, columns) VALUES (?, ?, ?, ?)"
 ADD_KEY_ROWS = """
 UPDATE keys SET columns = ?, rows = rows + ?, pending = pending + 1, open_bytes = open_bytes + ? WHERE no = ?
@@ -327,8 +339,8 @@ WHERE no = ?4
 """
 
 ADD_CHUNK = """
-INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, checksum, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # What a tail leaves out, as a JSON array of names.
 _AND_NOT_EXCLUDED = "AND key NOT IN (SELECT no FROM keys WHERE log = ?1 AND name IN (SELECT value FROM json_each(?4)))"
@@ -337,29 +349,31 @@ SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND 
 ORDER BY last_seq, first_seq
 """
 GET_CHUNKS = f"""
-SELECT key, first_row, first_seq, last_seq, count, packed, marks, body FROM chunks
+SELECT key, no FROM chunks
 WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_NOT_EXCLUDED} ORDER BY last_seq, key, first_row
 """
 GET_CHUNKS_OF_KEY = """
 SELECT no, first_step, last_step, count, size FROM chunks
 WHERE key = ? AND last_step >= ? AND first_step <= ? ORDER BY first_row
 """
-GET_BODY = "SELECT key, packed, body FROM chunks WHERE no = ?"
 GET_OPEN_CHUNKS = """
 SELECT no, first_row, count, size, first_seq, last_seq FROM chunks WHERE key = ? AND first_row >= ? ORDER BY first_row LIMIT ?
 """
 GET_CHUNKS_IN = """
-SELECT first_row, count, packed, body FROM chunks
+SELECT no, first_row, count FROM chunks
 WHERE key = ?1 AND first_row < ?3 AND first_row >= (
     SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2
 ) ORDER BY first_row
 """
-GET_CHUNK = "SELECT packed, marks, body FROM chunks WHERE no = ?"
+GET_CHUNK = """
+SELECT log, key, first_row, first_seq, last_seq, first_step, last_step, count, packed, marks, checksum, body
+FROM chunks WHERE no = ?
+"""
 
 COUNT_CUT = "UPDATE logs SET cuts = cuts + 1 WHERE no = ?"
 GET_KEYS_TO_CUT = "SELECT no, kind, rows, sealed, summed FROM keys WHERE log = ?"
 GET_CHUNKS_TO_CUT = """
-SELECT no, first_row, last_seq, first_step, count FROM chunks WHERE key = ? AND last_step >= ? ORDER BY first_row
+SELECT no, first_row, first_step, count FROM chunks WHERE key = ? AND last_step >= ? ORDER BY first_row
 """
 GET_CHUNKS_AFTER = "SELECT no, first_row FROM chunks WHERE key = ? AND first_row > ? ORDER BY first_row"
 RENUMBER_CHUNK = "UPDATE chunks SET first_row = ? WHERE no = ?"
@@ -378,14 +392,15 @@ GET_NEWEST_VALUE = "SELECT step, seq, size FROM key_values WHERE key = ? ORDER B
 GET_FIRST_VALUE_STEP = "SELECT min(step) FROM key_values WHERE key = ?"
 
 GET_KEY_LENGTHS = "SELECT rows, summed FROM keys WHERE no = ?"
-ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, body) VALUES (?, ?, ?, ?)"
-GET_SUMMARY = "SELECT body FROM summaries WHERE key = ? AND level = ? AND first_row = ?"
+ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, checksum, body) VALUES (?, ?, ?, ?, ?)"
+GET_SUMMARY = "SELECT checksum, body FROM summaries WHERE key = ? AND level = ? AND first_row = ?"
 
 SAVE_VALUE = """
-INSERT INTO key_values (key, step, seq, time, size, body) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, size = excluded.size, body = excluded.body
+INSERT INTO key_values (key, step, seq, time, size, checksum, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, size = excluded.size,
+    checksum = excluded.checksum, body = excluded.body
 """
-GET_VALUE = "SELECT body FROM key_values WHERE key = ? AND step = ?"
+GET_VALUE = "SELECT seq, checksum, body FROM key_values WHERE key = ? AND step = ?"
 
 GET_CHUNKS_TO_DELETE = "SELECT no, size FROM chunks WHERE log = ? LIMIT ?"
 DELETE_CHUNK = "DELETE FROM chunks WHERE no = ?"
@@ -400,3 +415,25 @@ GET_STRETCHES_TO_DELETE = "SELECT log, seq FROM stretches WHERE log = ? LIMIT ?"
 DELETE_STRETCH = "DELETE FROM stretches WHERE log = ? AND seq = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
 DELETE_KEYS = "DELETE FROM keys WHERE log = ?"
+
+COUNT_RUNS = "SELECT count(*) FROM runs WHERE deleted = 0"
+GET_ALL_KEYS = """
+SELECT keys.no, runs.id, keys.name, keys.kind FROM runs JOIN keys ON keys.log = runs.log WHERE deleted = 0
+ORDER BY runs.no, keys.no
+"""
+GET_CHUNKS_TO_CHECK = "SELECT no, first_step, last_step, count, size, first_row FROM chunks WHERE key = ? ORDER BY first_row"
+GET_SUMMARIES_OF_KEY = "SELECT level, first_row FROM summaries WHERE key = ? ORDER BY level, first_row"
+GET_STEPS_OF_VALUES = "SELECT step FROM key_values WHERE key = ? ORDER BY step"
+COUNT_WITHOUT_CHECKSUM = """
+SELECT (SELECT count(*) FROM chunks WHERE checksum IS NULL) + (SELECT count(*) FROM key_values WHERE checksum IS NULL)
+     + (SELECT count(*) FROM summaries WHERE checksum IS NULL)
+"""
+
+ADD_KEY_AT = "INSERT INTO keys (no, log, name, kind, columns) VALUES (?, ?, ?, ?, ?)"
+KEEP_LOG = "INSERT INTO logs (no) VALUES (?) ON CONFLICT (no) DO UPDATE SET dropped = 0"
+SET_SEQ_OF_LOG = "UPDATE runs SET seq = (SELECT coalesce(max(last_seq), 0) FROM chunks WHERE log = ?) WHERE log = ?"
+DROP_WHAT_NO_RUN_HAS = (
+    "DELETE FROM logs WHERE no NOT IN (SELECT log FROM runs)",
+    "DELETE FROM stretches WHERE log NOT IN (SELECT log FROM runs)",
+    "DELETE FROM keys WHERE log NOT IN (SELECT log FROM runs)",
+)

@@ -6,16 +6,17 @@ log, from 0), `step` and `time`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from streamvis.wire.arrow import body_of, table_of
-from streamvis.wire.columns import column_dtype, numpy_column
+from streamvis.wire.columns import column_dtype, numpy_column, unify_dtypes
 
 __all__ = [
     "body_of_rows",
+    "columns_of",
     "concat_common",
     "concat_exact",
     "has_many_gaps",
@@ -61,6 +62,15 @@ def numbers_of(table: pa.Table, name: str) -> np.ndarray:
         return np.full(table.num_rows, np.nan)
     column = table.column(i)
     return numpy_column(table.schema[i], column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+
+
+def columns_of(table: pa.Table, known: Mapping[str, str]) -> dict[str, str]:
+    """The dtype word of each of the key's columns, and of those that are known already, that says all cells of both."""
+    found = dict(known)
+    for field in list(table.schema)[2:]:
+        name, word = field.name[1:], column_dtype(field)
+        found[name] = unify_dtypes(found[name], word) if name in found else word
+    return found
 
 
 def is_measurable(field: pa.Field) -> bool:

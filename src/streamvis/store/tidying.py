@@ -15,19 +15,19 @@ import itertools
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
-from streamvis.errors import StoreUnavailable
+from streamvis.errors import DamagedData, StoreUnavailable
 from streamvis.store import statements as sql
-from streamvis.store.packed import Marks, pack, unpack
+from streamvis.store.bodies import chunk_row, read_chunk, read_summary, summary_row
+from streamvis.store.packed import Marks, pack
 from streamvis.store.rows import read_rows
 from streamvis.store.summaries import Sizes, summary_of_rows, summary_of_summaries
-from streamvis.store.tables import body_of_rows, concat_exact, numbers_of, rows_of_body
+from streamvis.store.tables import body_of_rows, concat_exact, numbers_of
 
 __all__ = ["Tidier"]
 
@@ -76,7 +76,7 @@ class _Work:
 
     made: Sequence[_Made] = ()
     gone: Sequence[int] = ()
-    summaries: Sequence[tuple[int, int, int, bytes]] = ()
+    summaries: Sequence[tuple[object, ...]] = ()
     seen: int = 0
 
 
@@ -93,18 +93,42 @@ class Tidier:
         self._reading, self._writing, self._vacuum, self._sizes = reading, writing, vacuum, sizes
         self._lock = threading.Lock()
         self._given_up: set[int] = set()
+        self._damaged_logs: set[int] = set()
+        self._stopped: set[Callable[[], bool]] = set()
 
     def tidy(self) -> bool:
         """Do a short piece of work; True when there may be more.
 
-        Raises what goes wrong. A key on which it does is left alone from then on, unless the store itself was unavailable.
+        Raises what goes wrong. A key on which it does is left alone from then on, unless the store itself was unavailable. Damage
+        is left alone too, and is not raised: whoever opened the transaction has told of it.
         """
         with self._lock:
             try:
-                return self._tidy_key() or self._delete_dropped() or self._give_space_back()
+                return any(self._done(work) for work in (self._tidy_key, self._delete_dropped, self._give_space_back))
             except StoreUnavailable:
                 self._given_up.clear()
                 raise
+
+    def _done(self, work: Callable[[], bool]) -> bool:
+        """Whether something was done, or given up. A kind of work that meets damage with no key to give up for it is stopped."""
+        if work in self._stopped:
+            return False
+        before = len(self._given_up) + len(self._damaged_logs)
+        try:
+            return work()
+        except DamagedData:
+            if len(self._given_up) + len(self._damaged_logs) == before:
+                self._stopped.add(work)
+            return True
+
+    @contextmanager
+    def _giving_up(self, log: int) -> Iterator[None]:
+        """Leave the log alone from now on where there is damage in it."""
+        try:
+            yield
+        except DamagedData:
+            self._damaged_logs.add(log)
+            raise
 
     def _tidy_key(self) -> bool:
         sizes = self._sizes
@@ -132,9 +156,10 @@ class Tidier:
 
     def _delete_dropped(self) -> bool:
         with self._reading() as db:
-            dropped = db.execute(sql.GET_DROPPED_LOG).fetchone()
+            dropped = db.execute(sql.GET_DROPPED_LOG, (json.dumps(sorted(self._damaged_logs)),)).fetchone()
         if dropped is None:
             return False
+        self._damaged_logs.add(dropped[0])  # until it is seen that it is not
         with self._writing() as (db, _):
             for find, remove in (
                 (sql.GET_CHUNKS_TO_DELETE, sql.DELETE_CHUNK),
@@ -168,7 +193,7 @@ def _prepared(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> _Work:
         return _Work(summaries=_summaries(db, key, sizes))
     chunks = [_OpenChunk(*row) for row in db.execute(sql.GET_OPEN_CHUNKS, (key.no, key.sealed, _CHUNKS_AT_ONCE))]
     group = _chosen(chunks, sizes)
-    made = _merged(db, group, sizes)
+    made = _merged(db, key.no, group, sizes)
     if len(made) == len(group) and not any(chunk.sealed for chunk in made):
         return _Work(seen=key.pending)
     return _Work(made=made, gone=[chunk.no for chunk in group])
@@ -199,15 +224,14 @@ def _chosen(chunks: list[_OpenChunk], sizes: Sizes) -> list[_OpenChunk]:
     return []
 
 
-def _merged(db: sqlite3.Connection, chunks: list[_OpenChunk], sizes: Sizes) -> list[_Made]:
+def _merged(db: sqlite3.Connection, key: int, chunks: list[_OpenChunk], sizes: Sizes) -> list[_Made]:
     """What takes the place of the chunks."""
     is_sealing = _is_due(chunks, sizes)
     parts = []
     for chunk in chunks:
-        packed, marks, body = db.execute(sql.GET_CHUNK, (chunk.no,)).fetchone()
-        marked = Marks.from_bytes(marks) if marks else Marks(np.array([chunk.last_seq]), np.array([chunk.count]))
         # What a cut left of a key may have sealed chunks behind others.
-        parts.append((unpack(body)[1] if packed else rows_of_body(body)[1], marked, chunk))
+        stored = read_chunk(db, key, chunk.no)
+        parts.append((stored.rows()[1], stored.marked(), chunk))
     made: list[_Made] = []
     groups = _that_fit(parts)
     for i, group in enumerate(groups):
@@ -240,21 +264,29 @@ def _that_fit(parts: list[tuple[pa.Table, Marks, _OpenChunk]]) -> list[list[tupl
 def _place(key: _Key, made: _Made) -> tuple[object, ...]:
     body = pack({"key": key.name}, made.table) if made.sealed else body_of_rows(key.name, made.table)
     steps = numbers_of(made.table, "step")
-    seqs = (int(made.marks.seqs[0]), int(made.marks.seqs[-1]))
-    marks = made.marks.to_bytes() if len(made.marks.seqs) > 1 else None
-    about = (int(steps.min()), int(steps.max()), made.table.num_rows, len(body), int(made.sealed))
-    return (key.log, key.no, made.first_row, *seqs, *about, marks, body)
+    return chunk_row(
+        key.log,
+        key.no,
+        made.first_row,
+        (int(made.marks.seqs[0]), int(made.marks.seqs[-1])),
+        (int(steps.min()), int(steps.max())),
+        made.table.num_rows,
+        body,
+        is_packed=made.sealed,
+        marks=made.marks.to_bytes() if len(made.marks.seqs) > 1 else None,
+    )
 
 
-def _summaries(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> list[tuple[int, int, int, bytes]]:
+def _summaries(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> list[tuple[object, ...]]:
     """The next body of level 1, and those of the levels above that it completes."""
     end = key.summed + sizes.body_rows
     body = summary_of_rows(lambda names: read_rows(db, key.no, key.summed, end, names=names), sizes)
-    made = [(key.no, 1, key.summed, body)]
+    made = [summary_row(key.no, 1, key.summed, body)]
     level = 2
     while sizes.covered(level, end) > sizes.covered(level, key.summed):
         first, step = end - sizes.body_rows_of(level), sizes.body_rows_of(level - 1)
-        bodies = [db.execute(sql.GET_SUMMARY, (key.no, level - 1, row)).fetchone()[0] for row in range(first, end - step, step)]
-        made.append((key.no, level, first, summary_of_summaries([*bodies, made[-1][3]], sizes)))
+        bodies = [read_summary(db, key.no, level - 1, row) for row in range(first, end - step, step)]
+        body = summary_of_summaries([*bodies, body], sizes)
+        made.append(summary_row(key.no, level, first, body))
         level += 1
     return made
