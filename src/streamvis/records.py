@@ -25,6 +25,7 @@ __all__ = [
     "STATES",
     "VANISHED",
     "Ack",
+    "AppHead",
     "AppInfo",
     "Batch",
     "Chunk",
@@ -183,7 +184,7 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run as others see it. `config` is JSON text, times are seconds since 1970 UTC, `newest` is within its app.
+    """A run as others see it, without its config. Times are seconds since 1970 UTC, `newest` is within its app.
 
     `dropped` counts the records that its producers had to drop, `late` those that came too late, from an attempt that another had
     taken the place of.
@@ -192,7 +193,6 @@ class RunInfo:
     id: str
     app: str
     name: str
-    config: str
     state: str
     created: float
     updated: float
@@ -210,6 +210,14 @@ class AppInfo:
 
     name: str
     runs: int
+    newest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppHead:
+    """The head of an app's list of runs, and the id of the run that is newest there (None while no run was started live)."""
+
+    cursor: Cursor
     newest: str | None
 
 

@@ -175,12 +175,12 @@ def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:
 
 
 def whole_run_answer(
-    run: RunInfo, keys: Mapping[str, KeyInfo], presence: Presence, *, as_arrow: bool
+    run: RunInfo, config_text: str, keys: Mapping[str, KeyInfo], presence: Presence, *, as_arrow: bool
 ) -> bytes | dict[str, Any]:
     """A run with its config, and in JSON with its keys."""
     if as_arrow:
-        return encode_head({**run_json(run, presence), "config": run.config})
-    config = to_plain(unpack(json.loads(run.config), ()))
+        return encode_head({**run_json(run, presence), "config": config_text})
+    config = to_plain(unpack(json.loads(config_text), ()))
     described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
     return {**run_json(run, presence), "config": config, "keys": described}
 

@@ -57,6 +57,8 @@ VANISH_AFTER_S = 45.0
 _RUN_ID = re.compile(forms.RUN_ID)
 _LOOK_AT_STORE_S = 1.0
 _MOST_DAMAGED = 100
+_TAIL_RUNS = 100
+"""How many runs the tail of an app shows at most."""
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
@@ -147,9 +149,10 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         return JsonAnswer({"apps": [{"name": one.name, "runs": one.runs, "newest": one.newest} for one in found]})
 
     @routes.get("/api/v1/runs", **told(forms.Runs, 422))
-    async def runs(app: _App) -> Response:
+    async def runs(app: _App, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Response:
         """The runs of an app, the newest first."""
-        return JsonAnswer({"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]})
+        found = await run_in_threadpool(lambda: store.runs(app, limit=limit + 1))
+        return JsonAnswer({"runs": [run_json(one, presence) for one in found[:limit]], "more": len(found) > limit})
 
     @routes.get("/api/v1/runs/newest", **told(forms.WholeRun, 404, 422, with_arrow=True))
     async def newest(app: _App, request: Request) -> Response:
@@ -221,19 +224,24 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
     routes = APIRouter(tags=[FOLLOW])
 
     @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
-    async def app_tail(request: Request, app: _App, after: str | _Left = None, wait: _Wait = 0) -> Response:
+    async def app_tail(
+        request: Request,
+        app: _App,
+        after: str | _Left = None,
+        wait: _Wait = 0,
+        limit: Annotated[int, Query(ge=0, le=_TAIL_RUNS, description="How many runs to list.")] = _TAIL_RUNS,
+    ) -> Response:
         """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
         news: News = request.app.state.news
         deadline, changes = time.monotonic() + wait, presence.changes[app]
         while True:
             with news.listen("app", app) as future:
-                cursor = str(await run_in_threadpool(store.app_cursor, app))
-                left_s = deadline - time.monotonic()
+                head = await run_in_threadpool(store.app_head, app)
+                cursor, left_s = str(head.cursor), deadline - time.monotonic()
                 if cursor != after or presence.changes[app] != changes or left_s <= 0 or news.is_closing:
-                    found = await run_in_threadpool(store.runs, app)
-                    newest = next((one.id for one in found if one.newest), None)
-                    shown = [run_json(one, presence) for one in found[:100]]
-                    return JsonAnswer({"cursor": cursor, "newest": newest, "runs": shown})
+                    found = await run_in_threadpool(lambda: store.runs(app, limit=limit)) if limit else []
+                    shown = [run_json(one, presence) for one in found]
+                    return JsonAnswer({"cursor": cursor, "newest": head.newest, "runs": shown})
                 await news.wait(future, left_s)
 
     @routes.get("/api/v1/runs/{run}/tail", **told(forms.RunTail, *OF_A_RUN, with_arrow=True))
@@ -360,8 +368,13 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
 
 
 async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
-    keys = {} if wants_arrow(request) else await run_in_threadpool(store.keys, run.id)
-    return _answer(whole_run_answer(run, keys, presence, as_arrow=wants_arrow(request)))
+    as_arrow = wants_arrow(request)
+
+    def read() -> bytes | dict[str, Any]:
+        keys = {} if as_arrow else store.keys(run.id)
+        return whole_run_answer(run, store.config(run.id), keys, presence, as_arrow=as_arrow)
+
+    return _answer(await run_in_threadpool(read))
 
 
 def _answer(content: bytes | dict[str, Any]) -> Response:

@@ -233,9 +233,10 @@ class StartedRun(Run):
 
 
 class Runs(BaseModel):
-    """Runs of an app."""
+    """Runs of an app; `more` tells that `limit` left some out."""
 
     runs: list[Run]
+    more: bool
 
 
 class Key(BaseModel):
@@ -253,7 +254,7 @@ class WholeRun(Run):
 
 
 class AppTail(BaseModel):
-    """The newest 100 runs of an app. `cursor` is for the next `after`."""
+    """The newest runs of an app. `cursor` is for the next `after`."""
 
     cursor: CursorText
     newest: RunId | None

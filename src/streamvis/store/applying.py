@@ -41,7 +41,6 @@ class RunRow:
     app_no: int
     app: str
     name: str | None
-    config: str
     state: str
     created: float
     updated: float
@@ -72,7 +71,7 @@ def apply_batch(
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
-            if not is_new and json.loads(chunk.config) != json.loads(run.config):
+            if not is_new and json.loads(chunk.config) != json.loads(db.execute(sql.GET_CONFIG, (run.no,)).fetchone()[0]):
                 warnings.append(_OTHER_CONFIG)
             # What came before it in this batch may be of another attempt, and a place in the log is of one.
             run.seq += i > 0

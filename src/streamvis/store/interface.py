@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamvis.errors import StreamvisError
-from streamvis.records import Ack, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
+from streamvis.records import Ack, AppHead, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
 
 __all__ = ["TAIL_BYTES", "Changes", "Damage", "RowsPiece", "Store"]
 
@@ -71,12 +71,18 @@ class Store(Protocol):
         """The apps that have runs, by name."""
         ...
 
-    def app_cursor(self, app: str) -> Cursor:
-        """The head of the app's list of runs: newer whenever a run starts, ends, is renamed, deleted, or becomes newest."""
+    def app_head(self, app: str) -> AppHead:
+        """The head of the app's list of runs: newer whenever a run starts, ends, is renamed, deleted, or becomes newest.
+
+        Costs the same however many runs the app has.
+        """
         ...
 
-    def runs(self, app: str | None = None) -> list[RunInfo]:
-        """The runs of an app, or of all: the newest, then by when they were created, the last first."""
+    def runs(self, app: str, *, limit: int) -> list[RunInfo]:
+        """The first `limit` runs of an app: the newest, then by when they were created, the last first.
+
+        Reads no more runs than it returns, and no config.
+        """
         ...
 
     def newest(self, app: str) -> RunInfo | None:
@@ -89,6 +95,10 @@ class Store(Protocol):
 
     def run(self, run: str) -> RunInfo:
         """The run. Raises UnknownRun or DeletedRun, as all that follow."""
+        ...
+
+    def config(self, run: str) -> str:
+        """The run's config, as JSON text."""
         ...
 
     def keys(self, run: str) -> Mapping[str, KeyInfo]:

@@ -28,7 +28,21 @@ from streamvis.errors import (
     UnknownKey,
     UnknownRun,
 )
-from streamvis.records import FINISHED, RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
+from streamvis.records import (
+    FINISHED,
+    RUNNING,
+    Ack,
+    AppHead,
+    AppInfo,
+    Batch,
+    Cursor,
+    History,
+    KeyInfo,
+    Refusal,
+    RunInfo,
+    Start,
+    Tail,
+)
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
 from streamvis.store.bodies import read_chunk, read_value
@@ -188,13 +202,12 @@ class SqliteStore:
 
     def _make_run(self, db: sqlite3.Connection, batch: Batch, start: Start) -> RunRow:
         db.execute(sql.ADD_APP, (batch.app,))
-        app_no, _, _, lives, _ = db.execute(sql.GET_APP, (batch.app,)).fetchone()
+        app_no, lives = db.execute(sql.GET_APP, (batch.app,)).fetchone()
         log = db.execute(sql.ADD_LOG).lastrowid
         live = lives + 1 if batch.live else None
         now = self._clock()
-        no = db.execute(
-            sql.ADD_RUN, (batch.run, app_no, start.name, start.config, RUNNING, start.time, now, live, log)
-        ).lastrowid
+        no = db.execute(sql.ADD_RUN, (batch.run, app_no, start.name, RUNNING, start.time, now, live, log)).lastrowid
+        db.execute(sql.ADD_CONFIG, (no, start.config))
         db.execute(sql.COUNT_RUN, (1, app_no))
         if batch.live:
             db.execute(sql.TAKE_LIVE, (no, app_no))
@@ -227,6 +240,7 @@ class SqliteStore:
             db.execute(sql.DELETE_PRODUCERS, (row.no,))
             db.execute(sql.DELETE_ATTEMPTS, (row.no,))
             _save(db, row)
+            db.execute(sql.DELETE_CONFIG, (row.no,))
             db.execute(sql.BURY_RUN, (row.no,))
             db.execute(sql.COUNT_RUN, (-1, row.app_no))
             if row.newest:
@@ -318,17 +332,18 @@ class SqliteStore:
         with self._reading() as db:
             return [AppInfo(*row) for row in db.execute(sql.GET_APPS)]
 
-    def app_cursor(self, app: str) -> Cursor:
+    def app_head(self, app: str) -> AppHead:
         """The head of the app's list of runs."""
         with self._reading() as db:
-            store, seq = db.execute(sql.GET_APP_HEAD, (app,)).fetchone()
-            return Cursor(store, 0, seq or 0)
+            store, seq, newest = db.execute(sql.GET_APP_HEAD, (app,)).fetchone()
+            return AppHead(Cursor(store, 0, seq or 0), newest)
 
-    def runs(self, app: str | None = None) -> list[RunInfo]:
-        """The runs of an app, or of all, the newest first."""
+    def runs(self, app: str, *, limit: int) -> list[RunInfo]:
+        """The first `limit` runs of an app, the newest first."""
         with self._reading() as db:
-            found = db.execute(sql.GET_RUNS) if app is None else db.execute(sql.GET_RUNS_OF_APP, (app,))
-            return [self._info(RunRow(*row)) for row in found]
+            newest = db.execute(sql.GET_NEWEST, (app,)).fetchall()[:limit]
+            others = db.execute(sql.GET_RUNS_OF_APP, (app, limit - len(newest)))
+            return [self._info(RunRow(*row)) for row in (*newest, *others)]
 
     def newest(self, app: str) -> RunInfo | None:
         """The run of the app that was started live last."""
@@ -345,6 +360,11 @@ class SqliteStore:
         """The run."""
         with self._reading() as db:
             return self._info(_required(db, run))
+
+    def config(self, run: str) -> str:
+        """The run's config, as JSON text."""
+        with self._reading() as db:
+            return db.execute(sql.GET_CONFIG, (_required(db, run).no,)).fetchone()[0]
 
     def keys(self, run: str) -> Mapping[str, KeyInfo]:
         """The run's keys."""
@@ -473,7 +493,6 @@ class SqliteStore:
             id=row.id,
             app=row.app,
             name=row.name or row.id,
-            config=row.config,
             state=row.state,
             created=row.created,
             updated=row.updated,
@@ -512,7 +531,7 @@ def _required(db: sqlite3.Connection, run: str) -> RunRow:
 
 
 def _save(db: sqlite3.Connection, row: RunRow) -> None:
-    head = (row.name, row.config, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
+    head = (row.name, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
     db.execute(sql.SAVE_RUN, (*head, row.dropped, row.late, row.attempt, row.no))
 
 

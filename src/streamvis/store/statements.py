@@ -7,9 +7,18 @@ What a run needs at each append or read (its head, its first and last step, each
 the key's own row, so that no statement here looks at all of a run's past.
 """
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
+_RUN_INDEXES = """
+CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
+CREATE INDEX runs_in_order ON runs (app, created, no) WHERE deleted = 0;
+CREATE INDEX runs_by_state ON runs (state) WHERE deleted = 0;
+"""
+_CONFIGS = """
+-- A config may be long, and most readers of a run do not need it: in the row of a run they would read through it.
+CREATE TABLE configs (run INTEGER PRIMARY KEY, config TEXT NOT NULL);
+"""
 _CHUNK_INDEXES = """
 CREATE INDEX chunks_of_log ON chunks (log, last_seq, first_seq, key, first_row, size);
 CREATE UNIQUE INDEX chunks_of_key ON chunks (key, first_row, count, last_step, first_step, size);
@@ -70,7 +79,6 @@ CREATE TABLE runs (
     id TEXT NOT NULL UNIQUE,
     app INTEGER NOT NULL,
     name TEXT,
-    config TEXT NOT NULL,
     state TEXT NOT NULL,
     created REAL NOT NULL,
     updated REAL NOT NULL,
@@ -85,7 +93,8 @@ CREATE TABLE runs (
     late INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER
 );
-CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
+{_RUN_INDEXES}
+{_CONFIGS}
 
 -- cuts counts how often chunks were changed by something else than tidying.
 CREATE TABLE logs (
@@ -217,6 +226,14 @@ ALTER TABLE chunks ADD COLUMN checksum INTEGER;
 ALTER TABLE key_values ADD COLUMN checksum INTEGER;
 ALTER TABLE summaries ADD COLUMN checksum INTEGER;
 """,
+    # A run's config stood in its row.
+    5: f"""
+{_CONFIGS}
+INSERT INTO configs (run, config) SELECT no, config FROM runs WHERE deleted = 0;
+ALTER TABLE runs DROP COLUMN config;
+DROP INDEX runs_of_app;
+{_RUN_INDEXES}
+""",
 }
 """What turns a file of each older version into one of the next."""
 
@@ -224,8 +241,11 @@ GET_META = "SELECT value FROM meta WHERE name = ?"
 SET_META = "INSERT INTO meta (name, value) VALUES (?, ?)"
 
 ADD_APP = "INSERT INTO apps (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
-GET_APP = "SELECT no, seq, runs, lives, newest FROM apps WHERE name = ?"
-GET_APP_HEAD = "SELECT meta.value, apps.seq FROM meta LEFT JOIN apps ON apps.name = ? WHERE meta.name = 'id'"
+GET_APP = "SELECT no, lives FROM apps WHERE name = ?"
+GET_APP_HEAD = """
+SELECT meta.value, apps.seq, runs.id FROM meta LEFT JOIN apps ON apps.name = ? LEFT JOIN runs ON runs.no = apps.newest
+WHERE meta.name = 'id'
+"""
 GET_APPS = """
 SELECT apps.name, apps.runs, runs.id FROM apps LEFT JOIN runs ON runs.no = apps.newest WHERE apps.runs > 0 ORDER BY apps.name
 """
@@ -236,26 +256,28 @@ SET_NEWEST = "UPDATE apps SET newest = ? WHERE no = ?"
 NEXT_NEWEST = "SELECT no, id FROM runs WHERE app = ? AND deleted = 0 AND live IS NOT NULL ORDER BY live DESC LIMIT 1"
 
 _RUN_COLUMNS = """
-SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch,
+SELECT runs.no, runs.id, apps.no, apps.name, runs.name, state, created, updated, first_step, last_step, epoch,
        runs.seq, log, deleted, apps.newest IS runs.no, dropped, late, attempt,
        (SELECT value FROM meta WHERE meta.name = 'id')
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
 GET_NEWEST = f"{_RUN_COLUMNS} WHERE apps.name = ? AND runs.no = apps.newest"
-GET_RUNS = f"{_RUN_COLUMNS} WHERE deleted = 0 ORDER BY created DESC, runs.no DESC"
 GET_RUNS_OF_APP = f"""
-{_RUN_COLUMNS} WHERE apps.name = ? AND deleted = 0 ORDER BY apps.newest IS runs.no DESC, created DESC, runs.no DESC
+{_RUN_COLUMNS} WHERE apps.name = ? AND deleted = 0 AND runs.no IS NOT apps.newest ORDER BY created DESC, runs.no DESC LIMIT ?
 """
+GET_CONFIG = "SELECT config FROM configs WHERE run = ?"
+ADD_CONFIG = "INSERT INTO configs (run, config) VALUES (?, ?)"
+DELETE_CONFIG = "DELETE FROM configs WHERE run = ?"
 ADD_RUN = """
-INSERT INTO runs (id, app, name, config, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
+INSERT INTO runs (id, app, name, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
 """
 SAVE_RUN = """
-UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?,
+UPDATE runs SET name = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?,
     dropped = ?, late = ?, attempt = ?
 WHERE no = ?
 """
-BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, config = '{}', live = NULL, seq = seq + 1 WHERE no = ?"
+BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, live = NULL, seq = seq + 1 WHERE no = ?"
 
 ADD_LOG = "INSERT INTO logs DEFAULT VALUES"
 DROP_LOG = "UPDATE logs SET dropped = 1 WHERE no = ?"
