@@ -36,6 +36,7 @@ from streamvis.endpoint.answers import (
 )
 from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
+from streamvis.endpoint.given_up import GivenUp
 from streamvis.endpoint.guard import Guard, may_read
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
@@ -102,6 +103,7 @@ def create_app(
     # No /redoc: its page loads a picture from its maker's site.
     ids = {"generate_unique_id_function": lambda at: at.name}
     app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, redoc_url=None, **ids)
+    app.add_middleware(GivenUp)
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
