@@ -204,10 +204,16 @@ def _checked_run(run: Any) -> str | None:
 def _spool_folder(spool: str | os.PathLike[str] | None) -> Path:
     given = spool or os.environ.get("STREAMVIS_SPOOL")
     if given:
-        return Path(given)
-    import platformdirs
+        folder = Path(given)
+    else:
+        import platformdirs
 
-    return platformdirs.user_state_path("streamvis") / "spool"
+        folder = platformdirs.user_state_path("streamvis") / "spool"
+    try:
+        # The program may change its working directory later.
+        return folder.absolute()
+    except OSError:
+        return folder  # the working directory is gone; the spool says so when it is needed
 
 
 def _not_begun(call: str) -> UsageError:

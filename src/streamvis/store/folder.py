@@ -75,7 +75,8 @@ def sync(path: Path) -> None:
 
 
 def _file_system(path: Path) -> str:
-    """The type of the file system on which the path lies, in lower case."""
+    """The type of the file system on which the path lies, or what it is a link to, in lower case."""
+    path = path.resolve()
     mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
     for folder in (path, *path.parents):
         if str(folder) in mounts:
