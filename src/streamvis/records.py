@@ -127,6 +127,11 @@ class Batch:
     live: bool = True
     dropped: int = 0
 
+    @property
+    def resumes(self) -> bool:
+        """Whether it may take back what the run has from some step on."""
+        return any(isinstance(chunk, Start) and chunk.resume_at is not None for chunk in self.chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

@@ -142,7 +142,7 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         found = store.damages()
         damaged = [asdict(one) for one in found[:_MOST_DAMAGED]] if may_read(request) else []
         about = {"status": "damaged" if found else "ok", "protocol": PROTOCOL, "version": version, "store": its_id}
-        return JsonAnswer({**about, "damages": len(found), "damaged": damaged})
+        return JsonAnswer({**about, "damages": len(found), "damaged": damaged, "unmerged": store.unmerged})
 
     @routes.get("/api/v1/apps", **told(forms.Apps))
     async def apps() -> Response:

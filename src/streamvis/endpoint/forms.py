@@ -192,6 +192,7 @@ class Health(BaseModel):
     store: str
     damages: Count
     damaged: list[DamagedKey] = Field(description="The first hundred of them, for those who may read.")
+    unmerged: Count = Field(description="Small pieces of rows that wait to be merged. From 50,000 on batches wait too.")
 
 
 class App(BaseModel):

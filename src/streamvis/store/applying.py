@@ -67,7 +67,7 @@ def apply_batch(
     for i, chunk in enumerate(batch.chunks):
         if isinstance(chunk, (RowsChunk, ValueChunk)):
             chunk = _in_time(run, attempt, chunk, warnings)
-            reason = chunk and _add(db, run, attempt, chunk)
+            reason = chunk and _add(db, run, attempt, chunk, sizes)
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
@@ -86,6 +86,7 @@ def apply_batch(
 def start_over(db: sqlite3.Connection, run: RunRow) -> None:
     """Take back the run's past: another log, and the next epoch."""
     db.execute(sql.DROP_LOG, (run.log,))
+    db.execute(sql.DELETE_CUTS, (run.log,))
     run.log = db.execute(sql.ADD_LOG).lastrowid
     run.epoch += 1
     run.first_step = run.last_step = run.attempt = None
@@ -146,7 +147,7 @@ def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, produc
         run.state = next((state for state in (FAILED, INTERRUPTED) if state in states), FINISHED)
 
 
-def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk) -> str:
+def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, sizes: Sizes) -> str:
     """Store rows or a value. Returns why not, where it cannot be."""
     kind = "rows" if isinstance(chunk, RowsChunk) else "value"
     found = db.execute(sql.GET_KEY, (run.log, chunk.key)).fetchone()
@@ -167,15 +168,16 @@ def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: Ro
         db.execute(sql.ADD_STRETCH, (run.log, run.seq, attempt.no))
         run.attempt = attempt.no
     if isinstance(chunk, RowsChunk):
-        _add_rows(db, run, key, columns, rows, chunk)
+        _add_rows(db, run, key, columns, rows, chunk, sizes)
     else:
         _add_value(db, run, key, newest_step, chunk)
     return ""
 
 
-def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk) -> None:
-    size = len(chunk.body)
-    db.execute(sql.ADD_KEY_ROWS, (columns, chunk.count, size, key))
+def _add_rows(
+    db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes
+) -> None:
+    db.execute(sql.ADD_KEY_ROWS, (key, columns, chunk.count, len(chunk.body), *sizes.due))
     steps = (chunk.first_step, chunk.last_step)
     db.execute(sql.ADD_CHUNK, chunk_row(run.log, key, rows, (run.seq, run.seq), steps, chunk.count, chunk.body))
     _extend(run, chunk.first_step, chunk.last_step)

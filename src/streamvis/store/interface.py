@@ -176,8 +176,16 @@ class Store(Protocol):
         """Delete the run for ever."""
         ...
 
-    def tidy(self) -> bool:
-        """Do a short piece of housekeeping, such as giving freed space back; True when there is more to do."""
+    def tidy(self, *, only_merge: bool = False) -> bool:
+        """Do a short piece of housekeeping, such as giving freed space back; True when there is more to do.
+
+        With `only_merge`, it is merging what was stored in small pieces.
+        """
+        ...
+
+    @property
+    def unmerged(self) -> int:
+        """How many small pieces of rows wait to be merged: reading gets slower by them."""
         ...
 
     def damages(self) -> Sequence[Damage]:

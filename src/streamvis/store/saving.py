@@ -52,12 +52,13 @@ class _Saving:
         self._run_of: dict[int, str] = {}
 
     def run(self, progress: Progress) -> list[Damage]:
-        for table in ("apps", "runs", "logs", "attempts", "keys"):
+        for table in ("apps", "runs", "configs", "logs", "attempts", "keys", "cuts"):
             self._copy(table)
         for table, order in (("stretches", ("log", "seq")), ("producers", ("run", "id"))):
             rows, is_whole = rows_from_both_ends(self._source, table, self._columns(table), order)
             self._add(table, rows)
             self._lost += [] if is_whole else [Damage("", "", f"some rows of the table {table}")]
+        self._target.execute(sql.ADD_LOST_CONFIGS)
         self._run_of = dict(self._target.execute("SELECT log, id FROM runs WHERE deleted = 0"))
         chunks, values = self._numbers("chunks"), self._numbers("key_values")
         dropped = {no for (no,) in self._target.execute("SELECT no FROM logs WHERE dropped = 1")}
@@ -192,7 +193,8 @@ class _Saving:
         key.log = key.log or self._target.execute(sql.ADD_LOG).lastrowid
         self._target.execute(sql.KEEP_LOG, (key.log,))
         run, now = f"{RECOVERED}-{key.log}", time.time()
-        self._target.execute(sql.ADD_RUN, (run, app, None, "{}", FINISHED, now, now, None, key.log))
+        no = self._target.execute(sql.ADD_RUN, (run, app, None, FINISHED, now, now, None, key.log)).lastrowid
+        self._target.execute(sql.ADD_CONFIG, (no, "{}"))
         self._target.execute(sql.COUNT_RUN, (1, app))
         self._target.execute(sql.SET_SEQ_OF_LOG, (key.log, key.log))
         self._run_of[key.log] = run

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,7 +55,9 @@ from streamvis.store.rows import KeyLevels
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import body_of_rows
 from streamvis.store.tails import read_parts
+from streamvis.store.taking_back import begin_cut, go_on_cutting
 from streamvis.store.tidying import Tidier
+from streamvis.store.turns import Turns
 
 __all__ = ["FILE", "SqliteStore", "files_of"]
 
@@ -80,12 +81,13 @@ class SqliteStore:
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time, sizes: Sizes = Sizes()) -> None:  # noqa: B008
         self._path = folder / FILE
         self._clock, self._sizes = clock, sizes
-        self._write_lock = threading.Lock()
+        self._write_lock = Turns()
         self._readers = Readers(self._connect)
         self._damages = Damages()
         self._shorten_at = 0.0
         self._listeners: list[Callable[[Changes], None]] = []
-        self._tidier = Tidier(self._reading, self._writing, self._vacuum, sizes)
+        self._unmerged = 0
+        self._tidier = Tidier(self._reading, self._writing, self._vacuum, self._take_back_more, sizes)
         try:
             make_own(self._path)
             self._writer = self._connect()
@@ -141,9 +143,13 @@ class SqliteStore:
 
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit."""
+        damaged = {batch.run: error for batch in batches if (error := self._take_back_ahead(batch)) is not None}
         answers: list[Ack | StreamvisError] = []
         with self._writing() as (db, changes):
             for batch in batches:
+                if batch.resumes and batch.run in damaged:
+                    answers.append(damaged[batch.run])
+                    continue
                 db.execute("SAVEPOINT batch")
                 try:
                     answers.append(self._append_one(db, batch, changes))
@@ -156,7 +162,38 @@ class SqliteStore:
                     db.execute("ROLLBACK TO batch")
                     answers.append(self._damages.note(str(error), run=batch.run))
                 db.execute("RELEASE batch")
+            self._unmerged = self._tidier.unmerged(db)
         return answers
+
+    def _take_back_ahead(self, batch: Batch) -> DamagedData | None:
+        """Take back in pieces what the batch will, but for a rest: others write in between. Returns why that is not possible."""
+        if not batch.resumes:
+            return None
+        try:
+            with self._writing() as (db, _):
+                run = _find(db, batch.run)
+                cut = run and begin_cut(db, run, batch, self._sizes)
+            while cut is not None and self._go_on_cutting(cut):
+                pass
+        except DamagedData as error:
+            return error
+        return None
+
+    def _take_back_more(self) -> bool:
+        """Go on with what an endpoint that was killed had begun to take back."""
+        with self._reading() as db:
+            found = db.execute(sql.GET_FIRST_CUT).fetchone()
+        if found is not None:
+            self._go_on_cutting(found[0])
+        return found is not None
+
+    def _go_on_cutting(self, cut: int) -> bool:
+        with self._writing() as (db, changes):
+            done = go_on_cutting(db, cut, self._sizes)
+            if done is not None and done.run is not None:
+                _save(db, done.run)
+                changes.runs.add(done.run.id)
+        return done is None
 
     def _append_one(self, db: sqlite3.Connection, batch: Batch, changes: _Changed) -> Ack:
         run = _find(db, batch.run)
@@ -248,10 +285,18 @@ class SqliteStore:
                 db.execute(sql.SET_NEWEST, (following and following[0], row.app_no))
             row.deleted = 1
 
-    def tidy(self) -> bool:
+    def tidy(self, *, only_merge: bool = False) -> bool:
         """Do a short piece of housekeeping; True when there may be more to do."""
         self._shorten_log()
-        return self._tidier.tidy()
+        is_more = self._tidier.tidy(only_merge=only_merge)
+        with self._reading() as db:
+            self._unmerged = self._tidier.unmerged(db)
+        return is_more
+
+    @property
+    def unmerged(self) -> int:
+        """How many small pieces of rows wait to be merged."""
+        return self._unmerged
 
     def _shorten_log(self) -> None:
         """Begin the write-ahead log anew where it has grown, for which all reads pause: the longer, the longer it is."""

@@ -9,15 +9,34 @@ the key's own row, so that no statement here looks at all of a run's past.
 
 SCHEMA_VERSION = 6
 
-_KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
+_KEYS_PENDING = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
+_KEY_INDEXES = """
+CREATE INDEX keys_of_log ON keys (log, no);
+CREATE INDEX keys_due ON keys (due, no, pending) WHERE due = 1;
+"""
+_CUTS = """
+-- What is being taken back of a log in pieces: what lies at `step` or later and came with the stretches that are cut. `stretches`
+-- holds the first batch of each and whether it is. Keys before `key` are done, and of it what is beyond `through`, a row or step.
+CREATE TABLE cuts (
+    no INTEGER PRIMARY KEY,
+    log INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    stretches TEXT NOT NULL,
+    key INTEGER NOT NULL DEFAULT 0,
+    through INTEGER NOT NULL DEFAULT 9223372036854775807,
+    changed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX cuts_of_log ON cuts (log);
+"""
 _RUN_INDEXES = """
 CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
 CREATE INDEX runs_in_order ON runs (app, created, no) WHERE deleted = 0;
 CREATE INDEX runs_by_state ON runs (state) WHERE deleted = 0;
+CREATE INDEX runs_of_log ON runs (log);
 """
 _CONFIGS = """
--- A config may be long, and most readers of a run do not need it: in the row of a run they would read through it.
-CREATE TABLE configs (run INTEGER PRIMARY KEY, config TEXT NOT NULL);
+-- By the run's no. A config may be long, and most readers of a run do not need it: in the run's row they would read through it.
+CREATE TABLE configs (no INTEGER PRIMARY KEY, config TEXT NOT NULL);
 """
 _CHUNK_INDEXES = """
 CREATE INDEX chunks_of_log ON chunks (log, last_seq, first_seq, key, first_row, size);
@@ -121,7 +140,7 @@ CREATE TABLE producers (
 {_ATTEMPTS}
 -- newest_* are of the key's newest value, and NULL for rows. Of rows: rows counts them all; the first `sealed` of them lie in
 -- chunks that stay as they are, and of the first `summed` there are summaries; pending counts the chunks that came since the
--- key was tidied, open_bytes is what its unsealed chunks hold.
+-- key was tidied, open_bytes is what its unsealed chunks hold; due says that there is enough of them to be tidied.
 CREATE TABLE keys (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -136,10 +155,12 @@ CREATE TABLE keys (
     summed INTEGER NOT NULL DEFAULT 0,
     pending INTEGER NOT NULL DEFAULT 0,
     open_bytes INTEGER NOT NULL DEFAULT 0,
+    due INTEGER NOT NULL DEFAULT 0,
     UNIQUE (log, name)
 );
 CREATE INDEX keys_with_news ON keys (log, newest_seq);
-{_KEYS_DUE}
+{_KEY_INDEXES}
+{_CUTS}
 
 -- A chunk holds rows of the batches first_seq to last_seq; first_row is the number of its first row among its key's. marks tells
 -- which rows came with which batch, where it was made by merging (NULL: all with last_seq). body stands last, so that reading
@@ -197,7 +218,7 @@ UPDATE chunks SET first_row = numbered.before FROM (
 UPDATE keys SET rows = chunked.rows, pending = chunked.chunks, open_bytes = chunked.bytes FROM (
     SELECT key, sum(count) AS rows, count(*) AS chunks, sum(size) AS bytes FROM chunks GROUP BY key
 ) AS chunked WHERE keys.no = chunked.key;
-{_KEYS_DUE}
+{_KEYS_PENDING}
 {_CHUNK_INDEXES}
 {_SUMMARIES_UNCHECKED}
 """,
@@ -226,13 +247,18 @@ ALTER TABLE chunks ADD COLUMN checksum INTEGER;
 ALTER TABLE key_values ADD COLUMN checksum INTEGER;
 ALTER TABLE summaries ADD COLUMN checksum INTEGER;
 """,
-    # A run's config stood in its row.
+    # A run's config stood in its row. Which keys were due was looked for among all that had anything pending.
     5: f"""
 {_CONFIGS}
-INSERT INTO configs (run, config) SELECT no, config FROM runs WHERE deleted = 0;
+INSERT INTO configs (no, config) SELECT no, config FROM runs WHERE deleted = 0;
 ALTER TABLE runs DROP COLUMN config;
 DROP INDEX runs_of_app;
 {_RUN_INDEXES}
+ALTER TABLE keys ADD COLUMN due INTEGER NOT NULL DEFAULT 0;
+UPDATE keys SET due = 1 WHERE pending > 0;
+DROP INDEX keys_pending;
+{_KEY_INDEXES}
+{_CUTS}
 """,
 }
 """What turns a file of each older version into one of the next."""
@@ -266,9 +292,9 @@ GET_NEWEST = f"{_RUN_COLUMNS} WHERE apps.name = ? AND runs.no = apps.newest"
 GET_RUNS_OF_APP = f"""
 {_RUN_COLUMNS} WHERE apps.name = ? AND deleted = 0 AND runs.no IS NOT apps.newest ORDER BY created DESC, runs.no DESC LIMIT ?
 """
-GET_CONFIG = "SELECT config FROM configs WHERE run = ?"
-ADD_CONFIG = "INSERT INTO configs (run, config) VALUES (?, ?)"
-DELETE_CONFIG = "DELETE FROM configs WHERE run = ?"
+GET_CONFIG = "SELECT config FROM configs WHERE no = ?"
+ADD_CONFIG = "INSERT INTO configs (no, config) VALUES (?, ?)"
+DELETE_CONFIG = "DELETE FROM configs WHERE no = ?"
 ADD_RUN = """
 INSERT INTO runs (id, app, name, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
 """
@@ -281,7 +307,7 @@ BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, live = NULL, seq = seq + 1
 
 ADD_LOG = "INSERT INTO logs DEFAULT VALUES"
 DROP_LOG = "UPDATE logs SET dropped = 1 WHERE no = ?"
-GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 AND no NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
+GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 AND no > 0 AND no NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
 DELETE_LOG = "DELETE FROM logs WHERE no = ?"
 
 GET_PRODUCER = "SELECT number, seq, refused, warnings, dropped FROM producers WHERE run = ? AND id = ?"
@@ -341,23 +367,31 @@ GET_KEY_BY_NO = "SELECT name, kind, columns FROM keys WHERE no = ?"
 GET_KEY_NAMES = "SELECT runs.id, keys.name FROM keys LEFT JOIN runs ON runs.log = keys.log WHERE keys.no = ?"
 ADD_KEY = "INSERT INTO keys (log, name, kind, columns) VALUES (?, ?, ?, ?)"
 ADD_KEY_ROWS = """
-UPDATE keys SET columns = ?, rows = rows + ?, pending = pending + 1, open_bytes = open_bytes + ? WHERE no = ?
+UPDATE keys SET columns = ?2, rows = rows + ?3, pending = pending + 1, open_bytes = open_bytes + ?4,
+    due = max(due, pending + 1 >= ?5, rows + ?3 - sealed >= ?6, open_bytes + ?4 >= ?7, sealed - summed >= ?8)
+WHERE no = ?1
 """
 SET_KEY_NEWEST = "UPDATE keys SET newest_step = ?, newest_seq = ?, newest_size = ? WHERE no = ?"
 GET_KEYS_WITH_NEWS = """
 SELECT newest_seq, newest_size, no, newest_step FROM keys
 WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4)) ORDER BY newest_seq
 """
-GET_KEY_DUE = """
+GET_KEYS_DUE = """
 SELECT keys.no, log, name, sealed, summed, pending, cuts FROM keys JOIN logs ON logs.no = log
-WHERE pending > 0 AND (pending >= ? OR rows - sealed >= ? OR open_bytes >= ? OR sealed - summed >= ?)
-    AND keys.no NOT IN (SELECT value FROM json_each(?)) LIMIT 1
+WHERE due = 1 AND keys.no > ? AND keys.no NOT IN (SELECT value FROM json_each(?)) ORDER BY keys.no LIMIT ?
+"""
+COUNT_UNMERGED = """
+SELECT coalesce(sum(pending), 0) FROM keys WHERE due = 1 AND no NOT IN (SELECT value FROM json_each(?))
 """
 GET_CUTS = "SELECT cuts FROM logs WHERE no = ?"
 SET_KEY_TIDIED = """
 UPDATE keys SET sealed = ?1, summed = ?2, pending = pending - ?3,
     open_bytes = (SELECT coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?1)
 WHERE no = ?4
+"""
+SET_KEY_DUE = """
+UPDATE keys SET due = pending > 0 AND max(pending >= ?2, rows - sealed >= ?3, open_bytes >= ?4, sealed - summed >= ?5)
+WHERE no = ?1
 """
 
 ADD_CHUNK = """
@@ -393,9 +427,17 @@ FROM chunks WHERE no = ?
 """
 
 COUNT_CUT = "UPDATE logs SET cuts = cuts + 1 WHERE no = ?"
-GET_KEYS_TO_CUT = "SELECT no, kind, rows, sealed, summed FROM keys WHERE log = ?"
+ADD_CUT = "INSERT INTO cuts (log, step, stretches) VALUES (?, ?, ?)"
+GET_CUT = "SELECT log, step, stretches, key, through, changed FROM cuts WHERE no = ?"
+GET_FIRST_CUT = "SELECT no FROM cuts WHERE no > 0 ORDER BY no LIMIT 1"
+SET_CUT_DONE = "UPDATE cuts SET key = ?, through = ?, changed = ? WHERE no = ?"
+DELETE_CUT = "DELETE FROM cuts WHERE no = ?"
+DELETE_CUTS = "DELETE FROM cuts WHERE log = ?"
+GET_RUN_OF_LOG = f"{_RUN_COLUMNS} WHERE runs.log = ?"
+GET_KEYS_TO_CUT = "SELECT no, kind, rows, sealed, summed FROM keys WHERE log = ? AND no >= ? ORDER BY no"
 GET_CHUNKS_TO_CUT = """
-SELECT no, first_row, first_step, count FROM chunks WHERE key = ? AND last_step >= ? ORDER BY first_row
+SELECT no, first_row, first_seq, last_seq, first_step, count, size FROM chunks
+WHERE key = ? AND first_row <= ? AND last_step >= ? ORDER BY first_row DESC LIMIT ?
 """
 GET_CHUNKS_AFTER = "SELECT no, first_row FROM chunks WHERE key = ? AND first_row > ? ORDER BY first_row"
 RENUMBER_CHUNK = "UPDATE chunks SET first_row = ? WHERE no = ?"
@@ -403,15 +445,19 @@ GET_CHUNK_STEPS = "SELECT min(first_step), max(last_step) FROM chunks WHERE key 
 SET_KEY_CUT = """
 UPDATE keys SET (pending, open_bytes) =
     (SELECT max(1, count(*)), coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?2),
-    rows = ?1, sealed = ?2, summed = ?3
+    rows = ?1, sealed = ?2, summed = ?3, due = 1
 WHERE no = ?4
 """
 DELETE_SUMMARIES_FROM = "DELETE FROM summaries WHERE key = ? AND level = ? AND first_row > ?"
 DELETE_SUMMARIES = "DELETE FROM summaries WHERE key = ?"
 DELETE_KEY = "DELETE FROM keys WHERE no = ?"
-GET_VALUES_TO_CUT = "SELECT no, seq FROM key_values WHERE key = ? AND step >= ?"
+GET_VALUES_TO_CUT = """
+SELECT no, step, seq FROM key_values WHERE key = ? AND step <= ? AND step >= ? ORDER BY step DESC LIMIT ?
+"""
 GET_NEWEST_VALUE = "SELECT step, seq, size FROM key_values WHERE key = ? ORDER BY step DESC LIMIT 1"
-GET_FIRST_VALUE_STEP = "SELECT min(step) FROM key_values WHERE key = ?"
+GET_VALUE_STEPS = """
+SELECT (SELECT min(step) FROM key_values WHERE key = ?1), (SELECT max(step) FROM key_values WHERE key = ?1)
+"""
 
 GET_KEY_LENGTHS = "SELECT rows, summed FROM keys WHERE no = ?"
 ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, checksum, body) VALUES (?, ?, ?, ?, ?)"
@@ -426,17 +472,13 @@ GET_VALUE = "SELECT seq, checksum, body FROM key_values WHERE key = ? AND step =
 
 GET_CHUNKS_TO_DELETE = "SELECT no, size FROM chunks WHERE log = ? LIMIT ?"
 DELETE_CHUNK = "DELETE FROM chunks WHERE no = ?"
-GET_VALUES_TO_DELETE = """
-SELECT key_values.no, size FROM keys JOIN key_values ON key_values.key = keys.no WHERE keys.log = ? LIMIT ?
-"""
-GET_SUMMARIES_TO_DELETE = """
-SELECT summaries.no, level FROM keys JOIN summaries ON summaries.key = keys.no WHERE keys.log = ? LIMIT ?
-"""
+GET_KEYS_TO_DELETE = "SELECT no FROM keys WHERE log = ? LIMIT ?"
+GET_VALUES_TO_DELETE = "SELECT no, size FROM key_values WHERE key = ? LIMIT ?"
+GET_SUMMARIES_TO_DELETE = "SELECT no, length(body) FROM summaries WHERE key = ? LIMIT ?"
 DELETE_SUMMARY = "DELETE FROM summaries WHERE no = ?"
 GET_STRETCHES_TO_DELETE = "SELECT log, seq FROM stretches WHERE log = ? LIMIT ?"
 DELETE_STRETCH = "DELETE FROM stretches WHERE log = ? AND seq = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
-DELETE_KEYS = "DELETE FROM keys WHERE log = ?"
 
 COUNT_RUNS = "SELECT count(*) FROM runs WHERE deleted = 0"
 GET_ALL_KEYS = """
@@ -454,6 +496,7 @@ SELECT (SELECT count(*) FROM chunks WHERE checksum IS NULL) + (SELECT count(*) F
 ADD_KEY_AT = "INSERT INTO keys (no, log, name, kind, columns) VALUES (?, ?, ?, ?, ?)"
 KEEP_LOG = "INSERT INTO logs (no) VALUES (?) ON CONFLICT (no) DO UPDATE SET dropped = 0"
 SET_SEQ_OF_LOG = "UPDATE runs SET seq = (SELECT coalesce(max(last_seq), 0) FROM chunks WHERE log = ?) WHERE log = ?"
+ADD_LOST_CONFIGS = "INSERT INTO configs (no, config) SELECT no, '{}' FROM runs WHERE deleted = 0 ON CONFLICT (no) DO NOTHING"
 DROP_WHAT_NO_RUN_HAS = (
     "DELETE FROM logs WHERE no NOT IN (SELECT log FROM runs)",
     "DELETE FROM stretches WHERE log NOT IN (SELECT log FROM runs)",
