@@ -271,13 +271,15 @@ class History:
 class Rows:
     """Decoded rows of one key: `steps` int64 (n,), `times` float64 (n,) in seconds since 1970 UTC, columns of length n.
 
-    A column is a NumPy array of shape (n,), or a list of n arrays when its cells are arrays.
+    A column is a NumPy array of shape (n,), or a list of n arrays when its cells are arrays. `missing` has, for each column in
+    which cells are missing, which ones: a NaN that was sent is not missing.
     """
 
     key: str
     steps: np.ndarray
     times: np.ndarray
     columns: Mapping[str, Any]
+    missing: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """History through a real endpoint, while chunks are merged behind it."""
 
+import datetime as dt
 import json
+import math
 
 import numpy as np
+import pytest
 import urllib3
 
 from streamvis import Client
@@ -46,3 +49,31 @@ def test_a_view_that_makes_no_sense_is_refused(start_endpoint):
         assert answer.status == 422, wrong
         assert json.loads(answer.data)["error"]["where"]
     assert http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/history", fields={"key": "other"}).status == 404
+
+
+def test_what_is_not_finite_and_what_fits_no_dtype_is_answered_in_both_forms(start_endpoint):
+    endpoint = start_endpoint()
+    x = [0.0, math.inf, 1.0, math.nan, -math.inf, 2.0]
+    y = [1.0, math.inf, -math.inf, math.nan, 5.0, -5.0]
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        for step in range(6):
+            client.sendl(step, "k", {"x": x[step], "y": y[step]})
+        client.sendl(6, "k", {"t": dt.datetime(2400, 1, 1)})
+        client.sendl(7, "k", {"t": np.array(["2024-01-02T00:00:00.000000001"], "M8[ns]"), "n": 2**62 + 1})
+        client.sendl(8, "k", {"n": 0.5})
+    http = urllib3.PoolManager()
+    for scale in ("linear", "log"):
+        for fields in ({"x": "x"}, {"x": "y"}, {"x": "x", "window": "1"}, {"x": "t"}, {"x": "x", "skip_missing": "true"}):
+            fields = {"key": "k", "scale": scale, **fields}
+            answer = http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/history", fields=fields)
+            assert answer.status == 200, (fields, answer.data)
+            found = json.loads(answer.data, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+            packed = http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/history", fields=fields, headers={"Accept": ARROW})
+            assert decode_history(packed.data)[1].tolist() == found["rows"]
+    answer = json.loads(http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/history", fields={"key": "k", "x": "row"}).data)
+    assert answer["columns"]["x"]["data"][:6] == [0.0, "Infinity", 1.0, "NaN", "-Infinity", 2.0]
+    rows = json.loads(http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/rows", fields={"key": "k"}).data)
+    for columns in (answer["columns"], rows["columns"]):
+        assert columns["t"]["data"][6:8] == ["2400-01-01T00:00:00.000000", "2024-01-02T00:00:00.000000001"]
+        assert columns["n"]["data"][7:] == [2**62 + 1, 0.5]

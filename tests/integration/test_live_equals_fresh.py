@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import copy
+import datetime as dt
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamvis import Client
-from streamvis.page.feed import Feeds, Inbox, fold
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feed import Feeds, Inbox
+from streamvis.page.new_data import NewData
+from support.cells import NANOSECONDS
 from support.conditions import wait_until
 
-NUMBERS = st.one_of(st.integers(-(2**31), 2**31), st.floats(allow_nan=True, allow_infinity=False))
+NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=True, allow_infinity=True))
+MOMENTS = st.one_of(
+    st.datetimes(),
+    st.sampled_from(["1970-01-01", "36812-02-20"]).map(lambda text: np.datetime64(text, "s")),
+    st.integers(0, 2**62).map(lambda count: np.datetime64(count, "ns")),
+)
+LENGTHS = st.one_of(
+    st.timedeltas(dt.timedelta(days=-(10**8)), dt.timedelta(days=10**8)),
+    st.integers(0, 2**62).map(lambda count: np.timedelta64(count, "ns")),
+)
 ROWS_A = st.fixed_dictionaries({"x": NUMBERS, "y": NUMBERS})
-ROWS_B = st.fixed_dictionaries({"x": NUMBERS}, optional={"late": NUMBERS, "word": st.sampled_from(["one", "two"])})
+ROWS_B = st.fixed_dictionaries(
+    {"x": NUMBERS},
+    optional={
+        "late": NUMBERS,
+        "word": st.sampled_from(["one", "two"]),
+        "flag": st.booleans(),
+        "list": st.sampled_from([{"a": [1]}, {"a": [{}]}]),
+        "at": MOMENTS,
+        "took": LENGTHS,
+    },
+)
+COLUMNS = {"a": ["x", "y"], "b": ["x", "late", "word", "flag", "list", "at", "took"]}
 
 ACTIONS = st.one_of(
     st.tuples(st.just("rows"), st.just("a"), st.lists(ROWS_A, min_size=1, max_size=4)),
@@ -45,21 +70,47 @@ class Sent:
         return {
             "config": self.config,
             "values": {key: [step, number] for (key, step), number in sorted(self.values.items())},
-            "a": [[cell(row["x"]), cell(row["y"])] for _, row in self.rows["a"]],
-            "b": [[cell(row["x"]), cell(row.get("late")), row.get("word")] for _, row in self.rows["b"]],
+            **{key: [[cell(row.get(name)) for name in names] for _, row in self.rows[key]] for key, names in COLUMNS.items()},
         }
 
 
-def cell(number: float | None) -> float | str:
-    """A number as a browser has it, in a form that can be compared: NaN equals NaN, and what is missing is NaN."""
-    return "nan" if number is None or isinstance(number, str) or math.isnan(number) else float(number)
+def cell(one: Any) -> Any:
+    """A cell as a browser has it, in a form that can be compared: numbers are doubles, times and durations in whole microseconds,
+    and what is missing, NaN and NaT is None."""
+    if isinstance(one, dt.datetime):
+        one = np.datetime64(one, "us")
+    elif isinstance(one, dt.timedelta):
+        one = np.timedelta64(one, "us")
+    if isinstance(one, (np.datetime64, np.timedelta64)):
+        unit, _ = np.datetime_data(one)
+        return None if np.isnat(one) else int(one.astype(np.int64)) * NANOSECONDS[unit] // 1000
+    if isinstance(one, (bool, np.bool_, str, dict)) or one is None:
+        return copy.deepcopy(one)
+    return None if math.isnan(one) else float(one)
+
+
+def spoil(new_data: NewData) -> None:
+    """What an author's code may do to what it is given."""
+    for key in new_data:
+        for column in new_data[key].values():
+            if isinstance(column, np.ndarray):
+                column[...] = column[:1]
+                continue
+            for part in column:
+                if isinstance(part, dict):
+                    part["a"].clear()
+                    part["spoilt"] = True
+            column.insert(0, "spoilt")
 
 
 class Reader:
-    """Reads a run as a session does: the past up to where the feed delivers, then what the inbox has, folded."""
+    """Reads a run as a session does: the past up to where the feed delivers, then what the inbox has, folded.
 
-    def __init__(self, url: str, app: str) -> None:
-        self.reader, self.feeds, self.app = EndpointReader(url), Feeds(), app
+    It shares its feeds with other tabs, and changes all that it is given.
+    """
+
+    def __init__(self, feeds: Feeds, url: str, app: str) -> None:
+        self.reader, self.feeds, self.app = feeds.reader(url, None), feeds, app
         self.is_hidden = False
         self.inbox = Inbox(lambda: None, limit_bytes=20_000)
         self.app_feed = self.feeds.app(self.reader, app, self, lambda: None)
@@ -98,23 +149,22 @@ class Reader:
         return None
 
     def take(self, pieces) -> None:
-        new_data = fold(self.run, pieces)
+        new_data = self.run_feed.folds.fold(self.run, pieces, without=frozenset())
         for key in new_data:
             if key in self.rows:
                 columns, count = new_data[key], len(new_data.steps(key))
-                names = {"a": ["x", "y"], "b": ["x", "late", "word"]}[key]
-                cells = [columns.get(name, [None] * count) for name in names]
+                cells = [map(cell, columns.get(name, [None] * count)) for name in COLUMNS[key]]
                 self.rows[key] += [list(row) for row in zip(*cells, strict=True)]
             else:
-                self.values[key] = [int(new_data.steps(key)[0]), new_data[key]["n"]]
+                self.values[key] = [int(new_data.steps(key)[0]), list(new_data[key]["n"])]
+        spoil(new_data)
 
     def shown(self) -> dict | None:
         """What was read, in the form of `Sent.shown`."""
         return self.run and {
             "config": dict(self.run.config),
             "values": self.values,
-            "a": [[cell(x), cell(y)] for x, y in self.rows["a"]],
-            "b": [[cell(x), cell(late), word] for x, late, word in self.rows["b"]],
+            **self.rows,
         }
 
     def close(self) -> None:
@@ -139,19 +189,20 @@ def test_a_live_page_equals_a_fresh_page_after_any_history(start_endpoint):
         with Client(endpoint.url, app) as client:
             sent = Sent({"n": 0})
             client.init(sent.config)
-            live = Reader(endpoint.url, app)
+            feeds = Feeds()
+            live, tab = Reader(feeds, endpoint.url, app), Reader(feeds, endpoint.url, app)
             for i, (action, *details) in enumerate(actions):
                 if i == killed_at:
                     endpoint.kill()
                     endpoint.restart()
                 sent = act(client, live, sent, i, action, *details)
+                tab.look()
             assert client.flush(timeout_s=30)
             live.is_hidden = False
-            wait_for(live, sent)
-            fresh = Reader(endpoint.url, app)
-            wait_for(fresh, sent)
-            live.close()
-            fresh.close()
+            fresh = Reader(Feeds(), endpoint.url, app)
+            for page in (live, tab, fresh):
+                wait_for(page, sent)
+                page.close()
 
     check()
 

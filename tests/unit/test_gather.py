@@ -1,10 +1,11 @@
 """Gathering by key: what is decoded is what was sent, in the order of the calls."""
 
+import datetime as dt
 import subprocess
 import sys
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis import records
@@ -12,7 +13,8 @@ from streamvis.client.encoding import encode
 from streamvis.client.entries import CONTROL, Begin, Clear, End
 from streamvis.client.gather import GatheredRows, gather
 from streamvis.client.intake import Intake
-from streamvis.wire.arrow import decode_batch_body, decode_tail_body
+from streamvis.wire.arrow import decode_batch_body, decode_tail_body, streams_of
+from support.cells import cells_of, plain
 
 CELLS = {
     "float": st.floats(width=32),
@@ -77,6 +79,75 @@ def test_gathered_columns_decode_to_what_was_sent(made):
                 wanted = columns[name][i] if name in columns else None
                 assert same(got, wanted), (name, got, wanted)
         assert set(rows.columns) == {name for _, its, _, columns, count in made if its == key and count for name in columns}
+
+
+KINDS = {
+    "whole": st.integers(-(2**63), 2**63 - 1),
+    "large": st.integers(2**63, 2**64 - 1),
+    "fractions": st.floats(allow_nan=False),
+    "moments": st.datetimes(),
+    "lengths": st.timedeltas(dt.timedelta(days=-(10**8)), dt.timedelta(days=10**8)),
+    "days": st.integers(-(10**6), 10**6).map(lambda n: np.datetime64(n, "D")),
+    "fine": st.integers(-(2**62), 2**62).map(lambda n: np.datetime64(n, "ns")),
+    "fine lengths": st.integers(-(2**62), 2**62).map(lambda n: np.timedelta64(n, "ns")),
+    "arrays": st.lists(st.integers(2**53, 2**53 + 2), min_size=2, max_size=2).map(np.array),
+    "half arrays": st.lists(st.floats(width=16, allow_nan=False), min_size=2, max_size=2).map(np.float16),
+    "truths": st.booleans(),
+}
+
+
+@st.composite
+def columns_of_many_kinds(draw):
+    """What one column is given, call after call: a scalar, a list, an array, or nothing at all."""
+    made = []
+    for _ in range(draw(st.integers(1, 8))):
+        cells = draw(st.lists(KINDS[draw(st.sampled_from(sorted(KINDS)))], min_size=1, max_size=3))
+        form = draw(st.sampled_from(["scalar", "list", "array", "missing"]))
+        can_be_scalar = not isinstance(cells[0], np.ndarray)
+        if form == "array" and (can_be_scalar or len({cell.dtype for cell in cells}) == 1):
+            made.append(np.array(cells))
+        else:
+            made.append(cells[0] if form == "scalar" and can_be_scalar else cells if form != "missing" else None)
+    return made
+
+
+def cells_by_step(body):
+    """Each cell of the column x, by step, in order."""
+    found = {}
+    for _, table, _ in streams_of(body):
+        at = table.schema.get_field_index("x")
+        cells = cells_of(table.schema[at], table.column(at)) if at >= 0 else [None] * table.num_rows
+        for step, cell in zip(table.column(0).to_pylist(), cells, strict=True):
+            found.setdefault(step, []).append(plain(of_mixed(cell)))
+    return found
+
+
+def of_mixed(cell):
+    """A cell as it stands in a mixed column: an array as a list, and times of NumPy for Python's own."""
+    if isinstance(cell, tuple) and isinstance(cell[1], list):
+        return cell[1]
+    if isinstance(cell, dt.datetime):
+        return np.datetime64(cell, "us")
+    return np.timedelta64(cell, "us") if isinstance(cell, dt.timedelta) else cell
+
+
+@given(columns_of_many_kinds())
+@example([dt.datetime(2400, 1, 1), np.array(["2024-01-02"], "M8[ns]")])
+@example([np.array(["2024-01-02T00:00:00.000000001"], "M8[ns]"), None])
+@example([np.array([2**53 + 1]), np.array([0.5])])
+@example([2**63, -1, 0.5])
+@example([np.array([[2**53 + 1]]), np.array([[0.5]])])
+def test_a_cell_is_stored_to_its_last_digit_whatever_it_is_gathered_with(cells):
+    intake = Intake()
+    entries = []
+    for step, cell in enumerate(cells):
+        entries.append(intake.rows(step, "k", {"n": [0] * (len(cell) if isinstance(cell, (list, np.ndarray)) else 1)}))
+        if cell is not None:
+            entries[-1] = intake.rows(step, "k", {"x": cell})
+    together, apart = encode(entries), [encode([entry]) for entry in entries]
+    assert together.left_out == [] == [text for one in apart for text in one.left_out]
+    expected = {step: cells for one in apart for step, cells in cells_by_step(one.body).items()}
+    assert cells_by_step(together.body) == expected
 
 
 def test_int_and_float_mix_to_float_and_what_lacks_is_missing():

@@ -301,3 +301,41 @@ def test_a_key_has_so_many_columns_in_a_run_and_the_call_that_passes_it_is_refus
     intake.rows(0, "other", {"one more": 1.0})
     intake.forget_keys()
     intake.rows(0, "k", {"one more": 1.0})
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        np.array([2**62], "datetime64[s]"),
+        np.array([1], "datetime64[ps]"),
+        np.datetime64(10**8, "Y"),
+        np.timedelta64(1, "fs"),
+        dt.timedelta(days=999_999_999),
+        [dt.timedelta.min],
+    ],
+)
+def test_times_that_no_dtype_holds_are_refused_on_the_callers_line(intake, moment):
+    with pytest.raises(InvalidData, match=r"data\[\"t\"\].*292,000 years") as raised:
+        intake.rows(0, "k", {"t": moment})
+    assert "t" in raised.value.where
+    with pytest.raises(InvalidData):
+        intake.value(0, "v", {"t": moment})
+
+
+def test_a_single_time_finer_than_pythons_own_keeps_its_digits(intake):
+    fine = np.datetime64("2026-01-02T03:04:05.000000006", "ns")
+    assert stored(intake.rows(0, "k", {"t": fine}))["t"].tolist() == np.array([fine]).tolist()
+    assert stored(intake.rows(0, "k", {"t": np.datetime64("2026-01-02", "D")}))["t"].tolist() == [dt.datetime(2026, 1, 2)]
+    nested = {"nested": [{"t": fine, "far": np.datetime64(20_000, "Y"), "d": np.timedelta64(7, "ns")}]}
+    assert stored(intake.value(0, "v", nested)) == nested
+    pandas = pytest.importorskip("pandas")
+    exact = stored(intake.rows(0, "k", {"t": pandas.Timestamp(fine), "d": pandas.Timedelta(7, "ns")}))
+    assert exact["t"][0] == fine and exact["d"][0] == np.timedelta64(7, "ns")
+
+
+def test_whole_numbers_under_a_mask_are_floats_only_where_these_say_them(intake):
+    numbers = np.ma.array([[1, 2], [3, 2**53]], mask=[[True, False], [False, False]])
+    (first, second) = stored(intake.rows(0, "k", {"x": numbers}))["x"]
+    assert np.isnan(first[0]) and second.tolist() == [3, 2**53]
+    with pytest.raises(InvalidData, match="mask"):
+        intake.rows(0, "k", {"x": numbers + 1})

@@ -16,13 +16,18 @@ from hypothesis import strategies as st
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore, summaries, tables, tidying
 from streamvis.store.summaries import Sizes
-from streamvis.wire.arrow import decode_tail_body, encode_rows
+from streamvis.wire.arrow import encode_rows, encode_rows_apart, table_of
+from streamvis.wire.joining import join_rows
+from support.cells import as_moment, cells_of
 
 # So small that chunks are merged, sealed and summarized all the time.
 SIZES = Sizes(seal_rows=8, merge_at=3, body_rows=16, fanout=2, block=2)
 NOON = dt.datetime(2020, 1, 1, 12)
 KINDS = {
     "whole numbers": lambda n, pick: [pick.randint(-(2**53), 2**53) for _ in range(n)],
+    "whole numbers beyond doubles": lambda n, pick: [pick.randint(-(2**63), 2**63 - 1) for _ in range(n)],
+    "the largest whole numbers": lambda n, pick: np.arange(2**64 - n, 2**64, dtype=np.uint64),
+    "numbers not finite": lambda n, pick: [pick.choice([float("inf"), float("-inf"), 1e308, -1e308]) for _ in range(n)],
     "small whole numbers": lambda n, pick: np.arange(n, dtype=np.int8),
     "large whole numbers": lambda n, pick: np.full(n, 2**53, np.uint64),
     "numbers": lambda n, pick: [pick.random() for _ in range(n)],
@@ -36,6 +41,12 @@ KINDS = {
     "times": lambda n, pick: [NOON + dt.timedelta(microseconds=pick.randint(0, 10**9)) for _ in range(n)],
     "times with a zone": lambda n, pick: [NOON.replace(tzinfo=dt.UTC)] * n,
     "fine times": lambda n, pick: np.arange(n).astype("M8[ns]"),
+    "coarse times": lambda n, pick: np.arange(n).astype("M8[D]") + pick.randint(-(10**6), 10**6),
+    "far times": lambda n, pick: [dt.datetime(pick.randint(1, 9999), 1, 1) for _ in range(n)],
+    "times beyond the calendar": lambda n, pick: (np.arange(n) + 2**40).astype("M8[s]"),
+    "far durations": lambda n, pick: [dt.timedelta(days=pick.randint(-(10**8), 10**8)) for _ in range(n)],
+    "fine durations": lambda n, pick: np.arange(n).astype("m8[ns]") - 1,
+    "large arrays": lambda n, pick: np.full((n, 2), 2**53 + 1),
     "durations": lambda n, pick: [dt.timedelta(seconds=pick.random()) for _ in range(n)],
     "arrays": lambda n, pick: np.arange(6.0 * n).reshape(n, 2, 3),
     "ragged lists": lambda n, pick: [list(range(pick.randint(0, 4))) for _ in range(n)],
@@ -45,27 +56,17 @@ KINDS = {
 }
 
 
-def plain(cell):
-    """A cell in a form that compares: numbers as floats, what is missing as None."""
-    if isinstance(cell, np.ndarray):
-        return (cell.shape, cell.astype(float).ravel().tolist())
-    if isinstance(cell, (np.datetime64, np.timedelta64)):
-        return None if np.isnat(cell) else (cell.dtype.kind, int(cell.astype(f"{cell.dtype.kind}8[ns]").astype(np.int64)))
-    if isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool):
-        return None if np.isnan(float(cell)) else float(cell)
-    return bool(cell) if isinstance(cell, np.bool_) else cell
-
-
 def read(store, max_bytes):
-    """All rows: how many, and each column's cells that are there, by row."""
+    """All rows: how many, and each column's cells that are there, by row, as they were sent."""
     cursor, count, found = None, 0, {}
     while True:
         tail = store.tail("run", cursor, max_bytes=max_bytes)
-        for item in decode_tail_body(b"".join(tail.bodies)):
-            for name, cells in item.columns.items():
-                there = {count + i: plain(cell) for i, cell in enumerate(list(cells))}
-                found.setdefault(name, {}).update({i: cell for i, cell in there.items() if cell is not None})
-            count += len(item.steps)
+        for body in tail.bodies:
+            _, table = table_of(body)
+            for field, column in list(zip(table.schema, table.columns, strict=True))[2:]:
+                there = dict(enumerate(cells_of(field, column), count))
+                found.setdefault(field.name, {}).update({i: cell for i, cell in there.items() if cell is not None})
+            count += table.num_rows
         cursor = tail.cursor
         if not tail.more:
             return count, found
@@ -77,6 +78,10 @@ def batches_of(kinds):
     return st.lists(st.tuples(st.integers(1, 7), kind, kind | st.none()), max_size=25)
 
 
+@example([(3, kind, None) for kind in ("far times", "fine times") * 6], 0)
+@example([(3, kind, None) for kind in ("far durations", "fine durations", "durations") * 4], 0)
+@example([(3, kind, None) for kind in ("whole numbers beyond doubles", "numbers", "the largest whole numbers") * 4], 0)
+@example([(3, kind, None) for kind in ("large arrays", "arrays") * 6], 0)
 @given(st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=3).flatmap(batches_of), st.integers())
 @example([(3, kind, None) for kind in ("texts", "a mixture") * 6], 0)
 @example([(3, kind, "arrays") for kind in ("texts", "dicts", "nothing") * 4], 0)
@@ -88,8 +93,8 @@ def test_cells_of_every_kind_survive_merging_as_they_are(batches, seed):
         count = 0
         for number, (rows, kind, other) in enumerate(batches, 1):
             columns = {"a": KINDS[kind](rows, pick)} | ({"b": KINDS[other](rows, pick)} if other else {})
-            chunk = encode_rows("k", range(count, count + rows), [0.0] * rows, columns)
-            store.append([Batch("run", "app", "p", number, [chunk])])
+            chunks = encode_rows_apart("k", list(range(count, count + rows)), [0.0] * rows, columns)
+            store.append([Batch("run", "app", "p", number, chunks)])
             count += rows
         before = read(store, 10**9)
         assert before[0] == count
@@ -101,8 +106,36 @@ def test_cells_of_every_kind_survive_merging_as_they_are(batches, seed):
             pytest.fail("tidying does not come to an end")
         assert read(store, 10**9) == before
         if batches:
-            assert store.history("run", "k", x="row", buckets=5).count == count
+            check_history(store.history("run", "k", x="row", buckets=pick.choice([2, 10**4])), before)
+            check_rows(store, before)
         store.close()
+        reopened = SqliteStore(Path(folder), sizes=SIZES)
+        assert read(reopened, 300) == before
+        reopened.close()
+
+
+def check_history(history, sent):
+    """What a screen is given is what was sent, of some rows."""
+    assert history.count == sent[0]
+    rows = history.table["row"].to_pylist()
+    for field, column in list(zip(history.table.schema, history.table.columns, strict=True))[3:]:
+        for row, cell in zip(rows, cells_as_sent(field, column), strict=True):
+            assert cell == sent[1].get(field.name[1:], {}).get(row), (field, row)
+
+
+def check_rows(store, sent):
+    """What `rows` gives as one table is what was sent."""
+    piece = store.rows("run", "k")
+    whole = join_rows([table_of(body)[1] for body in piece.bodies], piece.info.columns)
+    for field, column in list(zip(whole.schema, whole.columns, strict=True))[2:]:
+        if not any(kind in piece.info.columns[field.name] for kind in ("json", "array", "bool", "string")):
+            assert cells_as_sent(field, column) == [sent[1].get(field.name, {}).get(row) for row in range(sent[0])], field
+
+
+def cells_as_sent(field, column):
+    """Cells, out of what says in JSON what no one dtype says."""
+    cells = cells_of(field, column)
+    return list(map(as_moment, cells)) if field.metadata else cells
 
 
 def test_a_key_that_cannot_be_tidied_holds_up_no_other(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What `update_page` gets: columns in one form for as long as a page is open, whatever the pieces were."""
 
+import datetime as dt
+
 import numpy as np
 import pytest
 from bokeh.models import ColumnDataSource
@@ -10,7 +12,7 @@ from streamvis.page import feed
 from streamvis.page.new_data import PageRun, column_form, merge_rows
 from streamvis.page.reader import Piece
 from streamvis.records import Rows
-from streamvis.wire.arrow import decode_tail_body, encode_rows
+from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from streamvis.wire.columns import unify_dtypes
 
 CELLS = {
@@ -115,6 +117,83 @@ def test_sessions_that_take_the_same_pieces_share_the_merging_and_nothing_else(m
     one["k"]["y"][0], one["k"]["s"][0], one.steps("k")[0] = 5.0, "b", 7
     assert (other["k"]["y"][0], other["k"]["s"], other.steps("k").tolist()) == (1.0, ["a"], [0])
     assert "k" not in folds.fold(PageRun("r", "r", {}, "running"), pieces, without=frozenset({"k"}))
+
+
+PARTS = st.recursive(
+    st.one_of(st.integers(0, 9), st.booleans(), st.sampled_from([0.5, "a", None])),
+    lambda parts: st.one_of(st.lists(parts, max_size=3), st.dictionaries(st.sampled_from("ab"), parts, max_size=2)),
+    max_leaves=6,
+)
+VALUES = st.dictionaries(
+    st.sampled_from(["names", "image", "flags", "nested"]),
+    st.one_of(PARTS, st.just(np.ones((2, 2))), st.just([np.array([True, False])]), st.just({"deep": [{"a": np.zeros(2)}]})),
+    min_size=1,
+)
+COLUMNS = {
+    "number": st.just([1, 2.5]),
+    "flag": st.just([True, False]),
+    "array": st.just(np.zeros((2, 3))),
+    "flags": st.just(np.zeros((2, 3), bool)),
+    "ragged": st.just([[1], [2, 3]]),
+    "mixed": st.tuples(PARTS, PARTS).map(list),
+    "time": st.just(np.array([0, 1], "M8[ns]")),
+}
+
+
+def spoil(node):
+    """Change all that can be changed, at every depth, as an author's code may."""
+    if isinstance(node, np.ndarray):
+        if node.dtype.kind == "O":
+            for cell in node:
+                spoil(cell)
+        node[...] = np.zeros(1, node.dtype)[0] if node.dtype.kind != "b" else ~node
+    elif isinstance(node, dict):
+        for part in node.values():
+            spoil(part)
+        node["spoilt"] = True
+    elif isinstance(node, list):
+        for part in node:
+            spoil(part)
+        node.insert(0, "spoilt")
+
+
+@given(VALUES, st.fixed_dictionaries({}, optional=COLUMNS).filter(bool), st.sampled_from([100, 2**24]))
+def test_what_one_tab_does_to_its_data_no_other_sees_and_no_later_one(value, columns, size_bytes):
+    rows_chunk = encode_rows("k", [0, 1], [0.0, 0.0], columns)
+    items = decode_tail_body(rows_chunk.body + encode_value("v", 0, 0.0, value).body)
+    pieces = [Piece("c", False, False, "run", "running", {"k": dict(rows_chunk.columns)}, items, size_bytes)]
+    folds, run = feed.Folds(), PageRun("r", "r", {}, "running")
+    first = folds.fold(run, list(pieces), without=frozenset())
+    expected = repr({key: dict(first[key]) for key in first})
+    for _ in range(2):
+        spoil(dict(first["v"]))
+        for part in [*first["v"].values(), *first["k"].values(), first.steps("k")]:
+            spoil(part)
+        first = folds.fold(run, list(pieces), without=frozenset())
+        assert repr({key: dict(first[key]) for key in first}) == expected
+        assert first.steps("k").tolist() == [0, 1]
+
+
+def test_a_feed_is_of_an_endpoint_and_a_token():
+    feeds = feed.Feeds()
+    url = "http://127.0.0.1:9"
+    one, other = feeds.reader(url, "right"), feeds.reader(url, "wrong")
+    made = [feeds.run(reader, "run", "me", lambda: None) for reader in (one, other, one)]
+    apps = [feeds.app(reader, "app", "me", lambda: None) for reader in (one, other, one)]
+    assert made[0] is made[2] and made[0] is not made[1]
+    assert apps[0] is apps[2] and apps[0] is not apps[1]
+    assert feeds.reader(url, "right") is one
+    for followed in made + apps:
+        followed.leave("me")
+
+
+def test_pages_get_times_in_microseconds_whatever_came_before():
+    far, fine = [np.datetime64("2400-01-01", "us").item()], np.array(["2024-01-02T00:00:00.000000007"], "M8[ns]")
+    merged = merge_rows("k", [piece({"t": far}), piece({"t": fine})], {"t": "datetime64[ns]"})
+    assert merged.columns["t"].dtype == "M8[us]"
+    assert merged.columns["t"].tolist() == [far[0], np.datetime64("2024-01-02", "us").item()]
+    lengths = merge_rows("k", [piece({"d": [dt.timedelta(days=200_000)]}), piece({"d": fine - fine})], {"d": "timedelta64[ns]"})
+    assert lengths.columns["d"].tolist() == [dt.timedelta(days=200_000), dt.timedelta(0)]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def fill(store, run, *, keys=("loss", "acc"), batches=10):
 def everything(store):
     """Of each run and key the texts in it, and how often each."""
     found = {}
-    for run in store.runs():
+    for run in [*store.runs("app", limit=99), *store.runs("recovered", limit=99)]:
         cursor = None
         while True:
             tail = store.tail(run.id, cursor)
@@ -107,8 +107,7 @@ def test_what_is_not_damaged_is_saved_and_the_damaged_store_is_kept_as_it_was(da
     lost = {one for one in before if saved.get(one) != before[one]}
     assert lost and all(one.startswith("[one acc") for one in lost) and set(saved) <= set(before)
     assert sum(before.values()) - sum(saved.values()) <= 4 * SIZES.seal_rows
-    run = store.run("one")
-    assert '"config of one"' in run.config
+    assert '"config of one"' in store.config("one")
     (ack,) = store.append([Batch("one", "app", "one", 10, [encode_rows("acc", [999], [0.0], {"x": [1]})])])
     assert ack.duplicate
     (ack,) = store.append([Batch("one", "app", "one", 11, [encode_rows("acc", [999], [0.0], {"x": [1]})])])
@@ -128,12 +127,15 @@ def test_wherever_pages_are_broken_only_what_lies_there_is_lost(tmp_path):
     before = made(tmp_path / "whole", tidied=5)
     with closing(sqlite3.connect(tmp_path / "whole" / FILE)) as db:
         ((size,), (pages,)) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count"))
-    pick = random.Random(3)
-    for number in range(12):
+    pick, content = random.Random(3), (tmp_path / "whole" / FILE).read_bytes()
+    # What lies below an inner page of a table is not found without it.
+    inner = [page for page in range(1, pages) if content[page * size] == 5]
+    others = sorted({*range(2, pages)} - {*inner})
+    for number in range(9):
         folder = tmp_path / str(number)
         folder.mkdir()
         shutil.copy(tmp_path / "whole" / FILE, folder / FILE)
-        hit = pick.sample(range(2, pages), 2)
+        hit = pick.sample(others, 2) if number else [inner[0]]
         with (folder / FILE).open("r+b") as file:
             for page in hit:
                 file.seek(page * size)
@@ -147,7 +149,7 @@ def test_wherever_pages_are_broken_only_what_lies_there_is_lost(tmp_path):
         saved = everything(store)
         assert set(saved) <= set(before) and all(count <= before[one] for one, count in saved.items()), hit
         # A page of the tree may hold some pieces of every key; each of them holds 40 rows or, merged, some hundreds.
-        assert sum(saved.values()) >= 0.5 * sum(before.values()), (number, hit, repaired.lost)
+        assert not number or sum(saved.values()) >= 0.5 * sum(before.values()), (number, hit, repaired.lost)
         if any(saved.get(one) != count for one, count in before.items()):
             assert repaired.lost
         while store.tidy():
@@ -171,14 +173,14 @@ def test_a_store_that_an_endpoint_uses_is_checked_but_not_repaired(tmp_path):
         check(tmp_path / "nothing", progress=quiet)
 
 
-@pytest.mark.parametrize("schema", [1, 2, 3, 4])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5])
 def test_an_older_store_has_no_checksums_and_what_cannot_be_decoded_in_it_is_found_all_the_same(schema, tmp_path):
     shutil.copy(Path(__file__).parent / "data" / f"schema-{schema}.sqlite", tmp_path / FILE)
     with pytest.raises(StoreError, match=f"schema {schema}"):
         check(tmp_path, progress=quiet)
     assert repair(tmp_path, progress=quiet).kept is None
     store = SqliteStore(tmp_path)
-    assert check(tmp_path, progress=quiet).unchecked > 1
+    assert (check(tmp_path, progress=quiet).unchecked > 1) == (schema < 5)
     no, body = store._writer.execute("SELECT no, body FROM chunks ORDER BY no LIMIT 1").fetchone()
     store._writer.execute("UPDATE chunks SET body = ? WHERE no = ?", (body[:-200], no))
     with pytest.raises(DamagedData):

@@ -8,7 +8,17 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["asarray", "is_ndarray", "is_text", "is_torch_tensor", "nested_lists", "unmasked", "widened"]
+__all__ = [
+    "asarray",
+    "is_ndarray",
+    "is_storable",
+    "is_text",
+    "is_torch_tensor",
+    "moment_of",
+    "nested_lists",
+    "unmasked",
+    "widened",
+]
 
 _FLOATS_OF_OTHERS = ("bfloat16", "float8", "float6", "float4")
 
@@ -45,17 +55,41 @@ def asarray(node: Any) -> Any:
 
 
 def unmasked(array: Any) -> Any:
-    """Masked cells become NaN, NaT, or None; those of whole numbers in several dimensions make the array one of floats."""
+    """Masked cells become NaN, NaT, or None; those of whole numbers in several dimensions make the array one of floats, or None
+    where floats cannot say the others."""
     import numpy as np
 
     if not np.ma.getmaskarray(array).any():
         return array.filled()
     kind = array.dtype.kind
-    if kind == "f" or (kind in "iu" and array.ndim > 1):
-        return array.astype(np.float64 if kind in "iu" else array.dtype).filled(np.nan)
+    if kind == "f":
+        return array.filled(np.nan)
+    if kind in "iu" and array.ndim > 1:
+        numbers = array.filled(0)
+        is_exact = numbers.max() <= 2**53 and numbers.min() >= -(2**53)
+        return array.astype(np.float64).filled(np.nan) if is_exact else None
     if kind in "mM":
         return array.filled(np.array("NaT", dtype=array.dtype))
     return np.array(array.tolist(), dtype=object)
+
+
+def moment_of(array: Any) -> Any:
+    """The one time or duration in an array: as Python's own where that says the same, None for NaT, else a scalar of NumPy.
+
+    A whole number where it cannot be stored.
+    """
+    from streamvis.wire.moments import converted
+
+    made = converted(array.reshape(1), "us")
+    item = made[0].item() if made is not None else 0
+    return array[()] if isinstance(item, int) and is_storable(array.reshape(1)) else item
+
+
+def is_storable(array: Any) -> bool:
+    """Whether times or durations can be stored as they are."""
+    from streamvis.wire.moments import storable
+
+    return storable(array) is not None
 
 
 def widened(array: Any) -> Any:

@@ -16,8 +16,10 @@ from typing import Any
 from streamvis.client.arrays import (
     asarray,
     is_ndarray,
+    is_storable,
     is_text,
     is_torch_tensor,
+    moment_of,
     nested_lists,
     unmasked,
     widened,
@@ -36,6 +38,8 @@ _LONG_TEXT = 100
 """From so many characters on it matters how a text is written in JSON, where one character may take up to six."""
 _NUMBERS = frozenset("?bBhHiIlLqQefd")
 """Characters of the dtypes that are copied as they are: booleans, whole numbers, and floats of up to 64 bits."""
+_TIMES = "times within 292,000 years of 1970, no finer than nanoseconds"
+_LONGEST = dt.timedelta(microseconds=2**63 - 1)
 _WHOLE = "whole numbers from -2**63 to 2**64-1"
 _ANYTHING = "numbers, booleans, strings, datetimes, None, arrays and tensors of these, lists and dicts"
 
@@ -120,7 +124,7 @@ class Copier:
             return copied, copied.shape[0] if copied.shape else None
         if is_ndarray(copied):
             if copied.ndim > 1 and copied.dtype.kind not in "biuf":
-                copied = nested_lists(copied)
+                copied = list(copied)
             else:
                 self.grow(_shape_bytes(copied))
             return copied, len(copied)
@@ -232,7 +236,11 @@ class Copier:
     def _moment(self, node: Any) -> Any:
         if node != node:  # pandas' NaT says that it is a datetime
             return None
+        if getattr(node, "nanosecond", 0) or getattr(node, "nanoseconds", 0):  # pandas' are finer than Python's
+            return self._scalar(asarray(node.asm8))
         if isinstance(node, dt.timedelta):
+            if abs(node) > _LONGEST:
+                raise Refused(f"a duration of {node.days:,} days", "up to 292,000 years")
             return dt.timedelta(node.days, node.seconds, node.microseconds)
         if not isinstance(node, dt.datetime):
             node = dt.datetime(node.year, node.month, node.day)
@@ -244,6 +252,8 @@ class Copier:
 
         if isinstance(array, np.ma.MaskedArray):
             array, is_own = unmasked(array), True
+            if array is None:
+                raise Refused("whole numbers beyond 2**53 in a masked array", "one without a mask, or of one dimension")
         kind = array.dtype.kind
         if kind == "c":
             raise Refused(f"an array of complex numbers ({array.dtype})", "real and imaginary part as two arrays")
@@ -259,6 +269,8 @@ class Copier:
             array, is_own = array.astype(np.float64), True
         if array.ndim == 0:
             return self._item(array)
+        if kind in "mM" and not is_storable(array):
+            raise Refused(f"a time or duration in an array of {array.dtype} that is out of reach", _TIMES)
         self.grow(array.nbytes)
         self.arrays += 1
         if not (is_own and type(array) is np.ndarray and array.dtype.isnative and array.flags.c_contiguous):
@@ -268,10 +280,14 @@ class Copier:
         return array
 
     def _item(self, array: Any) -> Any:
-        if array.dtype.kind in "Mm":
-            item = array.astype(f"{array.dtype.kind}8[us]").item()
-            return item if item is None else self._moment(item)
-        return self.tree(array.item())
+        return self._scalar(array) if array.dtype.kind in "Mm" else self.tree(array.item())
+
+    def _scalar(self, array: Any) -> Any:
+        """A time or duration of NumPy: as Python's own where that says the same."""
+        item = moment_of(array)
+        if isinstance(item, int):
+            raise Refused(f"the time {array}", _TIMES)
+        return item if item is None or hasattr(item, "dtype") else self._moment(item)
 
     def _torch(self, tensor: Any) -> Any:
         torch = sys.modules.get("torch")

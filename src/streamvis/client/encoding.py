@@ -16,7 +16,7 @@ from streamvis.client.copying import Refused, Unfetched
 from streamvis.client.entries import ROW, Begin, Clear, End, Entry
 from streamvis.client.gather import Control, GatheredRows, GatheredValue, gather
 from streamvis.errors import InvalidData
-from streamvis.wire.arrow import body_of, encode_control, encode_rows, encode_value, streams_of
+from streamvis.wire.arrow import body_of, encode_control, encode_rows_apart, encode_value, streams_of
 from streamvis.wire.tree import pack
 
 __all__ = ["Encoded", "encode", "encode_begin", "encode_notes", "gathered"]
@@ -144,7 +144,7 @@ def _singly(group: GatheredRows | GatheredValue) -> list[GatheredRows]:
 
 def _encode_one(group: GatheredRows | GatheredValue) -> bytes:
     if isinstance(group, GatheredRows):
-        return encode_rows(group.key, group.steps, group.times, group.columns).body
+        return b"".join(chunk.body for chunk in encode_rows_apart(group.key, group.steps, group.times, group.columns))
     return encode_value(group.key, group.step, group.time, group.data).body
 
 

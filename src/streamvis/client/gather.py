@@ -113,16 +113,17 @@ def _column(name: str, entries: Sequence[Entry], counts: Sequence[int]) -> Any:
 
 
 def _fit(arrays: Sequence[np.ndarray]) -> bool:
-    """Whether the arrays make one array without a change of what the cells are."""
+    """Whether the arrays make one array without a change of what the cells are, whatever these are."""
     if len({array.shape[1:] for array in arrays}) > 1:
         return False
-    kinds = {array.dtype.kind for array in arrays}
-    return kinds <= {"i", "u", "f"} or len(kinds) == 1
+    dtypes = {array.dtype for array in arrays}
+    kinds = {dtype.kind for dtype in dtypes}
+    if len(dtypes) == 1 or kinds == {"U"}:
+        return True
+    # What is left is joined by value: doubles lack some whole numbers of 64 bits, and each unit some times.
+    widest = np.result_type(*dtypes) if kinds <= {"i", "u", "f"} else None
+    return widest is not None and not (widest.kind == "f" and any(one.kind in "iu" and one.itemsize == 8 for one in dtypes))
 
 
 def _cells(array: np.ndarray) -> list[Any]:
-    if array.ndim > 1:
-        return list(array)
-    if array.dtype.kind in "mM":
-        return array.astype(f"{array.dtype.kind}8[us]").tolist()
-    return array.tolist()
+    return list(array) if array.ndim > 1 or array.dtype.kind in "mM" else array.tolist()

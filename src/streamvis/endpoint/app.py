@@ -196,15 +196,18 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         columns: Annotated[list[str] | _Left, Query()] = None,
         start: Annotated[float | _Left, Query(alias="from", allow_inf_nan=False)] = None,
         stop: Annotated[float | _Left, Query(alias="to", allow_inf_nan=False)] = None,
+        window: Annotated[
+            float | _Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
+        ] = None,
         buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
         scale: Annotated[Literal["linear", "log"], Query()] = "linear",
+        skip_missing: Annotated[bool, Query(description="Leave out rows that lack all of the columns.")] = False,
     ) -> Response:
         """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
 
         def read() -> bytes | dict[str, Any]:
-            found = store.history(
-                run, key, x=x, columns=columns, start=start, stop=stop, buckets=buckets, log=scale == "log"
-            )
+            asked = {"start": start, "stop": stop, "window": window, "skip_missing": skip_missing}
+            found = store.history(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
             return history_answer(key, x, found, as_arrow=wants_arrow(request))
 
         return _answer(await run_in_threadpool(read))

@@ -1,4 +1,4 @@
-"""The live tails of a page process: one per run and one per app, shared by all of its sessions.
+"""The live tails of a page process: one per reader (an endpoint, and a token for it) and run or app, shared by its sessions.
 
 A feed is a thread that follows the endpoint with long polls, and ends some seconds after its last session left. Sessions do not
 wait on a feed: it wakes them, and they look. `RunFeed.join` hands a session the cursor from which the feed delivers; what lies
@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 from weakref import WeakSet
 
@@ -25,7 +25,7 @@ from bokeh.document import Document
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.pace import Pace
 from streamvis.page.heap import Heap
-from streamvis.page.new_data import NewData, PageRun, merge_rows
+from streamvis.page.new_data import NewData, PageRun, merge_rows, own_copy
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.records import Rows, Value
 
@@ -98,7 +98,7 @@ class Inbox:
 
 
 def fold(run: PageRun, pieces: Sequence[Piece], *, without: Set[str] = frozenset()) -> NewData:
-    """The pieces, in log order, as what `update_page` is given; the rows of some keys are left out."""
+    """The pieces, in log order, as what `update_page` is given, sharing nothing with them; the rows of some keys are left out."""
     rows: dict[str, list[Rows]] = {}
     values: dict[str, Value] = {}
     dtypes = {}
@@ -114,11 +114,12 @@ def fold(run: PageRun, pieces: Sequence[Piece], *, without: Set[str] = frozenset
             else:
                 values[item.key] = item
     merged = {key: merge_rows(key, parts, dtypes[key]) for key, parts in rows.items()}
-    return NewData(run, merged, values, reduced=reduced)
+    own = {key: replace(value, data=own_copy(value.data)) for key, value in values.items()}
+    return NewData(run, merged, own, reduced=reduced)
 
 
 class Folds:
-    """Folds pieces for the sessions of a run. Those that take the same pieces share the work; each gets columns of its own."""
+    """Folds pieces for the sessions of a run. Those that take the same pieces share the work; each gets data of its own."""
 
     def __init__(self) -> None:
         self._last: deque[tuple[Sequence[Piece], Set[str], NewData]] = deque(maxlen=_FOLDS)
@@ -303,6 +304,10 @@ class RunFeed(_Feed):
         self._wake_all()
 
 
+_Place = tuple[str, EndpointReader, str]
+"""What a feed follows, an app or a run: the reader stands for the endpoint and the token, and so for who may read what."""
+
+
 class Feeds:
     """The feeds of a process, made when first asked for, and what else its sessions share: `served` has their documents.
 
@@ -312,7 +317,7 @@ class Feeds:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._readers: dict[tuple[str, str | None], EndpointReader] = {}
-        self._feeds: dict[tuple[str, ...], _Feed] = {}
+        self._feeds: dict[_Place, _Feed] = {}
         self._said: set[str] = set()
         self.served: WeakSet[Document] = WeakSet()
         self.pace = Pace(time.thread_time, _LOOP_SHARE)
@@ -336,13 +341,13 @@ class Feeds:
 
     def app(self, reader: EndpointReader, app: str, who: object, wake: Callable[[], None]) -> AppFeed:
         """The feed of an app, with `who` listening."""
-        return self._listen(("app", reader.url, app), lambda ended: AppFeed(reader, app, ended=ended), who, wake)
+        return self._listen(("app", reader, app), lambda ended: AppFeed(reader, app, ended=ended), who, wake)
 
     def run(self, reader: EndpointReader, run: str, who: object, wake: Callable[[], None]) -> RunFeed:
         """The feed of a run, with `who` listening."""
-        return self._listen(("run", reader.url, run), lambda ended: RunFeed(reader, run, ended=ended), who, wake)
+        return self._listen(("run", reader, run), lambda ended: RunFeed(reader, run, ended=ended), who, wake)
 
-    def _listen(self, at: tuple[str, ...], make: Callable[..., _Feed], who: object, wake: Callable[[], None]) -> _Feed:
+    def _listen(self, at: _Place, make: Callable[..., _Feed], who: object, wake: Callable[[], None]) -> _Feed:
         with self._lock:
             feed = self._feeds.get(at)
             if feed is None or not feed.listen(who, wake):
@@ -351,7 +356,7 @@ class Feeds:
                 feed.start()
             return feed
 
-    def _forget(self, at: tuple[str, ...], feed: _Feed) -> None:
+    def _forget(self, at: _Place, feed: _Feed) -> None:
         with self._lock:
             if self._feeds.get(at) is feed:
                 del self._feeds[at]

@@ -12,6 +12,7 @@ authors call; how figures and browser take part is in `view`.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from bokeh.models import ColumnDataSource
 from streamvis.errors import UsageError
 from streamvis.extremes import extreme_rows
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
+from streamvis.page.table import Column, Table, newest_start, rises
 from streamvis.records import Rows
 
 __all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "spec_of"]
@@ -32,7 +34,10 @@ _SECONDS_TO_MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class LiveSpec:
-    """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x."""
+    """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x.
+
+    The newest are the rows stored last that span no more than that in x.
+    """
 
     key: str
     x: str
@@ -51,10 +56,11 @@ def live_source(
 
     Args:
         key: the key, whose rows then no longer come in `new_data`
-        x: what the figures have as x: "step", "time" (when each row was sent), or any column that rises
-        columns: the other columns to draw
+        x: what the figures have as x: "step", "time" (when each row was sent), or any column of numbers or times
+        columns: the other columns to draw; rows that lack all of them are left out
         max_rows: about how many rows the browser holds
-        window: follow only the newest part of the run, so long in units of x (seconds where x is a time); by default all of it
+        window: follow only the newest part of the run, so long in units of x (seconds where x is a time); by default all of it.
+            Where x does not rise, the newest part is the rows stored last that span no more than that
         options: for `ColumnDataSource`, such as `name`
 
     Raises UsageError when an argument makes no sense.
@@ -79,31 +85,11 @@ def spec_of(source: ColumnDataSource) -> LiveSpec | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """Rows of a source: the number of each in the key's log, x in the endpoint's units, and the columns as pages take them."""
-
-    numbers: np.ndarray
-    x: np.ndarray
-    columns: Mapping[str, np.ndarray | list[Any]]
-
-    def take(self, positions: np.ndarray) -> _Table:
-        columns = {
-            name: column[positions] if isinstance(column, np.ndarray) else [column[i] for i in positions.tolist()]
-            for name, column in self.columns.items()
-        }
-        return _Table(self.numbers[positions], self.x[positions], columns)
-
-    def __add__(self, other: _Table) -> _Table:
-        columns = {name: _joined(column, other.columns[name]) for name, column in self.columns.items()}
-        return _Table(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.x, other.x]), columns)
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """What to do to a source: replace its data (`is_new`), or append to them."""
 
     is_new: bool
-    data: Mapping[str, np.ndarray | list[Any]]
+    data: Mapping[str, Column]
 
 
 class LiveTrack:
@@ -112,8 +98,9 @@ class LiveTrack:
     def __init__(self, spec: LiveSpec, *, log: bool) -> None:
         self.spec, self._log = spec, log
         self._view: tuple[float, float] | None = None
-        self._table: _Table | None = None
-        self._recent: list[_Table] = []
+        self._table: Table | None = None
+        self._recent: list[Table] = []
+        self._recent_end = 0
         self._region: tuple[float, float] | None = None
         self._width = 0.0
         self._rising = True
@@ -129,6 +116,11 @@ class LiveTrack:
         self.is_fetching, self.trouble, self._columns_then = False, reason, self._columns
         self._recent.clear()
 
+    def failed(self, reason: str) -> None:
+        """Something went wrong here. The rows are read again when it is asked for."""
+        self.is_fetching, self.is_stale, self.trouble = False, True, reason
+        self._recent.clear()
+
     @property
     def numbers(self) -> np.ndarray:
         """The numbers, in the key's log, of the rows that the source holds."""
@@ -142,9 +134,9 @@ class LiveTrack:
 
     def look(self, view: tuple[float, float] | None) -> None:
         """The figures now show this range of x in the browser's units; None: they follow."""
-        view = view and (view[0] / self.scale, view[1] / self.scale)
+        view = view and (_finite(view[0] / self.scale), _finite(view[1] / self.scale))
         if view and self._log and view[0] <= 0:
-            view = (min(view[1], 1.0) * 1e-12, view[1])
+            view = (min(view[1], 1.0) * 1e-12, view[1]) if view[1] > 0 else None
         self.is_stale |= view != self._view
         self._view = view
 
@@ -153,22 +145,22 @@ class LiveTrack:
     def fetch(self, reader: EndpointReader, run: str) -> tuple[HistoryAnswer | None, tuple[float, float] | None, float]:
         """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""
         spec, view = self.spec, self._view
-        ask = {"x": spec.x, "columns": spec.columns, "log": self._log}
+        ask = {"x": spec.x, "columns": spec.columns, "log": self._log, "skip_missing": True}
         if view is not None and self._table is not None and self._rising:
             found, width = self._look_closely(reader, run, self._around(view), ask)
             if found is None or found.rising:
                 return found, self._around(view), width
-        whole = reader.history(run, spec.key, buckets=1, **ask)
+        window = spec.window if view is None else None
+        whole = reader.history(run, spec.key, window=window, buckets=1, **ask)
         if whole is None or whole.first_x is None:
             return whole, None, 0.0
         if not whole.rising:
             start, stop = view or (None, None)
-            return reader.history(run, spec.key, start=start, stop=stop, buckets=self._most_buckets, **ask), view, 0.0
+            ask |= {"window": window, "buckets": self._most_buckets}
+            return reader.history(run, spec.key, start=start, stop=stop, **ask), view, 0.0
         region = view and self._around(view)
-        first, last = region or (whole.first_x, whole.last_x)
-        if region is None and spec.window is not None:
-            first = max(first, last - spec.window)
-        if self._log and first <= 0:
+        first, last = region or (whole.first_x if window is None else whole.start, whole.last_x)
+        if self._log and (first is None or first <= 0):
             if whole.start is None or last <= 0:
                 return whole, region, 0.0
             first = whole.start
@@ -197,64 +189,94 @@ class LiveTrack:
             self._recent.clear()
             return None
         self._region, self._width, self._rising = region, width, answer.rising
-        table = self._made(answer.numbers, answer.rows)
-        self._next_number = max(answer.count, int(table.numbers[-1]) + 1 if len(table.numbers) else 0)
+        table = Table.of(answer.numbers, answer.rows, self.spec.x, self.spec.columns)
+        self._next_number = answer.count
         for recent in self._recent:
-            table += recent.take(np.flatnonzero(recent.numbers >= self._next_number))
+            whole = table.joined(recent.since(self._next_number))
+            self.is_stale |= whole is None
+            table = whole or table
+        self._next_number = max(self._next_number, self._recent_end)
         self._recent.clear()
-        if len(table.numbers):
-            self._next_number = max(self._next_number, int(table.numbers[-1]) + 1)
+        if self._rising and not rises(table.x):
+            self._rising, self.is_stale = False, True
         self._table = table
-        return Change(True, table.columns)
+        self._follow_newest()
+        return Change(True, self._table.columns)
 
     # Live
 
     def add(self, pieces: Sequence[Piece]) -> Change | None:
         """Pieces of the log came: what changes in the source by them."""
-        tables = []
+        tables, first, end = [], None, 0
         for piece in pieces:
-            number = piece.first_rows.get(self.spec.key, 0)
+            end = piece.first_rows.get(self.spec.key, end)
             for item in piece.items:
                 if isinstance(item, Rows) and item.key == self.spec.key:
-                    numbers = np.arange(number, number + len(item.steps))
-                    number += len(item.steps)
-                    tables.append(self._made(numbers, item))
-        if not tables:
+                    first = end if first is None else first
+                    tables.append(Table.of(end, item, self.spec.x, self.spec.columns))
+                    end += len(item.steps)
+            self._columns = piece.dtypes.get(self.spec.key, self._columns)
+        if first is None:
             return None
         if self.is_fetching:
             self._recent += tables
-        for piece in pieces:
-            self._columns = piece.dtypes.get(self.spec.key, self._columns)
+            self._recent_end = end
         if self._table is None:
             self.is_stale |= not self.trouble or self._columns != self._columns_then
             return None
-        new = sum(tables[1:], tables[0])
-        fresh = np.flatnonzero(new.numbers >= self._next_number)
-        if not len(fresh):
+        if end <= self._next_number:
             return None
-        new = new.take(fresh)
-        if new.numbers[0] > self._next_number or _kinds(new) != _kinds(self._table):
+        if first > self._next_number:
             self.is_stale = True
             return None
-        self._next_number = int(new.numbers[-1]) + 1
-        if self._rising and not _rises(np.concatenate([self._table.x[-1:], new.x])):
+        new = [table.since(self._next_number) for table in tables]
+        self._next_number = end
+        return self._added([table for table in new if len(table.numbers)])
+
+    def _added(self, tables: Sequence[Table]) -> Change | None:
+        """Join rows that follow on those that the source holds."""
+        new: Table | None = tables[0] if tables else None
+        for table in tables[1:]:
+            new = new and new.joined(table)
+        if new is None:
+            self.is_stale |= bool(tables)
+            return None
+        if self._rising and not rises(np.concatenate([self._table.x[-1:], new.x])):
             self._rising, self.is_stale = False, True
         if self._region is not None:
             new = new.take(np.flatnonzero((new.x >= self._region[0]) & (new.x <= self._region[1])))
         new = self._reduced(new)
         if not len(new.numbers):
             return None
-        self._table += new
-        if len(self._table.numbers) <= 2 * self.spec.max_rows:
-            return Change(False, new.columns)
-        self._shrink()
-        return Change(True, self._table.columns)
+        before, whole = self._table, self._table.joined(new)
+        if whole is None:
+            self.is_stale = True
+            return None
+        self._table = whole
+        is_large = len(whole.numbers) > 2 * self.spec.max_rows
+        if is_large:
+            self._shrink()
+        if self._follow_newest() or is_large or whole.forms != before.forms:
+            return Change(True, self._table.columns)
+        return Change(False, whole.take(np.arange(len(before.numbers), len(whole.numbers))).columns)
+
+    def _follow_newest(self) -> bool:
+        """Where x does not rise, let go of rows that are in the window but not of the newest; whether there were any."""
+        window, x = self.spec.window, self._table.x
+        if window is None or self._region is not None or self._rising or not len(x):
+            return False
+        start = newest_start(x, window)
+        with np.errstate(invalid="ignore"):
+            if not (x[:start] >= np.fmax.reduce(x[start:]) - window).any():
+                return False
+        self._table = self._table.take(np.arange(start, len(x)))
+        return True
 
     def _shrink(self) -> None:
         """Reduce the rows to about `max_rows`, with wider buckets where they span more by now."""
         table = self._table
         if self.spec.window is not None and self._region is None:
-            table = table.take(np.flatnonzero(table.x >= np.nanmax(table.x) - self.spec.window))
+            table = table.take(np.arange(newest_start(table.x, self.spec.window), len(table.x)))
         if self._rising:
             drawn = table.x[table.x > 0] if self._log else table.x
             if len(drawn):
@@ -262,19 +284,23 @@ class LiveTrack:
                 self._width = max(self._width, _width(low, high, self._most_buckets))
         self._table = self._reduced(table)
 
-    def _reduced(self, table: _Table) -> _Table:
+    def _reduced(self, table: Table) -> Table:
         """The rows with the extremes of each bucket."""
         if len(table.numbers) < 2:
             return table
         if self._rising and self._width:
-            with np.errstate(invalid="ignore", divide="ignore"):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 places = np.floor((np.log10(table.x) if self._log else table.x) / self._width)
         else:
-            places = table.numbers // max(1, 1 << (self._next_number // self._most_buckets).bit_length())
+            held = self._table.numbers[:1] if self._table is not None else table.numbers[:1]
+            count = self._next_number - int(held[0]) if len(held) else 0
+            places = table.numbers // max(1, 1 << (count // self._most_buckets).bit_length())
         starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
         columns = [table.columns[name] for name in self.spec.columns if name != self.spec.x]
         columns = [column for column in columns if isinstance(column, np.ndarray)]
-        kept = extreme_rows(columns or [table.x], starts)
+        if not columns or self.spec.window is not None:
+            columns.append(table.x)
+        kept = extreme_rows(columns, starts)
         # The first and the last row show how far the rows go.
         return table.take(np.unique(np.concatenate([[0], kept, [len(table.numbers) - 1]])))
 
@@ -289,52 +315,18 @@ class LiveTrack:
         return (math.log10(pair[0]), math.log10(pair[1])) if self._log else pair
 
     def _unscaled(self, pair: tuple[float, float]) -> tuple[float, float]:
-        return (10.0 ** pair[0], 10.0 ** pair[1]) if self._log else pair
-
-    def _made(self, numbers: np.ndarray, rows: Rows) -> _Table:
-        columns = {}
-        for name in dict.fromkeys([self.spec.x, *self.spec.columns]):
-            column = rows.columns.get(name)
-            if column is None and name == "step":
-                column = rows.steps
-            elif column is None and name == "time":
-                column = np.rint(rows.times * 1e6).astype(np.int64).view("M8[us]")
-            columns[name] = _drawable(column, len(numbers))
-        return _Table(numbers, _as_floats(columns[self.spec.x]), columns)
-
-
-def _drawable(column: Any, count: int) -> np.ndarray | list[Any]:
-    """Numbers as float64 and times as datetime64, as every page gets them, and anything else as a list."""
-    if column is None:
-        return np.full(count, np.nan)
-    if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
-        return column.astype(np.float64)
-    if isinstance(column, np.ndarray) and column.dtype.kind in "mM":
-        return column
-    return column.tolist() if isinstance(column, np.ndarray) else list(column)
-
-
-def _as_floats(x: np.ndarray | list[Any]) -> np.ndarray:
-    if isinstance(x, list):
-        return np.full(len(x), np.nan)
-    if x.dtype.kind not in "mM":
-        return x
-    unit = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[np.datetime_data(x.dtype)[0]]
-    return np.where(np.isnat(x), np.nan, x.view(np.int64) / unit)
-
-
-def _joined(one: np.ndarray | list[Any], other: np.ndarray | list[Any]) -> np.ndarray | list[Any]:
-    return one + other if isinstance(one, list) else np.concatenate([one, other])
-
-
-def _kinds(table: _Table) -> list[str]:
-    return ["list" if isinstance(column, list) else column.dtype.kind for column in table.columns.values()]
-
-
-def _rises(x: np.ndarray) -> bool:
-    return bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
+        low, high = pair
+        if self._log:
+            low, high = (10.0 ** min(max(place, sys.float_info.min_10_exp), sys.float_info.max_10_exp) for place in pair)
+        return _finite(low), _finite(high)
 
 
 def _width(low: float, high: float, most: int) -> float:
     """The smallest power of two with which the range has no more than `most` buckets."""
-    return 2.0 ** math.ceil(math.log2(max(high - low, 1e-300, abs(high) * 2.0**-50) / most))
+    # The range itself can be beyond what a double holds.
+    return 2.0 ** math.ceil(math.log2(max(high / most - low / most, 1e-300 / most, abs(high) * 2.0**-50 / most)))
+
+
+def _finite(number: float) -> float:
+    """The number, or the nearest one that is finite."""
+    return min(max(number, -sys.float_info.max), sys.float_info.max)

@@ -10,16 +10,19 @@ the piece at hand.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from streamvis.records import Rows, Value
+from streamvis.wire.moments import microseconds
 
-__all__ = ["NewData", "PageRun", "column_form", "is_number_or_time", "merge_rows"]
+__all__ = ["NewData", "PageRun", "column_form", "is_number_or_time", "merge_rows", "own_copy"]
 
+_CAN_CHANGE = frozenset({dict, list, np.ndarray})
 NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
 
 
@@ -39,6 +42,7 @@ class NewData(Mapping[str, Mapping[str, Any]]):
 
     For rows, a column is a float64 array (numbers; missing ones are NaN), a datetime64 or timedelta64 array (NaT), or a list
     (anything else; None), all of the same length n: what `ColumnDataSource.stream` takes. For a value it is what was sent.
+    All of it is this page's own, to be changed as it likes.
 
     `run` is the run. `reduced` maps each key whose past was reduced to the page's budget to how many rows those given stand for.
     """
@@ -79,17 +83,29 @@ class NewData(Mapping[str, Mapping[str, Any]]):
         return np.rint(seconds * 1e6).astype(np.int64).view("M8[us]")
 
     def copy(self, run: PageRun) -> NewData:
-        """The same for another page: the columns of rows may be changed in place there."""
+        """The same for another page, which may change all of it in place."""
         rows = {
-            key: Rows(key, its.steps.copy(), its.times.copy(), {name: its.columns[name].copy() for name in its.columns})
-            for key, its in self._rows.items()
+            key: Rows(key, its.steps.copy(), its.times.copy(), own_copy(its.columns)) for key, its in self._rows.items()
         }
-        return NewData(run, rows, self._values, reduced=self.reduced)
+        values = {key: replace(value, data=own_copy(value.data)) for key, value in self._values.items()}
+        return NewData(run, rows, values, reduced=dict(self.reduced))
 
     @property
     def row_count(self) -> int:
         """How many rows there are, over all keys."""
         return sum(len(rows.steps) for rows in self._rows.values())
+
+
+def own_copy(node: Any) -> Any:
+    """A copy that shares nothing that can be changed with `node`: of dicts, lists and arrays, at every depth."""
+    if isinstance(node, Mapping):
+        return {name: own_copy(part) for name, part in node.items()}
+    if isinstance(node, list):
+        # Most lists are of numbers or texts alone, and copied at once.
+        return node.copy() if _CAN_CHANGE.isdisjoint(map(type, node)) else [own_copy(part) for part in node]
+    if isinstance(node, np.ndarray):
+        return deepcopy(node) if node.dtype.kind == "O" else node.copy()
+    return node
 
 
 def column_form(dtype: str) -> str:
@@ -126,7 +142,7 @@ def _numbers(parts: _Parts) -> np.ndarray:
 
 def _moments(parts: _Parts, kind: str) -> np.ndarray:
     return np.concatenate(
-        [np.full(count, "NaT", dtype=f"{kind}8[us]") if _is_missing(part) else part for part, count in parts]
+        [np.full(count, "NaT", dtype=f"{kind}8[us]") if _is_missing(part) else microseconds(part) for part, count in parts]
     )
 
 
@@ -136,10 +152,18 @@ def _cells(parts: _Parts) -> list[Any]:
         if part is None:
             cells.extend([None] * count)
         elif isinstance(part, np.ndarray) and part.dtype.kind in "mM":
-            cells.extend(part.astype(f"{part.dtype.kind}8[us]").tolist())
+            cells.extend(_python_moments(part))
         else:
-            cells.extend(part.tolist() if isinstance(part, np.ndarray) else part)
+            cells.extend(own_copy(part.tolist() if isinstance(part, np.ndarray) else part))
     return cells
+
+
+def _python_moments(part: np.ndarray) -> list[Any]:
+    """Times or durations as Python's own; as NumPy's where they are beyond its calendar, which `tolist` makes numbers."""
+    moments = microseconds(part)
+    return [
+        item if not isinstance(item, int) else scalar for item, scalar in zip(moments.tolist(), moments, strict=True)
+    ]
 
 
 def _is_missing(part: Any) -> bool:

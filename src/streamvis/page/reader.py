@@ -151,15 +151,20 @@ class EndpointReader:
         columns: Sequence[str],
         start: float | None = None,
         stop: float | None = None,
+        window: float | None = None,
         buckets: int,
         log: bool = False,
+        skip_missing: bool = False,
     ) -> HistoryAnswer | None:
         """Rows of one key for a screen; None while the run has no such key.
+
+        With `window`, the rows stored last that span no more than that in x; with `skip_missing`, those that have something in
+        one of the columns.
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params["scale"] = "log" if log else "linear"
+        params |= {"window": window, "scale": "log" if log else "linear", "skip_missing": "true" if skip_missing else None}
         response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None

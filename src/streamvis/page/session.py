@@ -30,7 +30,7 @@ from tornado.ioloop import IOLoop
 from streamvis.errors import StreamvisError
 from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
 from streamvis.page.link import BrowserLink, Notice
-from streamvis.page.new_data import NewData, column_form
+from streamvis.page.new_data import NewData, column_form, own_copy
 from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.view import LiveSources
@@ -44,7 +44,7 @@ InitPage = Callable[[Document, Mapping[str, Any]], object]
 UpdatePage = Callable[[Document, NewData], object]
 
 _MIN_INTERVAL_S = 0.05
-_RETRY_S = 0.5
+_RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
 _BEAT_S = 10
 _SLOW_S = 0.2
 _READING_NOTICE_AFTER_S = 1.0
@@ -103,6 +103,8 @@ class Session:
         if self._head is not None:
             if self._run_feed is None:
                 self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
+            # Other sessions share the feed's head; this config goes to this page's author.
+            self._head = replace(self._head, run=replace(self._head.run, config=own_copy(self._head.run.config)))
             self._restarts = self._run_feed.restarts
             self._guard("init_page", self._init_page, self._doc, self._head.run.config)
             if not self._is_broken:
@@ -235,6 +237,10 @@ class Session:
             # The run's feed meets the same trouble, and it is the feed that says so.
             _log.debug("reading the past failed, and is tried again: %s", error)
             self._loop.call_later(_RETRY_S, self.wake)
+            return
+        except Exception:  # noqa: BLE001  # the end of a thread's work: nobody else hears of it
+            _log.exception("reading the past of the run %r failed, and is tried again", self._head.run.id)
+            self._loop.call_later(_FAILED_RETRY_S, self.wake)
             return
         self._is_outdated = piece.restart
         self._piece = piece

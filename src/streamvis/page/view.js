@@ -29,7 +29,9 @@ const fit_x = (one) => {
   for (const curve of spec.curves) if (curve.x == one.index) span(sources[curve.source], curve.x_fields, one.log, () => true, found)
   if (found[0] > found[1]) return
   let [low, high] = found
-  if (one.window != null) low = Math.max(low, high - one.window)
+  // A window is in the endpoint's units of x, where times are seconds.
+  const curve = spec.curves.find((curve) => curve.x == one.index)
+  if (one.window != null) low = Math.max(low, high - one.window * (JSON.parse(control.scales)[curve.source] ?? 1))
   if (low == high) [low, high] = one.log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]
   move(one.range, low, high)
 }

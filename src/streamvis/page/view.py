@@ -30,7 +30,7 @@ __all__ = ["LiveSources"]
 
 _log = logging.getLogger("streamvis.page")
 
-_RETRY_S = 0.5
+_RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
 _X_FIELDS = ("x", "x0", "x1", "left", "right", "xs")
 _Y_FIELDS = ("y", "y0", "y1", "y2", "top", "bottom", "upper", "lower")
 
@@ -40,6 +40,7 @@ class StreamvisLiveControl(DataModel):
 
     spec = String(default="{}")
     views = String(default="[]")
+    scales = String(default="[]")
     tick = Int(default=0)
 
 
@@ -58,6 +59,7 @@ class LiveSources:
         layout = _Layout(doc, self._sources, specs)
         self._tracks = [LiveTrack(spec, log=layout.is_log(i)) for i, spec in enumerate(specs)]
         self._fetched: list[tuple[LiveTrack, ColumnDataSource, Future]] = []
+        self._resting: set[LiveTrack] = set()
         if layout.plots:
             self._connect(doc, layout)
 
@@ -99,30 +101,46 @@ class LiveSources:
         is_changed = False
         while self._fetched:
             track, source, future = self._fetched.pop(0)
-            numbers = track.numbers
-            try:
-                change = track.take(*future.result())
-            except LiveSourceRefused as error:
-                track.refused(str(error))
-                continue
-            except StreamvisError as error:
-                # The run's feed meets the same trouble, and it is the feed that says so.
-                _log.debug("reading for a live source failed, and is tried again: %s", error)
-                track.is_stale, track.is_fetching = True, False
-                self._loop.call_later(_RETRY_S, self._fetch)
-                continue
-            is_changed |= _apply(source, change, numbers, track)
+            is_changed |= self._guarded(track, source, lambda track=track, future=future: self._take(track, future))
         for track, source in zip(self._tracks, self._sources, strict=True) if pieces else ():
-            numbers = track.numbers
-            is_changed |= _apply(source, track.add(pieces), numbers, track)
+            is_changed |= self._guarded(track, source, lambda track=track: track.add(pieces))
         if is_changed:
+            self._control.scales = json.dumps([track.scale for track in self._tracks])
             self._control.tick += 1
         self._fetch()
         return is_changed
 
+    def _take(self, track: LiveTrack, future: Future) -> Change | None:
+        try:
+            return track.take(*future.result())
+        except LiveSourceRefused as error:
+            track.refused(str(error))
+        except StreamvisError as error:
+            # The run's feed meets the same trouble, and it is the feed that says so.
+            _log.debug("reading for a live source failed, and is tried again: %s", error)
+            track.is_stale, track.is_fetching = True, False
+            self._retry_later(track, _RETRY_S)
+        return None
+
+    def _guarded(self, track: LiveTrack, source: ColumnDataSource, change: Callable[[], Change | None]) -> bool:
+        """Bring a change into a source. One that cannot be shown does not hold up the others, nor the page's other news."""
+        numbers = track.numbers
+        try:
+            return _apply(source, change(), numbers, track)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is one source's trouble
+            if not track.trouble:
+                _log.exception("the live source of %r failed, and is tried again", track.spec.key)
+            track.failed(f"{type(error).__name__}: {error}"[:300])
+            self._retry_later(track, _FAILED_RETRY_S)
+            return False
+
+    def _retry_later(self, track: LiveTrack, after_s: float) -> None:
+        self._resting.add(track)
+        self._loop.call_later(after_s, lambda: (self._resting.discard(track), self._fetch()))
+
     def _fetch(self) -> None:
         for track, source in zip(self._tracks, self._sources, strict=True):
-            if track.is_stale and not track.is_fetching:
+            if track.is_stale and not track.is_fetching and track not in self._resting:
                 track.is_stale, track.is_fetching = False, True
                 future = self._executor.submit(track.fetch, self._reader, self._run)
                 self._loop.add_future(future, lambda done, track=track, source=source: self._arrived(track, source, done))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamvis.errors import FolderUnusable, StoreError
 from streamvis.store import statements as sql
+from streamvis.store import whole_statements as whole
 from streamvis.store.bodies import decode_value, read_chunk, read_summary, read_value
 from streamvis.store.damage import Broken, is_damage
 from streamvis.store.interface import Damage
@@ -70,12 +71,13 @@ def check_file(db: sqlite3.Connection, progress: Progress) -> Checked:
         found = [str(error)]
     checked.damages += [Damage("", "", f"structure of the file: {line}") for line in found if line != "ok"]
     try:
-        (checked.runs,) = db.execute(sql.COUNT_RUNS).fetchone()
-        (checked.unchecked,) = db.execute(sql.COUNT_WITHOUT_CHECKSUM).fetchone()
-        keys = db.execute(sql.GET_ALL_KEYS).fetchall()
+        (checked.runs,) = db.execute(whole.COUNT_RUNS).fetchone()
+        keys = db.execute(whole.GET_ALL_KEYS).fetchall()
     except sqlite3.Error as error:
         checked.damages.append(Damage("", "", f"the list of runs and keys cannot be read ({error})"))
         return checked
+    with suppress(sqlite3.Error):  # it reads through what is looked at below, piece by piece
+        (checked.unchecked,) = db.execute(whole.COUNT_WITHOUT_CHECKSUM).fetchone()
     for done, (no, run, name, kind) in enumerate(keys):
         progress(done, len(keys))
         with _snapshot(db):
@@ -93,10 +95,10 @@ def _of_key(db: sqlite3.Connection, key: int, kind: str, checked: Checked) -> It
     try:
         if kind == "rows":
             yield from _rows(db, key, checked)
-            for level, first_row in db.execute(sql.GET_SUMMARIES_OF_KEY, (key,)).fetchall():
+            for level, first_row in db.execute(whole.GET_SUMMARIES_OF_KEY, (key,)).fetchall():
                 yield from _piece(checked, lambda at=(level, first_row): unpack(read_summary(db, key, *at)))
         else:
-            for (step,) in db.execute(sql.GET_STEPS_OF_VALUES, (key,)).fetchall():
+            for (step,) in db.execute(whole.GET_STEPS_OF_VALUES, (key,)).fetchall():
                 yield from _piece(checked, lambda at=step: decode_value(key, at, read_value(db, key, at)))
     except sqlite3.Error as error:
         yield f"the list of its pieces cannot be read ({error})"
@@ -107,7 +109,7 @@ def _rows(db: sqlite3.Connection, key: int, checked: Checked) -> Iterator[str]:
     if found is None:
         return  # it was deleted meanwhile
     expected = 0
-    for no, first_step, last_step, count, size, first_row in db.execute(sql.GET_CHUNKS_TO_CHECK, (key,)).fetchall():
+    for no, first_step, last_step, count, size, first_row in db.execute(whole.GET_CHUNKS_TO_CHECK, (key,)).fetchall():
         checked.size_bytes += size
         for problem in _piece(checked, lambda at=no: read_chunk(db, key, at).rows()):
             yield f"{problem}, steps {first_step} to {last_step}"

@@ -143,8 +143,10 @@ class Store(Protocol):
         columns: Sequence[str] | None = None,
         start: float | None = None,
         stop: float | None = None,
+        window: float | None = None,
         buckets: int,
         log: bool = False,
+        skip_missing: bool = False,
     ) -> History:
         """Rows of one key for a screen, see `History` and `streamvis.store.history.Axis`.
 

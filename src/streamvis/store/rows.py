@@ -30,7 +30,7 @@ def read_rows(
 
 
 class KeyLevels:
-    """One key's rows and summaries inside a read transaction, see `history.Levels`. `note` is told of a damaged summary."""
+    """One key's rows and summaries inside a read transaction, see `parts.Levels`. `note` is told of a damaged summary."""
 
     def __init__(self, db: sqlite3.Connection, key: int, sizes: Sizes, *, note: Callable[[Broken], object]) -> None:
         self._db, self._key, self.sizes, self._note = db, key, sizes, note

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from streamvis.records import FINISHED
 from streamvis.store import statements as sql
+from streamvis.store import whole_statements as whole
 from streamvis.store.bodies import StoredChunk, checked_value, chunk_row, decode_value, read_chunk, value_row
 from streamvis.store.checking import Progress
 from streamvis.store.damage import Broken
@@ -58,7 +59,9 @@ class _Saving:
             rows, is_whole = rows_from_both_ends(self._source, table, self._columns(table), order)
             self._add(table, rows)
             self._lost += [] if is_whole else [Damage("", "", f"some rows of the table {table}")]
-        self._target.execute(sql.ADD_LOST_CONFIGS)
+        for no, run in self._target.execute(whole.GET_RUNS_WITHOUT_CONFIG).fetchall():
+            self._target.execute(whole.SET_CONFIG, (no, "{}"))
+            self._lost.append(Damage(run, "", "its config"))
         self._run_of = dict(self._target.execute("SELECT log, id FROM runs WHERE deleted = 0"))
         chunks, values = self._numbers("chunks"), self._numbers("key_values")
         dropped = {no for (no,) in self._target.execute("SELECT no FROM logs WHERE dropped = 1")}
@@ -72,7 +75,7 @@ class _Saving:
                 self._save_rows(no, key, chunks.get(no, ()), dropped)
             else:
                 self._save_values(no, key, values.get(no, ()))
-        for statement in sql.DROP_WHAT_NO_RUN_HAS:
+        for statement in whole.DROP_WHAT_NO_RUN_HAS:
             self._target.execute(statement)
         return self._lost
 
@@ -184,19 +187,19 @@ class _Saving:
             key.name = key.name or f"{RECOVERED}-{no}"
             taken = self._target.execute(sql.GET_KEY, (key.log, key.name)).fetchone()
             key.name = f"{key.name} ({RECOVERED} {no})" if taken else key.name
-            self._target.execute(sql.ADD_KEY_AT, (no, key.log, key.name, kind, columns))
+            self._target.execute(whole.ADD_KEY_AT, (no, key.log, key.name, kind, columns))
             self._lost.append(Damage(self._run_of[key.log], key.name, "its description, which was made anew of its data"))
 
     def _add_run(self, key: _Key) -> None:
         self._target.execute(sql.ADD_APP, (RECOVERED,))
         app = self._target.execute(sql.GET_APP, (RECOVERED,)).fetchone()[0]
         key.log = key.log or self._target.execute(sql.ADD_LOG).lastrowid
-        self._target.execute(sql.KEEP_LOG, (key.log,))
+        self._target.execute(whole.KEEP_LOG, (key.log,))
         run, now = f"{RECOVERED}-{key.log}", time.time()
         no = self._target.execute(sql.ADD_RUN, (run, app, None, FINISHED, now, now, None, key.log)).lastrowid
-        self._target.execute(sql.ADD_CONFIG, (no, "{}"))
+        self._target.execute(whole.SET_CONFIG, (no, "{}"))
         self._target.execute(sql.COUNT_RUN, (1, app))
-        self._target.execute(sql.SET_SEQ_OF_LOG, (key.log, key.log))
+        self._target.execute(whole.SET_SEQ_OF_LOG, (key.log, key.log))
         self._run_of[key.log] = run
         self._lost.append(Damage(run, "", "its id, name and config; what it holds was saved under this id"))
 

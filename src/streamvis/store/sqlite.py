@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +66,7 @@ FILE = "streamvis.sqlite"
 _BUSY_S = 10.0
 _WAL_BYTES = 64 * 2**20
 """What the write-ahead log keeps of the disk after it was larger, as it is after a restore."""
+_HISTORIES_AT_ONCE = 4
 _SHORTEN_EVERY_S = 2.0
 _PAUSE_S = 0.5
 _MOST_PAUSE_S = 10.0
@@ -84,6 +86,7 @@ class SqliteStore:
         self._write_lock = Turns()
         self._readers = Readers(self._connect)
         self._damages = Damages()
+        self._histories = threading.BoundedSemaphore(_HISTORIES_AT_ONCE)
         self._shorten_at = 0.0
         self._listeners: list[Callable[[Changes], None]] = []
         self._unmerged = 0
@@ -482,13 +485,15 @@ class SqliteStore:
         columns: Sequence[str] | None = None,
         start: float | None = None,
         stop: float | None = None,
+        window: float | None = None,
         buckets: int,
         log: bool = False,
+        skip_missing: bool = False,
     ) -> History:
-        """Rows of one key for a screen."""
-        with self._reading() as db:
+        """Rows of one key for a screen. Some at a time: what each of them holds in memory is bounded, and not small."""
+        with self._histories, self._reading() as db:
             no, dtypes, _ = self._key(db, run, key, "rows")
-            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log)
+            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, skip_missing)
 
             def note(broken: Broken) -> None:
                 self._named(db, broken)

@@ -1,4 +1,4 @@
-"""All SQL of the SQLite store, by name. Nothing else in the package contains any.
+"""All SQL of the SQLite store at work, by name. What reads through all of it, to check or repair, stands in `whole_statements`.
 
 A run's rows and values belong to a log. Clearing or deleting a run gives it another log, so that it costs the same however much
 there was; what the dropped log holds is deleted bit by bit in the background.
@@ -479,26 +479,3 @@ DELETE_SUMMARY = "DELETE FROM summaries WHERE no = ?"
 GET_STRETCHES_TO_DELETE = "SELECT log, seq FROM stretches WHERE log = ? LIMIT ?"
 DELETE_STRETCH = "DELETE FROM stretches WHERE log = ? AND seq = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
-
-COUNT_RUNS = "SELECT count(*) FROM runs WHERE deleted = 0"
-GET_ALL_KEYS = """
-SELECT keys.no, runs.id, keys.name, keys.kind FROM runs JOIN keys ON keys.log = runs.log WHERE deleted = 0
-ORDER BY runs.no, keys.no
-"""
-GET_CHUNKS_TO_CHECK = "SELECT no, first_step, last_step, count, size, first_row FROM chunks WHERE key = ? ORDER BY first_row"
-GET_SUMMARIES_OF_KEY = "SELECT level, first_row FROM summaries WHERE key = ? ORDER BY level, first_row"
-GET_STEPS_OF_VALUES = "SELECT step FROM key_values WHERE key = ? ORDER BY step"
-COUNT_WITHOUT_CHECKSUM = """
-SELECT (SELECT count(*) FROM chunks WHERE checksum IS NULL) + (SELECT count(*) FROM key_values WHERE checksum IS NULL)
-     + (SELECT count(*) FROM summaries WHERE checksum IS NULL)
-"""
-
-ADD_KEY_AT = "INSERT INTO keys (no, log, name, kind, columns) VALUES (?, ?, ?, ?, ?)"
-KEEP_LOG = "INSERT INTO logs (no) VALUES (?) ON CONFLICT (no) DO UPDATE SET dropped = 0"
-SET_SEQ_OF_LOG = "UPDATE runs SET seq = (SELECT coalesce(max(last_seq), 0) FROM chunks WHERE log = ?) WHERE log = ?"
-ADD_LOST_CONFIGS = "INSERT INTO configs (no, config) SELECT no, '{}' FROM runs WHERE deleted = 0 ON CONFLICT (no) DO NOTHING"
-DROP_WHAT_NO_RUN_HAS = (
-    "DELETE FROM logs WHERE no NOT IN (SELECT log FROM runs)",
-    "DELETE FROM stretches WHERE log NOT IN (SELECT log FROM runs)",
-    "DELETE FROM keys WHERE log NOT IN (SELECT log FROM runs)",
-)

@@ -12,7 +12,7 @@ between two levels loads up to so many times what it needs.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from streamvis.extremes import extreme_rows, is_gap
 from streamvis.store.packed import pack, unpack
-from streamvis.store.tables import concat_common, is_measurable, numbers_of
+from streamvis.store.tables import concat_common, is_measurable, is_missing, numbers_of
 
 __all__ = ["Sizes", "summary_of_rows", "summary_of_summaries"]
 
@@ -82,7 +82,7 @@ def summary_of_rows(read: Callable[[Sequence[str] | None], Iterator[pa.Table]], 
     own = max(2, len(measured) - 3)
     block = sizes.block * min(_MOST_COLUMNS, 1 << (own - 1).bit_length())
     rising = [name for name, column in columns.items() if _rises(column)]
-    kept = extreme_rows(list(columns.values()), np.arange(0, table.num_rows, block), ends_too=True)
+    kept = _kept(table, columns, np.arange(0, table.num_rows, block))
     table = concat_common(list(_taken(read(None), kept))).select(stays)
     return pack({"block": block, "measured": measured, "rising": rising}, table)
 
@@ -107,12 +107,17 @@ def summary_of_summaries(bodies: Sequence[bytes], sizes: Sizes) -> bytes:
     rows = columns["row"]
     starts = np.flatnonzero(np.diff(rows // block, prepend=-1))
     rising = [name for name in measured if all(name in meta["rising"] for meta in metas) and _rises(columns[name])]
-    kept = table.take(pa.array(extreme_rows(list(columns.values()), starts, ends_too=True)))
+    kept = table.take(pa.array(_kept(table, columns, starts)))
     return pack({"block": block, "measured": measured, "rising": rising}, kept)
 
 
+def _kept(table: pa.Table, columns: Mapping[str, np.ndarray], starts: np.ndarray) -> np.ndarray:
+    missing = [is_missing(table, name) for name in columns]
+    return extreme_rows(list(columns.values()), starts, missing=missing, ends_too=True)
+
+
 def _can_stay(field: pa.Field) -> bool:
-    return not field.metadata and not pa.types.is_nested(field.type) and not pa.types.is_null(field.type)
+    return is_measurable(field) or not field.metadata and not pa.types.is_nested(field.type) and not pa.types.is_null(field.type)
 
 
 def _measures(meta: dict, table: pa.Table, name: str) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.wire.arrow import body_of, table_of
-from streamvis.wire.columns import column_dtype, numpy_column, unify_dtypes
+from streamvis.wire.columns import column_dtype, unify_dtypes
+from streamvis.wire.joining import family_of, join_column, json_of_measured, measured_cells
 
 __all__ = [
     "body_of_rows",
@@ -22,6 +23,7 @@ __all__ = [
     "has_many_gaps",
     "inner_name",
     "is_measurable",
+    "is_missing",
     "numbers_of",
     "rows_of_body",
     "with_numbers",
@@ -29,7 +31,6 @@ __all__ = [
 
 _FEW_GAPS = 2**20
 """So many missing cells (8 MiB of numbers) are never many."""
-_EXACT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
 def inner_name(column: str) -> str:
@@ -60,8 +61,16 @@ def numbers_of(table: pa.Table, name: str) -> np.ndarray:
     i = table.schema.get_field_index(name)
     if i < 0 or pa.types.is_null(table.schema[i].type):
         return np.full(table.num_rows, np.nan)
+    return measured_cells(table.schema[i], _one_array(table.column(i)))
+
+
+def is_missing(table: pa.Table, name: str) -> np.ndarray:
+    """For which rows nothing was sent in a column, as an array of booleans."""
+    i = table.schema.get_field_index(name)
+    if i < 0:
+        return np.ones(table.num_rows, dtype=bool)
     column = table.column(i)
-    return numpy_column(table.schema[i], column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+    return column.is_null().to_numpy() if column.null_count else np.zeros(table.num_rows, dtype=bool)
 
 
 def columns_of(table: pa.Table, known: Mapping[str, str]) -> dict[str, str]:
@@ -75,7 +84,7 @@ def columns_of(table: pa.Table, known: Mapping[str, str]) -> dict[str, str]:
 
 def is_measurable(field: pa.Field) -> bool:
     """Whether a column has a lowest and a highest value."""
-    return not field.metadata and column_dtype(field).startswith(("int", "uint", "float", "datetime64", "timedelta64"))
+    return family_of(field) not in (None, "null")
 
 
 def concat_exact(tables: Sequence[pa.Table]) -> pa.Table | None:
@@ -83,13 +92,19 @@ def concat_exact(tables: Sequence[pa.Table]) -> pa.Table | None:
 
     A column that a table lacks is missing in its rows, which is what readers make of it anyway.
     """
-    schema = _unified(tables, leave_out_conflicts=False)
-    if schema is None or has_many_gaps([(table.num_rows, table.num_columns) for table in tables], len(schema)):
+    if _are_alike(tables):
+        return pa.concat_tables(tables).combine_chunks()
+    names = _names(tables)
+    if has_many_gaps([(table.num_rows, table.num_columns) for table in tables], len(names)):
         return None
-    try:
-        return pa.concat_tables([_conformed(table, schema) for table in tables]).combine_chunks()
-    except _EXACT:
-        return None
+    columns = {}
+    for name in names:
+        parts = _parts(tables, name)
+        joined = None if _are_in_zones(parts) else join_column(parts)
+        if joined is None:
+            return None
+        columns[name] = joined
+    return _table(columns).combine_chunks()
 
 
 def has_many_gaps(tables: Iterable[tuple[int, int]], columns: int) -> bool:
@@ -102,46 +117,51 @@ def has_many_gaps(tables: Iterable[tuple[int, int]], columns: int) -> bool:
 
 
 def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of all tables, without the columns that hold different kinds of things here and there."""
-    if all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables):
+    """The rows of all tables, without the columns that hold different kinds of things here and there.
+
+    No cell is another one in it: numbers and times that fit no one dtype are JSON, which `numbers_of` reads.
+    """
+    if _are_alike(tables):
         return pa.concat_tables(tables)
-    schema = _unified(tables, leave_out_conflicts=True)
-    return pa.concat_tables([_conformed(table, schema, safe=False) for table in tables])
+    columns = {}
+    for name in _names(tables):
+        parts = _parts(tables, name)
+        families = {family_of(field) for field, _ in parts} - {"null"}
+        joined = None if any(field.metadata for field, _ in parts) and None not in families else join_column(parts)
+        if joined is None and len(families) == 1 and None not in families:
+            joined = json_of_measured(parts, *families)
+        columns[name] = joined
+    return _table(columns)
 
 
-def _unified(tables: Iterable[pa.Table], *, leave_out_conflicts: bool) -> pa.Schema | None:
-    fields: dict[str, pa.Field | None] = {}
-    known = None
+def _are_alike(tables: Sequence[pa.Table]) -> bool:
+    # Texts and JSON are of one type, and differ in metadata alone.
+    return all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables)
+
+
+def _names(tables: Sequence[pa.Table]) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table.column_names))
+
+
+def _parts(tables: Sequence[pa.Table], name: str) -> list[tuple[pa.Field, pa.Array]]:
+    parts = []
     for table in tables:
-        # Texts and JSON are of one type, and differ in metadata alone.
-        if known is not None and table.schema.equals(known, check_metadata=True):
-            continue
-        known = table.schema
-        for field in known:
-            fields[field.name] = _unified_field(fields[field.name], field) if field.name in fields else field
-    if not leave_out_conflicts and any(field is None for field in fields.values()):
-        return None
-    return pa.schema([field for field in fields.values() if field is not None])
+        i = table.schema.get_field_index(name)
+        missing = (pa.field(name, pa.null()), pa.nulls(table.num_rows))
+        parts.append((table.schema[i], _one_array(table.column(i))) if i >= 0 else missing)
+    return parts
 
 
-def _unified_field(one: pa.Field | None, other: pa.Field) -> pa.Field | None:
-    """A field that can say what both can; None where there is none."""
-    if one is None or one.equals(other, check_metadata=True):
-        return one
-    if pa.types.is_null(one.type) or pa.types.is_null(other.type):
-        return (other if pa.types.is_null(one.type) else one).with_nullable(True)
-    if (one.metadata or {}) != (other.metadata or {}):
-        return None
-    try:
-        (field,) = pa.unify_schemas([pa.schema([one]), pa.schema([other])], promote_options="permissive")
-    except _EXACT:
-        return None
-    return field if is_measurable(field) or field.type in (one.type, other.type) else None
+def _are_in_zones(parts: Sequence[tuple[pa.Field, pa.Array]]) -> bool:
+    """Whether some times are said to be UTC, and others are not."""
+    return len({field.type.tz for field, _ in parts if pa.types.is_timestamp(field.type)}) > 1
 
 
-def _conformed(table: pa.Table, schema: pa.Schema, *, safe: bool = True) -> pa.Table:
-    columns = []
-    for field in schema:
-        i = table.schema.get_field_index(field.name)
-        columns.append(table.column(i).cast(field.type, safe=safe) if i >= 0 else pa.nulls(table.num_rows, field.type))
-    return pa.table(columns, schema=schema)
+def _table(columns: Mapping[str, tuple[pa.Field, list[pa.Array]] | None]) -> pa.Table:
+    there = [joined for joined in columns.values() if joined is not None]
+    arrays = [pa.chunked_array(arrays, field.type) for field, arrays in there]
+    return pa.table(arrays, schema=pa.schema([field for field, _ in there]))
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

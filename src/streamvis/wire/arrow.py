@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ import pyarrow as pa
 
 from streamvis.errors import InvalidData
 from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
-from streamvis.wire.columns import arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
+from streamvis.wire.columns import Unjoinable, arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
+from streamvis.wire.joining import family_of, measured_cells
 from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS
 from streamvis.wire.messages import check_messages
 from streamvis.wire.tree import pack, unpack
@@ -48,6 +50,7 @@ __all__ = [
     "encode_head",
     "encode_history",
     "encode_rows",
+    "encode_rows_apart",
     "encode_value",
     "parse_json",
     "rows_of",
@@ -83,6 +86,19 @@ _TIME = pa.field("time", pa.float64(), nullable=False)
 def encode_rows(key: str, steps: Any, times: Any, columns: Mapping[str, Any]) -> RowsChunk:
     """Gathered rows of `key`: `steps` and `times` are of length n, and each column is a list or an array of n cells."""
     return encode_columns(key, steps, times, [arrow_column(name, cells) for name, cells in columns.items()])
+
+
+def encode_rows_apart(key: str, steps: Sequence[int], times: Sequence[float], columns: Mapping[str, Any]) -> list[RowsChunk]:
+    """As `encode_rows`, in as few chunks as say each cell exactly: a column may hold what no one dtype says."""
+    try:
+        return [encode_rows(key, steps, times, columns)]
+    except Unjoinable:
+        if len(steps) < 2:
+            raise
+    middle = len(steps) // 2
+    parts = [slice(None, middle), slice(middle, None)]
+    halves = ((steps[part], times[part], {name: cells[part] for name, cells in columns.items()}) for part in parts)
+    return [chunk for half in halves for chunk in encode_rows_apart(key, *half)]
 
 
 def encode_columns(key: str, steps: Any, times: Any, made: Sequence[tuple[pa.Field, pa.Array]]) -> RowsChunk:
@@ -137,10 +153,19 @@ def encode_history(meta: Mapping[str, Any], table: pa.Table) -> bytes:
 
 
 def decode_history(body: bytes) -> tuple[dict[str, Any], np.ndarray, Rows]:
-    """What `encode_history` wrote: its metadata, the number of each row in the key's log, and the rows. Trusted bytes."""
+    """What `encode_history` wrote: its metadata, the number of each row in the key's log, and the rows. Trusted bytes.
+
+    Numbers and times that fit no one dtype are doubles and in microseconds here.
+    """
     meta, table = table_of(body)
     numbers = table.column(0).to_numpy()
-    return meta, numbers, rows_of({"key": meta["key"]}, table.remove_column(0))
+    rows = rows_of({"key": meta["key"]}, table.remove_column(0))
+    measured = {
+        field.name: measured_cells(field, _one_array(column))
+        for field, column in zip(list(table.schema)[3:], table.columns[3:], strict=True)
+        if field.metadata and family_of(field)
+    }
+    return meta, numbers, replace(rows, columns={**rows.columns, **measured})
 
 
 def decode_batch_body(body: bytes) -> list[Chunk]:
@@ -180,10 +205,13 @@ def decode_tail_body(body: bytes | memoryview) -> list[Rows | Value]:
 
 def rows_of(meta: Mapping[str, Any], table: pa.Table) -> Rows:
     """Decode rows."""
-    columns = {
-        field.name: numpy_column(field, _one_array(table.column(i + 2))) for i, field in enumerate(list(table.schema)[2:])
-    }
-    return Rows(meta["key"], table.column(0).to_numpy(), table.column(1).to_numpy(), columns)
+    columns, missing = {}, {}
+    for i, field in enumerate(list(table.schema)[2:]):
+        array = _one_array(table.column(i + 2))
+        columns[field.name] = numpy_column(field, array)
+        if array.null_count:
+            missing[field.name] = array.is_null().to_numpy(zero_copy_only=False)
+    return Rows(meta["key"], table.column(0).to_numpy(), table.column(1).to_numpy(), columns, missing)
 
 
 def value_of(meta: Mapping[str, Any], table: pa.Table) -> Value:

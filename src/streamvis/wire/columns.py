@@ -21,23 +21,34 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import InvalidData
+from streamvis.wire.moments import UNITS, converted, storable, unit_of
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
+    "JSON",
+    "Unjoinable",
     "arrow_column",
     "check_cells",
     "checked_dtype",
     "column_dtype",
+    "exactly_as",
     "json_column",
     "number_array",
     "numpy_column",
     "unify_dtypes",
 ]
 
-_JSON = {b"streamvis": b"json"}
+JSON = {b"streamvis": b"json"}
+"""The metadata of a field whose texts are JSON."""
 _ARRAY = {b"streamvis": b"array"}
-_EPOCH_UNITS = ("s", "ms", "us", "ns")
 _CHECKED_TOGETHER = 2**14
+_TIMES = "times within 292,000 years of 1970, no finer than nanoseconds"
+_EXACT_WHOLE = 2**53
+"""Up to here every whole number is a double."""
+
+
+class Unjoinable(InvalidData):
+    """Cells of a column that no one dtype can say exactly. A single cell never is: fewer rows together may do."""
 
 
 def arrow_column(name: str, cells: Sequence[Any] | np.ndarray) -> tuple[pa.Field, pa.Array]:
@@ -55,7 +66,7 @@ def arrow_column(name: str, cells: Sequence[Any] | np.ndarray) -> tuple[pa.Field
 def json_column(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
     """Turn cells of any kind into an Arrow field and array that keep them as JSON."""
     texts = [None if cell is None else json.dumps(pack(cell)) for cell in cells]
-    return pa.field(name, pa.string(), metadata=_JSON), pa.array(texts, type=pa.string())
+    return pa.field(name, pa.string(), metadata=JSON), pa.array(texts, type=pa.string())
 
 
 def number_array(numbers: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
@@ -152,9 +163,9 @@ def unify_dtypes(one: str, other: str) -> str:
         return str(np.result_type(one, other))
     for kind in ("datetime64[", "timedelta64["):
         if one.startswith(kind) and other.startswith(kind):
-            units = [_EPOCH_UNITS.index(word[len(kind) : -1].split(",")[0]) for word in (one, other)]
+            units = [UNITS.index(word[len(kind) : -1].split(",")[0]) for word in (one, other)]
             zone = ", UTC" if "UTC" in one or "UTC" in other else ""
-            return f"{kind}{_EPOCH_UNITS[max(units)]}{zone}]"
+            return f"{kind}{UNITS[max(units)]}{zone}]"
     return "json"
 
 
@@ -162,19 +173,44 @@ def _is_number(word: str) -> bool:
     return word.startswith(("int", "uint", "float"))
 
 
+def exactly_as(numbers: np.ndarray, dtype: str | np.dtype) -> np.ndarray | None:
+    """The numbers in another dtype; None where a single one would not be the same."""
+    dtype = np.dtype(dtype)
+    if dtype == numbers.dtype:
+        return numbers
+    if (dtype.kind == "b") != (numbers.dtype.kind == "b"):
+        return None
+    with np.errstate(all="ignore"):
+        made = numbers.astype(dtype)
+        if numbers.dtype.kind in "iu" and dtype.kind == "f":
+            # The largest ones become 2**63 or 2**64, which no whole number of theirs is.
+            is_same = (np.abs(made) < np.ldexp(1.0, numbers.dtype.itemsize * 8)) & (made < float(np.iinfo(numbers.dtype).max) + 1)
+            is_same &= np.where(is_same, made, 0).astype(numbers.dtype) == numbers
+        else:
+            is_same = (made == numbers) | (made != made) & (numbers != numbers)
+    return made if bool(is_same.all()) else None
+
+
 def _from_vector(cells: np.ndarray) -> pa.Array:
     kind = cells.dtype.kind
     if kind in "Mm":
-        unit = np.datetime_data(cells.dtype)[0]
-        if unit not in _EPOCH_UNITS:
-            unit = "s" if unit in ("Y", "M", "W", "D", "h", "m", "generic") else "ns"
-            cells = cells.astype(f"{kind}8[{unit}]")
-        return pa.array(cells)
+        return _from_moments(cells)
     if kind in "US":
         return pa.array(cells.astype(str).tolist(), type=pa.string())
     if kind == "b":
         return pa.Array.from_buffers(pa.bool_(), len(cells), [None, pa.py_buffer(np.packbits(cells, bitorder="little"))])
     return number_array(cells)
+
+
+def _from_moments(cells: np.ndarray) -> pa.Array:
+    """Times or durations, NaT as a cell that is missing."""
+    made = storable(cells)
+    if made is None:
+        raise InvalidData(f"a time or duration out of reach, in an array of {cells.dtype}", allowed=_TIMES)
+    cells, unit = made, unit_of(made)
+    missing = np.isnat(cells)
+    kind = pa.timestamp(unit) if cells.dtype.kind == "M" else pa.duration(unit)
+    return number_array(cells.view(np.int64), missing if missing.any() else None).view(kind)
 
 
 def _from_cells(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
@@ -186,7 +222,10 @@ def _from_cells(name: str, cells: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
     if kinds and all(issubclass(kind, (list, tuple, np.ndarray)) for kind in kinds):
         arrays = [None if cell is None else _as_array(cell) for cell in cells]
         if all(array is not None or cell is None for array, cell in zip(arrays, cells, strict=True)):
-            return _ragged_array_cells(name, arrays)
+            made = _ragged_array_cells(name, arrays)
+            if made is None:
+                raise Unjoinable("arrays of numbers that no one dtype says exactly", allowed="columns of their own")
+            return made
     return json_column(name, cells)
 
 
@@ -200,6 +239,8 @@ def _plain_cells(kinds: set[type], cells: Sequence[Any]) -> pa.Array | None:
         return pa.array(cells, type=pa.bool_())
     if kinds == {str}:
         return pa.array(cells, type=pa.string())
+    if np.datetime64 in kinds or np.timedelta64 in kinds:
+        return _from_scalars(kinds, cells)
     if all(issubclass(kind, dt.datetime) for kind in kinds):
         if any(cell is not None and cell.tzinfo is not None for cell in cells):
             utc = [cell if cell is None or cell.tzinfo else cell.replace(tzinfo=dt.UTC) for cell in cells]
@@ -219,7 +260,47 @@ def _from_numbers(cells: Sequence[Any], *, whole: bool) -> pa.Array:
         return number_array(np.array(cells, dtype=np.int64), missing)
     if whole and min(cells) >= 0 and max(cells) < 2**64:
         return number_array(np.array(cells, dtype=np.uint64), missing)
+    if not _all_doubles(cells):
+        raise Unjoinable("whole numbers that no double holds, beside others", allowed="a column of their own")
     return number_array(np.array(cells, dtype=np.float64), missing)
+
+
+def _all_doubles(cells: Sequence[Any]) -> bool:
+    """Whether every whole number among the cells is exactly a double."""
+    return all(int(float(cell)) == cell for cell in cells if type(cell) is int and abs(cell) > _EXACT_WHOLE)
+
+
+def _from_scalars(kinds: set[type], cells: Sequence[Any]) -> pa.Array | None:
+    """Times, or durations, some of which are scalars of NumPy, in the finest unit that holds all of them."""
+    kind = "M" if np.datetime64 in kinds else "m"
+    if not all(issubclass(one, (np.datetime64, dt.datetime) if kind == "M" else (np.timedelta64, dt.timedelta)) for one in kinds):
+        return None
+    is_zoned = any(isinstance(cell, dt.datetime) and cell.tzinfo is not None for cell in cells)
+    scalars = {i: _scalar(cell) for i, cell in enumerate(cells) if cell is not None}
+    places: dict[np.dtype, list[int]] = {}
+    for i, scalar in scalars.items():
+        places.setdefault(scalar.dtype, []).append(i)
+    for unit in reversed(UNITS):
+        whole = np.full(len(cells), "NaT", dtype=f"{kind}8[{unit}]")
+        for its in places.values():
+            made = converted(np.array([scalars[i] for i in its]), unit)
+            if made is None:
+                break
+            whole[its] = made
+        else:
+            array = _from_moments(whole)
+            return array.cast(pa.timestamp(unit, "UTC")) if is_zoned else array
+    if len(cells) == 1:
+        raise InvalidData(f"{cells[0]!r} is out of reach", allowed=_TIMES)
+    raise Unjoinable("times that no one unit holds", allowed="a column of their own")
+
+
+def _scalar(cell: Any) -> np.datetime64 | np.timedelta64:
+    if isinstance(cell, (np.datetime64, np.timedelta64)):
+        return cell
+    if isinstance(cell, dt.timedelta):
+        return np.timedelta64(cell, "us")
+    return np.datetime64(cell.astimezone(dt.UTC).replace(tzinfo=None) if cell.tzinfo else cell, "us")
 
 
 def _as_array(cell: Any) -> np.ndarray | None:
@@ -236,8 +317,10 @@ def _as_array(cell: Any) -> np.ndarray | None:
     if array.size == 0 and array.ndim <= 1:
         return array.astype(np.float64)
     if array.dtype.kind == "f" or array.dtype.kind in "iu":
-        # np.array([True, 2]) is an integer array: mixed cells stay as they are.
-        return None if bool in _leaf_kinds(cell) else array
+        # np.array([True, 2]) is an integer array, np.array([2**53 + 1, 0.5]) has another number: mixed cells stay as they are.
+        kinds = _leaf_kinds(cell)
+        is_changed = int in kinds and array.dtype.kind == "f" and bool((np.abs(array) > _EXACT_WHOLE).any())
+        return None if bool in kinds or is_changed else array
     return array if array.dtype.kind == "b" else None
 
 
@@ -252,11 +335,15 @@ def _leaf_kinds(cell: Sequence[Any]) -> set[type]:
     return kinds
 
 
-def _ragged_array_cells(name: str, arrays: Sequence[np.ndarray | None]) -> tuple[pa.Field, pa.Array]:
+def _ragged_array_cells(name: str, arrays: Sequence[np.ndarray | None]) -> tuple[pa.Field, pa.Array] | None:
+    """Arrays as cells; None where no one dtype says all their numbers exactly."""
     there = [array for array in arrays if array is not None]
     kinds = {array.dtype for array in there if array.size} or {array.dtype for array in there}
     dtype = np.result_type(*kinds) if kinds else np.dtype(np.float64)
-    flat = np.concatenate([array.reshape(-1).astype(dtype, copy=False) for array in there])
+    parts = [exactly_as(array.reshape(-1), dtype) if array.size else np.empty(0, dtype) for array in there]
+    if any(part is None for part in parts):
+        return None
+    flat = np.concatenate(parts)
     sizes = [0 if array is None else array.size for array in arrays]
     data = pa.ListArray.from_arrays(_offsets(sizes), _from_vector(flat))
     shapes = pa.array([None if array is None else list(array.shape) for array in arrays], type=pa.list_(pa.int32()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ from streamvis.wire.arrow import (
     checked_name,
     checked_step,
     checked_time,
-    encode_rows,
+    encode_rows_apart,
     encode_value,
     table_of,
     value_of,
 )
 from streamvis.wire.columns import column_dtype, numpy_column
 from streamvis.wire.limits import MAX_COLUMNS, MAX_RECORDS
+from streamvis.wire.moments import converted, moment_texts
 from streamvis.wire.tree import pack, to_plain
 
 __all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "plain_cells", "rows_to_json"]
@@ -69,7 +70,7 @@ def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
         if not isinstance(record, dict):
             raise InvalidData("a record is an object", where=where)
         try:
-            chunks.append(_chunk(record, now=now, where=where))
+            chunks += _chunks(record, now=now, where=where)
         except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
             if isinstance(error, InvalidData):
                 raise
@@ -77,7 +78,7 @@ def chunks_from_json(data: Mapping[str, Any], *, now: float) -> list[Chunk]:
     return chunks
 
 
-def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
+def _chunks(record: Mapping[str, Any], *, now: float, where: str) -> Sequence[Chunk]:
     kind = record.get("kind")
     time = checked_time(record.get("time", now), where=f"{where}.time")
     if kind == "start":
@@ -86,14 +87,14 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
             checked_name(name, what="name of the run", where=f"{where}.name")
         config = config_text(record.get("config", {}), where=f"{where}.config")
         attempt, resume_at = checked_attempt(record.get("attempt"), record.get("resume_at"), where=where)
-        return Start(config, time, name, bool(record.get("joins")), attempt, resume_at)
+        return [Start(config, time, name, bool(record.get("joins")), attempt, resume_at)]
     if kind == "clear":
-        return Clear(time)
+        return [Clear(time)]
     if kind == "finish":
         state = record.get("state", "finished")
         if state not in STATES[1:]:
             raise InvalidData(f"the state {state!r}", where=f"{where}.state", allowed=", ".join(STATES[1:]))
-        return Finish(state, time)
+        return [Finish(state, time)]
     if kind not in ("rows", "value"):
         raise InvalidData(f"the kind {kind!r}", where=f"{where}.kind", allowed="rows, value, start, clear, finish")
     key = checked_name(record.get("key"), what="key", where=f"{where}.key")
@@ -106,7 +107,7 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
     for name in data:
         checked_name(name, what="column", where=f"{where}.data")
     if kind == "value":
-        return encode_value(key, step, time, {name: _value(part) for name, part in data.items()})
+        return [encode_value(key, step, time, {name: _value(part) for name, part in data.items()})]
     columns = {name: _cells(cells, where=f"{where}.data.{name}") for name, cells in data.items()}
     counts = {name: len(cells) for name, cells in columns.items()}
     if len(set(counts.values())) > 1:
@@ -114,12 +115,12 @@ def _chunk(record: Mapping[str, Any], *, now: float, where: str) -> Chunk:
     count = next(iter(counts.values()))
     if not count:
         raise InvalidData("no rows", where=f"{where}.data", allowed="at least one")
-    return encode_rows(key, [step] * count, [time] * count, columns)
+    return encode_rows_apart(key, [step] * count, [time] * count, columns)
 
 
 def _value(part: Any) -> Any:
     if isinstance(part, dict) and set(part) == {"dtype", "data"}:
-        return np.array(_finite(part["data"]), dtype=_checked_word(part["dtype"]))
+        return _typed(_finite(part["data"]), _checked_word(part["dtype"]))
     return part
 
 
@@ -152,16 +153,61 @@ def _typed_cells(dtype: Any, data: list[Any]) -> Any:
         return data
     if isinstance(dtype, str) and (inner := re.fullmatch(r"array<(\w+)>", dtype)):
         word = _checked_word(inner[1])
-        return [None if cell is None else np.array(_finite(cell), dtype=word) for cell in data]
+        return [None if cell is None else _typed(_finite(cell), word) for cell in data]
     if isinstance(dtype, str) and re.fullmatch(r"datetime64\[\w+, UTC\]", dtype):
-        return [None if cell is None else dt.datetime.fromisoformat(cell).astimezone(dt.UTC) for cell in data]
+        return [None if cell is None else _zoned(cell) for cell in data]
     dtype = _checked_word(dtype)
     if dtype.startswith(("datetime64", "timedelta64")):
-        return np.array(["NaT" if cell is None else cell for cell in data], dtype=dtype)
+        return _typed(data, dtype)
     if dtype.startswith("float"):
         numbers = _finite(data)
-        return [None if cell is None else float(cell) for cell in numbers] if None in numbers else np.array(numbers, dtype=dtype)
-    return data if None in data else np.array(data, dtype=dtype)
+        return [None if cell is None else float(cell) for cell in numbers] if None in numbers else _typed(numbers, dtype)
+    return data if None in data else _typed(data, dtype)
+
+
+def _typed(data: Any, dtype: str) -> np.ndarray:
+    """An array of the dtype. Raises ValueError where it cannot say a single cell: NumPy would make it another one.
+
+    Only the digits of a number that a float lacks go.
+    """
+    if dtype.startswith("datetime64"):
+        return _moments(data, dtype)
+    if dtype.startswith("timedelta64"):
+        return np.array(_with_nat(data), dtype=dtype)
+    with np.errstate(over="ignore"):
+        made = np.array(data, dtype=dtype)
+    free = np.array(data)
+    is_float = made.dtype.kind == "f"
+    if free.dtype.kind not in "biuf" or not bool(((np.isfinite(made) >= np.isfinite(free)) if is_float else made == free).all()):
+        raise ValueError(f"a cell that {dtype} cannot say")
+    return made
+
+
+def _with_nat(data: Any) -> Any:
+    return [_with_nat(part) for part in data] if isinstance(data, list) else "NaT" if data is None else data
+
+
+def _moments(data: Any, dtype: str) -> np.ndarray:
+    made = np.array(_with_nat(data), dtype=dtype)
+    cells = np.array(_with_nat(data), dtype=object).ravel().tolist()
+    for cell, text in zip(cells, np.datetime_as_string(made).ravel().tolist(), strict=True):
+        if isinstance(cell, str) and not _is_same_moment(cell, text) and converted(np.array([cell], "M8"), dtype[11:-1]) is None:
+            raise ValueError(f"the time {cell[:40]!r}, which {dtype} cannot say")
+    return made
+
+
+def _is_same_moment(text: str, made: str) -> bool:
+    """Whether the texts differ at most in how many zeros they say."""
+    long, short = (text, made) if len(text) > len(made) else (made, text)
+    return long.startswith(short) and not long[len(short) :].strip("T0:.Z")
+
+
+def _zoned(text: str) -> dt.datetime:
+    made = dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+    _, _, fraction = text.partition(".")
+    if any(digit not in "0" for digit in re.match(r"\d*", fraction)[0][6:]):
+        raise ValueError(f"{text[:40]!r} is finer than microseconds")
+    return made
 
 
 def body_to_json(body: bytes | memoryview) -> dict[str, Any]:
@@ -191,8 +237,7 @@ def plain_cells(field: pa.Field, array: pa.Array) -> list[Any]:
         return [to_plain(cell) for cell in numpy_column(field, array)]
     if pa.types.is_timestamp(field.type):
         zone = "Z" if field.type.tz else ""
-        texts = array.cast(pa.timestamp(field.type.unit)).cast(pa.string()).to_pylist()
-        return [None if text is None else text.replace(" ", "T") + zone for text in texts]
+        return [None if text is None else text + zone for text in moment_texts(numpy_column(field, array))]
     if pa.types.is_duration(field.type):
         return array.cast(pa.int64()).to_pylist()
     return to_plain(array.to_pylist())

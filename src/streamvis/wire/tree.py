@@ -2,26 +2,30 @@
 
 `pack` turns data into what `json.dumps` can write. Arrays, and long lists of numbers, leave the tree where an `arrays` list is
 given: a tag stands in their place, `{"~a": 3}` for the array and `{"~l": 3}` for the list number 3. Times are
-`{"~t": iso}`, durations `{"~d": microseconds}`; a name of the user's that begins with `~` gets a second one. NaN and the
-infinities are written as Python's `json` writes them, so they come back as they were; `to_plain` gives strict JSON for
-other readers.
+`{"~t": iso}`, durations `{"~d": microseconds}`, or `{"~d": [count, unit]}` where microseconds cannot say them; a name of the
+user's that begins with `~` gets a second one. NaN and the infinities are written as Python's `json` writes them, so they come
+back as they were; `to_plain` gives strict JSON for other readers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from streamvis.errors import InvalidData
+from streamvis.wire.moments import UNITS, converted, scalar_of, seconds, unit_of
 
 __all__ = ["MAX_DEPTH", "pack", "to_plain", "unpack"]
 
 _LONG_LIST = 16
 """Lists of plain numbers from this length on are stored as arrays."""
+
+_FINE = re.compile(r"\.\d{7}")
 
 MAX_DEPTH = 100
 """How deep lists and dicts may be nested: whatever is stored can be read again without running out of stack."""
@@ -43,6 +47,8 @@ def pack(node: Any, arrays: list[np.ndarray] | None = None, *, depth: int = 0) -
         _check_depth(depth)
         return [pack(part, arrays, depth=depth + 1) for part in node]
     if isinstance(node, np.ndarray):
+        if arrays is None and node.dtype.kind in "mM":
+            return pack(list(node) if node.ndim else node[()], None, depth=depth)
         if arrays is None or node.dtype.kind == "O":
             return pack(node.tolist(), arrays, depth=depth)
         arrays.append(node)
@@ -51,6 +57,8 @@ def pack(node: Any, arrays: list[np.ndarray] | None = None, *, depth: int = 0) -
         return {"~t": node.isoformat()}
     if isinstance(node, dt.timedelta):
         return {"~d": node // dt.timedelta(microseconds=1)}
+    if isinstance(node, (np.datetime64, np.timedelta64)):
+        return _packed_scalar(node)
     raise InvalidData(f"{type(node).__name__} cannot be stored", allowed="numbers, strings, times, None, arrays, lists, dicts")
 
 
@@ -69,9 +77,9 @@ def unpack(node: Any, arrays: Mapping[int, np.ndarray] | Sequence[np.ndarray], *
         if tag == "~l":
             return arrays[content].reshape(-1).tolist()
         if tag == "~t":
-            return dt.datetime.fromisoformat(content)
+            return _moment(content)
         if tag == "~d":
-            return dt.timedelta(microseconds=content)
+            return _duration(content)
     return {name.removeprefix("~"): unpack(part, arrays, depth=depth + 1) for name, part in node.items()}
 
 
@@ -83,13 +91,59 @@ def to_plain(node: Any) -> Any:
         return {name: to_plain(part) for name, part in node.items()}
     if isinstance(node, (list, tuple)):
         return [to_plain(part) for part in node]
+    if isinstance(node, np.ndarray) and node.dtype.kind in "mM" and node.size:
+        return [to_plain(part) for part in node] if node.ndim else to_plain(node[()])
     if isinstance(node, np.ndarray):
         return to_plain(node.tolist()) if node.size else []  # whatever its shape: that may speak of very many empty lists
+    if isinstance(node, (np.datetime64, np.timedelta64)):
+        return _plain_scalar(node)
     if isinstance(node, (dt.datetime, dt.date)):
         return node.isoformat()
     if isinstance(node, dt.timedelta):
-        return node.total_seconds()
+        return seconds(node // dt.timedelta(microseconds=1), "us")
     return node
+
+
+def _packed_scalar(scalar: np.datetime64 | np.timedelta64) -> Any:
+    """A time or duration of NumPy: as Python's own where that says the same."""
+    if np.isnat(scalar):
+        return None
+    fine = converted(np.array([scalar]), "us")
+    item = fine[0].item() if fine is not None else None
+    if isinstance(item, (dt.datetime, dt.timedelta)):
+        return pack(item)
+    if isinstance(scalar, np.datetime64):
+        return {"~t": str(scalar)}
+    for unit in UNITS:
+        made = converted(np.array([scalar]), unit)
+        if made is not None:
+            return {"~d": [int(made.view(np.int64)[0]), unit]}
+    raise InvalidData(f"a duration of {scalar}", allowed="no finer than nanoseconds")
+
+
+def _moment(text: str) -> dt.datetime | np.datetime64:
+    # Python reads more digits than microseconds have, and forgets them.
+    if not _FINE.search(text):
+        try:
+            return dt.datetime.fromisoformat(text)
+        except ValueError:
+            pass
+    return scalar_of(text)
+
+
+def _duration(content: Any) -> dt.timedelta | np.timedelta64:
+    if isinstance(content, list):
+        count, unit = content
+        return np.timedelta64(count, UNITS[UNITS.index(unit)])
+    return dt.timedelta(microseconds=content)
+
+
+def _plain_scalar(scalar: np.datetime64 | np.timedelta64) -> Any:
+    if np.isnat(scalar):
+        return None
+    if isinstance(scalar, np.datetime64):
+        return str(scalar)
+    return seconds(int(scalar.astype(np.int64)), unit_of(np.array([scalar])))
 
 
 def _check_depth(depth: int) -> None:

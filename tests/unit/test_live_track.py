@@ -1,0 +1,210 @@
+"""A live source: what is joined to it row by row shows what a source that is filled now shows, whatever x and y are."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+
+from streamvis.endpoint.answers import history_answer
+from streamvis.page.live import LiveSpec, LiveTrack
+from streamvis.page.reader import HistoryAnswer, Piece
+from streamvis.records import Batch, Start
+from streamvis.store import SqliteStore
+from streamvis.store.summaries import Sizes
+from streamvis.wire.arrow import decode_history, decode_tail_body, encode_rows
+
+SIZES = Sizes(seal_rows=16, merge_at=3, body_rows=32, fanout=2, block=2)
+ODD = [math.nan, math.inf, -math.inf, 1e308, -1e308, 0.0]
+
+
+class Log:
+    """A run in a store, read without an endpoint."""
+
+    def __init__(self, folder):
+        self.store = SqliteStore(Path(folder), sizes=SIZES)
+        self.store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
+        self.number, self.count, self.cursor = 0, 0, None
+
+    def send(self, columns):
+        count = len(next(iter(columns.values())))
+        self.number += 1
+        rows = encode_rows("k", range(self.count, self.count + count), [0.0] * count, columns)
+        self.store.append([Batch("run", "app", "p", self.number, [rows])])
+        self.count += count
+
+    def piece(self):
+        """What has come since the last piece."""
+        tail = self.store.tail("run", self.cursor, max_bytes=10**9)
+        self.cursor = tail.cursor
+        items = decode_tail_body(b"".join(tail.bodies))
+        dtypes = {key: info.columns for key, info in tail.keys.items()}
+        first_rows = {key: info.first_row for key, info in tail.keys.items()}
+        return Piece(str(tail.cursor), False, False, "run", "running", dtypes, items, 0, first_rows)
+
+    def history(self, run, key, **asked):
+        found = self.store.history(run, key, **asked)
+        meta, numbers, rows = decode_history(history_answer(key, asked["x"], found, as_arrow=True))
+        about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
+        return HistoryAnswer(*about, numbers, rows)
+
+
+def filled(log, spec, view=None, *, is_log=False):
+    """A source as a page that opens now has it."""
+    track = LiveTrack(spec, log=is_log)
+    track.is_stale = False
+    track.take(*track.fetch(log, "run"))
+    if view is not None:
+        track.look(view)
+        track.take(*track.fetch(log, "run"))
+    return track
+
+
+class Source:
+    """What a browser holds, by the changes that it was sent."""
+
+    def __init__(self, track):
+        self.track = track
+        self.columns = dict(track._table.columns)
+
+    def apply(self, change):
+        if change is not None and change.is_new:
+            self.columns = dict(change.data)
+        elif change is not None:
+            self.columns = {name: np.concatenate([cells, change.data[name]]) for name, cells in self.columns.items()}
+
+
+def shown(columns, window):
+    """What a figure that follows shows: the rows with an x in the window before its highest."""
+    x, y = (np.asarray(columns[name], dtype=float) for name in "xy")
+    has_x = np.isfinite(x)
+    if not has_x.any():
+        return set()
+    inside = has_x & (x >= x[has_x].max() - window)
+    return {(a, b) for a, b in zip(x[inside].tolist(), y[inside].tolist(), strict=True) if not math.isnan(b)}
+
+
+def newest(rows, window):
+    """The rows stored last that span no more than the window, found the slow way; all that have a y."""
+    low, high, kept = math.inf, -math.inf, []
+    for x, y in reversed(rows):
+        if math.isfinite(x) and y is not None:
+            low, high = min(low, x), max(high, x)
+            if high - low > window:
+                break
+            kept.append((x, y))
+    return {(x, y) for x, y in kept if not math.isnan(y)}
+
+
+@st.composite
+def runs(draw):
+    """Batches of rows: x as it was sent, and y, which is missing in some of them."""
+    batches, x = [], 0.0
+    for _ in range(draw(st.integers(1, 12))):
+        batch = []
+        for _ in range(draw(st.integers(1, 12))):
+            move = draw(st.sampled_from(["up", "up", "up", "stay", "down", "again", "far", "odd"]))
+            x = {"up": x + 1, "stay": x, "down": x - 2, "again": 0.0, "far": x + 10**6}.get(move, x)
+            y = draw(st.one_of(st.integers(-9, 9).map(float), st.sampled_from(ODD)))
+            is_sent = draw(st.integers(0, 3)) > 0
+            batch.append((draw(st.sampled_from(ODD)) if move == "odd" else x, y if is_sent else None))
+            if move == "far":
+                x -= 10**6
+        batches.append(batch)
+    return batches
+
+
+@settings(phases=[Phase.explicit, Phase.generate])
+@given(runs(), st.sampled_from([3.0, 20.0, 1e9]), st.integers(0, 8))
+@example([[(float(x), 1.0) for x in range(100)], [(float(x), 2.0) for x in range(50)]], 20.0, 8)
+@example([[(float(x), 1.0) for x in range(50)] + [(1e6, 1.0)], [(float(x), 1.0) for x in range(50, 60)]], 20.0, 0)
+@example([[(float(-x), float(x)) for x in range(100)], [(-100.0, 1.0)]], 20.0, 3)
+@example([[(0.0, 1.0), (1.0, 2.0)], [(math.inf, 3.0)], [(2.0, 4.0)]], 20.0, 0)
+def test_an_open_source_a_fresh_one_and_what_was_sent_agree_on_the_newest_rows(batches, window, tidied):
+    with tempfile.TemporaryDirectory() as folder:
+        log = Log(folder)
+        spec = LiveSpec("k", "x", ["y"], 400, window)
+        source, sent = None, []
+        for batch in batches:
+            log.send({"x": [x for x, _ in batch], "y": [y for _, y in batch]})
+            sent += batch
+            for _ in range(tidied):
+                log.store.tidy()
+            if source is None:
+                log.piece()
+                source = Source(filled(log, spec))
+                continue
+            source.apply(source.track.add([log.piece()]))
+            if source.track.is_stale:
+                source.track.is_stale, source.track.is_fetching = False, True
+                source.apply(source.track.take(*source.track.fetch(log, "run")))
+        fresh = filled(log, spec)
+        has_y = [(x, math.nan if y is None else y) for x, y in sent if y is not None]
+        expected = newest(sent, window)
+        rising = all(math.isfinite(x) for x, _ in sent) and all(a[0] <= b[0] for a, b in zip(sent, sent[1:], strict=False))
+        if not rising or window < 1e9:
+            assert shown(fresh._table.columns, window) == in_view(expected, window), "a fresh one"
+            assert shown(source.columns, window) == in_view(expected, window), "an open one"
+        assert len(fresh._table.numbers) <= len(has_y)
+        log.store.close()
+
+
+def in_view(rows, window):
+    """Those within the window before the highest x of all rows that have a y."""
+    high = max((x for x, _ in rows), default=0)
+    return {(x, y) for x, y in rows if x >= high - window}
+
+
+@pytest.mark.parametrize("x", [math.inf, -math.inf, math.nan, 1.7e308, -1.7e308, 5e-324])
+@pytest.mark.parametrize("is_log", [False, True])
+def test_an_x_that_no_axis_can_show_stops_nothing(tmp_path, x, is_log):
+    log = Log(tmp_path)
+    log.send({"x": [1.0, 2.0, x, 3.0], "y": [1.0, 2.0, 3.0, math.inf]})
+    log.piece()
+    spec = LiveSpec("k", "x", ["y"], 400, None)
+    for view in (None, (0.5, 2.5), (-1e308, 1.7e308), (-3.0, -1.0), (1e-320, 1e300)):
+        track = filled(log, spec, view, is_log=is_log)
+        x_now = track._table.columns["x"].tolist()
+        assert {1.0, 2.0} <= set(x_now) or view == (-3.0, -1.0)
+        assert track.add([replace(log.piece())]) is None
+    log.send({"x": [4.0], "y": [4.0]})
+    change = filled(log, spec, is_log=is_log).add([log.piece()])
+    assert change is None or 4.0 in change.data["x"].tolist()
+    log.store.close()
+
+
+def test_sparse_columns_have_no_gaps_but_those_that_were_sent(tmp_path):
+    log = Log(tmp_path)
+    values = {}
+    for step in range(400):
+        log.send({"x": [step], "loss": [step / 2]})
+        if step % 40 == 7:
+            values[step] = math.nan if step == 127 else float(step)
+            log.send({"x": [step], "eval": [values[step]]})
+        for _ in range(2):
+            log.store.tidy()
+    while log.store.tidy():
+        pass
+    spec = LiveSpec("k", "x", ["eval"], 400, None)
+    track = filled(log, spec)
+    np.testing.assert_array_equal(track._table.columns["x"], list(values))
+    np.testing.assert_array_equal(track._table.columns["eval"], list(values.values()))
+    near = filled(log, spec, (170.0, 180.0))
+    assert {167.0, 207.0} <= set(near._table.columns["x"].tolist()), "the lines through a view between two values"
+    log.piece()
+    source = Source(track)
+    for step in range(400, 420):
+        log.send({"x": [step], "loss": [0.0]})
+        source.apply(track.add([log.piece()]))
+    log.send({"x": [420, 421], "eval": [5.0, math.nan]})
+    source.apply(track.add([log.piece()]))
+    assert source.columns["x"].tolist() == [*map(float, values), 420.0, 421.0] and not track.is_stale
+    both = filled(log, LiveSpec("k", "x", ["loss", "eval"], 4000, None))
+    assert len(both._table.numbers) == log.count
+    log.store.close()
