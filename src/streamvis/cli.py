@@ -263,7 +263,7 @@ def demo(
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.sync):
+for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync):
     cli.add_command(command)
 
 

@@ -8,6 +8,7 @@ line and nothing was stored or sent. `EndpointError` and its kinds are about the
 from __future__ import annotations
 
 __all__ = [
+    "DamagedData",
     "DeletedRun",
     "EndpointError",
     "EndpointRefused",
@@ -165,6 +166,19 @@ class StoreUnavailable(StoreError):
     def __init__(self, message: str, *, full: bool = False) -> None:
         self.full = full
         super().__init__(message)
+
+
+class DamagedData(StoreError):
+    """What is stored under the key `key` of the run `run` cannot be read, or is not what was written; "" where it is not known
+    which. `problem` says what was found."""
+
+    def __init__(self, problem: str, *, run: str = "", key: str = "") -> None:
+        self.problem, self.run, self.key = problem, run, key
+        what = f"The key {key!r} of the run {run!r}" if key else f"The run {run!r}" if run else "The store's file"
+        super().__init__(
+            f"{what} is damaged: {problem}. Everything else is still served. `streamvis check FOLDER`, given the data folder, "
+            "lists all damage; with --repair it saves what can be read."
+        )
 
 
 class LiveSourceRefused(StreamvisError):

@@ -25,6 +25,7 @@ __all__ = [
     "STATES",
     "VANISHED",
     "Ack",
+    "AppHead",
     "AppInfo",
     "Batch",
     "Chunk",
@@ -126,6 +127,11 @@ class Batch:
     live: bool = True
     dropped: int = 0
 
+    @property
+    def resumes(self) -> bool:
+        """Whether it may take back what the run has from some step on."""
+        return any(isinstance(chunk, Start) and chunk.resume_at is not None for chunk in self.chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -183,7 +189,7 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run as others see it. `config` is JSON text, times are seconds since 1970 UTC, `newest` is within its app.
+    """A run as others see it, without its config. Times are seconds since 1970 UTC, `newest` is within its app.
 
     `dropped` counts the records that its producers had to drop, `late` those that came too late, from an attempt that another had
     taken the place of.
@@ -192,7 +198,6 @@ class RunInfo:
     id: str
     app: str
     name: str
-    config: str
     state: str
     created: float
     updated: float
@@ -218,12 +223,21 @@ class AppInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class AppHead:
+    """The head of an app's list of runs, and the id of the run that is newest there (None while no run was started live)."""
+
+    cursor: Cursor
+    newest: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tail:
     """One piece of a run's log, from after the cursor that was asked for up to `cursor`.
 
     `more` tells that another piece is there already; `restart` that the cursor asked for was of another epoch or store,
     or past the end, and that this piece starts over. `keys` describes the keys that `bodies` speak of: all the columns
-    that each has had in this run. `bodies` are Arrow forms of rows in log order and of the newest values.
+    that each has had in this run. `bodies` are Arrow forms of rows in log order and of the newest values. `damaged` says of
+    keys of which something is left out, since it was damaged in the store, what is wrong.
     """
 
     cursor: Cursor
@@ -232,6 +246,7 @@ class Tail:
     run: RunInfo
     keys: Mapping[str, KeyInfo]
     bodies: Sequence[bytes]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

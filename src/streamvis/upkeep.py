@@ -1,4 +1,4 @@
-"""The programs that look after what is kept: `streamvis backup`, `restore` and `sync`."""
+"""The programs that look after what is kept: `streamvis backup`, `restore`, `check` and `sync`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from streamvis import options
 from streamvis.log import one_line
 
-__all__ = ["backup", "restore", "sync"]
+if TYPE_CHECKING:
+    from streamvis.store import Damage
+
+__all__ = ["backup", "check", "restore", "sync"]
 
 
 @click.command()
@@ -42,6 +46,41 @@ def restore(file: Path, data: Path | None) -> None:
     with _progress("Restoring") as progress:
         was_in_use = put_back(file, options.data_folder(data), progress=progress)
     click.echo("The runs of the backup are there." + (" The endpoint works with them from now on." if was_in_use else ""))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--repair", "is_repair", is_flag=True, help="Make a sound store of all that can be read, and keep the damaged one.")
+def check(folder: Path, is_repair: bool) -> None:
+    """Read everything in the data folder FOLDER, and say what is damaged.
+
+    An endpoint may go on working meanwhile, but not with --repair. Ends with status 1 when there is damage that was not repaired.
+    """
+    from streamvis.store import check as read_all
+    from streamvis.store import repair
+
+    with _progress("Reading") as progress:
+        repaired = repair(folder, progress=progress) if is_repair else None
+        checked = repaired.checked if repaired else read_all(folder, progress=progress)
+    for one in checked.damages:
+        click.echo(f"Damaged: {_told(one)}")
+    click.echo(
+        f"Read {checked.runs:,} runs with {checked.keys:,} keys: {checked.bodies:,} pieces of {checked.size_bytes:,} bytes, "
+        f"{checked.unchecked:,} of them without a checksum, since they are older. "
+        + ("There is damage." if checked.damages else "Nothing is damaged.")
+    )
+    if repaired and repaired.kept:
+        for one in repaired.lost:
+            click.echo(f"Lost: {_told(one)}")
+        click.echo(f"Everything else was saved, and is in its place. The damaged store is kept: {repaired.kept}")
+    elif checked.damages:
+        click.echo(f"End the endpoint, and run `streamvis check --repair {folder}` to save what can be read.")
+        sys.exit(1)
+
+
+def _told(damage: Damage) -> str:
+    of = f"key {damage.key!r} of run {damage.run!r}: " if damage.key else f"run {damage.run!r}: " if damage.run else ""
+    return f"{of}{damage.problem}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ import psutil
 import pytest
 
 from streamvis import Client
+from streamvis.errors import FolderUnusable
 from streamvis.page.reader import EndpointReader
 from streamvis.records import Batch, Start
-from streamvis.store import DataFolder, SqliteStore, backup, restore, sqlite
+from streamvis.store import DataFolder, SqliteStore, backup, folder, restore, sqlite
 from streamvis.transport import Transport
 from support.conditions import wait_until
 from support.stored import Stored
@@ -45,6 +47,21 @@ def streamvis(start_program):
         return program.wait(), program.output()
 
     return run
+
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_mount(), reason="needs a second file system")
+@pytest.mark.parametrize("linked", ["folder", "parent"])
+def test_a_link_to_a_network_file_system_is_refused_like_the_place_itself(linked, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_NETWORK", ("tmpfs",))  # the nearest to a network's that every machine has
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as there:
+        (tmp_path / "link").symlink_to(there)
+        for path in (Path(there), tmp_path / "link" if linked == "folder" else tmp_path / "link" / "data"):
+            with pytest.raises(FolderUnusable, match="network file system"):
+                DataFolder(path)
+    DataFolder(tmp_path / "local").release()
 
 
 def test_a_backup_made_under_a_writing_endpoint_is_a_whole_store(start_endpoint, streamvis, tmp_path):

@@ -190,6 +190,28 @@ def test_a_client_without_an_endpoint_keeps_all_and_says_how_to_deliver_it(start
     assert Stored(endpoint.url).run(run)["state"] == "finished"
 
 
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_relative_spool_stays_where_it_was_when_the_program_changes_its_folder(
+    given, start_program, start_endpoint, tmp_path, monkeypatch
+):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    monkeypatch.setenv("STREAMVIS_SPOOL", "kept/here")
+    client = Client(None, "app", **({"spool": "kept/here"} if given == "argument" else {}))
+    run = client.init()
+    for part, name in enumerate(["two", "three", "one"]):
+        os.chdir(tmp_path / name)
+        for step in range(20 * part, 20 * part + 20):
+            client.sendl(step, "k", {"x": step})
+        client.flush()
+    client.close()
+    assert not list((tmp_path / "two").iterdir()) and not list((tmp_path / "three").iterdir())
+    endpoint = start_endpoint()
+    sync(start_program, tmp_path / "one" / "kept" / "here", "--url", endpoint.url)
+    assert Stored(endpoint.url).rows(run, "k", "x") == list(range(60))
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_durable_record_is_never_lost(is_there, start_producer, start_program, start_endpoint, spool):
     endpoint = start_endpoint()

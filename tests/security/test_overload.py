@@ -74,6 +74,20 @@ def test_only_so_many_wait_for_news_and_the_next_is_told(small):
         assert told().status == 200
 
 
+def test_who_goes_away_leaves_room_for_others_to_wait(small):
+    with Client(small.url, "app") as client:
+        run = client.init(run="job")
+        client.flush()
+        end = json.loads(Transport(small.url).request("GET", f"/api/v1/runs/{run}").body)["cursor"]
+        path = f"/api/v1/runs/{run}/tail?after={end}"
+        for _ in range(3):
+            asked = [connect(small, f"GET {path}&wait=25 HTTP/1.1") for _ in range(3)]
+            wait_until(lambda: Transport(small.url).request("GET", f"{path}&wait=0.01").status == 503, what="no place is free")
+            for connection in asked:
+                connection.close()
+            wait_until(lambda: Transport(small.url).request("GET", f"{path}&wait=0.01").status == 200, what="they are free")
+
+
 def test_a_body_that_does_not_come_is_let_go(small):
     connection = connect(small, "POST /api/v1/runs HTTP/1.1", 1000)
     connection.sendall(b"{")

@@ -271,7 +271,7 @@ def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):
             pass
         for name, view in (("all", (None, None)), ("a part", (count / 4, count / 2)), ("the end", (count - 100, count - 1))):
             with store._reading() as db:
-                levels = Counting(db, db.execute("SELECT no FROM keys").fetchone()[0], SIZES)
+                levels = Counting(db, db.execute("SELECT no FROM keys").fetchone()[0], SIZES, note=print)
                 select(levels, Axis(".x", *view, 20), [".a"], [".a"])
                 loaded.setdefault(name, []).append(levels.loaded)
         cursor = store.run("run").cursor

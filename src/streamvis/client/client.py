@@ -248,7 +248,13 @@ def _checked_run(run: Any) -> str | None:
 
 def _spool_folder(spool: str | os.PathLike[str] | None) -> Path | None:
     given = spool or os.environ.get("STREAMVIS_SPOOL")
-    return Path(given) if given else None
+    if not given:
+        return None
+    try:
+        # The program may change its working directory later.
+        return Path(given).absolute()
+    except OSError:
+        return Path(given)  # the working directory is gone; the spool says so when it is needed
 
 
 def _not_begun(call: str) -> UsageError:

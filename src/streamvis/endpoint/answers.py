@@ -18,6 +18,7 @@ from streamvis.endpoint.bodies import BodyTooLarge, BodyTooSlow, UnsupportedMedi
 from streamvis.endpoint.news import TooManyWait
 from streamvis.endpoint.presence import Presence
 from streamvis.errors import (
+    DamagedData,
     DeletedRun,
     InvalidData,
     RunConflict,
@@ -64,6 +65,7 @@ class JsonAnswer(JSONResponse):
 
 
 _KINDS: dict[type[StreamvisError], tuple[int, str]] = {
+    DamagedData: (500, "damaged"),
     InvalidData: (422, "invalid_data"),
     UnknownRun: (404, "unknown_run"),
     UnknownKey: (404, "unknown_key"),
@@ -174,12 +176,12 @@ def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:
 
 
 def whole_run_answer(
-    run: RunInfo, keys: Mapping[str, KeyInfo], presence: Presence, *, as_arrow: bool
+    run: RunInfo, config_text: str, keys: Mapping[str, KeyInfo], presence: Presence, *, as_arrow: bool
 ) -> bytes | dict[str, Any]:
     """A run with its config, and in JSON with its keys."""
     if as_arrow:
-        return encode_head({**run_json(run, presence), "config": run.config})
-    config = to_plain(unpack(json.loads(run.config), ()))
+        return encode_head({**run_json(run, presence), "config": config_text})
+    config = to_plain(unpack(json.loads(config_text), ()))
     described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
     return {**run_json(run, presence), "config": config, "keys": described}
 
@@ -197,6 +199,7 @@ def tail_answer(tail: Tail, presence: Presence, *, as_arrow: bool) -> bytes | di
             key: {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
             for key, info in tail.keys.items()
         },
+        "damaged": dict(tail.damaged),
     }
     if as_arrow:
         return b"".join([encode_head(head), *tail.bodies])

@@ -36,11 +36,12 @@ from streamvis.endpoint.answers import (
 )
 from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
-from streamvis.endpoint.guard import Guard
+from streamvis.endpoint.given_up import GivenUp
+from streamvis.endpoint.guard import Guard, may_read
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
-from streamvis.errors import InvalidData, StoreUnavailable, UnknownRun
+from streamvis.errors import DamagedData, InvalidData, StoreError, UnknownRun
 from streamvis.records import FINISHED, PROTOCOL, STATES, Batch, Cursor, RunInfo, Start
 from streamvis.store import Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
@@ -58,6 +59,9 @@ _RUN_ID = re.compile(forms.RUN_ID)
 _LOOK_AT_STORE_S = 1.0
 _VALUES_BYTES = 64 * 2**20
 """How large the values of one answer may be together."""
+_MOST_DAMAGED = 100
+_TAIL_RUNS = 100
+"""How many runs the tail of an app shows at most."""
 _THREAD_FROM_BYTES = 64 * 2**10
 """Bodies from this size on are decoded in a thread."""
 
@@ -101,6 +105,7 @@ def create_app(
     # No /redoc: its page loads a picture from its maker's site.
     ids = {"generate_unique_id_function": lambda at: at.name}
     app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, redoc_url=None, **ids)
+    app.add_middleware(GivenUp)
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
@@ -118,7 +123,7 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
         await asyncio.sleep(_LOOK_AT_STORE_S)
         try:
             found = await run_in_threadpool(lambda: store.id)
-        except StoreUnavailable:
+        except StoreError:
             continue
         if found != known:
             known = found
@@ -130,10 +135,16 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
     routes = APIRouter(tags=[READ])
 
     @routes.get("/healthz", **told(forms.Health, is_open=True))
-    async def healthz() -> Response:
-        """Whether the endpoint runs, and which it is."""
-        its_id = await run_in_threadpool(lambda: store.id)
-        return JsonAnswer({"status": "ok", "protocol": PROTOCOL, "version": version, "store": its_id})
+    async def healthz(request: Request) -> Response:
+        """Whether the endpoint runs, which it is, and which keys were found to be damaged."""
+        try:
+            its_id = await run_in_threadpool(lambda: store.id)
+        except DamagedData:
+            its_id = ""
+        found = store.damages()
+        damaged = [asdict(one) for one in found[:_MOST_DAMAGED]] if may_read(request) else []
+        about = {"status": "damaged" if found else "ok", "protocol": PROTOCOL, "version": version, "store": its_id}
+        return JsonAnswer({**about, "damages": len(found), "damaged": damaged, "unmerged": store.unmerged})
 
     @routes.get("/api/v1/apps", **told(forms.Apps))
     async def apps() -> Response:
@@ -142,9 +153,10 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         return JsonAnswer({"apps": [asdict(one) for one in found]})
 
     @routes.get("/api/v1/runs", **told(forms.Runs, 422))
-    async def runs(app: _App) -> Response:
+    async def runs(app: _App, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Response:
         """The runs of an app, the newest first."""
-        return JsonAnswer({"runs": [run_json(one, presence) for one in await run_in_threadpool(store.runs, app)]})
+        found = await run_in_threadpool(lambda: store.runs(app, limit=limit + 1))
+        return JsonAnswer({"runs": [run_json(one, presence) for one in found[:limit]], "more": len(found) > limit})
 
     @routes.get("/api/v1/runs/newest", **told(forms.WholeRun, 404, 422, with_arrow=True))
     async def newest(app: _App, request: Request) -> Response:
@@ -237,19 +249,24 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
     routes = APIRouter(tags=[FOLLOW])
 
     @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
-    async def app_tail(request: Request, app: _App, after: str | _Left = None, wait: _Wait = 0) -> Response:
+    async def app_tail(
+        request: Request,
+        app: _App,
+        after: str | _Left = None,
+        wait: _Wait = 0,
+        limit: Annotated[int, Query(ge=0, le=_TAIL_RUNS, description="How many runs to list.")] = _TAIL_RUNS,
+    ) -> Response:
         """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
         news: News = request.app.state.news
         deadline, changes = time.monotonic() + wait, presence.changes[app]
         while True:
             with news.listen("app", app) as future:
-                cursor = str(await run_in_threadpool(store.app_cursor, app))
-                left_s = deadline - time.monotonic()
+                head = await run_in_threadpool(store.app_head, app)
+                cursor, left_s = str(head.cursor), deadline - time.monotonic()
                 if cursor != after or presence.changes[app] != changes or left_s <= 0 or news.is_closing:
-                    found = await run_in_threadpool(store.runs, app)
-                    newest = next((one.id for one in found if one.newest), None)
-                    shown = [run_json(one, presence) for one in found[:100]]
-                    return JsonAnswer({"cursor": cursor, "newest": newest, "runs": shown})
+                    found = await run_in_threadpool(lambda: store.runs(app, limit=limit)) if limit else []
+                    shown = [run_json(one, presence) for one in found]
+                    return JsonAnswer({"cursor": cursor, "newest": head.newest, "runs": shown})
                 await news.wait(future, left_s)
 
     @routes.get("/api/v1/runs/{run}/tail", **told(forms.RunTail, *OF_A_RUN, with_arrow=True))
@@ -376,8 +393,13 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
 
 
 async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
-    keys = {} if wants_arrow(request) else await run_in_threadpool(store.keys, run.id)
-    return _answer(whole_run_answer(run, keys, presence, as_arrow=wants_arrow(request)))
+    as_arrow = wants_arrow(request)
+
+    def read() -> bytes | dict[str, Any]:
+        keys = {} if as_arrow else store.keys(run.id)
+        return whole_run_answer(run, store.config(run.id), keys, presence, as_arrow=as_arrow)
+
+    return _answer(await run_in_threadpool(read))
 
 
 def _answer(content: bytes | dict[str, Any]) -> Response:

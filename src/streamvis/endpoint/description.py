@@ -36,13 +36,14 @@ _ERRORS = {
     415: "The body is neither JSON nor Arrow, or compressed.",
     421: "The endpoint is not known under this name.",
     422: "Something in the request is not as it must be; `where` names it.",
+    500: "What is stored under this key is damaged.",
     503: "The store cannot be used now, or too many requests wait for news. Ask again later.",
     507: "The disk is full. Nothing was stored.",
 }
 _TAGS = READ, FOLLOW, WRITE = "read", "follow", "write"
 """Under which the routes stand, in this order."""
-_OF_ALL = (401, 403, 421, 503)
-_OF_OPEN = (403, 421, 503)
+_OF_ALL = (401, 403, 421, 500, 503)
+_OF_OPEN = (403, 421, 500, 503)
 OF_A_RUN = (404, 410, 422)
 OF_A_KEY = (*OF_A_RUN, 409)
 OF_A_BODY = (408, 413, 415, 422)

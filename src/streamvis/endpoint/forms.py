@@ -175,13 +175,24 @@ class Error(BaseModel):
     error: ErrorText
 
 
-class Health(BaseModel):
-    """The endpoint, and the id of its store."""
+class DamagedKey(BaseModel):
+    """A key that was found to be damaged, and what was found first. Without names it is not known which key or run."""
 
-    status: Literal["ok"]
+    run: str
+    key: str
+    problem: str
+
+
+class Health(BaseModel):
+    """The endpoint, the id of its store, and what of it was found to be damaged so far."""
+
+    status: Literal["ok", "damaged"]
     protocol: int
     version: str
     store: str
+    damages: Count
+    damaged: list[DamagedKey] = Field(description="The first hundred of them, for those who may read.")
+    unmerged: Count = Field(description="Small pieces of rows that wait to be merged. From 50,000 on batches wait too.")
 
 
 class App(BaseModel):
@@ -224,9 +235,10 @@ class StartedRun(Run):
 
 
 class Runs(BaseModel):
-    """Runs of an app."""
+    """Runs of an app; `more` tells that `limit` left some out."""
 
     runs: list[Run]
+    more: bool
 
 
 class Key(BaseModel):
@@ -244,7 +256,7 @@ class WholeRun(Run):
 
 
 class AppTail(BaseModel):
-    """The newest 100 runs of an app. `cursor` is for the next `after`."""
+    """The newest runs of an app. `cursor` is for the next `after`."""
 
     cursor: CursorText
     newest: RunId | None
@@ -332,6 +344,7 @@ class RunTail(BaseModel):
     restart: bool
     run: TailRun
     keys: dict[str, TailKey]
+    damaged: dict[str, str] = Field(description="Keys of which something was left out, since it is damaged, and what is wrong.")
     records: list[Annotated[TailRows | Value, Field(discriminator="kind")]]
 
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Hosts, Tokens
 from streamvis.endpoint.answers import error_answer
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "may_read"]
 
 _READING = ("GET", "HEAD")
 _FILE = "in the file {} of the endpoint's data folder, unless the endpoint was started with another"
 _OPEN = ("/healthz",)
+_MAY_READ = "streamvis.may_read"
+
+
+def may_read(request: Request) -> bool:
+    """Whether who asks an open route may read everything else as well."""
+    return request.scope[_MAY_READ]
 
 
 class Guard:
@@ -37,10 +44,11 @@ class Guard:
             )
         if self._hosts.is_foreign(scope["method"], headers.get):
             return error_answer(403, "foreign_origin", "Pages of other sites may neither read nor write here.")
-        if scope["path"] in _OPEN:
-            return None
         kind, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if kind.lower() == "bearer" else None
+        if scope["path"] in _OPEN:
+            scope[_MAY_READ] = self._tokens.may(token, write=False)
+            return None
         if self._tokens.may(token, write=writes):
             return None
         if self._tokens.may(token, write=False):

@@ -23,8 +23,10 @@ class News:
     """Futures of those who wait, by run or by app: `most` of them at a time."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._count = most, 0
-        self._waiting: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
+        self._most = most
+        self.waiting = 0
+        """How many wait now."""
+        self._listening: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
         self._loop = asyncio.get_running_loop()
         self.is_closing = False
 
@@ -33,23 +35,23 @@ class News:
         """A future that is done at the next news of the run or app, or when the endpoint ends."""
         future = self._loop.create_future()
         at = (kind, name)
-        self._waiting.setdefault(at, set()).add(future)
+        self._listening.setdefault(at, set()).add(future)
         try:
             yield future
         finally:
-            self._waiting[at].discard(future)
-            if not self._waiting[at]:
-                del self._waiting[at]
+            self._listening[at].discard(future)
+            if not self._listening[at]:
+                del self._listening[at]
 
     async def wait(self, future: asyncio.Future[None], timeout_s: float) -> None:
         """Wait until it is done, so long at most. Raises TooManyWait."""
-        if self._count >= self._most:
+        if self.waiting >= self._most:
             raise TooManyWait(f"{self._most} requests wait for news already, the limit. Ask again later, or with wait=0.")
-        self._count += 1
+        self.waiting += 1
         try:
             await asyncio.wait([future], timeout=timeout_s)
         finally:
-            self._count -= 1
+            self.waiting -= 1
 
     def announce(self, changes: Changes) -> None:
         """Tell of a commit. From any thread."""
@@ -57,7 +59,7 @@ class News:
 
     def _wake(self, changes: Changes) -> None:
         for at in [("run", run) for run in changes.runs] + [("app", app) for app in changes.apps]:
-            for future in self._waiting.get(at, ()):
+            for future in self._listening.get(at, ()):
                 if not future.done():
                     future.set_result(None)
 
@@ -68,7 +70,7 @@ class News:
 
     def wake_all(self) -> None:
         """Let everybody look again."""
-        for futures in self._waiting.values():
+        for futures in self._listening.values():
             for future in futures:
                 if not future.done():
                     future.set_result(None)

@@ -1,7 +1,10 @@
 """Group commit: batches that wait while one commit is under way share the next one.
 
-What a batch costs hardly depends on how much is in it. So where many producers send often, each is asked to come less often, with
-more: their batches are counted, and never become many more than can be stored.
+What a batch costs depends on how many keys are in it, and hardly on how many rows: the rows of each key become a chunk, which is
+stored, and merged with others later. So where many producers send often, or many keys, they are asked to come less often, with
+more: their batches and chunks are counted, and never become many more than can be stored and merged.
+
+Where merging falls behind all the same, batches wait for it: otherwise readers would have more and more small chunks to read.
 """
 
 from __future__ import annotations
@@ -9,19 +12,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from streamvis.errors import StoreUnavailable, StreamvisError
 from streamvis.pace import Pace
-from streamvis.records import Ack, Batch
+from streamvis.records import Ack, Batch, RowsChunk
 from streamvis.store import Store
 
-__all__ = ["Writer"]
+__all__ = ["MOST_UNMERGED", "Writer"]
 
 _log = logging.getLogger("streamvis")
 
 _BATCHES_PER_S = 100.0
 """How many may come before producers are asked to gather for longer."""
+_CHUNKS_PER_BATCH = 20
+"""So many chunks cost as much as a batch."""
+MOST_UNMERGED = 50_000
+"""How many chunks may wait to be merged before batches wait for that: a reader of all of them needs a few seconds more."""
 _TIDY_EVERY_S = 1.0
 _TIDY_SHARE = 0.5
 """How much of the time tidying takes while there is much of it: the rest is for those who write and read."""
@@ -30,16 +38,19 @@ _TIDY_SHARE = 0.5
 class Writer:
     """The one road of batches into the store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, *, most_unmerged: int = MOST_UNMERGED, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._most_unmerged = store, most_unmerged
         self._waiting: list[tuple[Batch, asyncio.Future[Ack]]] = []
         self._task: asyncio.Task[None] | None = None
-        self._count = 0
-        self._pace = Pace(lambda: self._count, _BATCHES_PER_S)
+        self._apart: set[asyncio.Task[None]] = set()
+        self._count = 0.0
+        self._pace = Pace(lambda: self._count, _BATCHES_PER_S, clock=clock)
 
     async def append(self, batch: Batch) -> Ack:
         """Store the batch, and return once it is committed. Raises what the store says of it."""
-        self._count += 1
+        self._count += 1 + sum(isinstance(chunk, RowsChunk) for chunk in batch.chunks) / _CHUNKS_PER_BATCH
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, future))
         if self._task is None or self._task.done():
@@ -48,15 +59,30 @@ class Writer:
 
     async def _commit_all(self) -> None:
         while self._waiting:
+            await self._catch_up()
             group, self._waiting = self._waiting, []
-            answers = await self._stored([batch for batch, _ in group])
-            for (_, future), answer in zip(group, answers, strict=True):
-                if future.done():
-                    continue
-                if isinstance(answer, StreamvisError):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+            for one in group:
+                if one[0].resumes:
+                    # This may take a while, in which others can be stored.
+                    task = asyncio.create_task(self._commit([one]))
+                    self._apart.add(task)
+                    task.add_done_callback(self._apart.discard)
+            await self._commit([one for one in group if not one[0].resumes])
+
+    async def _commit(self, group: list[tuple[Batch, asyncio.Future[Ack]]]) -> None:
+        answers = await self._stored([batch for batch, _ in group]) if group else []
+        for (_, future), answer in zip(group, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, StreamvisError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def _catch_up(self) -> None:
+        """Merge, while too much waits for it."""
+        while self._store.unmerged > self._most_unmerged and await self._tidied(only_merge=True):
+            pass
 
     async def _stored(self, batches: list[Batch]) -> list[Ack | StreamvisError]:
         try:
@@ -74,13 +100,18 @@ class Writer:
         """Clean up in the store, a little at a time, until cancelled."""
         while True:
             await asyncio.sleep(_TIDY_EVERY_S)
-            try:
+            began = time.monotonic()
+            while await self._tidied():
+                await asyncio.sleep((time.monotonic() - began) * (1 / _TIDY_SHARE - 1))
                 began = time.monotonic()
-                while await asyncio.to_thread(self._store.tidy):
-                    await asyncio.sleep((time.monotonic() - began) * (1 / _TIDY_SHARE - 1))
-                    began = time.monotonic()
-            except StreamvisError:
-                # The next append meets the same trouble, and answers for it.
-                continue
-            except Exception:  # noqa: BLE001  # the top of this task: what is stored can be read as it is
-                _log.exception("tidying the store failed; data are not touched by that, but some stay in small pieces")
+
+    async def _tidied(self, *, only_merge: bool = False) -> bool:
+        """Do a piece of housekeeping; False when there is nothing to do, or nothing can be done now."""
+        try:
+            return await asyncio.to_thread(self._store.tidy, only_merge=only_merge)
+        except StreamvisError:
+            # The next append meets the same trouble, and answers for it.
+            return False
+        except Exception:  # noqa: BLE001  # the top of this task: what is stored can be read as it is
+            _log.exception("tidying the store failed; data are not touched by that, but some stay in small pieces")
+            return False

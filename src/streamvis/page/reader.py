@@ -17,12 +17,14 @@ from streamvis.transport import Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body
 from streamvis.wire.tree import unpack
 
-__all__ = ["AppTail", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
+__all__ = ["AppRuns", "AppTail", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
 
 _SLACK_S = 5.0
 """How much longer than the time asked for a long poll may take before the endpoint counts as away."""
 _MOST_KEPT = 1024
 """Each run and app that is followed has a request under way all the time; an endpoint lets 500 of them wait."""
+_SHOWN_RUNS = 100
+"""How many runs of an app the overview shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class AppTail:
 
     newest: str | None
     cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppRuns:
+    """The newest runs of an app, and how many it has."""
+
+    runs: Sequence[Mapping[str, Any]]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ class EndpointReader:
 
     def app_tail(self, app: str, *, after: str | None, wait_s: float) -> AppTail:
         """The newest run of the app, once that may have changed since `after`, or after `wait_s` seconds."""
-        params = {"app": app, "after": after, "wait": wait_s if after else 0}
+        params = {"app": app, "after": after, "wait": wait_s if after else 0, "limit": 0}
         answer = json.loads(self._get(path("apps", "tail"), params=params, timeout_s=wait_s + _SLACK_S).body)
         return AppTail(answer["newest"], answer["cursor"])
 
@@ -202,12 +212,13 @@ class EndpointReader:
             yield from (item for item in piece.items if isinstance(item, Rows))
             cursor, more = piece.cursor, piece.more
 
-    def overview(self) -> dict[str, list[dict[str, Any]]]:
-        """The runs of every app, newest first, as the endpoint describes them."""
-        apps = json.loads(self._get(path("apps")).body)["apps"]
-        return {
-            app["name"]: json.loads(self._get(path("runs"), params={"app": app["name"]}).body)["runs"] for app in apps
-        }
+    def overview(self) -> dict[str, AppRuns]:
+        """The apps by name, each with its newest runs as the endpoint describes them."""
+        found = {}
+        for app in json.loads(self._get(path("apps")).body)["apps"]:
+            listed = json.loads(self._get(path("runs"), params={"app": app["name"], "limit": _SHOWN_RUNS}).body)
+            found[app["name"]] = AppRuns(listed["runs"], app["runs"])
+        return found
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,7 +238,7 @@ class EndpointReader:
             "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
         )
         check(response, url=self.url, token_file=READ_TOKEN)
-        if may_lack and response.status in (404, 409, 422):
+        if may_lack and (response.status in (404, 409, 422) or _is_damaged(response)):
             return response
         if response.status == 404:
             raise UnknownRun(run)
@@ -238,3 +249,8 @@ class EndpointReader:
         if response.status != 200:
             raise EndpointRefused(response.status, response.body[:500].decode(errors="replace"), url=self.url)
         return response
+
+
+def _is_damaged(response: Response) -> bool:
+    """Whether the endpoint says that what was asked for is damaged, which asking again does not change."""
+    return response.status == 500 and b'"damaged"' in response.body[:200]

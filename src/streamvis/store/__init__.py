@@ -1,8 +1,22 @@
 """What an endpoint keeps: the interface of a store, the one in SQLite, and its data folder."""
 
 from streamvis.store.backup import backup, restore
+from streamvis.store.checking import check
 from streamvis.store.folder import DataFolder, endpoint_of
-from streamvis.store.interface import Changes, RowsPiece, Store
+from streamvis.store.interface import Changes, Damage, RowsPiece, Store
+from streamvis.store.repair import repair
 from streamvis.store.sqlite import SqliteStore
 
-__all__ = ["Changes", "DataFolder", "RowsPiece", "SqliteStore", "Store", "backup", "endpoint_of", "restore"]
+__all__ = [
+    "Changes",
+    "Damage",
+    "DataFolder",
+    "RowsPiece",
+    "SqliteStore",
+    "Store",
+    "backup",
+    "check",
+    "endpoint_of",
+    "repair",
+    "restore",
+]

@@ -21,6 +21,7 @@ from streamvis.records import (
 )
 from streamvis.store import statements as sql
 from streamvis.store.attempts import Attempt, attempt_of, before_step, join_attempt, resume
+from streamvis.store.bodies import chunk_row, value_row
 from streamvis.store.columns import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
 from streamvis.store.summaries import Sizes
@@ -40,7 +41,6 @@ class RunRow:
     app_no: int
     app: str
     name: str | None
-    config: str
     state: str
     created: float
     updated: float
@@ -67,11 +67,11 @@ def apply_batch(
     for i, chunk in enumerate(batch.chunks):
         if isinstance(chunk, (RowsChunk, ValueChunk)):
             chunk = _in_time(run, attempt, chunk, warnings)
-            reason = chunk and _add(db, run, attempt, chunk)
+            reason = chunk and _add(db, run, attempt, chunk, sizes)
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
-            if not is_new and json.loads(chunk.config) != json.loads(run.config):
+            if not is_new and json.loads(chunk.config) != json.loads(db.execute(sql.GET_CONFIG, (run.no,)).fetchone()[0]):
                 warnings.append(_OTHER_CONFIG)
             # What came before it in this batch may be of another attempt, and a place in the log is of one.
             run.seq += i > 0
@@ -86,6 +86,7 @@ def apply_batch(
 def start_over(db: sqlite3.Connection, run: RunRow) -> None:
     """Take back the run's past: another log, and the next epoch."""
     db.execute(sql.DROP_LOG, (run.log,))
+    db.execute(sql.DELETE_CUTS, (run.log,))
     run.log = db.execute(sql.ADD_LOG).lastrowid
     run.epoch += 1
     run.first_step = run.last_step = run.attempt = None
@@ -146,7 +147,7 @@ def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, produc
         run.state = next((state for state in (FAILED, INTERRUPTED) if state in states), FINISHED)
 
 
-def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk) -> str:
+def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, sizes: Sizes) -> str:
     """Store rows or a value. Returns why not, where it cannot be."""
     kind = "rows" if isinstance(chunk, RowsChunk) else "value"
     found = db.execute(sql.GET_KEY, (run.log, chunk.key)).fetchone()
@@ -167,22 +168,23 @@ def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: Ro
         db.execute(sql.ADD_STRETCH, (run.log, run.seq, attempt.no))
         run.attempt = attempt.no
     if isinstance(chunk, RowsChunk):
-        _add_rows(db, run, key, columns, rows, chunk)
+        _add_rows(db, run, key, columns, rows, chunk, sizes)
     else:
         _add_value(db, run, key, newest_step, chunk)
     return ""
 
 
-def _add_rows(db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk) -> None:
-    size = len(chunk.body)
-    db.execute(sql.ADD_KEY_ROWS, (columns, chunk.count, size, key))
-    place = (run.log, key, rows, run.seq, run.seq, chunk.first_step, chunk.last_step, chunk.count, size)
-    db.execute(sql.ADD_CHUNK, (*place, 0, None, chunk.body))
+def _add_rows(
+    db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes
+) -> None:
+    db.execute(sql.ADD_KEY_ROWS, (key, columns, chunk.count, len(chunk.body), *sizes.due))
+    steps = (chunk.first_step, chunk.last_step)
+    db.execute(sql.ADD_CHUNK, chunk_row(run.log, key, rows, (run.seq, run.seq), steps, chunk.count, chunk.body))
     _extend(run, chunk.first_step, chunk.last_step)
 
 
 def _add_value(db: sqlite3.Connection, run: RunRow, key: int, newest_step: int | None, chunk: ValueChunk) -> None:
-    db.execute(sql.SAVE_VALUE, (key, chunk.step, run.seq, chunk.time, len(chunk.body), chunk.body))
+    db.execute(sql.SAVE_VALUE, value_row(key, chunk.step, run.seq, chunk.time, chunk.body))
     if newest_step is None or chunk.step >= newest_step:
         db.execute(sql.SET_KEY_NEWEST, (chunk.step, run.seq, len(chunk.body), key))
     _extend(run, chunk.step, chunk.step)

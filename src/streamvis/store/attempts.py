@@ -18,7 +18,10 @@ from streamvis.records import RowsChunk, Start, ValueChunk
 from streamvis.store import statements as sql
 from streamvis.store.tables import body_of_rows, numbers_of, rows_of_body
 
-__all__ = ["Attempt", "attempt_of", "before_step", "join_attempt", "resume"]
+__all__ = ["Attempt", "attempt_of", "before_step", "join_attempt", "resume", "would_join"]
+
+
+_NOT_MADE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,20 @@ def attempt_of(db: sqlite3.Connection, run: int, producer: str) -> Attempt | Non
 
 def join_attempt(db: sqlite3.Connection, run: int, start: Start, *, live: bool) -> Attempt:
     """The attempt that a start names, made where it is new."""
+    attempt = would_join(db, run, start, live=live)
+    if attempt.no == _NOT_MADE:
+        no = db.execute(sql.ADD_ATTEMPT, (run, start.attempt or None, attempt.began)).lastrowid
+        attempt = Attempt(*db.execute(sql.GET_ATTEMPT, (no,)).fetchone())
+    return attempt
+
+
+def would_join(db: sqlite3.Connection, run: int, start: Start, *, live: bool) -> Attempt:
+    """The attempt that a start names, with a number above all others where it is still to be made."""
     found = db.execute(sql.GET_ATTEMPT_NAMED, (run, start.attempt)).fetchone() if start.attempt else None
-    if found is None:
-        latest = db.execute(sql.GET_LATEST_ATTEMPT, (run,)).fetchone()
-        began = max(start.time, latest[1]) if live and latest else start.time
-        no = db.execute(sql.ADD_ATTEMPT, (run, start.attempt or None, began)).lastrowid
-        found = db.execute(sql.GET_ATTEMPT, (no,)).fetchone()
-    return Attempt(*found)
+    if found is not None:
+        return Attempt(*found)
+    latest = db.execute(sql.GET_LATEST_ATTEMPT, (run,)).fetchone()
+    return Attempt(_NOT_MADE, max(start.time, latest[1]) if live and latest else start.time, None, None)
 
 
 def resume(db: sqlite3.Connection, run: int, attempt: Attempt, step: int) -> Attempt:

@@ -7,7 +7,6 @@ sent after the backup was made is gone with that.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
 from streamvis.store import statements as sql
-from streamvis.store.folder import DataFolder, make_own
+from streamvis.store.folder import DataFolder, make_own, sync
 from streamvis.store.sqlite import FILE, SqliteStore, files_of
 
 __all__ = ["backup", "restore"]
@@ -55,9 +54,9 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
                 live.backup(copy, pages=_PAGES_AT_ONCE, progress=lambda _, left, all_: progress(all_ - left, all_))
                 copy.execute("PRAGMA journal_mode = DELETE")
                 _check(copy, partial)
-        _sync(partial)
+        sync(partial)
         partial.replace(file)
-        _sync(file.absolute().parent)
+        sync(file.absolute().parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"The store in {folder} could not be copied to {file}: {error}.") from error
     finally:
@@ -127,9 +126,9 @@ def _replace(source: Path, folder: Path) -> None:
             old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     for path in beside:
         path.unlink(missing_ok=True)
-    _sync(source)
+    sync(source)
     source.replace(store)
-    _sync(folder)
+    sync(folder)
 
 
 def _check(copy: sqlite3.Connection, file: Path) -> None:
@@ -140,11 +139,3 @@ def _check(copy: sqlite3.Connection, file: Path) -> None:
 
 def _version(db: sqlite3.Connection) -> int:
     return db.execute("PRAGMA user_version").fetchone()[0]
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -3,38 +3,54 @@
 Rows stay numbered from 0 without gaps. Chunks without such rows are not opened, and those before the first such row are not
 touched; a chunk that holds both kinds is written anew. Summaries end before the first row that is gone. So the cost is that of
 what comes after it.
+
+A cut can be made in pieces, key by key and each key from its end, so that what follows a piece need not be renumbered again.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.packed import Marks, unpack
+from streamvis.store.bodies import chunk_row, read_chunk
+from streamvis.store.damage import Broken
+from streamvis.store.packed import Marks
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows, numbers_of, rows_of_body
+from streamvis.store.tables import body_of_rows, numbers_of
 
-__all__ = ["Cut", "Reach", "cut_log"]
+__all__ = ["ALL", "Cut", "Place", "Reach", "cut_log", "cut_piece", "log_steps"]
+
+ALL = 2**63 - 1
+_RECORDS_AT_ONCE = 1000
+_BYTES_AT_ONCE = 16 * 2**20
+"""How many chunks, values and keys, and how much of chunks, a piece looks at: some ten milliseconds of work."""
 
 
 class Reach:
     """Which batches are cut: given the stretches of a log, each as its first batch and whether its batches are."""
 
-    def __init__(self, stretches: list[tuple[int, int]]) -> None:
+    def __init__(self, stretches: Sequence[tuple[int, int]]) -> None:
         self._starts = np.array([start for start, _ in stretches], dtype=np.int64)
         self._is_cut = np.array([bool(is_cut) for _, is_cut in stretches], dtype=bool)
-        self.is_all = bool(self._is_cut.all())
+        self._is_all = bool(self._is_cut.all())
 
     def covers(self, seqs: np.ndarray) -> np.ndarray:
         """Whether each of the batches is cut, as an array of booleans."""
-        if self.is_all:
+        if self._is_all:
             return np.ones(len(seqs), dtype=bool)
         return self._is_cut[np.searchsorted(self._starts, seqs, side="right") - 1]
+
+    def covers_all(self, first_seq: int, last_seq: int) -> bool:
+        """Whether all batches from the first to the last are cut."""
+        if self._is_all:
+            return True
+        first, last = np.searchsorted(self._starts, (first_seq, last_seq), side="right") - 1
+        return bool(self._is_cut[first : last + 1].all()) and first <= last
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,8 @@ class Cut:
     last_step: int | None
 
 
-class _Key(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Key:
     no: int
     kind: str
     rows: int
@@ -54,59 +71,117 @@ class _Key(NamedTuple):
     summed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a cut is: done with the keys before `key`, and with what of it lies beyond `through`, a row or a step."""
+
+    key: int = 0
+    through: int = ALL
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What may still be looked at in a piece."""
+
+    records: int = ALL
+    bytes: int = ALL
+
+    def __bool__(self) -> bool:
+        return self.records > 0 and self.bytes > 0
+
+
 def cut_log(db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes) -> Cut:
     """Take back what lies at `step` or later and came with the batches that `reach` covers. A key with nothing left is gone."""
-    changed, steps = False, []
-    for row in db.execute(sql.GET_KEYS_TO_CUT, (log,)).fetchall():
+    changed, _ = _cut_from(db, log, step, reach, sizes, Place(), _Budget())
+    return Cut(changed, *log_steps(db, log))
+
+
+def cut_piece(
+    db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes, place: Place
+) -> tuple[bool, Place | None]:
+    """Do a piece of a cut: whether it changed anything, and where to go on (None: it is done)."""
+    return _cut_from(db, log, step, reach, sizes, place, _Budget(_RECORDS_AT_ONCE, _BYTES_AT_ONCE))
+
+
+def log_steps(db: sqlite3.Connection, log: int) -> tuple[int | None, int | None]:
+    """The first and the last step of all that a log holds."""
+    steps: list[int] = []
+    for no, kind, *_ in db.execute(sql.GET_KEYS_TO_CUT, (log, 0)).fetchall():
+        statement = sql.GET_CHUNK_STEPS if kind == "rows" else sql.GET_VALUE_STEPS
+        steps += [one for one in db.execute(statement, (no,)).fetchone() if one is not None]
+    return min(steps, default=None), max(steps, default=None)
+
+
+def _cut_from(
+    db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes, place: Place, budget: _Budget
+) -> tuple[bool, Place | None]:
+    changed, left = False, None
+    for row in db.execute(sql.GET_KEYS_TO_CUT, (log, place.key)).fetchall():
         key = _Key(*row)
+        through = place.through if key.no == place.key else ALL
+        if not budget:
+            left = through
+            break
         of_key = _cut_rows if key.kind == "rows" else _cut_values
-        its_changed, *its_steps = of_key(db, log, key, step, reach, sizes)
+        its_changed, left = of_key(db, log, key, step, reach, sizes, through, budget)
         changed |= its_changed
-        steps += [one for one in its_steps if one is not None]
+        if left is not None:
+            break
+        budget.records -= 1
     if changed:
         db.execute(sql.COUNT_CUT, (log,))
-    return Cut(changed, min(steps, default=None), max(steps, default=None))
+    return changed, Place(key.no, left) if left is not None else None
 
 
 def _cut_rows(
-    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes
-) -> tuple[bool, int | None, int | None]:
+    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes, through: int, budget: _Budget
+) -> tuple[bool, int | None]:
     removed: dict[int, int] = {}
-    first_gone = key.rows
-    for no, first_row, last_seq, first_step, count in db.execute(sql.GET_CHUNKS_TO_CUT, (key.no, step)).fetchall():
-        if first_step >= step and reach.is_all:
+    first_gone, left = key.rows, None
+    place = (key.no, through, step, budget.records)
+    for no, first_row, first_seq, last_seq, first_step, count, size in db.execute(sql.GET_CHUNKS_TO_CUT, place).fetchall():
+        budget.records, budget.bytes = budget.records - 1, budget.bytes - size
+        left = None if budget else first_row - 1
+        if first_step >= step and reach.covers_all(first_seq, last_seq):
             kept = np.zeros(count, dtype=bool)
         else:
-            name, table, seqs = _opened(db, no, last_seq, count)
+            try:
+                name, table, seqs = _opened(db, key.no, no)
+            except Broken:
+                continue  # nobody can read it anyway, and what of it can be saved is not for us to take away
             kept = (numbers_of(table, "step") < step) | ~reach.covers(seqs)
-        if kept.all():
-            continue
-        first_gone = min(first_gone, first_row + int(np.argmin(kept)))
-        removed[first_row] = count - int(kept.sum())
-        db.execute(sql.DELETE_CHUNK, (no,))
-        if kept.any():
-            db.execute(sql.ADD_CHUNK, _place(log, key.no, first_row, name, table.filter(pa.array(kept)), seqs[kept]))
+        if not kept.all():
+            first_gone = min(first_gone, first_row + int(np.argmin(kept)))
+            removed[first_row] = count - int(kept.sum())
+            db.execute(sql.DELETE_CHUNK, (no,))
+            if kept.any():
+                db.execute(sql.ADD_CHUNK, _place(log, key.no, first_row, name, table.filter(pa.array(kept)), seqs[kept]))
+        if left is not None:
+            break
     if removed:
         _renumber(db, key.no, removed)
         _end_key_at(db, key, min(removed), first_gone, key.rows - sum(removed.values()), sizes)
-    return bool(removed), *db.execute(sql.GET_CHUNK_STEPS, (key.no,)).fetchone()
+    return bool(removed), left
 
 
-def _opened(db: sqlite3.Connection, no: int, last_seq: int, count: int) -> tuple[str, pa.Table, np.ndarray]:
+def _opened(db: sqlite3.Connection, key: int, no: int) -> tuple[str, pa.Table, np.ndarray]:
     """The key's name, the rows of a chunk, and the batch of each."""
-    packed, marks, body = db.execute(sql.GET_CHUNK, (no,)).fetchone()
-    seqs = Marks.from_bytes(marks).of_rows() if marks else np.full(count, last_seq)
-    if packed:
-        meta, table = unpack(body)
-        return meta["key"], table, seqs
-    return *rows_of_body(body), seqs
+    chunk = read_chunk(db, key, no)
+    return *chunk.rows(), chunk.marked().of_rows()
 
 
 def _place(log: int, key: int, first_row: int, name: str, table: pa.Table, seqs: np.ndarray) -> tuple[object, ...]:
     marks, steps = Marks.from_rows(seqs), numbers_of(table, "step")
-    body = body_of_rows(name, table)
-    about = (int(seqs[0]), int(seqs[-1]), int(steps.min()), int(steps.max()), table.num_rows, len(body), 0)
-    return (log, key, first_row, *about, marks.to_bytes() if len(marks.seqs) > 1 else None, body)
+    return chunk_row(
+        log,
+        key,
+        first_row,
+        (int(seqs[0]), int(seqs[-1])),
+        (int(steps.min()), int(steps.max())),
+        table.num_rows,
+        body_of_rows(name, table),
+        marks=marks.to_bytes() if len(marks.seqs) > 1 else None,
+    )
 
 
 def _renumber(db: sqlite3.Connection, key: int, removed: dict[int, int]) -> None:
@@ -131,16 +206,16 @@ def _end_key_at(db: sqlite3.Connection, key: _Key, first_changed: int, first_gon
 
 
 def _cut_values(
-    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes
-) -> tuple[bool, int | None, int | None]:
-    found = db.execute(sql.GET_VALUES_TO_CUT, (key.no, step)).fetchall()
-    covered = reach.covers(np.array([seq for _, seq in found], dtype=np.int64))
-    gone = [(no,) for (no, _), is_gone in zip(found, covered, strict=True) if is_gone]
+    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes, through: int, budget: _Budget
+) -> tuple[bool, int | None]:
+    found = db.execute(sql.GET_VALUES_TO_CUT, (key.no, through, step, budget.records)).fetchall()
+    budget.records -= len(found)
+    covered = reach.covers(np.array([seq for _, _, seq in found], dtype=np.int64))
+    gone = [(no,) for (no, _, _), is_gone in zip(found, covered, strict=True) if is_gone]
     db.executemany(sql.DELETE_VALUE, gone)
     newest = db.execute(sql.GET_NEWEST_VALUE, (key.no,)).fetchone()
     if newest is None:
         db.execute(sql.DELETE_KEY, (key.no,))
-        return bool(gone), None, None
-    if gone:
+    elif gone:
         db.execute(sql.SET_KEY_NEWEST, (*newest, key.no))
-    return bool(gone), db.execute(sql.GET_FIRST_VALUE_STEP, (key.no,)).fetchone()[0], newest[0]
+    return bool(gone), None if budget or not found else found[-1][1] - 1

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from streamvis.errors import FolderInUse, FolderUnusable
 
-__all__ = ["DataFolder", "endpoint_of", "make_own"]
+__all__ = ["DataFolder", "endpoint_of", "make_own", "sync"]
 
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "afs", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.glusterfs")
 
@@ -78,8 +78,18 @@ def make_own(file: Path) -> None:
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to the file, or the names that the folder holds."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def _file_system(path: Path) -> str:
-    """The type of the file system on which the path lies, in lower case."""
+    """The type of the file system on which the path lies, or what it is a link to, in lower case."""
+    path = path.resolve()
     mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
     for folder in (path, *path.parents):
         if str(folder) in mounts:

@@ -4,65 +4,31 @@ The answer is exact, from all rows, and still only a few of them are read. A blo
 needs no closer look: its extremes are kept in it. A block that lies across the edge of a bucket is looked at one level below, and
 so on down to the rows; but only where it could hold a value that is beyond all that is known of one of its buckets.
 
-Works on what `parts` loads; knows no SQL.
+Works on what `parts` loads, a bounded number of rows at a time, and lets `choosing` keep what may be part of the answer; knows no
+SQL.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from streamvis.errors import InvalidData
-from streamvis.extremes import Extremes, extreme_rows
+from streamvis.extremes import Extremes
 from streamvis.records import History
+from streamvis.store.choosing import Axis, Choice, Frame, table_of_names
 from streamvis.store.parts import Across, Levels, Loader, Part, Spans
-from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
+from streamvis.store.tables import inner_name, numbers_of
 
 __all__ = ["Axis", "axis_name", "drawn_names", "select"]
 
 _ENOUGH_BLOCKS = 1
 """How many blocks a bucket has at least on the level that is read: more would be more to read, fewer more to look at closely."""
 _SHOWN_NAMES = 20
-_FEW_ROWS = 2
-"""So many rows a bucket and all of them are given: its lowest and its highest would be as many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """What is asked for: the column `x`, its range from `start` to `stop` (None: all), and its buckets; with `window`, only the
-    rows stored last that span no more than that in x; with `having`, only those that have something in one of these columns.
-
-    Bucket b of N, each of width w = (f(stop) - f(start)) / N, holds the rows with b <= (f(x) - f(start)) / w < b + 1, and the
-    last of them `stop` too (so edges are exact where w is a power of two and the range begins at a multiple of it); f is the
-    logarithm on a logarithmic axis, where x <= 0 lies in no bucket, and nothing otherwise.
-    """
-
-    x: str
-    start: float | None
-    stop: float | None
-    buckets: int
-    log: bool = False
-    window: float | None = None
-    having: Sequence[str] = ()
-
-    def places(self, x: np.ndarray, start: float, stop: float) -> np.ndarray:
-        """The bucket of each x, counted from 1; 0 before the range, N + 1 after it, and 0 for what has no place at all."""
-        places = np.zeros(len(x), dtype=np.int64)
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            inside, after = (x >= start) & (x <= stop), x > stop
-            low, high, at = (np.log10(v) for v in (start, stop, x)) if self.log else (start, stop, x)
-            if not math.isfinite(high - low):
-                low, high, at = low / 4, high / 4, at / 4
-            width = (high - low) / self.buckets
-            place = (at[inside] - low) / width if width > 0 else np.zeros(int(inside.sum()))
-        places[inside] = 1 + np.clip(place.astype(np.int64), 0, self.buckets - 1)
-        places[after] = self.buckets + 1
-        return places
 
 
 def axis_name(x: str, dtypes: Mapping[str, str]) -> str:
@@ -97,17 +63,6 @@ def select(levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequenc
     return _Selection(levels, axis, columns, measured).run()
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Where buckets are: x from `start` to `stop`, and where x does not rise, of the rows from `first` to `last` (exclusive)."""
-
-    start: float
-    stop: float
-    first: int
-    last: int
-    rises: bool
-
-
 class _Selection:
     def __init__(self, levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequence[str]) -> None:
         self._levels, self._axis = levels, axis
@@ -115,7 +70,8 @@ class _Selection:
         self._measured = [name for name in measured if name != axis.x] + ([axis.x] if axis.window is not None else [])
         self._names = list(dict.fromkeys(["row", "step", "time", axis.x, *columns]))
         needed = [name for name in axis.having if name in self._names and name != axis.x]
-        self._load = Loader(levels, x=axis.x, names=self._names, measured=self._measured, needed=needed or None).load
+        loader = Loader(levels, x=axis.x, names=self._names, measured=self._measured, needed=needed or None)
+        self._load, self._load_in_turn = loader.load, loader.load_in_turn
 
     def run(self) -> History:
         level = self._levels.sizes.levels(self._levels.summed)
@@ -134,7 +90,8 @@ class _Selection:
         about = {"x": self._axis.x, "rising": rises, "count": self._levels.count, "first_x": first_x, "last_x": last_x}
         about |= {"start": start, "stop": stop, "buckets": self._axis.buckets}
         if not parts or start is None or stop is None or start > stop:
-            return History(**about, complete=True, table=self._table([part.table.slice(0, 0) for part in parts[:1]]))
+            nothing = [part.table.slice(0, 0) for part in parts[:1]]
+            return History(**about, complete=True, table=table_of_names(self._names, nothing))
         if not rises and not self._axis.log:
             # Of blocks with an infinity summaries do not know the lowest and highest x besides.
             start = -math.inf if self._axis.start is None else start
@@ -142,8 +99,8 @@ class _Selection:
         level, first, last, parts = self._located(level, parts, start, stop, rises, newest)
         parts = [part.only((part.row >= first) & (part.row < last)) for part in parts]
         parts = [part for part in parts if len(part.row)]
-        frame = _Frame(start, stop, max(first, newest), last, rises)
-        table, is_complete = self._chosen(self._refined(level, parts, frame), frame)
+        frame = Frame(start, stop, max(first, newest), last, rises)
+        table, is_complete = self._refined(level, parts, frame).chosen()
         return History(**about, complete=is_complete, table=table)
 
     # Finding where to look
@@ -163,30 +120,33 @@ class _Selection:
                 return 0, 0, 0, []
             # One block more on each side, of those that have rows to show, holds the nearest ones outside of the range.
             there = np.flatnonzero(spans.there)
-            before, after = there[there < hit[0]], there[there > hit[-1]]
-            first = int(spans.begins[before[-1]]) if len(before) else int(spans.begins[0])
-            last = spans.end(int(after[0]), self._levels.count) if len(after) else self._levels.count
+            before, after = there[there < hit[0]][-1:], there[there > hit[-1]][:1]
+            first = int(spans.begins[before[0]]) if len(before) else int(spans.begins[0])
+            last = int(spans.ends[after[0]]) if len(after) else int(spans.ends[-1])
             if level == 0 or len(hit) >= _ENOUGH_BLOCKS * self._axis.buckets:
-                return level, first, last, parts
+                return level, first, min(last, self._levels.count), parts
             level -= 1
-            parts = self._load(level, [(first, last)])
+            # Where x does not rise, most of what lies between may have nothing in the range.
+            closer = [(first, last)] if rises else spans.ranges(np.concatenate([before, hit, after]))
+            parts = self._load(level, [(one, min(other, self._levels.count)) for one, other in closer])
 
     def _first_positive(self, level: int, parts: list[Part], stop: float | None) -> float | None:
         """The lowest x above zero."""
-        while stop is not None and stop > 0:
-            spans = Spans.of(parts)
-            if level == 0:
-                positive = np.concatenate([part.x[part.x > 0] for part in parts])
-                return float(positive.min()) if len(positive) else None
-            whole = spans.low[(spans.low > 0) & np.isfinite(spans.low)]
-            lowest = whole.min() if len(whole) else math.inf
-            mixed = np.flatnonzero((spans.low <= 0) & (spans.high > 0))
-            if not len(mixed):
-                return float(lowest) if math.isfinite(lowest) else None
+        if stop is None or stop <= 0:
+            return None
+        groups: Iterable[list[Part]] = [parts]
+        while True:
+            lowest, closer, mixed = math.inf, [], []
+            for spans in map(Spans.of, groups):
+                low = np.where((spans.low > 0) & np.isfinite(spans.low), spans.low, np.inf)
+                if low.min() < lowest:
+                    lowest, closer = float(low.min()), spans.ranges(np.array([np.argmin(low)]))
+                mixed += spans.ranges(np.flatnonzero((spans.low <= 0) & (spans.high > 0)))
+            if level == 0 or not mixed:
+                return lowest if math.isfinite(lowest) else None
             level -= 1
-            closer = {*mixed.tolist(), *np.flatnonzero(spans.low == lowest)[:1].tolist()}
-            parts = self._load(level, [(int(spans.begins[i]), spans.end(i, self._levels.count)) for i in sorted(closer)])
-        return None
+            count = self._levels.count
+            groups = self._load_in_turn(level, sorted({(one, min(other, count)) for one, other in closer + mixed}))
 
     def _newest(self, level: int, parts: list[Part]) -> tuple[int, float]:
         """The first of the rows stored last that span no more than the window (0: all do), and their highest x."""
@@ -207,7 +167,7 @@ class _Selection:
             if is_near and (level == 0 or spans.full[i]):
                 low, high = its_low, its_high
                 continue
-            end = spans.end(i, count)
+            end = min(count, int(spans.ends[i]))
             if level == 0:
                 return end, low, high
             closer = self._load(level - 1, [(int(spans.begins[i]), end)])
@@ -218,72 +178,27 @@ class _Selection:
 
     # Looking closer
 
-    def _places(self, part: Part, frame: _Frame) -> np.ndarray:
-        if frame.rises:
-            return self._axis.places(part.x, frame.start, frame.stop)
-        by_row = 1 + (part.row - frame.first) * self._axis.buckets // max(1, frame.last - frame.first)
-        with np.errstate(invalid="ignore"):
-            is_inside = (part.x >= frame.start) & (part.x <= frame.stop) & (part.row >= frame.first)
-        return np.where(is_inside, by_row, 0)
-
-    def _refined(self, level: int, parts: list[Part], frame: _Frame) -> list[Part]:
-        """All that was loaded, and what had to be loaded besides to know every bucket's extremes."""
+    def _refined(self, level: int, parts: list[Part], frame: Frame) -> Choice:
+        """The choice of all that was loaded, and of what had to be loaded besides to know every bucket's extremes."""
         known = [Extremes(self._axis.buckets + 2) for _ in self._measured]
-        pool: list[Part] = []
+        choice = Choice(self._axis, frame, self._names, self._measured)
         across: dict[int, list[Across]] = defaultdict(list)
-        while parts:
-            for part in parts:
-                pool.append(part)
-                places = self._places(part, frame)
+        groups: Iterable[list[Part]] = [parts]
+        while True:
+            for part in itertools.chain.from_iterable(groups):
+                places = frame.places(part, self._axis)
                 values = [numbers_of(part.table, name) for name in self._measured]
                 for one, column in zip(known, values, strict=True):
                     one.add(column, places, part.there)
                 if part.level:
-                    across[part.level].append(Across.of(part, places, values, buckets=self._axis.buckets, rises=frame.rises))
-            parts = []
-            while not parts and level > 0:
-                ranges = sorted(pair for one in across.pop(level, ()) for pair in one.doubtful(known))
-                level -= 1
-                parts = self._load(level, ranges)
-        return pool
-
-    # Choosing
-
-    def _chosen(self, pool: list[Part], frame: _Frame) -> tuple[pa.Table, bool]:
-        pool = [part.only(part.there) for part in pool]
-        tables = [part.table for part in pool]
-        if not tables:
-            return self._table(tables), True
-        rows, places = np.concatenate([p.row for p in pool]), np.concatenate([self._places(p, frame) for p in pool])
-        order = np.unique(rows, return_index=True)[1]
-        places = places[order]
-        inside = np.flatnonzero((places > 0) & (places <= self._axis.buckets))
-        table = concat_common(tables) if len(tables) > 1 else tables[0]
-        is_whole = all(part.level == 0 for part in pool)
-        if len(inside) <= _FEW_ROWS * self._axis.buckets and is_whole:
-            kept, is_complete = inside, True
-        else:
-            starts = np.flatnonzero(np.diff(places[inside], prepend=-1))
-            columns = [numbers_of(table, name)[order[inside]] for name in self._measured]
-            missing = [is_missing(table, name)[order[inside]] for name in self._measured]
-            # The first and the last row of all show how far the rows go.
-            kept = extreme_rows(columns or [rows[order[inside]]], starts, missing=missing)
-            kept = inside[np.unique(np.concatenate([[0], kept, [len(inside) - 1]]))] if len(inside) else inside
-            is_complete = len(kept) == len(inside) and is_whole
-        if frame.rises:
-            if not self._axis.having:
-                # The first and the last row inside are known exactly, and so is how many there are between them.
-                numbers = rows[order[kept]]
-                is_complete = not len(kept) or int(numbers[-1] - numbers[0]) + 1 == len(kept)
-            kept = np.concatenate([np.flatnonzero(places == 0)[-1:], kept, np.flatnonzero(places > self._axis.buckets)[:1]])
-        return self._table([table.take(pa.array(order[kept]))]), is_complete
-
-    def _table(self, tables: Sequence[pa.Table]) -> pa.Table:
-        table = concat_common(tables).combine_chunks() if tables else pa.table({"row": pa.array([], pa.int64())})
-        for name in self._names:
-            if table.schema.get_field_index(name) < 0:
-                table = table.append_column(name, pa.nulls(table.num_rows, pa.float64()))
-        return table.select(self._names)
+                    about = {"buckets": self._axis.buckets, "rises": frame.rises, "start": frame.start, "stop": frame.stop}
+                    across[part.level].append(Across.of(part, places, values, **about))
+                choice.add(part, places)
+            if level == 0:
+                return choice
+            ranges = sorted(pair for one in across.pop(level, ()) for pair in one.doubtful(known))
+            level -= 1
+            groups = self._load_in_turn(level, ranges)
 
 
 def _is_measured(dtype: str) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamvis.errors import StreamvisError
-from streamvis.records import Ack, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
+from streamvis.records import Ack, AppHead, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
 
-__all__ = ["TAIL_BYTES", "Changes", "RowsPiece", "Store"]
+__all__ = ["TAIL_BYTES", "Changes", "Damage", "RowsPiece", "Store"]
 
 TAIL_BYTES = 4 * 2**20
 """How many bytes of bodies one piece of a tail holds at most, unless told otherwise or a single batch is larger."""
@@ -25,6 +25,15 @@ class Changes:
 
     runs: frozenset[str]
     apps: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A key of a run that is damaged ("" where it is not known which), and what was found first."""
+
+    run: str
+    key: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,9 @@ class RowsPiece:
 
 
 class Store(Protocol):
-    """The runs that one endpoint keeps. Raises StoreUnavailable where it cannot take or give data now."""
+    """The runs that one endpoint keeps. Raises StoreUnavailable where it cannot take or give data now, and DamagedData where what
+    it keeps was damaged; all that is not damaged can still be read.
+    """
 
     @property
     def id(self) -> str:
@@ -62,12 +73,18 @@ class Store(Protocol):
         """The apps that have runs, by name."""
         ...
 
-    def app_cursor(self, app: str) -> Cursor:
-        """The head of the app's list of runs: newer whenever a run starts, ends, is renamed, deleted, or becomes newest."""
+    def app_head(self, app: str) -> AppHead:
+        """The head of the app's list of runs: newer whenever a run starts, ends, is renamed, deleted, or becomes newest.
+
+        Costs the same however many runs the app has.
+        """
         ...
 
-    def runs(self, app: str | None = None) -> list[RunInfo]:
-        """The runs of an app, or of all: the newest, then by when they were created, the last first."""
+    def runs(self, app: str, *, limit: int) -> list[RunInfo]:
+        """The first `limit` runs of an app: the newest, then by when they were created, the last first.
+
+        Reads no more runs than it returns, and no config.
+        """
         ...
 
     def newest(self, app: str) -> RunInfo | None:
@@ -80,6 +97,10 @@ class Store(Protocol):
 
     def run(self, run: str) -> RunInfo:
         """The run. Raises UnknownRun or DeletedRun, as all that follow."""
+        ...
+
+    def config(self, run: str) -> str:
+        """The run's config, as JSON text."""
         ...
 
     def keys(self, run: str) -> Mapping[str, KeyInfo]:
@@ -98,6 +119,7 @@ class Store(Protocol):
         """The piece of the run's log after `after` (None: from the beginning), and not past `until`, without the keys `exclude`.
 
         A key's value is in the piece in which the newest one (greatest step, then stored last) was stored, and nowhere else.
+        What is damaged is left out, and its key named in `damaged`.
         """
         ...
 
@@ -170,8 +192,20 @@ class Store(Protocol):
         """Delete the run for ever."""
         ...
 
-    def tidy(self) -> bool:
-        """Do a short piece of housekeeping, such as giving freed space back; True when there is more to do."""
+    def tidy(self, *, only_merge: bool = False) -> bool:
+        """Do a short piece of housekeeping, such as giving freed space back; True when there is more to do.
+
+        With `only_merge`, it is merging what was stored in small pieces.
+        """
+        ...
+
+    @property
+    def unmerged(self) -> int:
+        """How many small pieces of rows wait to be merged: reading gets slower by them."""
+        ...
+
+    def damages(self) -> Sequence[Damage]:
+        """The keys that were found to be damaged since the store was opened."""
         ...
 
     def close(self) -> None:

@@ -59,6 +59,11 @@ class Marks:
         return np.repeat(self.seqs, np.diff(self.ends, prepend=0))
 
     @classmethod
+    def of_one(cls, seq: int, count: int) -> Marks:
+        """The marks of so many rows that came with one batch."""
+        return cls(np.array([seq]), np.array([count]))
+
+    @classmethod
     def from_rows(cls, seqs: np.ndarray) -> Marks:
         """The marks of rows whose batches these are."""
         ends = np.flatnonzero(np.append(seqs[1:] != seqs[:-1], True)) + 1

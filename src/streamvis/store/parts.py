@@ -21,6 +21,8 @@ from streamvis.store.tables import concat_common, is_missing, numbers_of
 
 __all__ = ["Across", "Levels", "Loader", "Part", "Spans", "as_floats"]
 
+_ROWS_AT_ONCE = 2**17
+"""So many rows are loaded at a time where all that is loaded need not be kept. On levels, blocks are never cut by that."""
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -35,8 +37,8 @@ class Levels(Protocol):
         """The rows from number `first` to `last` (exclusive) with the columns `row` and `names`, those that are there."""
         ...
 
-    def summary(self, level: int, first: int) -> bytes:
-        """The body of the level that begins at the row `first`."""
+    def summary(self, level: int, first: int) -> bytes | None:
+        """The body of the level that begins at the row `first`; None where it cannot be read: lower levels say the same."""
         ...
 
 
@@ -84,11 +86,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """The blocks of parts, in the order of their rows: the first row of each, between which two x all of its rows lie (where it
-    has an infinity, summaries know no better; `low` is above `high` where it has no x), and whether any row, and whether each is
-    `there`, as far as is known."""
+    """The blocks of parts, in the order of their rows: the first row of each and the one after its last, between which two x all
+    of its rows lie (where it has an infinity, summaries know no better; `low` is above `high` where it has no x), and whether any
+    row, and whether each is `there`, as far as is known."""
 
     begins: np.ndarray
+    ends: np.ndarray
     low: np.ndarray
     high: np.ndarray
     there: np.ndarray
@@ -101,23 +104,28 @@ class Spans:
         order = np.argsort(found[0], kind="stable")
         return cls(*(column[order] for column in found))
 
-    def end(self, i: int, count: int) -> int:
-        """The row after a block, of `count` rows in all."""
-        return int(self.begins[i + 1]) if i + 1 < len(self.begins) else count
+    def ranges(self, chosen: np.ndarray) -> list[tuple[int, int]]:
+        """The first row of each of the blocks at these places, and the one after its last; neighbours are one range."""
+        begins, ends = self.begins[chosen], self.ends[chosen]
+        is_new = np.append(True, begins[1:] > ends[:-1])[: len(begins)]
+        is_last = np.append(is_new[1:], True)[: len(begins)]
+        return list(zip(begins[is_new].tolist(), ends[is_last].tolist(), strict=True))
 
 
 def _spans(part: Part) -> tuple[np.ndarray, ...]:
     starts, ends = part.blocks()
+    begins = part.row[starts]
+    ended = (begins // part.block + 1) * part.block
     if not len(starts):
-        return part.row[starts], part.x[starts], part.x[starts], part.there[starts], part.there[starts]
+        return begins, ended, part.x[starts], part.x[starts], part.there[starts], part.there[starts]
     there = np.logical_or.reduceat(part.there, starts)
     # One row of a block that lacks a measured column is kept, if there are any.
     full = there & (not len(part.sent) or np.logical_or.reduce([np.logical_and.reduceat(one, starts) for one in part.sent]))
     if part.rises:
-        return part.row[starts], part.x[starts], part.x[ends], there, full
+        return begins, ended, part.x[starts], part.x[ends], there, full
     x = part.raw_x if part.level else part.x
     low, high = np.fmin.reduceat(x, starts), np.fmax.reduceat(x, starts)
-    return part.row[starts], np.where(np.isnan(low), np.inf, low), np.where(np.isnan(high), -np.inf, high), there, full
+    return begins, ended, np.where(np.isnan(low), np.inf, low), np.where(np.isnan(high), -np.inf, high), there, full
 
 
 class Loader:
@@ -135,6 +143,24 @@ class Loader:
         self, levels: Levels, *, x: str, names: Sequence[str], measured: Sequence[str], needed: Sequence[str] | None
     ) -> None:
         self._levels, self._x, self._names, self._measured, self._needed = levels, x, names, measured, needed
+
+    def load_in_turn(self, level: int, ranges: Sequence[tuple[int, int]]) -> Iterator[list[Part]]:
+        """As `load`, a bounded number of rows at a time: what was loaded before need not be kept."""
+        most = _ROWS_AT_ONCE * self._levels.sizes.fanout**level
+        group: list[tuple[int, int]] = []
+        size = 0
+        for first, last in ranges:
+            start = first
+            while start < last:
+                stop = min(last, (start // most + 1) * most)
+                if group and size + stop - start > most:
+                    yield self.load(level, group)
+                    group, size = [], 0
+                group.append((start, stop))
+                size += stop - start
+                start = stop
+        if group:
+            yield self.load(level, group)
 
     def load(self, level: int, ranges: Iterable[tuple[int, int]]) -> list[Part]:
         """The rows of the ranges, which rise and do not overlap, on a level; as few parts as there are kinds of blocks."""
@@ -159,8 +185,9 @@ class Loader:
             # Only the last of these can reach beyond the body.
             for at in range(body * step, min(members[-1][1], reach), step):
                 here = [(max(first, at), min(last, at + step)) for first, last in members if first < at + step and last > at]
-                meta, table = unpack(self._levels.summary(level, at), wanted=self._wanted)
-                if not self._speaks_for_all(meta, table):
+                summary = self._levels.summary(level, at)
+                meta, table = unpack(summary, wanted=self._wanted) if summary is not None else ({}, None)
+                if table is None or not self._speaks_for_all(meta, table):
                     yield from self._pieces(level - 1, here)
                     continue
                 for part in _within(table, here):
@@ -203,9 +230,17 @@ class Across:
 
     @classmethod
     def of(
-        cls, part: Part, places: np.ndarray, values: Sequence[np.ndarray], *, buckets: int, rises: bool
+        cls,
+        part: Part,
+        places: np.ndarray,
+        values: Sequence[np.ndarray],
+        *,
+        buckets: int,
+        rises: bool,
+        start: float,
+        stop: float,
     ) -> Across:
-        """Those of a part, given the bucket of each row (0 before all, buckets + 1 after all), and the columns."""
+        """Those of a part, given the bucket of each row (0 before all, buckets + 1 after), the columns, and the range of x."""
         starts, ends = part.blocks()
         begins = part.row[starts]
         lasts = part.row[ends] + 1
@@ -216,7 +251,9 @@ class Across:
             is_sure = (one == 0) | (other > buckets) | (other - one > 1)
         else:
             low, high = np.minimum.reduceat(places, starts), np.maximum.reduceat(places, starts)
-            chosen = np.flatnonzero(low != high)
+            # Of a block that reaches from below the range to above it, none of the rows inside may have been kept.
+            _, _, its_low, its_high, *_ = _spans(part)
+            chosen = np.flatnonzero((low != high) | ((high == 0) & (its_low <= stop) & (its_high >= start)))
             is_sure = np.ones(len(starts), dtype=bool)
         columns = []
         for column in values if len(chosen) else ():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.packed import unpack
+from streamvis.store.bodies import read_chunk, read_summary
+from streamvis.store.damage import Broken
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import rows_of_body, with_numbers
+from streamvis.store.tables import with_numbers
 
 __all__ = ["KeyLevels", "read_rows"]
 
@@ -19,32 +20,33 @@ def read_rows(
     db: sqlite3.Connection, key: int, first: int, last: int, *, names: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The rows from number `first` to `last` (exclusive), in order, with their numbers in `row`; all columns, or those named."""
-    for first_row, count, packed, body in db.execute(sql.GET_CHUNKS_IN, (key, first, last)):
+    wanted = names and (lambda _, schema: _positions(schema, names))
+    for no, first_row, count in db.execute(sql.GET_CHUNKS_IN, (key, first, last)):
         if first_row + count <= first:
             continue
-        if packed:
-            _, table = unpack(body, wanted=names and (lambda _, schema: _positions(schema, names)))
-        else:
-            _, table = rows_of_body(body)
-            table = table.select(_positions(table.schema, names)) if names else table
+        _, table = read_chunk(db, key, no).rows(wanted)
         start = max(0, first - first_row)
         yield with_numbers(table, first_row).slice(start, min(count, last - first_row) - start)
 
 
 class KeyLevels:
-    """One key's rows and summaries inside a read transaction, see `parts.Levels`."""
+    """One key's rows and summaries inside a read transaction, see `parts.Levels`. `note` is told of a damaged summary."""
 
-    def __init__(self, db: sqlite3.Connection, key: int, sizes: Sizes) -> None:
-        self._db, self._key, self.sizes = db, key, sizes
+    def __init__(self, db: sqlite3.Connection, key: int, sizes: Sizes, *, note: Callable[[Broken], object]) -> None:
+        self._db, self._key, self.sizes, self._note = db, key, sizes, note
         self.count, self.summed = db.execute(sql.GET_KEY_LENGTHS, (key,)).fetchone()
 
     def rows(self, first: int, last: int, names: Sequence[str]) -> Iterator[pa.Table]:
         """The rows from number `first` to `last` (exclusive), of the columns named."""
         return read_rows(self._db, self._key, first, last, names=names)
 
-    def summary(self, level: int, first: int) -> bytes:
-        """The body of the level that begins at the row `first`."""
-        return self._db.execute(sql.GET_SUMMARY, (self._key, level, first)).fetchone()[0]
+    def summary(self, level: int, first: int) -> bytes | None:
+        """The body of the level that begins at the row `first`; None where it is damaged."""
+        try:
+            return read_summary(self._db, self._key, level, first)
+        except Broken as broken:
+            self._note(broken)
+            return None
 
 
 def _positions(schema: pa.Schema, names: Sequence[str]) -> list[int]:

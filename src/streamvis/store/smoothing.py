@@ -19,7 +19,7 @@ import pyarrow as pa
 from streamvis.extremes import extreme_rows
 from streamvis.means import DebiasedMean, smoothed_name
 from streamvis.records import History
-from streamvis.store.history import Axis
+from streamvis.store.choosing import Axis
 from streamvis.store.parts import Levels, as_floats
 from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
 

@@ -1,4 +1,4 @@
-"""The store in one SQLite file: WAL, synchronous to disk at every commit, one writer, a reader per thread.
+"""The store in one SQLite file: WAL, synchronous to disk at every commit, one writer, and connections to read as they are needed.
 
 A batch is applied in a savepoint of its own inside the commit that it shares with the others that waited. All SQL is in
 `statements`; what this module adds is the meaning: who may write what, what counts as newest, which piece a tail is.
@@ -17,21 +17,48 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, StoreUnavailable, StreamvisError, UnknownKey, UnknownRun
-from streamvis.records import RUNNING, Ack, AppInfo, Batch, Cursor, History, KeyInfo, Refusal, RunInfo, Start, Tail
+from streamvis.errors import (
+    DamagedData,
+    DeletedRun,
+    FolderUnusable,
+    RunConflict,
+    StoreError,
+    StoreUnavailable,
+    StreamvisError,
+    UnknownKey,
+    UnknownRun,
+)
+from streamvis.records import (
+    RUNNING,
+    Ack,
+    AppHead,
+    AppInfo,
+    Batch,
+    Cursor,
+    History,
+    KeyInfo,
+    Refusal,
+    RunInfo,
+    Start,
+    Tail,
+)
 from streamvis.store import statements as sql
 from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
+from streamvis.store.bodies import read_chunk, read_value
 from streamvis.store.columns import dtypes_of
+from streamvis.store.damage import Broken, Damages, is_damage
 from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
-from streamvis.store.interface import TAIL_BYTES, Changes, RowsPiece
-from streamvis.store.packed import unpack
+from streamvis.store.interface import TAIL_BYTES, Changes, Damage, RowsPiece
+from streamvis.store.readers import Readers
 from streamvis.store.rows import KeyLevels
 from streamvis.store.smoothing import smoothed
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import body_of_rows, inner_name
 from streamvis.store.tails import read_parts
+from streamvis.store.taking_back import begin_cut, go_on_cutting
 from streamvis.store.tidying import Tidier
+from streamvis.store.turns import Turns
 
 __all__ = ["FILE", "SqliteStore", "files_of"]
 
@@ -39,6 +66,11 @@ FILE = "streamvis.sqlite"
 _BUSY_S = 10.0
 _WAL_BYTES = 64 * 2**20
 """What the write-ahead log keeps of the disk after it was larger, as it is after a restore."""
+_HISTORIES_AT_ONCE = 4
+_SHORTEN_EVERY_S = 2.0
+_PAUSE_S = 0.5
+_MOST_PAUSE_S = 10.0
+"""How long reads pause at most so that the write-ahead log can begin anew: some of it when it is just too large, then more."""
 _ALL = 2**63 - 1
 
 
@@ -51,11 +83,14 @@ class SqliteStore:
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time, sizes: Sizes = Sizes()) -> None:  # noqa: B008
         self._path = folder / FILE
         self._clock, self._sizes = clock, sizes
-        self._write_lock = threading.Lock()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._write_lock = Turns()
+        self._readers = Readers(self._connect)
+        self._damages = Damages()
+        self._histories = threading.BoundedSemaphore(_HISTORIES_AT_ONCE)
+        self._shorten_at = 0.0
         self._listeners: list[Callable[[Changes], None]] = []
-        self._tidier = Tidier(self._reading, self._writing, self._vacuum, sizes)
+        self._unmerged = 0
+        self._tidier = Tidier(self._reading, self._writing, self._vacuum, self._take_back_more, sizes)
         try:
             make_own(self._path)
             self._writer = self._connect()
@@ -72,7 +107,6 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        self._connections.append(connection)
         return connection
 
     def _open_schema(self) -> None:
@@ -97,28 +131,72 @@ class SqliteStore:
     def close(self) -> None:
         """Close all connections."""
         with self._write_lock:
-            for connection in self._connections:
-                connection.close()
+            self._readers.close()
+            self._writer.close()
 
     def listen(self, listener: Callable[[Changes], None]) -> None:
         """Call `listener` after every commit with what it changed."""
         self._listeners.append(listener)
 
+    def damages(self) -> Sequence[Damage]:
+        """The keys that were found to be damaged since the store was opened."""
+        return self._damages.found()
+
     # Writing
 
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit."""
+        damaged = {batch.run: error for batch in batches if (error := self._take_back_ahead(batch)) is not None}
         answers: list[Ack | StreamvisError] = []
         with self._writing() as (db, changes):
             for batch in batches:
+                if batch.resumes and batch.run in damaged:
+                    answers.append(damaged[batch.run])
+                    continue
                 db.execute("SAVEPOINT batch")
                 try:
                     answers.append(self._append_one(db, batch, changes))
                 except StreamvisError as error:
                     db.execute("ROLLBACK TO batch")
                     answers.append(error)
+                except sqlite3.Error as error:
+                    if not is_damage(error):
+                        raise
+                    db.execute("ROLLBACK TO batch")
+                    answers.append(self._damages.note(str(error), run=batch.run))
                 db.execute("RELEASE batch")
+            self._unmerged = self._tidier.unmerged(db)
         return answers
+
+    def _take_back_ahead(self, batch: Batch) -> DamagedData | None:
+        """Take back in pieces what the batch will, but for a rest: others write in between. Returns why that is not possible."""
+        if not batch.resumes:
+            return None
+        try:
+            with self._writing() as (db, _):
+                run = _find(db, batch.run)
+                cut = run and begin_cut(db, run, batch, self._sizes)
+            while cut is not None and self._go_on_cutting(cut):
+                pass
+        except DamagedData as error:
+            return error
+        return None
+
+    def _take_back_more(self) -> bool:
+        """Go on with what an endpoint that was killed had begun to take back."""
+        with self._reading() as db:
+            found = db.execute(sql.GET_FIRST_CUT).fetchone()
+        if found is not None:
+            self._go_on_cutting(found[0])
+        return found is not None
+
+    def _go_on_cutting(self, cut: int) -> bool:
+        with self._writing() as (db, changes):
+            done = go_on_cutting(db, cut, self._sizes)
+            if done is not None and done.run is not None:
+                _save(db, done.run)
+                changes.runs.add(done.run.id)
+        return done is None
 
     def _append_one(self, db: sqlite3.Connection, batch: Batch, changes: _Changed) -> Ack:
         run = _find(db, batch.run)
@@ -164,13 +242,12 @@ class SqliteStore:
 
     def _make_run(self, db: sqlite3.Connection, batch: Batch, start: Start) -> RunRow:
         db.execute(sql.ADD_APP, (batch.app,))
-        app_no, _, _, lives, _ = db.execute(sql.GET_APP, (batch.app,)).fetchone()
+        app_no, lives = db.execute(sql.GET_APP, (batch.app,)).fetchone()
         log = db.execute(sql.ADD_LOG).lastrowid
         live = lives + 1 if batch.live else None
         now = self._clock()
-        no = db.execute(
-            sql.ADD_RUN, (batch.run, app_no, start.name, start.config, RUNNING, start.time, now, live, log)
-        ).lastrowid
+        no = db.execute(sql.ADD_RUN, (batch.run, app_no, start.name, RUNNING, start.time, now, live, log)).lastrowid
+        db.execute(sql.ADD_CONFIG, (no, start.config))
         db.execute(sql.COUNT_RUN, (1, app_no))
         if batch.live:
             db.execute(sql.TAKE_LIVE, (no, app_no))
@@ -203,6 +280,7 @@ class SqliteStore:
             db.execute(sql.DELETE_PRODUCERS, (row.no,))
             db.execute(sql.DELETE_ATTEMPTS, (row.no,))
             _save(db, row)
+            db.execute(sql.DELETE_CONFIG, (row.no,))
             db.execute(sql.BURY_RUN, (row.no,))
             db.execute(sql.COUNT_RUN, (-1, row.app_no))
             if row.newest:
@@ -210,9 +288,38 @@ class SqliteStore:
                 db.execute(sql.SET_NEWEST, (following and following[0], row.app_no))
             row.deleted = 1
 
-    def tidy(self) -> bool:
+    def tidy(self, *, only_merge: bool = False) -> bool:
         """Do a short piece of housekeeping; True when there may be more to do."""
-        return self._tidier.tidy()
+        self._shorten_log()
+        is_more = self._tidier.tidy(only_merge=only_merge)
+        with self._reading() as db:
+            self._unmerged = self._tidier.unmerged(db)
+        return is_more
+
+    @property
+    def unmerged(self) -> int:
+        """How many small pieces of rows wait to be merged."""
+        return self._unmerged
+
+    def _shorten_log(self) -> None:
+        """Begin the write-ahead log anew where it has grown, for which all reads pause: the longer, the longer it is."""
+        try:
+            size = self._path.with_name(f"{FILE}-wal").stat().st_size
+        except OSError:
+            return  # the next commit says so
+        if size <= _WAL_BYTES or time.monotonic() < self._shorten_at:
+            return
+        self._shorten_at = time.monotonic() + _SHORTEN_EVERY_S
+        with self._readers.paused(min(_MOST_PAUSE_S, _PAUSE_S * size / _WAL_BYTES)) as is_quiet:
+            if is_quiet:
+                with self._write_lock:
+                    try:
+                        # Who reads now is another program, such as a backup. It is not waited for.
+                        self._writer.execute("PRAGMA busy_timeout = 0")
+                        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                        self._writer.execute(f"PRAGMA busy_timeout = {int(1000 * _BUSY_S)}")
+                    except sqlite3.Error as error:
+                        raise self._trouble(error) from error
 
     def _vacuum(self, pages: int) -> None:
         with self._write_lock:
@@ -220,7 +327,7 @@ class SqliteStore:
                 # A statement that is stepped once gives one page back; a script runs to its end.
                 self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")
             except sqlite3.Error as error:
-                raise _unavailable(error) from error
+                raise self._trouble(error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, _Changed]]:
@@ -237,7 +344,7 @@ class SqliteStore:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise _unavailable(error) from error
+                raise self._trouble(error) from error
         for listener in self._listeners:
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
 
@@ -273,17 +380,18 @@ class SqliteStore:
         with self._reading() as db:
             return [AppInfo(*row) for row in db.execute(sql.GET_APPS)]
 
-    def app_cursor(self, app: str) -> Cursor:
+    def app_head(self, app: str) -> AppHead:
         """The head of the app's list of runs."""
         with self._reading() as db:
-            store, seq = db.execute(sql.GET_APP_HEAD, (app,)).fetchone()
-            return Cursor(store, 0, seq or 0)
+            store, seq, newest = db.execute(sql.GET_APP_HEAD, (app,)).fetchone()
+            return AppHead(Cursor(store, 0, seq or 0), newest)
 
-    def runs(self, app: str | None = None) -> list[RunInfo]:
-        """The runs of an app, or of all, the newest first."""
+    def runs(self, app: str, *, limit: int) -> list[RunInfo]:
+        """The first `limit` runs of an app, the newest first."""
         with self._reading() as db:
-            found = db.execute(sql.GET_RUNS) if app is None else db.execute(sql.GET_RUNS_OF_APP, (app,))
-            return [self._info(RunRow(*row)) for row in found]
+            newest = db.execute(sql.GET_NEWEST, (app,)).fetchall()[:limit]
+            others = db.execute(sql.GET_RUNS_OF_APP, (app, limit - len(newest)))
+            return [self._info(RunRow(*row)) for row in (*newest, *others)]
 
     def newest(self, app: str) -> RunInfo | None:
         """The run of the app that was started live last."""
@@ -300,6 +408,11 @@ class SqliteStore:
         """The run."""
         with self._reading() as db:
             return self._info(_required(db, run))
+
+    def config(self, run: str) -> str:
+        """The run's config, as JSON text."""
+        with self._reading() as db:
+            return db.execute(sql.GET_CONFIG, (_required(db, run).no,)).fetchone()[0]
 
     def keys(self, run: str) -> Mapping[str, KeyInfo]:
         """The run's keys."""
@@ -323,7 +436,7 @@ class SqliteStore:
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
-            stop, parts = read_parts(db, row.log, start, end, max_bytes=max_bytes, exclude=exclude)
+            stop, parts, broken = read_parts(db, row.log, start, end, max_bytes=max_bytes, exclude=exclude)
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
@@ -335,6 +448,7 @@ class SqliteStore:
                 run=self._info(row),
                 keys=keys,
                 bodies=[part.body for part in parts],
+                damaged={error.key: error.problem for error in (self._named(db, one) for one in broken)},
             )
 
     def rows(
@@ -355,8 +469,8 @@ class SqliteStore:
             for chunk, first_step, last_step, rows, nbytes in db.execute(sql.GET_CHUNKS_OF_KEY, (no, from_step, last)).fetchall():
                 if (limit is not None and count >= limit) or (max_bytes is not None and bodies and size + nbytes > max_bytes):
                     return RowsPiece(KeyInfo("rows", columns), bodies, more=True)
-                _, packed, body = db.execute(sql.GET_BODY, (chunk,)).fetchone()
-                bodies.append(body_of_rows(key, unpack(body)[1]) if packed else body)
+                stored = read_chunk(db, no, chunk)
+                bodies.append(body_of_rows(*stored.rows()) if stored.is_packed else stored.body)
                 # Only a chunk that lies inside the range is sure to give all of its rows.
                 count += rows if from_step <= first_step and last_step <= last else 0
                 size += nbytes
@@ -377,13 +491,17 @@ class SqliteStore:
         having: Sequence[str] = (),
         smooth: float = 0.0,
     ) -> History:
-        """Rows of one key for a screen."""
-        with self._reading() as db:
+        """Rows of one key for a screen. Some at a time: what each of them holds in memory is bounded, and not small."""
+        with self._histories, self._reading() as db:
             no, dtypes, _ = self._key(db, run, key, "rows")
             needed = tuple(inner_name(name) for name in having if name in dtypes)
             axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, needed)
+
+            def note(broken: Broken) -> None:
+                self._named(db, broken)
+
             names, measured = drawn_names(columns, dtypes)
-            levels = KeyLevels(db, no, self._sizes)
+            levels = KeyLevels(db, no, self._sizes, note=note)
             found = select(levels, axis, names, measured)
             return smoothed(levels, axis, measured, found, smooth) if smooth else found
 
@@ -391,8 +509,7 @@ class SqliteStore:
         """The body of the key's value at the step, or of the newest."""
         with self._reading() as db:
             no, _, newest_step = self._key(db, run, key, "value")
-            found = db.execute(sql.GET_VALUE, (no, newest_step if step is None else step)).fetchone()
-            return found[0] if found else None
+            return read_value(db, no, newest_step if step is None else step)
 
     def values(
         self, run: str, key: str, *, from_step: int = 0, to_step: int | None = None, limit: int, max_bytes: int
@@ -401,18 +518,18 @@ class SqliteStore:
         with self._reading() as db:
             no, _, _ = self._key(db, run, key, "value")
             steps = (from_step, _ALL if to_step is None else to_step)
-            first, last = db.execute(sql.GET_VALUE_STEPS, (no, *steps)).fetchone()
+            first, last = db.execute(sql.GET_VALUE_SPAN, (no, *steps)).fetchone()
             if first is None:
                 return []
             # A search in the index for each, however many values there are.
             at = [first + (last - first) * i // max(1, limit - 1) for i in range(limit - 1)] + [last]
             found = dict(db.execute(sql.GET_LATEST_VALUE, (no, first, step)).fetchone() for step in at)
             bodies = []
-            for value, size in found.items():
+            for its_step, size in found.items():
                 max_bytes -= size
                 if max_bytes < 0 and bodies:
                     break
-                bodies.append(db.execute(sql.GET_VALUE_BODY, (value,)).fetchone()[0])
+                bodies.append(read_value(db, no, its_step))
             return bodies
 
     def _key(self, db: sqlite3.Connection, run: str, key: str, kind: str) -> tuple[int, Mapping[str, str], int | None]:
@@ -426,25 +543,32 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One snapshot, on this thread's own connection."""
+        """One snapshot."""
         try:
-            if not hasattr(self._local, "connection"):
-                self._local.connection = self._connect()
-            db = self._local.connection
-            db.execute("BEGIN")
-            try:
-                yield db
-            finally:
-                db.execute("COMMIT")
+            with self._readers.snapshot() as db:
+                try:
+                    yield db
+                except Broken as broken:
+                    raise self._named(db, broken) from broken
         except sqlite3.Error as error:
-            raise _unavailable(error) from error
+            raise self._trouble(error) from error
+
+    def _named(self, db: sqlite3.Connection, broken: Broken) -> DamagedData:
+        """The damage, with the names of the run and the key."""
+        try:
+            run, key = db.execute(sql.GET_KEY_NAMES, (broken.key,)).fetchone() or ("", "")
+        except sqlite3.Error:
+            run = key = ""
+        return self._damages.note(broken.problem, run=run or "", key=key)
+
+    def _trouble(self, error: sqlite3.Error) -> StoreError:
+        return self._damages.note(str(error)) if is_damage(error) else _unavailable(error)
 
     def _info(self, row: RunRow) -> RunInfo:
         return RunInfo(
             id=row.id,
             app=row.app,
             name=row.name or row.id,
-            config=row.config,
             state=row.state,
             created=row.created,
             updated=row.updated,
@@ -483,7 +607,7 @@ def _required(db: sqlite3.Connection, run: str) -> RunRow:
 
 
 def _save(db: sqlite3.Connection, row: RunRow) -> None:
-    head = (row.name, row.config, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
+    head = (row.name, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
     db.execute(sql.SAVE_RUN, (*head, row.dropped, row.late, row.attempt, row.no))
 
 

@@ -1,4 +1,4 @@
-"""All SQL of the SQLite store, by name. Nothing else in the package contains any.
+"""All SQL of the SQLite store at work, by name. What reads through all of it, to check or repair, stands in `whole_statements`.
 
 A run's rows and values belong to a log. Clearing or deleting a run gives it another log, so that it costs the same however much
 there was; what the dropped log holds is deleted bit by bit in the background.
@@ -7,9 +7,37 @@ What a run needs at each append or read (its head, its first and last step, each
 the key's own row, so that no statement here looks at all of a run's past.
 """
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 6
 
-_KEYS_DUE = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
+_KEYS_PENDING = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
+_KEY_INDEXES = """
+CREATE INDEX keys_of_log ON keys (log, no);
+CREATE INDEX keys_due ON keys (due, no, pending) WHERE due = 1;
+"""
+_CUTS = """
+-- What is being taken back of a log in pieces: what lies at `step` or later and came with the stretches that are cut. `stretches`
+-- holds the first batch of each and whether it is. Keys before `key` are done, and of it what is beyond `through`, a row or step.
+CREATE TABLE cuts (
+    no INTEGER PRIMARY KEY,
+    log INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    stretches TEXT NOT NULL,
+    key INTEGER NOT NULL DEFAULT 0,
+    through INTEGER NOT NULL DEFAULT 9223372036854775807,
+    changed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX cuts_of_log ON cuts (log);
+"""
+_RUN_INDEXES = """
+CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
+CREATE INDEX runs_in_order ON runs (app, created, no) WHERE deleted = 0;
+CREATE INDEX runs_by_state ON runs (state) WHERE deleted = 0;
+CREATE INDEX runs_of_log ON runs (log);
+"""
+_CONFIGS = """
+-- By the run's no. A config may be long, and most readers of a run do not need it: in the run's row they would read through it.
+CREATE TABLE configs (no INTEGER PRIMARY KEY, config TEXT NOT NULL);
+"""
 _CHUNK_INDEXES = """
 CREATE INDEX chunks_of_log ON chunks (log, last_seq, first_seq, key, first_row, size);
 CREATE UNIQUE INDEX chunks_of_key ON chunks (key, first_row, count, last_step, first_step, size);
@@ -42,10 +70,12 @@ CREATE TABLE summaries (
     key INTEGER NOT NULL,
     level INTEGER NOT NULL,
     first_row INTEGER NOT NULL,
+    checksum INTEGER,
     body BLOB NOT NULL,
     UNIQUE (key, level, first_row)
 );
 """
+_SUMMARIES_UNCHECKED = _SUMMARIES.replace("    checksum INTEGER,\n", "")
 
 SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -68,7 +98,6 @@ CREATE TABLE runs (
     id TEXT NOT NULL UNIQUE,
     app INTEGER NOT NULL,
     name TEXT,
-    config TEXT NOT NULL,
     state TEXT NOT NULL,
     created REAL NOT NULL,
     updated REAL NOT NULL,
@@ -83,7 +112,8 @@ CREATE TABLE runs (
     late INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER
 );
-CREATE INDEX runs_of_app ON runs (app, live) WHERE deleted = 0;
+{_RUN_INDEXES}
+{_CONFIGS}
 
 -- cuts counts how often chunks were changed by something else than tidying.
 CREATE TABLE logs (
@@ -110,7 +140,7 @@ CREATE TABLE producers (
 {_ATTEMPTS}
 -- newest_* are of the key's newest value, and NULL for rows. Of rows: rows counts them all; the first `sealed` of them lie in
 -- chunks that stay as they are, and of the first `summed` there are summaries; pending counts the chunks that came since the
--- key was tidied, open_bytes is what its unsealed chunks hold.
+-- key was tidied, open_bytes is what its unsealed chunks hold; due says that there is enough of them to be tidied.
 CREATE TABLE keys (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -125,14 +155,17 @@ CREATE TABLE keys (
     summed INTEGER NOT NULL DEFAULT 0,
     pending INTEGER NOT NULL DEFAULT 0,
     open_bytes INTEGER NOT NULL DEFAULT 0,
+    due INTEGER NOT NULL DEFAULT 0,
     UNIQUE (log, name)
 );
 CREATE INDEX keys_with_news ON keys (log, newest_seq);
-{_KEYS_DUE}
+{_KEY_INDEXES}
+{_CUTS}
 
 -- A chunk holds rows of the batches first_seq to last_seq; first_row is the number of its first row among its key's. marks tells
 -- which rows came with which batch, where it was made by merging (NULL: all with last_seq). body stands last, so that reading
--- the others does not read through it; it is in the form of `packed`, or of the wire.
+-- the others does not read through it; it is in the form of `packed`, or of the wire. checksum, here and below, is that of
+-- `bodies`; NULL for what was written before there were any.
 CREATE TABLE chunks (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -146,6 +179,7 @@ CREATE TABLE chunks (
     size INTEGER NOT NULL,
     packed INTEGER NOT NULL DEFAULT 0,
     marks BLOB,
+    checksum INTEGER,
     body BLOB NOT NULL
 );
 {_CHUNK_INDEXES}
@@ -160,6 +194,7 @@ CREATE TABLE key_values (
     seq INTEGER NOT NULL,
     time REAL NOT NULL,
     size INTEGER NOT NULL,
+    checksum INTEGER,
     body BLOB NOT NULL,
     UNIQUE (key, step)
 );
@@ -183,9 +218,9 @@ UPDATE chunks SET first_row = numbered.before FROM (
 UPDATE keys SET rows = chunked.rows, pending = chunked.chunks, open_bytes = chunked.bytes FROM (
     SELECT key, sum(count) AS rows, count(*) AS chunks, sum(size) AS bytes FROM chunks GROUP BY key
 ) AS chunked WHERE keys.no = chunked.key;
-{_KEYS_DUE}
+{_KEYS_PENDING}
 {_CHUNK_INDEXES}
-{_SUMMARIES}
+{_SUMMARIES_UNCHECKED}
 """,
     # Nobody counted what producers dropped. Summaries stood on levels sixteen times as far apart, and are made anew.
     2: """
@@ -206,6 +241,25 @@ UPDATE producers SET attempt = (SELECT no FROM attempts WHERE attempts.run = pro
 UPDATE runs SET attempt = (SELECT no FROM attempts WHERE attempts.run = runs.no);
 INSERT INTO stretches (log, seq, attempt) SELECT log, 0, attempt FROM runs WHERE attempt IS NOT NULL;
 """,
+    # Bodies had no checksums. Those that are there get one when they are written anew, as by merging.
+    4: """
+ALTER TABLE chunks ADD COLUMN checksum INTEGER;
+ALTER TABLE key_values ADD COLUMN checksum INTEGER;
+ALTER TABLE summaries ADD COLUMN checksum INTEGER;
+""",
+    # A run's config stood in its row. Which keys were due was looked for among all that had anything pending.
+    5: f"""
+{_CONFIGS}
+INSERT INTO configs (no, config) SELECT no, config FROM runs WHERE deleted = 0;
+ALTER TABLE runs DROP COLUMN config;
+DROP INDEX runs_of_app;
+{_RUN_INDEXES}
+ALTER TABLE keys ADD COLUMN due INTEGER NOT NULL DEFAULT 0;
+UPDATE keys SET due = 1 WHERE pending > 0;
+DROP INDEX keys_pending;
+{_KEY_INDEXES}
+{_CUTS}
+""",
 }
 """What turns a file of each older version into one of the next."""
 
@@ -213,8 +267,11 @@ GET_META = "SELECT value FROM meta WHERE name = ?"
 SET_META = "INSERT INTO meta (name, value) VALUES (?, ?)"
 
 ADD_APP = "INSERT INTO apps (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
-GET_APP = "SELECT no, seq, runs, lives, newest FROM apps WHERE name = ?"
-GET_APP_HEAD = "SELECT meta.value, apps.seq FROM meta LEFT JOIN apps ON apps.name = ? WHERE meta.name = 'id'"
+GET_APP = "SELECT no, lives FROM apps WHERE name = ?"
+GET_APP_HEAD = """
+SELECT meta.value, apps.seq, runs.id FROM meta LEFT JOIN apps ON apps.name = ? LEFT JOIN runs ON runs.no = apps.newest
+WHERE meta.name = 'id'
+"""
 GET_APPS = """
 SELECT apps.name, apps.runs, runs.id, runs.created FROM apps LEFT JOIN runs ON runs.no = apps.newest
 WHERE apps.runs > 0 ORDER BY apps.name
@@ -226,30 +283,32 @@ SET_NEWEST = "UPDATE apps SET newest = ? WHERE no = ?"
 NEXT_NEWEST = "SELECT no, id FROM runs WHERE app = ? AND deleted = 0 AND live IS NOT NULL ORDER BY live DESC LIMIT 1"
 
 _RUN_COLUMNS = """
-SELECT runs.no, runs.id, apps.no, apps.name, runs.name, config, state, created, updated, first_step, last_step, epoch,
+SELECT runs.no, runs.id, apps.no, apps.name, runs.name, state, created, updated, first_step, last_step, epoch,
        runs.seq, log, deleted, apps.newest IS runs.no, dropped, late, attempt,
        (SELECT value FROM meta WHERE meta.name = 'id')
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
 GET_NEWEST = f"{_RUN_COLUMNS} WHERE apps.name = ? AND runs.no = apps.newest"
-GET_RUNS = f"{_RUN_COLUMNS} WHERE deleted = 0 ORDER BY created DESC, runs.no DESC"
 GET_RUNS_OF_APP = f"""
-{_RUN_COLUMNS} WHERE apps.name = ? AND deleted = 0 ORDER BY apps.newest IS runs.no DESC, created DESC, runs.no DESC
+{_RUN_COLUMNS} WHERE apps.name = ? AND deleted = 0 AND runs.no IS NOT apps.newest ORDER BY created DESC, runs.no DESC LIMIT ?
 """
+GET_CONFIG = "SELECT config FROM configs WHERE no = ?"
+ADD_CONFIG = "INSERT INTO configs (no, config) VALUES (?, ?)"
+DELETE_CONFIG = "DELETE FROM configs WHERE no = ?"
 ADD_RUN = """
-INSERT INTO runs (id, app, name, config, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
+INSERT INTO runs (id, app, name, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
 """
 SAVE_RUN = """
-UPDATE runs SET name = ?, config = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?,
+UPDATE runs SET name = ?, state = ?, updated = ?, first_step = ?, last_step = ?, epoch = ?, seq = ?, log = ?,
     dropped = ?, late = ?, attempt = ?
 WHERE no = ?
 """
-BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, config = '{}', live = NULL, seq = seq + 1 WHERE no = ?"
+BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, live = NULL, seq = seq + 1 WHERE no = ?"
 
 ADD_LOG = "INSERT INTO logs DEFAULT VALUES"
 DROP_LOG = "UPDATE logs SET dropped = 1 WHERE no = ?"
-GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 LIMIT 1"
+GET_DROPPED_LOG = "SELECT no FROM logs WHERE dropped = 1 AND no > 0 AND no NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
 DELETE_LOG = "DELETE FROM logs WHERE no = ?"
 
 GET_PRODUCER = "SELECT number, seq, refused, warnings, dropped FROM producers WHERE run = ? AND id = ?"
@@ -306,19 +365,24 @@ WHERE log = ?1 ORDER BY stretches.seq
 GET_KEYS = "SELECT name, kind, columns FROM keys WHERE log = ? ORDER BY no"
 GET_KEY = "SELECT no, kind, columns, newest_step, rows FROM keys WHERE log = ? AND name = ?"
 GET_KEY_BY_NO = "SELECT name, kind, columns FROM keys WHERE no = ?"
+GET_KEY_NAMES = "SELECT runs.id, keys.name FROM keys LEFT JOIN runs ON runs.log = keys.log WHERE keys.no = ?"
 ADD_KEY = "INSERT INTO keys (log, name, kind, columns) VALUES (?, ?, ?, ?)"
 ADD_KEY_ROWS = """
-UPDATE keys SET columns = ?, rows = rows + ?, pending = pending + 1, open_bytes = open_bytes + ? WHERE no = ?
+UPDATE keys SET columns = ?2, rows = rows + ?3, pending = pending + 1, open_bytes = open_bytes + ?4,
+    due = max(due, pending + 1 >= ?5, rows + ?3 - sealed >= ?6, open_bytes + ?4 >= ?7, sealed - summed >= ?8)
+WHERE no = ?1
 """
 SET_KEY_NEWEST = "UPDATE keys SET newest_step = ?, newest_seq = ?, newest_size = ? WHERE no = ?"
 GET_KEYS_WITH_NEWS = """
 SELECT newest_seq, newest_size, no, newest_step FROM keys
 WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4)) ORDER BY newest_seq
 """
-GET_KEY_DUE = """
+GET_KEYS_DUE = """
 SELECT keys.no, log, name, sealed, summed, pending, cuts FROM keys JOIN logs ON logs.no = log
-WHERE pending > 0 AND (pending >= ? OR rows - sealed >= ? OR open_bytes >= ? OR sealed - summed >= ?)
-    AND keys.no NOT IN (SELECT value FROM json_each(?)) LIMIT 1
+WHERE due = 1 AND keys.no > ? AND keys.no NOT IN (SELECT value FROM json_each(?)) ORDER BY keys.no LIMIT ?
+"""
+COUNT_UNMERGED = """
+SELECT coalesce(sum(pending), 0) FROM keys WHERE due = 1 AND no NOT IN (SELECT value FROM json_each(?))
 """
 GET_CUTS = "SELECT cuts FROM logs WHERE no = ?"
 SET_KEY_TIDIED = """
@@ -326,10 +390,14 @@ UPDATE keys SET sealed = ?1, summed = ?2, pending = pending - ?3,
     open_bytes = (SELECT coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?1)
 WHERE no = ?4
 """
+SET_KEY_DUE = """
+UPDATE keys SET due = pending > 0 AND max(pending >= ?2, rows - sealed >= ?3, open_bytes >= ?4, sealed - summed >= ?5)
+WHERE no = ?1
+"""
 
 ADD_CHUNK = """
-INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, checksum, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # What a tail leaves out, as a JSON array of names.
 _AND_NOT_EXCLUDED = "AND key NOT IN (SELECT no FROM keys WHERE log = ?1 AND name IN (SELECT value FROM json_each(?4)))"
@@ -338,29 +406,39 @@ SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND 
 ORDER BY last_seq, first_seq
 """
 GET_CHUNKS = f"""
-SELECT key, first_row, first_seq, last_seq, count, packed, marks, body FROM chunks
+SELECT key, no FROM chunks
 WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_NOT_EXCLUDED} ORDER BY last_seq, key, first_row
 """
 GET_CHUNKS_OF_KEY = """
 SELECT no, first_step, last_step, count, size FROM chunks
 WHERE key = ? AND last_step >= ? AND first_step <= ? ORDER BY first_row
 """
-GET_BODY = "SELECT key, packed, body FROM chunks WHERE no = ?"
 GET_OPEN_CHUNKS = """
 SELECT no, first_row, count, size, first_seq, last_seq FROM chunks WHERE key = ? AND first_row >= ? ORDER BY first_row LIMIT ?
 """
 GET_CHUNKS_IN = """
-SELECT first_row, count, packed, body FROM chunks
+SELECT no, first_row, count FROM chunks
 WHERE key = ?1 AND first_row < ?3 AND first_row >= (
     SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2
 ) ORDER BY first_row
 """
-GET_CHUNK = "SELECT packed, marks, body FROM chunks WHERE no = ?"
+GET_CHUNK = """
+SELECT log, key, first_row, first_seq, last_seq, first_step, last_step, count, packed, marks, checksum, body
+FROM chunks WHERE no = ?
+"""
 
 COUNT_CUT = "UPDATE logs SET cuts = cuts + 1 WHERE no = ?"
-GET_KEYS_TO_CUT = "SELECT no, kind, rows, sealed, summed FROM keys WHERE log = ?"
+ADD_CUT = "INSERT INTO cuts (log, step, stretches) VALUES (?, ?, ?)"
+GET_CUT = "SELECT log, step, stretches, key, through, changed FROM cuts WHERE no = ?"
+GET_FIRST_CUT = "SELECT no FROM cuts WHERE no > 0 ORDER BY no LIMIT 1"
+SET_CUT_DONE = "UPDATE cuts SET key = ?, through = ?, changed = ? WHERE no = ?"
+DELETE_CUT = "DELETE FROM cuts WHERE no = ?"
+DELETE_CUTS = "DELETE FROM cuts WHERE log = ?"
+GET_RUN_OF_LOG = f"{_RUN_COLUMNS} WHERE runs.log = ?"
+GET_KEYS_TO_CUT = "SELECT no, kind, rows, sealed, summed FROM keys WHERE log = ? AND no >= ? ORDER BY no"
 GET_CHUNKS_TO_CUT = """
-SELECT no, first_row, last_seq, first_step, count FROM chunks WHERE key = ? AND last_step >= ? ORDER BY first_row
+SELECT no, first_row, first_seq, last_seq, first_step, count, size FROM chunks
+WHERE key = ? AND first_row <= ? AND last_step >= ? ORDER BY first_row DESC LIMIT ?
 """
 GET_CHUNKS_AFTER = "SELECT no, first_row FROM chunks WHERE key = ? AND first_row > ? ORDER BY first_row"
 RENUMBER_CHUNK = "UPDATE chunks SET first_row = ? WHERE no = ?"
@@ -368,39 +446,42 @@ GET_CHUNK_STEPS = "SELECT min(first_step), max(last_step) FROM chunks WHERE key 
 SET_KEY_CUT = """
 UPDATE keys SET (pending, open_bytes) =
     (SELECT max(1, count(*)), coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?2),
-    rows = ?1, sealed = ?2, summed = ?3
+    rows = ?1, sealed = ?2, summed = ?3, due = 1
 WHERE no = ?4
 """
 DELETE_SUMMARIES_FROM = "DELETE FROM summaries WHERE key = ? AND level = ? AND first_row > ?"
 DELETE_SUMMARIES = "DELETE FROM summaries WHERE key = ?"
 DELETE_KEY = "DELETE FROM keys WHERE no = ?"
-GET_VALUES_TO_CUT = "SELECT no, seq FROM key_values WHERE key = ? AND step >= ?"
+GET_VALUES_TO_CUT = """
+SELECT no, step, seq FROM key_values WHERE key = ? AND step <= ? AND step >= ? ORDER BY step DESC LIMIT ?
+"""
 GET_NEWEST_VALUE = "SELECT step, seq, size FROM key_values WHERE key = ? ORDER BY step DESC LIMIT 1"
-GET_FIRST_VALUE_STEP = "SELECT min(step) FROM key_values WHERE key = ?"
+GET_VALUE_STEPS = """
+SELECT (SELECT min(step) FROM key_values WHERE key = ?1), (SELECT max(step) FROM key_values WHERE key = ?1)
+"""
 
 GET_KEY_LENGTHS = "SELECT rows, summed FROM keys WHERE no = ?"
-ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, body) VALUES (?, ?, ?, ?)"
-GET_SUMMARY = "SELECT body FROM summaries WHERE key = ? AND level = ? AND first_row = ?"
+ADD_SUMMARY = "INSERT INTO summaries (key, level, first_row, checksum, body) VALUES (?, ?, ?, ?, ?)"
+GET_SUMMARY = "SELECT checksum, body FROM summaries WHERE key = ? AND level = ? AND first_row = ?"
 
 SAVE_VALUE = """
-INSERT INTO key_values (key, step, seq, time, size, body) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, size = excluded.size, body = excluded.body
+INSERT INTO key_values (key, step, seq, time, size, checksum, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, size = excluded.size,
+    checksum = excluded.checksum, body = excluded.body
 """
-GET_VALUE = "SELECT body FROM key_values WHERE key = ? AND step = ?"
-GET_VALUE_STEPS = "SELECT min(step), max(step) FROM key_values WHERE key = ? AND step BETWEEN ? AND ?"
-GET_LATEST_VALUE = "SELECT no, size FROM key_values WHERE key = ? AND step BETWEEN ? AND ? ORDER BY step DESC LIMIT 1"
-GET_VALUE_BODY = "SELECT body FROM key_values WHERE no = ?"
+GET_VALUE = "SELECT seq, checksum, body FROM key_values WHERE key = ? AND step = ?"
+GET_VALUE_SPAN = """
+SELECT (SELECT min(step) FROM key_values WHERE key = ?1 AND step BETWEEN ?2 AND ?3),
+       (SELECT max(step) FROM key_values WHERE key = ?1 AND step BETWEEN ?2 AND ?3)
+"""
+GET_LATEST_VALUE = "SELECT step, size FROM key_values WHERE key = ? AND step BETWEEN ? AND ? ORDER BY step DESC LIMIT 1"
 
 GET_CHUNKS_TO_DELETE = "SELECT no, size FROM chunks WHERE log = ? LIMIT ?"
 DELETE_CHUNK = "DELETE FROM chunks WHERE no = ?"
-GET_VALUES_TO_DELETE = """
-SELECT key_values.no, size FROM keys JOIN key_values ON key_values.key = keys.no WHERE keys.log = ? LIMIT ?
-"""
-GET_SUMMARIES_TO_DELETE = """
-SELECT summaries.no, level FROM keys JOIN summaries ON summaries.key = keys.no WHERE keys.log = ? LIMIT ?
-"""
+GET_KEYS_TO_DELETE = "SELECT no FROM keys WHERE log = ? LIMIT ?"
+GET_VALUES_TO_DELETE = "SELECT no, size FROM key_values WHERE key = ? LIMIT ?"
+GET_SUMMARIES_TO_DELETE = "SELECT no, length(body) FROM summaries WHERE key = ? LIMIT ?"
 DELETE_SUMMARY = "DELETE FROM summaries WHERE no = ?"
 GET_STRETCHES_TO_DELETE = "SELECT log, seq FROM stretches WHERE log = ? LIMIT ?"
 DELETE_STRETCH = "DELETE FROM stretches WHERE log = ? AND seq = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
-DELETE_KEYS = "DELETE FROM keys WHERE log = ?"

@@ -48,6 +48,11 @@ class Sizes:
     fanout: int = 4
     block: int = 32
 
+    @property
+    def due(self) -> tuple[int, int, int, int]:
+        """From where on a key is tidied: chunks that came since, rows and bytes not sealed, sealed rows without summaries."""
+        return self.merge_at, self.seal_rows, self.seal_bytes, self.body_rows
+
     def body_rows_of(self, level: int) -> int:
         """How many rows a body of this level covers."""
         return self.body_rows * self.fanout ** (level - 1)

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.wire.arrow import body_of, table_of
+from streamvis.wire.columns import column_dtype, unify_dtypes
 from streamvis.wire.joining import family_of, join_column, json_of_measured, measured_cells
 
 __all__ = [
     "body_of_rows",
+    "columns_of",
     "concat_common",
     "concat_exact",
     "has_many_gaps",
@@ -69,6 +71,15 @@ def is_missing(table: pa.Table, name: str) -> np.ndarray:
         return np.ones(table.num_rows, dtype=bool)
     column = table.column(i)
     return column.is_null().to_numpy() if column.null_count else np.zeros(table.num_rows, dtype=bool)
+
+
+def columns_of(table: pa.Table, known: Mapping[str, str]) -> dict[str, str]:
+    """The dtype word of each of the key's columns, and of those that are known already, that says all cells of both."""
+    found = dict(known)
+    for field in list(table.schema)[2:]:
+        name, word = field.name[1:], column_dtype(field)
+        found[name] = unify_dtypes(found[name], word) if name in found else word
+    return found
 
 
 def is_measurable(field: pa.Field) -> bool:

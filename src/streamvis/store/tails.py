@@ -7,13 +7,11 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.packed import Marks, unpack
-from streamvis.store.tables import body_of_rows, rows_of_body
+from streamvis.store.bodies import StoredChunk, read_chunk, read_value
+from streamvis.store.damage import Broken
+from streamvis.store.tables import body_of_rows
 
 __all__ = ["Part", "read_parts"]
 
@@ -29,35 +27,41 @@ class Part:
 
 def read_parts(
     db: sqlite3.Connection, log: int, start: int, end: int, *, max_bytes: int, exclude: Sequence[str]
-) -> tuple[int, list[Part]]:
-    """What came with the batches after `start` and up to `end`, or up to an earlier one that is given back, without some keys."""
+) -> tuple[int, list[Part], list[Broken]]:
+    """What came with the batches after `start` and up to `end`, or up to an earlier one that is given back, without some keys.
+
+    What is damaged is left out; of each key that it is met in, the first is given back too.
+    """
     left_out = json.dumps(list(exclude))
     stop = _stop(db, (log, start, end, left_out), max_bytes)
     piece = (log, start, stop, left_out)
-    parts = [_part(found, start, stop) for found in db.execute(sql.GET_CHUNKS, piece)]
+    parts: list[Part] = []
+    broken: dict[int, Broken] = {}
+    for key, no in db.execute(sql.GET_CHUNKS, piece).fetchall():
+        try:
+            parts.append(_part(read_chunk(db, key, no), start, stop))
+        except Broken as error:
+            broken.setdefault(key, error)
     for _, _, key, step in db.execute(sql.GET_KEYS_WITH_NEWS, piece).fetchall():
-        parts.append(Part(key, db.execute(sql.GET_VALUE, (key, step)).fetchone()[0]))
-    return stop, parts
+        try:
+            body = read_value(db, key, step)
+        except Broken as error:
+            broken.setdefault(key, error)
+        else:
+            parts += [Part(key, body)] if body is not None else []
+    return stop, parts, list(broken.values())
 
 
-def _part(found: tuple[Any, ...], start: int, stop: int) -> Part:
+def _part(chunk: StoredChunk, start: int, stop: int) -> Part:
     """What came with the batches after `start` and up to `stop`, of a chunk."""
-    key, first_row, first_seq, last_seq, count, packed, marks, body = found
-    first, last = 0, count
-    if marks and (first_seq <= start or last_seq > stop):
-        marked = Marks.from_bytes(marks)
+    body, first, last = chunk.body, 0, chunk.count
+    if chunk.marks and (chunk.first_seq <= start or chunk.last_seq > stop):
+        marked = chunk.marked()
         first, last = marked.rows_until(start), marked.rows_until(stop)
-    if packed or (first, last) != (0, count):
-        name, table = _opened(packed, body)
+    if chunk.is_packed or (first, last) != (0, chunk.count):
+        name, table = chunk.rows()
         body = body_of_rows(name, table.slice(first, last - first))
-    return Part(key, body, first_row + first)
-
-
-def _opened(packed: int, body: bytes) -> tuple[str, pa.Table]:
-    if not packed:
-        return rows_of_body(body)
-    meta, table = unpack(body)
-    return meta["key"], table
+    return Part(chunk.key, body, chunk.first_row + first)
 
 
 def _stop(db: sqlite3.Connection, piece: tuple[int, int, int, str], max_bytes: int) -> int:

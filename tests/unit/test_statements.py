@@ -1,0 +1,50 @@
+"""The plans that SQLite makes for the statements of the store: none reads through a table that grows."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import pytest
+
+from streamvis.store import statements as sql
+
+STATEMENTS = {
+    name: text
+    for name, text in vars(sql).items()
+    if isinstance(text, str) and name.isupper() and not name.startswith("_") and name != "SCHEMA"
+}
+GROWING = ("runs", "configs", "logs", "producers", "attempts", "stretches", "cuts", "keys", "chunks", "summaries", "key_values")
+
+OF_WHOLE_FILES = ("COUNT_RUNS", "COUNT_WITHOUT_CHECKSUM", "GET_ALL_KEYS", "ADD_LOST_CONFIGS")
+"""What `streamvis check` and its repair look at."""
+
+
+def plan_of(text):
+    db = sqlite3.connect(":memory:")
+    db.executescript(sql.SCHEMA)
+    numbered = [int(number) for number in re.findall(r"\?(\d+)", text)]
+    parameters = [None] * (max(numbered) if numbered else text.count("?"))
+    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", parameters)]
+
+
+def scanned(text):
+    """The growing tables that a statement reads from one end to the other, or sorts."""
+    told = "\n".join(plan_of(text))
+    found = [table for table in GROWING if re.search(rf"SCAN {table}\b", told)]
+    return found + (["an index made for the statement alone"] if "AUTOMATIC" in told else [])
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - {*OF_WHOLE_FILES}))
+def test_no_statement_reads_through_a_table_that_grows(name):
+    assert not scanned(STATEMENTS[name])
+
+
+def test_a_statement_that_does_is_found():
+    assert scanned("SELECT id FROM runs ORDER BY created") == ["runs"]
+    assert scanned("SELECT count(*) FROM chunks WHERE size > 1") == ["chunks"]
+    assert not scanned("SELECT id FROM runs WHERE no = 1")
+
+
+def test_lists_of_runs_are_in_order_by_an_index():
+    assert not any("TEMP B-TREE" in line for line in plan_of(sql.GET_RUNS_OF_APP))
