@@ -63,7 +63,8 @@ def keep_up(seconds: float, runs: int) -> None:
     took_s = time.monotonic() - before
     for client in clients:
         client.close()
-    print(f"| {runs} runs of {KEYS} keys at 1 Hz, {seconds:.0f} s: chunks after each quarter | " + f"{', '.join(map(number, counts))} |")
+    print(f"| {runs} runs of {KEYS} keys at 1 Hz, {seconds:.0f} s |  |")
+    print(f"| chunks after each quarter, and at the end | {', '.join(map(number, counts))} |")
     print(f"| chunks that came | {number(step * runs * KEYS)} at most |")
     print(f"| reading one of the runs, in JSON | {number(took_s)} s, {read:,} pieces |")
     print(f"| processor of the endpoint | {number(used_s / seconds * 100)}% of one |")

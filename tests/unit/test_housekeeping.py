@@ -12,14 +12,14 @@ import pytest
 from streamvis.endpoint.app import create_app
 from streamvis.endpoint.writer import Writer
 from streamvis.records import Ack, Batch, Clear, Start
-from streamvis.store import SqliteStore
+from streamvis.store import SqliteStore, cutting, discarding, tidying
 from streamvis.store.turns import Turns
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.conditions import wait_until
 
 START = Start("{}", 1.0)
-PIECE = 1000
-"""How many records a piece of work is about."""
+PIECE = 100
+"""How many records a piece of work is about, here."""
 
 
 class Counted(SqliteStore):
@@ -38,6 +38,13 @@ class Counted(SqliteStore):
         between, self.between = self.between, lambda: None
         between()
         self.between = between
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(cutting, "_RECORDS_AT_ONCE", PIECE)
+    monkeypatch.setattr(discarding, "_ROWS_AT_ONCE", PIECE)
+    monkeypatch.setattr(tidying, "_KEYS_AT_ONCE", 16)
 
 
 @pytest.fixture
@@ -77,10 +84,10 @@ def resume(run, step, *more, producer="q", attempt=""):
 # What is taken back
 
 
-@pytest.mark.parametrize("keys", [1, 300])
+@pytest.mark.parametrize("keys", [1, 30])
 def test_a_resume_takes_back_in_pieces_and_others_are_stored_in_between(keys, store):
     start(store, "run", "other")
-    send_values(store, "run", 7000, keys=keys)
+    send_values(store, "run", 700, keys=keys)
     stored = []
 
     def send_another():
@@ -91,7 +98,7 @@ def test_a_resume_takes_back_in_pieces_and_others_are_stored_in_between(keys, st
     store.between = send_another
     (ack,) = store.append([resume("run", 3)])
     store.between = lambda: None
-    assert isinstance(ack, Ack) and max(store.changed) <= 3 * PIECE and len(stored) >= 7000 // PIECE
+    assert isinstance(ack, Ack) and max(store.changed) <= 3 * PIECE and len(stored) >= 700 // PIECE
     assert len(decode_tail_body(b"".join(store.tail("other", None).bodies))) == len(stored)
     assert store.run("run").last_step == 2 and store.run("run").cursor.epoch == 1
     assert [store.value("run", f"k{keys - 1}", step=step) is None for step in range(5)] == [False] * 3 + [True] * 2
@@ -100,18 +107,18 @@ def test_a_resume_takes_back_in_pieces_and_others_are_stored_in_between(keys, st
 
 def test_rows_are_taken_back_in_pieces_too(store):
     start(store, "run")
-    for number in range(1, 2601):
+    for number in range(1, 251):
         send_rows(store, "run", number, ["a"])
     store.changed.clear()
-    store.append([resume("run", 40)])
-    assert max(store.changed) <= 2 * PIECE and len(store.changed) > 2
-    assert store.history("run", "a", x="x", buckets=5000).table[".x"].to_pylist() == list(range(1, 40))
-    assert (store.run("run").first_step, store.run("run").last_step) == (1, 39)
+    store.append([resume("run", 30)])
+    assert max(store.changed) <= 2 * PIECE and len(store.changed) > 3
+    assert store.history("run", "a", x="x", buckets=5000).table[".x"].to_pylist() == list(range(1, 30))
+    assert (store.run("run").first_step, store.run("run").last_step) == (1, 29)
 
 
 def test_a_resume_that_was_cut_short_is_completed_by_the_next_endpoint(store, tmp_path):
     start(store, "run", "other")
-    send_values(store, "run", 5000, keys=2)
+    send_values(store, "run", 500, keys=2)
     before = store.run("run").cursor
 
     class Killed(Exception):
@@ -124,7 +131,7 @@ def test_a_resume_that_was_cut_short_is_completed_by_the_next_endpoint(store, tm
     with pytest.raises(Killed):
         store.append([resume("run", 10)])
     left = store._writer.execute("SELECT count(*) FROM key_values").fetchone()[0]
-    assert 20 < left < 5000  # it had begun
+    assert 20 < left < 500  # it had begun
     store.close()
     again = SqliteStore(tmp_path)
     tidy_all(again)
@@ -137,40 +144,40 @@ def test_a_resume_that_was_cut_short_is_completed_by_the_next_endpoint(store, tm
 
 def test_what_another_rank_of_the_attempt_sends_meanwhile_stays(store):
     start(store, "run")
-    send_values(store, "run", 4000, keys=1)
+    send_values(store, "run", 400, keys=1)
 
     def send_from_another_rank():
         store.between = lambda: None
-        value = encode_value("k0", 3500, 0.0, {"n": "new"})
+        value = encode_value("k0", 350, 0.0, {"n": "new"})
         store.append([resume("run", 50, value, producer="r", attempt="A")])
 
     store.between = send_from_another_rank
     (ack,) = store.append([resume("run", 50, attempt="A")])
     steps = [step for (step,) in store._writer.execute("SELECT step FROM key_values ORDER BY step")]
-    assert steps == [*range(50), 3500] and not ack.warnings
+    assert steps == [*range(50), 350] and not ack.warnings
     assert decode_tail_body(store.value("run", "k0"))[0].data["n"] == "new"
 
 
 def test_a_batch_that_is_refused_or_known_takes_nothing_back(store):
     start(store, "run")
-    send_values(store, "run", 3000, keys=1)
+    send_values(store, "run", 300, keys=1)
     wrong = Batch("run", "another app", "q", 1, [Start("{}", 2.0, resume_at=0)])
     assert not isinstance(store.append([wrong])[0], Ack)
     known = Batch("run", "app", "p", 1, [Start("{}", 2.0, resume_at=0)])
     assert store.append([known])[0].duplicate
-    assert store.run("run").last_step == 2999 and store.run("run").cursor.epoch == 0
+    assert store.run("run").last_step == 299 and store.run("run").cursor.epoch == 0
 
 
-@pytest.mark.parametrize("keys", [1, 2500])
+@pytest.mark.parametrize("keys", [1, 250])
 def test_a_deleted_run_goes_in_pieces(keys, store):
     start(store, "run", "other")
-    send_values(store, "run", 5000, keys=keys)
+    send_values(store, "run", 500, keys=keys)
     send_values(store, "other", 10, keys=1)
     store.changed.clear()
     store.delete("run")
     assert max(store.changed) < 20
     pieces = tidy_all(store)
-    assert max(store.changed) <= 2 * PIECE and pieces <= 3 * 7500 // PIECE
+    assert max(store.changed) <= 2 * PIECE and pieces <= 3 * 750 // PIECE
     counts = [store._writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("key_values", "keys", "logs")]
     assert counts == [10, 1, 2]  # a deleted run keeps an empty log
 
@@ -183,30 +190,30 @@ def chunks(store):
 
 
 def test_many_keys_are_merged_in_one_commit_and_all_sizes_at_once(store):
-    keys = [f"k{i}" for i in range(150)]
+    keys = [f"k{i}" for i in range(40)]
     start(store, "run")
     for number in range(1, 20):
         send_rows(store, "run", number, keys)
-    assert store.unmerged == 19 * 150
+    assert store.unmerged == 19 * 40
     store.changed.clear()
     tidy_all(store)
-    assert chunks(store) == 150 and store.unmerged == 0
-    assert len([changed for changed in store.changed if changed]) <= 5
+    assert chunks(store) == 40 and store.unmerged == 0
+    assert len([changed for changed in store.changed if changed]) <= 3
     start(store, "long")
     for number in range(1, 16 * 16 + 1):
         send_rows(store, "long", number, ["k"])
     store.changed.clear()
     tidy_all(store)
-    assert chunks(store) == 151 and len([changed for changed in store.changed if changed]) == 1
+    assert chunks(store) == 41 and len([changed for changed in store.changed if changed]) == 1
 
 
 def test_no_key_waits_for_ever_while_others_are_due_again_and_again(store):
-    keys = [f"k{i}" for i in range(300)]
+    keys = [f"k{i}" for i in range(40)]
     start(store, "run")
-    for number in range(1, 400):
+    for number in range(1, 120):
         if number <= 16:
             send_rows(store, "run", number, ["last"])
-        send_rows(store, "run", number, keys[:100], producer="q")
+        send_rows(store, "run", number, keys, producer="q")
         if number % 16 == 0:
             store.tidy()
     assert store._writer.execute("SELECT count(*) FROM chunks JOIN keys ON keys.no = key WHERE name = 'last'").fetchone() == (1,)
@@ -214,10 +221,10 @@ def test_no_key_waits_for_ever_while_others_are_due_again_and_again(store):
 
 def test_what_was_deleted_goes_while_there_is_always_something_to_merge(store):
     start(store, "gone", "run")
-    send_values(store, "gone", 4000, keys=3)
+    send_values(store, "gone", 300, keys=3)
     store.delete("gone")
-    for number in range(1, 500):
-        send_rows(store, "run", number, [f"k{i}" for i in range(70)])
+    for number in range(1, 150):
+        send_rows(store, "run", number, [f"k{i}" for i in range(20)])
         if number % 16 == 0:
             assert store.tidy()
     assert store._writer.execute("SELECT count(*) FROM key_values").fetchone() == (0,)
@@ -243,9 +250,9 @@ def test_writers_wait_for_merging_where_too_much_is_unmerged(store):
     start(store, "run")
     most = []
     store.listen(lambda _: most.append(store.unmerged))
-    acks_of(store, many("run", 120, 40), most_unmerged=1000)
-    assert max(most) <= 1000 + 40 * 16
-    assert chunks(store) <= 40 * 32
+    acks_of(store, many("run", 60, 20), most_unmerged=400)
+    assert max(most) <= 400 + 20 * 16
+    assert chunks(store) <= 20 * 32
     assert len(decode_tail_body(b"".join(store.tail("run", None, max_bytes=10**9).bodies))) == chunks(store)
 
 
@@ -264,7 +271,7 @@ def test_the_pace_is_that_of_chunks_where_batches_hold_many_keys(store):
 
 def test_while_a_long_resume_is_under_way_others_are_acknowledged(store):
     start(store, "run", "other")
-    send_values(store, "run", 3000, keys=1)
+    send_values(store, "run", 300, keys=1)
     is_begun, may_go_on = threading.Event(), threading.Event()
     going_on = store._go_on_cutting
 
@@ -333,7 +340,7 @@ def test_turns_go_to_those_who_wait_in_the_order_in_which_they_came():
 
 def test_a_clear_ends_a_cut_that_is_under_way(store):
     start(store, "run")
-    send_values(store, "run", 4000, keys=1)
+    send_values(store, "run", 400, keys=1)
 
     def clear():
         store.between = lambda: None
