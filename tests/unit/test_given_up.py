@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 from streamvis.endpoint.app import create_app
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
+from support.conditions import wait_until
 
 
 class Slow(SqliteStore):
@@ -76,18 +77,17 @@ def run_with(store, scenario):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
+    await asyncio.to_thread(wait_until, condition)
 
 
 def test_what_waits_for_a_thread_is_left_out_when_its_client_goes(store):
     async def scenario(app):
-        anyio.to_thread.current_default_thread_limiter().total_tokens = 2
+        threads = anyio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = 2
         first = [Asked(app, "/api/v1/runs?app=app") for _ in range(2)]
         await until(lambda: store.begun == 2)
         others = [Asked(app, "/api/v1/runs?app=app") for _ in range(5)]
-        await asyncio.sleep(0)
+        await until(lambda: threads.statistics().tasks_waiting == 5)
         for one in others[:4]:
             await one.give_up()
         store.may_go_on.set()

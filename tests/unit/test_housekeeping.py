@@ -285,8 +285,7 @@ def test_while_a_long_resume_is_under_way_others_are_acknowledged(store):
     async def main():
         writer = Writer(store)
         resuming = asyncio.create_task(writer.append(resume("run", 1)))
-        while not is_begun.is_set():
-            await asyncio.sleep(0.005)
+        assert await asyncio.to_thread(is_begun.wait, 20)
         try:
             for batch in many("other", 20, 3):
                 assert (await asyncio.wait_for(writer.append(batch), 20)).seq
