@@ -15,8 +15,9 @@ from typing import Any
 
 from streamvis.address import checked_token, checked_url
 from streamvis.client import closing, launch
+from streamvis.client.describing import described
 from streamvis.client.entries import Begin, Clear
-from streamvis.client.intake import Intake, checked_step, checked_text, config_copy
+from streamvis.client.intake import Intake, checked_step, checked_text
 from streamvis.client.producer import new_id
 from streamvis.client.sender import Sender
 from streamvis.client.spool_place import SpoolPlace
@@ -71,7 +72,7 @@ class Client:
 
     def init(
         self,
-        config: Mapping[str, Any] | None = None,
+        config: Any = None,
         *,
         run: str | None = None,
         name: str | None = None,
@@ -80,21 +81,26 @@ class Client:
     ) -> str:
         """Start a run with `config`, or join the run with the id `run`, and return its id.
 
+        With `run="launch"`, join the one run of this launch: all processes that torchrun, `srun` or an MPI started together get the
+        same id. A process that nothing launched starts a run of its own. Only one process of a run needs to give a config.
+
         With `resume_at`, continue the run from a checkpoint: what it has of that step and later is taken back, and what earlier
         attempts still send of it is left out. All producers with the same `attempt` do so once, and keep what each other
         sends. `attempt` is by default what torchrun or Slurm say of this launch, else every `init` is an attempt of its own.
 
         Waits at most 2 s for the endpoint; if that is away, it warns once and goes on. A run that this client began before is
         finished. Raises NotAnEndpoint, TokenRefused or VersionMismatch when such an answer comes within that time, DeletedRun
-        for a run that was deleted, InvalidData for a config that JSON cannot say or an id that is none, and UsageError for
-        `resume_at` without `run`, or on one of several ranks whose attempt is not known.
+        for a run that was deleted, InvalidData for a config without fields or an id that is none, and UsageError for
+        `resume_at` without `run`, or on one of several ranks whose launch is not known.
         """
         if resume_at is not None and run is None:
             raise UsageError("init(resume_at=...) without a run. Say which run is resumed: init(run=ID, resume_at=STEP).")
         attempt = None if attempt is None else checked_text(attempt, "attempt")
+        if run == launch.LAUNCH:
+            run = launch.run_of(os.environ, self.app)
         begin = Begin(
             _checked_run(run) or new_id(),
-            config_copy(config),
+            described(config),
             name and checked_text(name, "name"),
             run is not None,
             launch.attempt_of(os.environ, attempt, resumes=resume_at is not None),
@@ -189,13 +195,15 @@ class Client:
         failed_before, self._failed_records = self._failed_records, self._sender.failed_records
         return in_time and self._failed_records == failed_before
 
-    def close(self, timeout_s: float | None = None) -> bool:
-        """Finish the run, deliver what waits, and end; True when all was delivered.
+    def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
+        """End the run in `state` (finished, failed or interrupted), deliver what waits, and end; True when all was delivered.
 
         Takes at most `timeout_s` seconds; by default up to 60 s while batches are being acknowledged, and 10 s when none is.
-        What is not delivered then stays in the spool. Closing twice does nothing.
+        What is not delivered then stays in the spool. Closing twice does nothing. Raises UsageError for another state.
         """
-        return self._close("finished", timeout_s)
+        if state not in closing.STATES:
+            raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(closing.STATES)}.")
+        return self._close(state, timeout_s)
 
     def __enter__(self) -> Client:
         return self

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from streamvis.client.entries import Marker
 from streamvis.client.sender import Sender
 
-__all__ = ["close", "close_with_worker", "state_of", "watch"]
+__all__ = ["STATES", "close", "close_with_worker", "state_of", "watch"]
+
+STATES = ("finished", "failed", "interrupted")
 
 _PATIENCE_S = 10.0
 """So long nothing need be acknowledged before the end gives up."""

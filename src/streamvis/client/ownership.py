@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-__all__ = ["OWNER", "Owner", "hold", "leave", "take"]
+__all__ = ["OWNER", "Owner", "boot", "hold", "leave", "take"]
 
 OWNER = "owner"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -44,12 +44,12 @@ class Owner(NamedTuple):
     @classmethod
     def here(cls, url: str | None) -> Owner:
         """This process."""
-        return cls(url, platform.node(), _boot(), os.getpid(), time.time())
+        return cls(url, platform.node(), boot(), os.getpid(), time.time())
 
     @property
     def is_of_this_machine(self) -> bool:
         """Whether a free lock here means that the writer is gone."""
-        return bool(self.host and self.host == platform.node()) or bool(self.boot and self.boot == _boot())
+        return bool(self.host and self.host == platform.node()) or bool(self.boot and self.boot == boot())
 
     @property
     def lives(self) -> bool:
@@ -142,7 +142,8 @@ def _read(held: int) -> Owner:
     return owner if is_ours else owner._replace(url=None)
 
 
-def _boot() -> str:
+def boot() -> str:
+    """The id of the running kernel; "" where there is none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:

@@ -71,8 +71,8 @@ def apply_batch(
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
-            if not is_new and json.loads(chunk.config) != json.loads(run.config):
-                warnings.append(_OTHER_CONFIG)
+            if not is_new:
+                _join_config(run, chunk.config, warnings)
             # What came before it in this batch may be of another attempt, and a place in the log is of one.
             run.seq += i > 0
             attempt = _start(db, run, batch, chunk, sizes, warnings)
@@ -118,6 +118,18 @@ def _start(
     if attempt.ends_at is None:
         run.state = RUNNING
     return attempt
+
+
+def _join_config(run: RunRow, config: str, warnings: list[str]) -> None:
+    """A producer that joins without a config says nothing about it, and a run without one takes the first that comes."""
+    given, known = (json.dumps(json.loads(text), sort_keys=True) for text in (config, run.config))  # as texts: NaN is not NaN
+    if given in (known, "{}"):
+        return
+    if known == "{}":
+        run.config = config
+        run.epoch += 1  # open pages were drawn without it: they start over
+    else:
+        warnings.append(_OTHER_CONFIG)
 
 
 def _in_time(
