@@ -104,7 +104,7 @@ PARTS = {
     "tuple": ((1, ("x", None)), [1, ["x", None]]),
     "range": (range(3), [0, 1, 2]),
     "deque": (collections.deque([1, 2]), [1, 2]),
-    "numbers as names": ({1: "a", 0.5: "b", None: "c", True: "d"}, {"1": "d", "0.5": "b", "None": "c"}),
+    "numbers as names": ({1: "a", 0.5: "b", None: "c", False: "d"}, {"1": "a", "0.5": "b", "None": "c", "False": "d"}),
     "a number beside its text as names": ({"1": "a", 1: "b"}, {"1": "a", "1 (int)": "b"}),
     "tuples and enums as names": ({(1, 2): 0, Phase.MAIN: 1}, {"(1, 2)": 0, "MAIN": 1}),
     "class of NumPy": (np.float32, "numpy.float32"),

@@ -16,6 +16,7 @@ from typing import Any
 from streamvis.address import checked_token, checked_url
 from streamvis.client import closing, launch
 from streamvis.client.describing import described
+from streamvis.client.ending import STATES, state_of
 from streamvis.client.entries import Begin, Clear
 from streamvis.client.intake import Intake, checked_step, checked_text
 from streamvis.client.producer import new_id
@@ -81,8 +82,8 @@ class Client:
     ) -> str:
         """Start a run with `config`, or join the run with the id `run`, and return its id.
 
-        With `run="launch"`, join the one run of this launch: all processes that torchrun, `srun` or an MPI started together get the
-        same id. A process that nothing launched starts a run of its own. Only one process of a run needs to give a config.
+        With `run="launch"`, join the one run of this launch: all processes that torchrun, `srun` or an MPI started together get
+        the same id. A process that nothing launched starts a run of its own. Only one process of a run needs to give a config.
 
         With `resume_at`, continue the run from a checkpoint: what it has of that step and later is taken back, and what earlier
         attempts still send of it is left out. All producers with the same `attempt` do so once, and keep what each other
@@ -201,15 +202,15 @@ class Client:
         Takes at most `timeout_s` seconds; by default up to 60 s while batches are being acknowledged, and 10 s when none is.
         What is not delivered then stays in the spool. Closing twice does nothing. Raises UsageError for another state.
         """
-        if state not in closing.STATES:
-            raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(closing.STATES)}.")
+        if state not in STATES:
+            raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(STATES)}.")
         return self._close(state, timeout_s)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close(closing.state_of(kind), None)
+        self._close(state_of(error), None)
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.app!r}, run={self._run!r})"
@@ -231,7 +232,7 @@ class Client:
             url,
             self.app,
             make_transport=make_transport,
-            on_start=closing.close_with_worker,
+            on_start=closing.close_with_process,
             spools=self._spools,
             durable=self._durable,
             max_memory_bytes=self._max_memory_bytes,

@@ -1,8 +1,9 @@
 """A config as a description: whatever an object in it is, its fields or a text stand for it, and none of it stops a run.
 
 What has fields becomes a dict of them: mappings, namespaces, dataclasses, named tuples, and the models of pydantic, attrs,
-OmegaConf and others. Arrays become lists. The rest becomes a text that is the same in every process of a run: without addresses in
-memory, and with sets in order. In data, what cannot be stored is an error; here nothing is, whatever an object does when it is read.
+OmegaConf and others. Arrays become lists. The rest becomes a text that is the same in every process of a run: without addresses
+in memory, and with sets in order. In data, what cannot be stored is an error; here nothing is, whatever an object does when it is
+read.
 
 Libraries are known by what their objects have, and are not imported.
 """

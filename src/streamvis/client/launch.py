@@ -90,14 +90,16 @@ def _starter(rank: str) -> str:
     """The nearest ancestor without the variable: between it and the ranks there may be shells and other wrappers."""
     import psutil
 
-    found = psutil.Process()
-    for found in found.parents():
+    started = psutil.Process()
+    for ancestor in started.parents():
         try:
-            if rank not in found.environ():
+            if rank not in ancestor.environ():
                 break
         except psutil.Error:
-            break  # another user's, so it started as its own what it started here
-    return f"{boot() or platform.node()} {found.pid} {_start_of(found)}"
+            break  # another user's, so not one of the ranks
+    else:
+        ancestor = started
+    return f"{boot() or platform.node()} {ancestor.pid} {_start_of(ancestor)}"
 
 
 def _start_of(process: Any) -> str:
