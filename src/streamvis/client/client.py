@@ -15,6 +15,7 @@ from typing import Any
 
 from streamvis.address import checked_token, checked_url
 from streamvis.client import closing, launch
+from streamvis.client.copies import Traveller, arrived, known
 from streamvis.client.describing import described
 from streamvis.client.ending import STATES, state_of
 from streamvis.client.entries import Begin, Clear
@@ -41,7 +42,8 @@ class Client:
     `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
     `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
     states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
-    same client, as a producer of its own. Raises UsageError for a `url`, `app` or `token` that is none.
+    same client, as a producer of its own, and so does a process to which it is pickled; a copy in the same process is the client
+    itself. Raises UsageError for a `url`, `app` or `token` that is none.
     """
 
     def __init__(
@@ -55,6 +57,15 @@ class Client:
         max_memory_bytes: int = _MAX_MEMORY_BYTES,
         max_spool_bytes: int = _MAX_SPOOL_BYTES,
     ) -> None:
+        self._given = {
+            "url": url,
+            "app": app,
+            "token": token,
+            "durable": durable,
+            "spool": spool,
+            "max_memory_bytes": max_memory_bytes,
+            "max_spool_bytes": max_spool_bytes,
+        }
         self.url = checked_url(url) if url is not None else None
         self._durable = durable
         self.app = checked_text(app, "app")
@@ -65,6 +76,8 @@ class Client:
         self._intake: Intake | None = None
         self._finalizer: weakref.finalize | None = None
         self._sender = self._new_sender()
+        self._id = new_id()
+        known(self, self._id)
 
     @property
     def run(self) -> str | None:
@@ -211,6 +224,24 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._close(state_of(error), None)
+
+    def __copy__(self) -> Client:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Client:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        begin, ancestors = self._sender.heritage
+        return arrived, Traveller(type(self), self._id, os.getpid(), self._given, self._run, begin, ancestors)
+
+    def become(self, traveller: Traveller) -> None:
+        """Be the copy that arrived from another process."""
+        if self._sender.is_stopped:
+            self._sender = self._new_sender()
+        self._id, self._run = traveller.id, traveller.run
+        self._intake = Intake() if traveller.begin is not None else None
+        self._sender.join(traveller.begin, traveller.ancestors)
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.app!r}, run={self._run!r})"

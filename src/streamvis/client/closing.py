@@ -81,6 +81,7 @@ def close(senders: Sequence[Sender], state: str, *, timeout_s: float | None = No
                 sender.producer.give_up()
             sender.producer.join(1.0 if marker.reached.is_set() else 0.2)
             _report(sender)
+        for sender in senders:
             _senders.discard(sender)  # not before: a signal that ends the process meanwhile waits for it too
     return all(marker.reached.is_set() for _, marker in waiting) and all(sender.has_delivered for sender in senders)
 

@@ -44,7 +44,12 @@ class Owner(NamedTuple):
     @classmethod
     def here(cls, url: str | None) -> Owner:
         """This process."""
-        return cls(url, platform.node(), boot(), os.getpid(), time.time())
+        return cls.of(os.getpid(), time.time(), url)
+
+    @classmethod
+    def of(cls, pid: int, since: float, url: str | None = None) -> Owner:
+        """The process of this machine that has a pid, and had it at `since`."""
+        return cls(url, platform.node(), boot(), pid, since)
 
     @property
     def is_of_this_machine(self) -> bool:
@@ -53,13 +58,21 @@ class Owner(NamedTuple):
 
     @property
     def lives(self) -> bool:
-        """Whether the process is there, and is not another one that has its number now."""
+        """Whether the process is there, has not ended, and is not another one that has its number now."""
+        if hasattr(os, "getppid") and self.pid == os.getppid():
+            return True  # who has ended is nobody's parent
         import psutil
 
         try:
-            return psutil.Process(self.pid).create_time() <= self.since + _CLOCKS_DIFFER_S
+            process = psutil.Process(self.pid)
+            return process.create_time() <= self.since + _CLOCKS_DIFFER_S and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known here that the process has ended. Containers on one machine do not see each other's."""
+        return self.host == platform.node() and self.boot == boot() and not self.lives
 
 
 _UNKNOWN = Owner(None, "", "", 0, 0.0)

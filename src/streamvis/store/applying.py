@@ -151,6 +151,7 @@ def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, produc
         end_run(db, run, chunk.state)
         return
     db.execute(sql.END_PRODUCER, (run.no, producer, chunk.state))
+    db.executemany(sql.END_OTHER_PRODUCER, [(chunk.state, run.no, other) for other in chunk.others])
     if attempt is not None and attempt.ends_at is not None:
         return
     states = {state for (state,) in db.execute(sql.GET_PRODUCER_STATES, (run.no,))}

@@ -268,6 +268,7 @@ END_PRODUCER = """
 INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, -1, 0, '[]', '[]', 0, ?)
 ON CONFLICT (run, id) DO UPDATE SET state = excluded.state
 """
+END_OTHER_PRODUCER = "UPDATE producers SET state = ? WHERE run = ? AND id = ? AND state IS NULL"
 END_PRODUCERS = "UPDATE producers SET state = ? WHERE run = ? AND started = 1 AND state IS NULL"
 GET_PRODUCER_STATES = """
 SELECT DISTINCT state FROM producers LEFT JOIN attempts ON attempts.no = attempt
