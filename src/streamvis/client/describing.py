@@ -31,7 +31,7 @@ __all__ = ["described"]
 log = logging.getLogger("streamvis")
 
 _MAX_BYTES = 2 * 2**20 - 2**16
-"""About how long the JSON of a config may be. The endpoint takes 2 MiB."""
+"""About how long the JSON of a config may be: every page and every list of runs may read it."""
 _NODE_BYTES = 24
 """What a number takes, or the signs around anything else."""
 _LONGEST_ESCAPE = 12
