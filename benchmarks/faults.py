@@ -1,9 +1,10 @@
 """Kill anything, any time: `python benchmarks/faults.py --rounds 200`; `--help` says more.
 
 Real producers, an endpoint, a page server, a reader and a page session run while, round after round, one of them is killed or
-stopped, or a connection is cut in mid-request; in every third round two such things at once. Then it is brought back, and what
-was sent, acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1
-when anything was lost, doubled, or out of order. See docs/reliability.md.
+stopped, ends by an exit or SIGTERM, or a connection is cut in mid-request; in every third round two such things at once.
+Producers have children: forked ones, and processes to which the client is pickled. Then all is brought back, and what was sent,
+acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1 when anything
+was lost, doubled, or out of order. See docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -124,11 +125,12 @@ def report(scene: Scene, done: Counter[str], rounds: int, stuck: str, took_s: fl
     if stuck:
         print(stuck)
     print(f"\n{rounds} rounds in {took_s / 60:.1f} minutes, {scene.runs} runs, {scene.sessions} sessions of the page")
-    for kind in ("kill", "stop", "cut"):
+    for kind in ("kill", "stop", "cut", "exit", "terminate"):
         counts = {name.removeprefix(f"{kind} "): count for name, count in sorted(done.items()) if name.startswith(kind)}
         print(f"{kind} {sum(counts.values())}: {', '.join(f'{name} {count}' for name, count in counts.items()) or 'none'}")
     print(f"connections cut: {scene.cuts}")
-    print(f"of killed producers: {len(found.left_in_spool):,} records left in spools and delivered later")
+    print(f"children of producers: {scene.children}")
+    print(f"of producers that were gone: {len(found.left_in_spool):,} records left in spools and delivered later")
     print(f"gone with killed producers: {len(found.gone_with_producer):,} records,", end=" ")
     print(f"sent {found.longest_window_s * 1000:.0f} ms before the kill at most")
     print(f"records compared: {scene.records:,}")

@@ -8,6 +8,7 @@ them are known.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import hmac
 import ipaddress
 import os
@@ -23,7 +24,18 @@ from urllib.parse import urlsplit
 
 from streamvis.errors import FolderUnusable
 
-__all__ = ["READ_TOKEN", "WRITE_TOKEN", "Hosts", "Tokens", "is_loopback", "kept_token", "matches", "to_copy", "user_folder"]
+__all__ = [
+    "READ_TOKEN",
+    "WRITE_TOKEN",
+    "Hosts",
+    "Tokens",
+    "door_key",
+    "is_loopback",
+    "kept_token",
+    "matches",
+    "to_copy",
+    "user_folder",
+]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 WRITE_TOKEN, READ_TOKEN = "token", "read-token"
@@ -48,6 +60,11 @@ class Tokens:
 def matches(token: str | None, right: str | None) -> bool:
     """Whether the token is the right one, in a time that does not tell how much of it is."""
     return right is not None and token is not None and hmac.compare_digest(token.encode(), right.encode())
+
+
+def door_key(token: str) -> bytes:
+    """What a page server needs to let in who has this token, and to sign their cookies. It does not tell the token."""
+    return hashlib.sha256(b"streamvis cookie " + token.encode()).digest()
 
 
 def kept_token(folder: Path, name: str) -> str:

@@ -19,12 +19,12 @@ from pathlib import Path
 import click
 
 from streamvis import options, scaffold, upkeep
-from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, is_loopback, kept_token
+from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log import LogFormatter, one_line
 from streamvis.supervisor import Child, Supervisor
-from streamvis.together import PAGE_READY, REST_READY, Both, say, say_other_hosts, say_tokens
+from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens
 
 __all__ = ["main"]
 
@@ -143,8 +143,13 @@ def page(
 
     _end_with_parent(with_parent)
     page_token = checked_token(page_token)
+    token = os.environ.get("STREAMVIS_TOKEN") or None
+    opening = [page_token, token]
     if page_token is None and not is_loopback(host):
-        page_token = kept_token(options.data_folder(None), READ_TOKEN)
+        folder = options.data_folder(None)
+        page_token = kept_token(folder, READ_TOKEN)
+        opening += [page_token, kept_token(folder, WRITE_TOKEN) if (folder / WRITE_TOKEN).exists() else None]
+    keys = [door_key(one) for one in dict.fromkeys(opening) if one] + [bytes.fromhex(os.environ.get(WRITER_KEY, ""))]
 
     def ready(address: str) -> None:
         say(f"{PAGE_READY}{address}")
@@ -161,8 +166,8 @@ def page(
         host=host,
         port=port,
         app=app,
-        token=os.environ.get("STREAMVIS_TOKEN") or None,
-        page_token=page_token,
+        token=token,
+        door_keys=[key for key in keys if key] if page_token else (),
         allowed_hosts=allowed_hosts,
         frames=[checked_origin(origin) for origin in frames],
         mount=Mount.of(prefix, proxies),

@@ -103,10 +103,14 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The producer ended in `state`: finished, interrupted or failed."""
+    """The producer ended in `state`: finished, interrupted or failed.
+
+    So did the producers among `others` that have not said how they ended: it descends from their processes, which are gone.
+    """
 
     state: str
     time: float
+    others: Sequence[str] = ()
 
 
 Chunk = RowsChunk | ValueChunk | Start | Clear | Finish

@@ -11,15 +11,17 @@ from urllib.parse import urlsplit
 import click
 
 from streamvis import options
-from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, is_loopback, to_copy
+from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, to_copy
 from streamvis.errors import EndpointError, UsageError
 from streamvis.listening import at_host, is_everywhere, outer_hosts
 from streamvis.supervisor import Child, StartFailed, Supervisor
 
-__all__ = ["PAGE_READY", "REST_READY", "Both", "say", "say_other_hosts", "say_tokens"]
+__all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_hosts", "say_tokens"]
 
 REST_READY = "Streamvis endpoint ready at "
 PAGE_READY = "Streamvis pages ready at "
+WRITER_KEY = "STREAMVIS_WRITER_KEY"
+"""The variable that lets the page server know who may write, and so may open pages, without the token itself."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class Both:
         pages += [*self.page_options, *self._app_options]
         # Pages only read, and who may open them may read.
         tokens = {"STREAMVIS_TOKEN": self.tokens.read or "", "STREAMVIS_PAGE_TOKEN": self.tokens.read or ""}
+        tokens[WRITER_KEY] = door_key(self.tokens.write).hex() if self.tokens.write else ""
         server = Child(
             "page server",
             [*pages, "--port"],

@@ -7,10 +7,10 @@ import os
 import signal
 import socket
 import sys
-import textwrap
 import threading
 import time
 import weakref
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pytest
 from streamvis import Client
 from streamvis.errors import DeletedRun, NotAnEndpoint, TokenRefused, UsageError, VersionMismatch
 from support.conditions import wait_until
+from support.scripts import run_of
 from support.stored import Stored
 
 
@@ -35,26 +36,8 @@ def stored(endpoint):
 
 
 @pytest.fixture
-def start_script(start_program, tmp_path, endpoint):
-    """`start_script(source)` runs a program that finds a client named `client`, its run begun, `url`, and the usual modules."""
-
-    def start(source, *, head=True, **options):
-        lines = """
-            import multiprocessing, os, signal, sys, threading, time
-            from streamvis import Client
-            url, app = sys.argv[1:]
-        """
-        if head:
-            lines += '    client = Client(url, app)\n            print("run", client.init({"a": 1}), flush=True)\n'
-        path = tmp_path / f"script-{len(list(tmp_path.glob('script-*')))}.py"
-        path.write_text(textwrap.dedent(lines) + textwrap.dedent(source))
-        return start_program([sys.executable, path, endpoint.url, "app"], **options)
-
-    return start
-
-
-def run_of(program):
-    return program.wait_for_line(r"run (\S+)")[1]
+def start_script(start_script, endpoint):
+    return partial(start_script, endpoint.url)
 
 
 @pytest.fixture
@@ -248,42 +231,6 @@ def test_threads_send_in_their_own_order(client, stored):
     assert all(stored.rows(run, f"k{i}", "x") == list(range(3000)) for i in range(4))
 
 
-ENDINGS = {
-    "the end of the program": ("", "finished", 0),
-    "an exception": ("raise ValueError('mine')", "failed", 1),
-    "an exit": ("sys.exit(3)", "finished", 3),
-    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); threading.Event().wait()", "interrupted", -signal.SIGINT),
-}
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_every_end_of_a_program_delivers(ending, start_script, stored):
-    source, state, status = ENDINGS[ending]
-    program = start_script(f"for step in range(500): client.sendl(step, 'k', {{'x': step}})\n{source}")
-    assert program.wait() == status
-    run = run_of(program)
-    assert stored.rows(run, "k", "x") == list(range(500))
-    assert stored.run(run)["state"] == state
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_every_end_of_a_with_block_delivers(ending, start_script, stored):
-    source, state, status = ENDINGS[ending]
-    program = start_script(
-        f"""
-        with Client(url, app) as client:
-            print("run", client.init(), flush=True)
-            for step in range(500): client.sendl(step, 'k', {{'x': step}})
-            {source}
-        """,
-        head=False,
-    )
-    assert program.wait() == status
-    run = run_of(program)
-    assert stored.rows(run, "k", "x") == list(range(500))
-    assert stored.run(run)["state"] == state
-
-
 def test_a_second_ctrl_c_gives_up_waiting(start_script, endpoint):
     program = start_script(
         """
@@ -372,23 +319,6 @@ def test_the_end_of_a_worker_delivers(method, start_script, stored):
     run = run_of(program)
     assert [stored.rows(run, f"k{i}", "x") for i in range(2)] == [list(range(200))] * 2
     assert stored.run(run)["state"] == "finished"
-
-
-def test_a_worker_that_fails_makes_the_run_failed(start_script, stored):
-    program = start_script(
-        """
-        def work():
-            client.sendl(0, "k", {"x": 0})
-            raise ValueError("mine")
-
-        worker = multiprocessing.get_context("fork").Process(target=work)
-        worker.start()
-        worker.join()
-        """
-    )
-    assert program.wait() == 0
-    run = run_of(program)
-    assert stored.rows(run, "k", "x") == [0] and stored.run(run)["state"] == "failed"
 
 
 def test_a_fork_amid_traffic_of_many_threads_neither_hangs_nor_doubles(start_script, stored):

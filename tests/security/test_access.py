@@ -17,13 +17,12 @@ import psutil
 import pytest
 import trustme
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.web import create_signed_value
+from tornado.web import create_signed_value, decode_signed_value
 from tornado.websocket import websocket_connect
 
 from streamvis import Client
-from streamvis.access import kept_token
+from streamvis.access import door_key, kept_token
 from streamvis.errors import TokenRefused
-from streamvis.page.door import _secret
 from streamvis.transport import PROTOCOL_HEADER, Transport
 from support.conditions import wait_until
 from support.stored import Stored
@@ -148,7 +147,16 @@ def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
     assert opened[1].endswith(f"?token={read}")
     assert ask(opened[2]).status == 401 and ask(opened[2], token=read).status == 200
     words = [word for process in served.children() for word in psutil.Process(process.pid).cmdline()]
-    assert words and not any(read in word or (tmp_path / "data" / "token").read_text() in word for word in words)
+    write = (tmp_path / "data" / "token").read_text()
+    assert words and not any(read in word or write in word for word in words)
+    # Who may write may open pages too; but the page server, which runs anybody's code, is not told the token.
+    opening = ask(served.url, where=f"/shown?token={write}&run=a")
+    assert opening.status == 302 and opening.headers["location"] == "/shown?run=a"
+    assert ask(served.url, where="/shown", Cookie=opening.headers["set-cookie"].partition(";")[0]).status == 200
+    assert ask(served.url, where=f"/shown?token={write[:-1]}").status == 401
+    environments = [psutil.Process(process.pid).environ() for process in served.children()]
+    (pages,) = [one for one in environments if one.get("STREAMVIS_PAGE_TOKEN")]
+    assert not any(write in value for value in pages.values())
 
 
 def test_nothing_listens_for_other_machines_unless_it_is_told_to(start_service, page, tmp_path):
@@ -266,7 +274,7 @@ def pages(guarded, start_pages, page):
 
 def cookie(pages, secret=READ, **when):
     name = f"streamvis-{pages.port}"
-    return f"{name}={create_signed_value(_secret(secret), name, 'in', **when).decode()}"
+    return f"{name}={create_signed_value(door_key(secret), name, 'in', **when).decode()}"
 
 
 def test_without_the_cookie_no_part_of_the_page_server_answers(pages):
@@ -284,6 +292,18 @@ def test_the_cookie_opens_and_a_forged_or_old_one_does_not(pages):
     name = f"streamvis-{pages.port}"
     for forged in (cookie(pages, "wrong"), cookie(pages, clock=lambda: 1_000_000_000), f"{name}=in", cookie(pages)[:-2]):
         assert ask(pages.url, where="/shown", Cookie=forged).status == 401, forged
+
+
+def test_every_token_that_may_read_opens_pages_and_each_cookie_ends_with_its_own(guarded, start_pages, page):
+    pages = start_pages(page, url=guarded.url, env={"STREAMVIS_PAGE_TOKEN": "page-secret-1234", "STREAMVIS_TOKEN": WRITE})
+    for token in ("page-secret-1234", WRITE):
+        opening = ask(pages.url, where=f"/shown?token={token}")
+        assert opening.status == 302
+        given = opening.headers["set-cookie"].partition(";")[0]
+        name = f"streamvis-{pages.port}"
+        assert decode_signed_value(door_key(token), name, given.partition("=")[2].strip(chr(34))) == b"in"
+        assert ask(pages.url, where="/shown", Cookie=given).status == 200
+    assert ask(pages.url, where=f"/shown?token={READ}").status == 401
 
 
 def test_a_websocket_from_another_site_does_not_open(pages):

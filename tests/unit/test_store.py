@@ -403,6 +403,25 @@ def test_an_attempt_cuts_once_however_many_ranks_join_it(store):
     assert Reader().read(store).rows["a"] == [0, 1, 2, 3, 4, 3]
 
 
+def test_who_joins_without_a_config_is_not_warned_and_gives_no_config_away(store):
+    def start(config, producer, number=1):
+        (ack,) = store.append([Batch("run", "app", producer, number, [Start(config, 1.0, joins=True)])])
+        return ack.warnings, store.run("run").config, store.run("run").cursor.epoch
+
+    assert start("{}", "p") == ((), "{}", 0)
+    send_steps(store, [0], producer="p")
+    reader = Reader()
+    reader.read(store)
+    one, other = '{"lr": NaN, "of": {"b": 1, "a": 2}}', '{"lr": 0.5}'
+    assert start(one, "q") == ((), one, 1)  # open pages start over with it
+    assert start("{}", "r") == ((), one, 1)
+    assert start('{"of": {"a": 2, "b": 1}, "lr": NaN}', "s") == ((), one, 1)
+    warnings, config, epoch = start(other, "t")
+    assert len(warnings) == 1 and "another config" in warnings[0] and (config, epoch) == (one, 1)
+    send_steps(store, [1], producer="p", first_number=3)
+    assert reader.read(store).rows["a"] == [0, 1]
+
+
 def test_a_rank_that_came_before_one_that_resumes_keeps_what_it_sent(store):
     started(store)
     send_steps(store, range(5))

@@ -42,6 +42,13 @@ def test_what_was_acknowledged_and_is_not_stored_is_lost(make_life):
     assert found(make_life(5, stored=4), 0, 1, 3).lost == {("store", 1, 2)}
 
 
+def test_what_ended_by_itself_takes_nothing_with_it(make_life):
+    ended = make_life(5, stored=2)
+    ended.has_ended = True
+    assert found(ended, 0, 1, 2, 3, 4).is_good and found(ended, 0, 1, spooled=[2, 3, 4]).is_good
+    assert found(ended, 0, 1, 2, 3, spooled=[]).lost == {("ended", 1, 4)}
+
+
 def test_what_is_stored_twice_is_doubled(make_life):
     assert found(make_life(3, stored=3), 0, 1, 2, 1).doubled == {("store", 1, 1)}
 

@@ -15,8 +15,11 @@ from typing import Any
 
 from streamvis.address import checked_token, checked_url
 from streamvis.client import closing, launch
+from streamvis.client.copies import Traveller, arrived, known
+from streamvis.client.describing import described
+from streamvis.client.ending import STATES, state_of
 from streamvis.client.entries import Begin, Clear
-from streamvis.client.intake import Intake, checked_step, checked_text, config_copy
+from streamvis.client.intake import Intake, checked_step, checked_text
 from streamvis.client.producer import new_id
 from streamvis.client.sender import Sender
 from streamvis.client.spool_place import SpoolPlace
@@ -39,7 +42,8 @@ class Client:
     `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
     `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
     states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
-    same client, as a producer of its own. Raises UsageError for a `url`, `app` or `token` that is none.
+    same client, as a producer of its own, and so does a process to which it is pickled; a copy in the same process is the client
+    itself. Raises UsageError for a `url`, `app` or `token` that is none.
     """
 
     def __init__(
@@ -53,6 +57,15 @@ class Client:
         max_memory_bytes: int = _MAX_MEMORY_BYTES,
         max_spool_bytes: int = _MAX_SPOOL_BYTES,
     ) -> None:
+        self._given = {
+            "url": url,
+            "app": app,
+            "token": token,
+            "durable": durable,
+            "spool": spool,
+            "max_memory_bytes": max_memory_bytes,
+            "max_spool_bytes": max_spool_bytes,
+        }
         self.url = checked_url(url) if url is not None else None
         self._durable = durable
         self.app = checked_text(app, "app")
@@ -63,6 +76,8 @@ class Client:
         self._intake: Intake | None = None
         self._finalizer: weakref.finalize | None = None
         self._sender = self._new_sender()
+        self._id = new_id()
+        known(self, self._id)
 
     @property
     def run(self) -> str | None:
@@ -71,7 +86,7 @@ class Client:
 
     def init(
         self,
-        config: Mapping[str, Any] | None = None,
+        config: Any = None,
         *,
         run: str | None = None,
         name: str | None = None,
@@ -80,21 +95,26 @@ class Client:
     ) -> str:
         """Start a run with `config`, or join the run with the id `run`, and return its id.
 
+        With `run="launch"`, join the one run of this launch: all processes that torchrun, `srun` or an MPI started together get
+        the same id. A process that nothing launched starts a run of its own. Only one process of a run needs to give a config.
+
         With `resume_at`, continue the run from a checkpoint: what it has of that step and later is taken back, and what earlier
         attempts still send of it is left out. All producers with the same `attempt` do so once, and keep what each other
         sends. `attempt` is by default what torchrun or Slurm say of this launch, else every `init` is an attempt of its own.
 
         Waits at most 2 s for the endpoint; if that is away, it warns once and goes on. A run that this client began before is
         finished. Raises NotAnEndpoint, TokenRefused or VersionMismatch when such an answer comes within that time, DeletedRun
-        for a run that was deleted, InvalidData for a config that JSON cannot say or an id that is none, and UsageError for
-        `resume_at` without `run`, or on one of several ranks whose attempt is not known.
+        for a run that was deleted, InvalidData for a config without fields or an id that is none, and UsageError for
+        `resume_at` without `run`, or on one of several ranks whose launch is not known.
         """
         if resume_at is not None and run is None:
             raise UsageError("init(resume_at=...) without a run. Say which run is resumed: init(run=ID, resume_at=STEP).")
         attempt = None if attempt is None else checked_text(attempt, "attempt")
+        if run == launch.LAUNCH:
+            run = launch.run_of(os.environ, self.app)
         begin = Begin(
             _checked_run(run) or new_id(),
-            config_copy(config),
+            described(config),
             name and checked_text(name, "name"),
             run is not None,
             launch.attempt_of(os.environ, attempt, resumes=resume_at is not None),
@@ -189,19 +209,39 @@ class Client:
         failed_before, self._failed_records = self._failed_records, self._sender.failed_records
         return in_time and self._failed_records == failed_before
 
-    def close(self, timeout_s: float | None = None) -> bool:
-        """Finish the run, deliver what waits, and end; True when all was delivered.
+    def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
+        """End the run in `state` (finished, failed or interrupted), deliver what waits, and end; True when all was delivered.
 
         Takes at most `timeout_s` seconds; by default up to 60 s while batches are being acknowledged, and 10 s when none is.
-        What is not delivered then stays in the spool. Closing twice does nothing.
+        What is not delivered then stays in the spool. Closing twice does nothing. Raises UsageError for another state.
         """
-        return self._close("finished", timeout_s)
+        if state not in STATES:
+            raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(STATES)}.")
+        return self._close(state, timeout_s)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close(closing.state_of(kind), None)
+        self._close(state_of(error), None)
+
+    def __copy__(self) -> Client:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Client:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        begin, ancestors = self._sender.heritage
+        return arrived, Traveller(type(self), self._id, os.getpid(), self._given, self._run, begin, ancestors)
+
+    def become(self, traveller: Traveller) -> None:
+        """Be the copy that arrived from another process."""
+        if self._sender.is_stopped:
+            self._sender = self._new_sender()
+        self._id, self._run = traveller.id, traveller.run
+        self._intake = Intake() if traveller.begin is not None else None
+        self._sender.join(traveller.begin, traveller.ancestors)
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.app!r}, run={self._run!r})"
@@ -223,7 +263,7 @@ class Client:
             url,
             self.app,
             make_transport=make_transport,
-            on_start=closing.close_with_worker,
+            on_start=closing.close_with_process,
             spools=self._spools,
             durable=self._durable,
             max_memory_bytes=self._max_memory_bytes,

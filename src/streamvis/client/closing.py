@@ -1,6 +1,6 @@
 """The end of a producer: deliver what waits, within a time limit, and say what became of it.
 
-An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), the end of a worker of
+An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), SIGTERM, the end of a worker of
 `multiprocessing`, or a client that nobody holds any more. Around a fork the child's senders become producers of their own.
 """
 
@@ -14,10 +14,12 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 
+from streamvis.client.ending import FINISHED, INTERRUPTED, Program, state_of
 from streamvis.client.entries import Marker
 from streamvis.client.sender import Sender
+from streamvis.client.terminating import catch_sigterm, release_sigterm
 
-__all__ = ["close", "close_with_worker", "state_of", "watch"]
+__all__ = ["close", "close_with_process", "watch"]
 
 _PATIENCE_S = 10.0
 """So long nothing need be acknowledged before the end gives up."""
@@ -25,7 +27,10 @@ _LONGEST_S = 60.0
 _TELL_AFTER_S = 1.0
 _TELL_EVERY_S = 5.0
 _LOOK_AGAIN_S = 0.1
+_TERMINATED_S = 8.0
+"""After SIGTERM there is this long to deliver: some schedulers kill after ten seconds. What is left then is in the spool."""
 
+_program = Program()
 
 class _Watched:
     """The senders to close. Each change is one step of the interpreter, as a signal handler may interrupt any other."""
@@ -62,7 +67,6 @@ def close(senders: Sequence[Sender], state: str, *, timeout_s: float | None = No
     """
     waiting: list[tuple[Sender, Marker]] = []
     for sender in senders:
-        _senders.discard(sender)
         if not sender.is_untouched and not sender.producer.ended:
             sender.end(state)
             marker = sender.mark()
@@ -77,14 +81,9 @@ def close(senders: Sequence[Sender], state: str, *, timeout_s: float | None = No
                 sender.producer.give_up()
             sender.producer.join(1.0 if marker.reached.is_set() else 0.2)
             _report(sender)
+        for sender in senders:
+            _senders.discard(sender)  # not before: a signal that ends the process meanwhile waits for it too
     return all(marker.reached.is_set() for _, marker in waiting) and all(sender.has_delivered for sender in senders)
-
-
-def state_of(error: type[BaseException] | None) -> str:
-    """The state in which a run ends that `error` left."""
-    if error is None or issubclass(error, SystemExit | GeneratorExit):
-        return "finished"
-    return "interrupted" if issubclass(error, KeyboardInterrupt) else "failed"
 
 
 def _wait(waiting: Sequence[tuple[Sender, Marker]], timeout_s: float | None) -> None:
@@ -131,27 +130,35 @@ def _print(text: str) -> None:
 
 
 def _close_at_exit() -> None:
-    # The interpreter keeps the exception that ended the program here; at a prompt it may be any old one.
-    error = None if hasattr(sys, "ps1") else getattr(sys, "last_type", None)
     _senders.is_past_exit = True
-    _close_quietly(list(_senders), state_of(error))
+    _close_quietly(list(_senders), _program.state)
+
+
+def _close_at_sigterm() -> None:
+    # Pools end their workers so, and a process the daemons that it started: how the run ended is theirs to say.
+    process = sys.modules.get("multiprocessing.process")
+    is_daemon = process is not None and process.parent_process() is not None and process.current_process().daemon
+    _close_quietly(list(_senders), FINISHED if is_daemon else INTERRUPTED, timeout_s=_TERMINATED_S)
 
 
 def _close_in_worker(ref: weakref.ref[Sender]) -> None:
     sender = ref()
     if sender is not None:
-        _close_quietly([sender], state_of(sys.exc_info()[0]))
+        _close_quietly([sender], state_of(sys.exc_info()[1]))
 
 
-def _close_quietly(senders: Sequence[Sender], state: str) -> None:
+def _close_quietly(senders: Sequence[Sender], state: str, *, timeout_s: float | None = None) -> None:
     try:
-        close(senders, state)
+        close(senders, state, timeout_s=timeout_s)
     except KeyboardInterrupt:
         pass  # the second Ctrl-C: the process is ending already
 
 
-def close_with_worker(sender: Sender) -> None:
-    """Workers of `multiprocessing` end without `atexit`: register with what they call instead."""
+def close_with_process(sender: Sender) -> None:
+    """The sender has started: have it closed however the process ends."""
+    _program.watch()
+    catch_sigterm(_close_at_sigterm)
+    # Workers of `multiprocessing` end without `atexit`.
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
         util.Finalize(None, _close_in_worker, args=(weakref.ref(sender),), exitpriority=100)
@@ -168,6 +175,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    release_sigterm()
     for sender in list(_senders):
         sender.after_fork_in_child()
 

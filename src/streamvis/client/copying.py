@@ -26,7 +26,7 @@ from streamvis.client.arrays import (
 )
 from streamvis.client.pictures import as_array, is_picture
 
-__all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "Copier", "Deferred", "Refused", "Unfetched"]
+__all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "MAX_DEPTH", "Copier", "Deferred", "Refused", "Unfetched"]
 
 MAX_CALL_BYTES = 48 * 2**20
 """The endpoint takes bodies of 64 MiB; a batch may hold some more than one call."""
@@ -105,11 +105,10 @@ class Copier:
     """Copies the parts of one call; `size` sums up the bytes that they take when they are sent, roughly; `arrays` counts the
     arrays among them, and `deferred` lists what still lies on a device."""
 
-    def __init__(self, *, arrays_as_lists: bool = False) -> None:
+    def __init__(self) -> None:
         self.size = 0
         self.arrays = 0
         self.deferred: list[Deferred] = []
-        self._arrays_as_lists = arrays_as_lists
 
     def column(self, column: Any) -> tuple[Any, int | None]:
         """A copy of a column and its number of rows; a scalar, or a dict, is one cell and has None."""
@@ -156,12 +155,7 @@ class Copier:
             return self.tree(_bare(node))
         copied = self.array(node)
         if type(copied) is Deferred:
-            if self._arrays_as_lists:
-                copied = copied.fetch()
-            else:
-                self.deferred.append(copied)
-        if self._arrays_as_lists and is_ndarray(copied):
-            return self.tree(nested_lists(copied), depth + 1)
+            self.deferred.append(copied)
         return copied
 
     def array(self, node: Any) -> Any:
@@ -173,6 +167,8 @@ class Copier:
             raise Refused(f"{type(node).__name__} did not become an array ({reason})") from error
 
     def _array(self, node: Any) -> Any:
+        if isinstance(node, type):
+            raise Refused(f"the class {node.__qualname__} cannot be stored")  # NumPy's have what their arrays have
         library = type(node).__module__.partition(".")[0]
         if library == "torch" or (library not in ("numpy", "jax", "jaxlib") and is_torch_tensor(node)):
             return self._torch(node)
@@ -270,7 +266,10 @@ class Copier:
             if array is None:
                 raise Refused(f"an array of records ({records.dtype})", "one array per field")
         if array.dtype.kind in "OT":
-            return self.tree(array.tolist())
+            cells = array.tolist()
+            if array.ndim == 0 and hasattr(cells, "__array__"):
+                raise Refused(f"{type(cells).__name__} cannot be stored")  # it became no array, but a cell
+            return self.tree(cells)
         if array.dtype.kind == "f" and array.dtype.itemsize > 8:
             array, is_own = array.astype(np.float64), True
         if array.ndim == 0:

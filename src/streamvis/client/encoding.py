@@ -154,6 +154,6 @@ def _encode_control(control: Control) -> bytes:
             return encode_begin(begin, control.time)
         case Clear():
             return encode_control(records.Clear(time=control.time))
-        case End(state):
-            return encode_control(records.Finish(state=state, time=control.time))
+        case End(state, others):
+            return encode_control(records.Finish(state, control.time, others))
     raise TypeError(type(control.record))

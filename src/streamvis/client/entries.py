@@ -44,9 +44,10 @@ class Clear(NamedTuple):
 
 
 class End(NamedTuple):
-    """The producer ended in `state`."""
+    """The producer ended in `state`, and so did the `others`: see `records.Finish`."""
 
     state: str
+    others: tuple[str, ...] = ()
 
 
 class Marker:

@@ -18,7 +18,7 @@ from streamvis.client.notices import hint
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import MAX_COLUMNS
 
-__all__ = ["Intake", "checked_step", "checked_text", "config_copy"]
+__all__ = ["Intake", "checked_step", "checked_text"]
 
 MAX_NAME_LENGTH = 500
 _FEW = 8
@@ -27,7 +27,6 @@ _ROW_BYTES = 16
 """What a row costs beside its columns: its step and its time."""
 _ARRAY_BYTES = 320
 """What an array inside a value costs beside its numbers."""
-_MAX_CONFIG_BYTES = 2 * 2**20
 _MAX_KNOWN_NAMES = 100_000
 """So many names are remembered. Who uses more learns from the endpoint that a key has too many columns."""
 _MAX_STEP = 2**63 - 1
@@ -158,21 +157,6 @@ def checked_text(name: Any, what: str) -> str:
     return str.__str__(name)
 
 
-def config_copy(config: Any) -> dict[str, Any]:
-    """A copy of the config; arrays become lists. Raises InvalidData."""
-    copied: dict[str, Any] = {}
-    copier = Copier(arrays_as_lists=True)
-    for name, part in _checked_mapping({} if config is None else config, what="config").items():
-        _check_name(name, "name", "config")
-        try:
-            copied[name] = copier.tree(part)
-        except Refused as refused:
-            raise _invalid(refused, f"config[{_shown(name)}]") from refused.__cause__
-    if (size := len(json.dumps(copied, default=str))) > _MAX_CONFIG_BYTES:
-        raise InvalidData(f"{size:,} bytes", where="config", allowed=f"at most {_MAX_CONFIG_BYTES:,}; send data with `send`")
-    return copied
-
-
 def checked_step(step: Any, where: str = "step") -> int:
     """The step as an int, if it is one. Raises InvalidData."""
     if not isinstance(step, int) or isinstance(step, bool):
@@ -193,14 +177,14 @@ def checked_step(step: Any, where: str = "step") -> int:
     return int(step)
 
 
-def _checked_mapping(data: Any, what: str = "data") -> dict[Any, Any]:
+def _checked_mapping(data: Any) -> dict[Any, Any]:
     if type(data) is not dict:
         if not (isinstance(data, Mapping) or (hasattr(data, "keys") and hasattr(data, "__getitem__"))):
             allowed = 'a dict of names to data, such as {"y": 1.5}'
-            raise InvalidData(f"{type(data).__name__} is no mapping", where=what, allowed=allowed)
+            raise InvalidData(f"{type(data).__name__} is not a dict", where="data", allowed=allowed)
         data = {name: data[name] for name in data.keys()}  # a DataFrame, which has `keys`, iterates otherwise
     if len(data) > MAX_COLUMNS:
-        raise InvalidData(f"{len(data)} names", where=what, allowed=f"at most {MAX_COLUMNS}")
+        raise InvalidData(f"{len(data)} names", where="data", allowed=f"at most {MAX_COLUMNS}")
     return data
 
 

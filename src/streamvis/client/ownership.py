@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-__all__ = ["OWNER", "Owner", "hold", "leave", "take"]
+__all__ = ["OWNER", "Owner", "boot", "hold", "leave", "take"]
 
 OWNER = "owner"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -44,22 +44,35 @@ class Owner(NamedTuple):
     @classmethod
     def here(cls, url: str | None) -> Owner:
         """This process."""
-        return cls(url, platform.node(), _boot(), os.getpid(), time.time())
+        return cls.of(os.getpid(), time.time(), url)
+
+    @classmethod
+    def of(cls, pid: int, since: float, url: str | None = None) -> Owner:
+        """The process of this machine that has a pid, and had it at `since`."""
+        return cls(url, platform.node(), boot(), pid, since)
 
     @property
     def is_of_this_machine(self) -> bool:
         """Whether a free lock here means that the writer is gone."""
-        return bool(self.host and self.host == platform.node()) or bool(self.boot and self.boot == _boot())
+        return bool(self.host and self.host == platform.node()) or bool(self.boot and self.boot == boot())
 
     @property
     def lives(self) -> bool:
-        """Whether the process is there, and is not another one that has its number now."""
+        """Whether the process is there, has not ended, and is not another one that has its number now."""
+        if hasattr(os, "getppid") and self.pid == os.getppid():
+            return True  # who has ended is nobody's parent
         import psutil
 
         try:
-            return psutil.Process(self.pid).create_time() <= self.since + _CLOCKS_DIFFER_S
+            process = psutil.Process(self.pid)
+            return process.create_time() <= self.since + _CLOCKS_DIFFER_S and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known here that the process has ended. Containers on one machine do not see each other's."""
+        return self.host == platform.node() and self.boot == boot() and not self.lives
 
 
 _UNKNOWN = Owner(None, "", "", 0, 0.0)
@@ -142,7 +155,8 @@ def _read(held: int) -> Owner:
     return owner if is_ours else owner._replace(url=None)
 
 
-def _boot() -> str:
+def boot() -> str:
+    """The id of the running kernel; "" where there is none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
+from streamvis.client.ownership import Owner
 from streamvis.client.producer import Producer
 from streamvis.client.spool_place import SpoolPlace
 
@@ -49,6 +51,8 @@ class Sender:
         self.producer = self._new_producer()
         self._begun: Begin | None = None
         self._told_of_end = False
+        self._ancestors: tuple[tuple[str, Owner], ...] = ()
+        self._since = (os.getpid(), time.time())
         self._inherited: list[Any] = []
 
     @property
@@ -94,7 +98,7 @@ class Sender:
             self.outbox.entries.clear()  # a child that starts a run of its own does not join its parent's
         else:
             self.end("finished")
-        self._begun = begin
+        self._begun, self._ancestors = begin, ()
         marker = Marker(wants_errors=True)
         self.control(begin, marker)
         return marker
@@ -102,8 +106,30 @@ class Sender:
     def end(self, state: str) -> None:
         """Finish the run that was begun, if there is one."""
         if self._begun is not None and not self.is_untouched:
-            self.control(End(state))
-        self._begun = None
+            self.control(End(state, tuple(producer for producer, owner in self._ancestors if owner.is_gone)))
+        self._begun, self._ancestors = None, ()
+
+    @property
+    def heritage(self) -> tuple[Begin | None, tuple[tuple[str, Owner], ...]]:
+        """What a copy in another process goes on with: the run, and the producers of it from whose processes that one descends.
+
+        The last of them that lives ends the run, also for those that could not say that they ended.
+        """
+        if self._begun is None:
+            return None, ()
+        own = () if self.is_untouched else ((self.producer.id, Owner.of(*self._since)),)
+        return self._begun._replace(joins=True, name=None), (*self._ancestors, *own)
+
+    def join(self, begin: Begin | None, ancestors: tuple[tuple[str, Owner], ...]) -> None:
+        """Belong to a run that was begun elsewhere, from the next record on, if there is one."""
+        if self.is_untouched:
+            self.outbox.entries.clear()
+        else:
+            self.end("finished")
+        self._begun, self._ancestors = begin, ancestors
+        if begin is not None:
+            # Not `control`: it goes out with the first record.
+            self.outbox.entries.append((CONTROL, None, time.time(), None, begin, 0))
 
     def forget(self, run: str) -> None:
         """The run could not be begun: send nothing of it."""
@@ -185,11 +211,9 @@ class Sender:
         # Kept, not freed: what the parent's threads hold (sockets, files, a device's memory) is not the child's to close.
         self._inherited.append((self.producer, self.outbox.entries))
         self.producer.leave_spool()
-        stopped = self.is_stopped
+        stopped, heritage = self.is_stopped, self.heritage
         self.outbox.empty_out()
         self.producer = self._new_producer()
         self.producer.stopping = stopped
-        if self._begun is not None:
-            self._begun = self._begun._replace(joins=True, name=None)
-            # Not `control`: it goes out with the child's first record, if there is one.
-            self.outbox.entries.append((CONTROL, None, time.time(), None, self._begun, 0))
+        self._since = (os.getpid(), time.time())
+        self.join(*heritage)

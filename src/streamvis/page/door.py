@@ -1,8 +1,8 @@
 """The way into the page server: the names it answers to, whose pages may ask it, and the token that becomes a cookie.
 
 Everything passes here first, WebSockets and scripts included: a request goes on to Bokeh's application, or is answered here. The
-token leaves the address at once, so that it stands in no history and no bookmark. The cookie is signed with the token and does
-not hold it: it is valid for as long as the token is, and for thirty days.
+token leaves the address at once, so that it stands in no history and no bookmark. The cookie is signed with a key of the token and
+does not hold it: it is valid for as long as the token is, and for thirty days. The door knows keys, never tokens.
 
 Browsers send a cookie to a frame of another site only if it was made for that. It is, where `--allow-frame` names such sites:
 then it needs https (or loopback, which browsers trust too), and each site that shows the frame has a cookie of its own.
@@ -10,8 +10,8 @@ then it needs https (or loopback, which browsers trust too), and each site that 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from tornado.routing import AnyMatches, Matcher, Router, Rule, RuleRouter
 from tornado.template import Template
 from tornado.web import Application, RequestHandler, create_signed_value, decode_signed_value
 
-from streamvis.access import Hosts, is_loopback, matches
+from streamvis.access import Hosts, door_key, is_loopback
 from streamvis.errors import UsageError
 from streamvis.log import one_line
 from streamvis.page.mount import Mount
@@ -35,9 +35,10 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Who comes in: whoever knows `token` (None: everybody), under the names `hosts`, in frames of the origins `frames` too."""
+    """Who comes in: whoever has a token of one of the `keys` (without any: everybody), under the names `hosts`, in frames of the
+    origins `frames` too. For the keys see `access.door_key`."""
 
-    token: str | None
+    keys: Sequence[bytes]
     cookie: str
     hosts: Hosts
     mount: Mount
@@ -46,11 +47,15 @@ class Door:
     def knows(self, request: HTTPServerRequest) -> bool:
         """Whether the request brings the cookie."""
         value = parse_cookie(request.headers.get("Cookie", "")).get(self.cookie)
-        return decode_signed_value(_secret(self.token), self.cookie, value, max_age_days=_DAYS) is not None
+        return any(decode_signed_value(key, self.cookie, value, max_age_days=_DAYS) is not None for key in self.keys)
 
-    def cookie_for(self, request: HTTPServerRequest) -> str:
+    def key_of(self, token: str) -> bytes | None:
+        """The key of a token that opens it; None for any other."""
+        return next((key for key in self.keys if hmac.compare_digest(key, door_key(token))), None)
+
+    def cookie_for(self, request: HTTPServerRequest, key: bytes) -> str:
         """The Set-Cookie header that lets the browser in, for this server's own part of the host."""
-        value = create_signed_value(_secret(self.token), self.cookie, "in").decode()
+        value = create_signed_value(key, self.cookie, "in").decode()
         parts = [f"{self.cookie}={value}", f"Max-Age={_DAYS * 86400}", f"Path={self.mount.outer(request) or '/'}", "HttpOnly"]
         return "; ".join(parts + self._for_frames() if self.frames else [*parts, *self._for_itself(request)])
 
@@ -68,7 +73,7 @@ def guarded(application: Router, door: Door) -> Router:
         Rule(_Requests(lambda request: not door.hosts.know(request.headers.get("Host"))), _told(_Refused, status=421)),
         Rule(_Requests(lambda request: door.hosts.is_foreign(request.method, request.headers.get)), _told(_Refused, status=403)),
     ]
-    if door.token:
+    if door.keys:
         is_stranger = _Requests(lambda request: "token" in request.query_arguments or not door.knows(request))
         rules.append(Rule(is_stranger, _told(_AtTheDoor, door=door)))
     is_asking = _Requests(lambda request: request.method == "POST" and request.path.endswith("/ws"))
@@ -169,8 +174,9 @@ class _AtTheDoor(RequestHandler):
         self.set_header("Cache-Control", "no-store")
         if door.frames:
             self.set_header("Content-Security-Policy", frame_policy(door.frames))
-        if request.method in ("GET", "HEAD") and matches(given, door.token):
-            self.set_header("Set-Cookie", door.cookie_for(request))
+        key = door.key_of(given)
+        if request.method in ("GET", "HEAD") and key is not None:
+            self.set_header("Set-Cookie", door.cookie_for(request, key))
             rest = [(name, value) for name, values in request.query_arguments.items() if name != "token" for value in values]
             # Relative to the address that was asked for, so that it leads to this server below any path, and to no other server.
             here = f"./{request.path.rpartition('/')[2]}"
@@ -207,7 +213,3 @@ def _told(handler: type[RequestHandler], **settings: object) -> Application:
 
 def _log_nothing(handler: RequestHandler) -> None:
     """Addresses that come here may hold a token."""
-
-
-def _secret(token: str | None) -> bytes:
-    return hashlib.sha256(b"streamvis cookie " + (token or "").encode()).digest()

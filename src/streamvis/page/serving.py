@@ -50,7 +50,7 @@ def run_pages(
     port: int,
     app: str | None,
     token: str | None,
-    page_token: str | None = None,
+    door_keys: Sequence[bytes] = (),
     allowed_hosts: Sequence[str] = (),
     frames: Sequence[str] = (),
     mount: Mount = Mount(),  # noqa: B008  # frozen
@@ -63,11 +63,11 @@ def run_pages(
 ) -> None:
     """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address of the root when pages can be opened.
 
-    `token` is for the endpoint at `url`; `page_token`, if there is one, is needed to open pages, also in frames of the origins
-    `frames`. `mount` is what stands in front of this server. `certificate` holds the files of a certificate and its key, for TLS.
-    With `hang_note` the process ends itself when an author's code holds up its event loop for `hang_s` seconds (see `hanging`):
-    whoever gives that restarts it. The `limits` of connections are lower where the process may not open as many files. Raises
-    PortTaken, or PageScriptError when two scripts have one name.
+    `token` is for the endpoint at `url`; with `door_keys`, a token of one of them is needed to open pages, also in frames of
+    the origins `frames`. `mount` is what stands in front of this server. `certificate` holds the files of a certificate and its
+    key, for TLS. With `hang_note` the process ends itself when an author's code holds up its event loop for `hang_s` seconds
+    (see `hanging`): whoever gives that restarts it. The `limits` of connections are lower where the process may not open as
+    many files. Raises PortTaken, or PageScriptError when two scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -101,7 +101,7 @@ def run_pages(
         exclude_headers=["Authorization", "Cookie"],
         exclude_cookies=[cookie_name(port)],
     )
-    door = Door(page_token, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames))
+    door = Door(door_keys, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames))
     front = Mounted(guarded(application, door), mount)
     limits = replace(limits, most_open=room_for_connections(limits.most_open))
     http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))

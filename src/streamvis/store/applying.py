@@ -71,8 +71,8 @@ def apply_batch(
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):
-            if not is_new and json.loads(chunk.config) != json.loads(db.execute(sql.GET_CONFIG, (run.no,)).fetchone()[0]):
-                warnings.append(_OTHER_CONFIG)
+            if not is_new:
+                _join_config(db, run, chunk.config, warnings)
             # What came before it in this batch may be of another attempt, and a place in the log is of one.
             run.seq += i > 0
             attempt = _start(db, run, batch, chunk, sizes, warnings)
@@ -121,6 +121,21 @@ def _start(
     return attempt
 
 
+def _join_config(db: sqlite3.Connection, run: RunRow, config: str, warnings: list[str]) -> None:
+    """A producer that joins without a config says nothing about it, and a run without one takes the first that comes."""
+    stored = db.execute(sql.GET_CONFIG, (run.no,)).fetchone()
+    if stored is None or config == stored[0]:
+        return
+    given, known = (json.dumps(json.loads(text), sort_keys=True) for text in (config, stored[0]))  # as texts: NaN is not NaN
+    if given in (known, "{}"):
+        return
+    if known == "{}":
+        db.execute(sql.CHANGE_CONFIG, (config, run.no))
+        run.epoch += 1  # open pages were drawn without it: they start over
+    else:
+        warnings.append(_OTHER_CONFIG)
+
+
 def _in_time(
     run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, warnings: list[str]
 ) -> RowsChunk | ValueChunk | None:
@@ -140,6 +155,7 @@ def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, produc
         end_run(db, run, chunk.state)
         return
     db.execute(sql.END_PRODUCER, (run.no, producer, chunk.state))
+    db.executemany(sql.END_OTHER_PRODUCER, [(chunk.state, run.no, other) for other in chunk.others])
     if attempt is not None and attempt.ends_at is not None:
         return
     states = {state for (state,) in db.execute(sql.GET_PRODUCER_STATES, (run.no,))}

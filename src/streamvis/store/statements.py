@@ -295,6 +295,7 @@ GET_RUNS_OF_APP = f"""
 """
 GET_CONFIG = "SELECT config FROM configs WHERE no = ?"
 ADD_CONFIG = "INSERT INTO configs (no, config) VALUES (?, ?)"
+CHANGE_CONFIG = "UPDATE configs SET config = ? WHERE no = ?"
 DELETE_CONFIG = "DELETE FROM configs WHERE no = ?"
 ADD_RUN = """
 INSERT INTO runs (id, app, name, state, created, updated, live, epoch, seq, log) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
@@ -327,6 +328,7 @@ END_PRODUCER = """
 INSERT INTO producers (run, id, number, seq, refused, warnings, started, state) VALUES (?, ?, -1, 0, '[]', '[]', 0, ?)
 ON CONFLICT (run, id) DO UPDATE SET state = excluded.state
 """
+END_OTHER_PRODUCER = "UPDATE producers SET state = ? WHERE run = ? AND id = ? AND state IS NULL"
 END_PRODUCERS = "UPDATE producers SET state = ? WHERE run = ? AND started = 1 AND state IS NULL"
 GET_PRODUCER_STATES = """
 SELECT DISTINCT state FROM producers LEFT JOIN attempts ON attempts.no = attempt

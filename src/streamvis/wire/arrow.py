@@ -8,7 +8,7 @@ holds under `streamvis` a JSON object whose `kind` says what the stream is:
     value    key, step, time, tree  one row; the arrays of the value, with their shapes, in the order that `tree` counts them
     start    config, time, name, joins, attempt, resume_at      no columns; so are the other control records
     clear    time
-    finish   state, time
+    finish   state, time, others
     history  key and what `records.History` says; column 0 is the number of each row, the rest is as in rows
     head     the first stream of a tail: cursor, more, restart, run, keys
 
@@ -308,7 +308,10 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
     if kind == "finish":
         if meta["state"] not in STATES[1:]:
             raise InvalidData(f"state {meta['state']!r}", where=where, allowed=", ".join(STATES[1:]))
-        return Finish(state=meta["state"], time=checked_time(meta["time"], where=where))
+        others = meta.get("others") or ()
+        if not isinstance(others, list | tuple) or not all(isinstance(one, str) for one in others):
+            raise InvalidData("the others that ended are not ids of producers", where=where)
+        return Finish(meta["state"], checked_time(meta["time"], where=where), tuple(others))
     raise InvalidData(f"kind {kind!r}", where=where, allowed="rows, value, start, clear, finish")
 
 

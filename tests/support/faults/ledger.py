@@ -54,10 +54,15 @@ class _Lines:
 
 
 class Life:
-    """What one producer process wrote down. `killed_at` is None for one that lives, or that ended in good order."""
+    """What one producer process wrote down. `parent` is the life that had this one as a child.
 
-    def __init__(self, life: int, journal: Path) -> None:
-        self.life = life
+    `killed_at` is None for one that was not killed. One that `has_ended` by itself took nothing with it.
+    """
+
+    def __init__(self, life: int, journal: Path, *, parent: Life | None = None) -> None:
+        self.life, self.parent = life, parent
+        self.pid: int | None = None
+        self.is_ending = self.has_ended = False
         self.killed_at: float | None = None
         self.begun: list[Record] = []
         self.handed = self.stored = self.due = 0
@@ -77,6 +82,10 @@ class Life:
                 self.begun += [Record(kind, key, int(step), float(time))] * int(count)
             elif word == "handed":
                 self.handed = int(words[0])
+            elif word == "pid":
+                self.pid = int(words[0])
+            elif word == "ending":
+                self.is_ending = True
             else:
                 self.stored = max(self.stored, int(words[0]))
 
@@ -112,8 +121,8 @@ def compare_store(
 ) -> None:
     """Compare what producers wrote down with what the store gave: `rows` by key in log order, `values` by key and step.
 
-    `spooled` is what lay in the spools of producers before the store was read. Of a killed producer may be missing what lies
-    there, and an end of what it sent that is not older than `window_s` seconds.
+    `spooled` is what lay in the spools of producers before the store was read. Of a producer that is gone may be missing what
+    lies there; of one that was killed also an end of what it sent that is not older than `window_s` seconds.
     """
     known = {life.life: life for life in lives}
     found = [(row.life, row.n) for of_key in rows.values() for row in of_key]
@@ -125,7 +134,7 @@ def compare_store(
     findings.gone_with_producer -= held
     for life in known.values():
         findings.lost |= {("store", life.life, n) for n in range(life.due) if (life.life, n) not in held}
-        if life.killed_at is not None:
+        if life.killed_at is not None or life.has_ended:
             _compare_end(findings, life, held, spooled, window_s)
 
 
@@ -166,7 +175,7 @@ def _superseded(life: Life, values: Mapping[tuple[str, int], Id]) -> set[Id]:
 
 
 def _compare_end(findings: Findings, life: Life, held: set[Id], spooled: set[Id], window_s: float) -> None:
-    """What is missing of a killed producer lies in its spool, or is the very end of what it sent."""
+    """What is missing of a producer that is gone lies in its spool, or is the very end of what it sent before it was killed."""
     is_end = True
     for n in range(life.handed - 1, life.due - 1, -1):
         one = (life.life, n)
@@ -175,6 +184,8 @@ def _compare_end(findings: Findings, life: Life, held: set[Id], spooled: set[Id]
         elif one in spooled or _is_replaced(life, n, spooled):
             is_end = False
             findings.left_in_spool.add(one)
+        elif life.killed_at is None:
+            findings.lost.add(("ended", *one))
         else:
             age_s = life.killed_at - life.begun[n].time
             findings.longest_window_s = max(findings.longest_window_s, age_s)

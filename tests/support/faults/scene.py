@@ -23,9 +23,9 @@ from streamvis.transport import Response, Transport, path
 from streamvis.wire.arrow import ARROW, decode_batch_body, decode_tail_body
 from support.conditions import wait_until
 from support.faults.ledger import Findings, Life, StoredRow, Told, compare_store, compare_told
-from support.faults.producer import VALUES_PER_STEP
+from support.faults.producer import EXIT_STATUS, LIVES_PER_PARENT, VALUES_PER_STEP
 from support.faults.proxy import DOWN, UP, Proxy
-from support.processes import ENDPOINT_READY, PAGES_READY, Program, Service
+from support.processes import ENDPOINT_READY, PAGES_READY, Program, Service, is_gone
 
 __all__ = ["FAULTS", "HARDER", "Fault", "Scene", "Stuck"]
 
@@ -51,7 +51,10 @@ _CLIENTS = ("page server", "reader", "producer", "browser")
 FAULTS = [
     *(Fault(kind, target) for kind in ("kill", "stop") for target in ("endpoint", *_CLIENTS)),
     *(Fault("cut", target) for target in _CLIENTS),
+    *(Fault(kind, "producer") for kind in ("exit", "terminate")),
 ]
+_ENDS = {"exit": (signal.SIGUSR1, EXIT_STATUS), "terminate": (signal.SIGTERM, -signal.SIGTERM)}
+"""By which signal a producer ends by itself, and the status with which it does."""
 HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
 """Those that producers' records have most to fear from: they come more often."""
 
@@ -80,7 +83,7 @@ class Scene:
         self.folder, self._dice, self._window_s, self._patience_s = folder, dice, window_s, patience_s
         self.findings = Findings()
         self.slots = range(producers)
-        self.records = self.cuts = 0
+        self.records = self.cuts = self.children = 0
         self._opened: list[Program | Proxy] = []
         self._life = self._run_number = 0
         self._flush_every_s = 1.0 if crowded else 0.02
@@ -143,9 +146,9 @@ class Scene:
         for program in programs:
             program.send_signal(signal.SIGINT)
         for program in programs:
-            if program.wait(self._patience_s):
-                raise Stuck(f"{program} ended with status {program.status}, saying {program.output()[-500:]!r}")
-            self._opened.remove(program)
+            self._wait_for_end(program, 0)
+        for program, life in self._producers.values():
+            self._leave(program, life)
         for folder in {segment.parents[1] for segment in self._segments()}:
             sync = Program([sys.executable, "-m", "streamvis.cli", "sync", folder], log=self.folder / f"sync-{self.run}.log")
             self._open(sync).wait(self._patience_s)
@@ -156,6 +159,7 @@ class Scene:
         self.reader.close()
         self._opened.remove(self.reader)
         self.records += sum(len(life.begun) for life in self._lives)
+        self.children += sum(life.parent is not None for life in self._lives)
 
     def _start_producer(self, slot: int) -> None:
         self._life += 1
@@ -176,6 +180,8 @@ class Scene:
         if fault.target == "producer":
             slot = self._dice.choice(self.slots)
             program, life = self._producers[slot]
+            if fault.kind in _ENDS:
+                return self._end_producer(program, life, slot, *_ENDS[fault.kind])
             return self._stop(program) if fault.kind == "stop" else self._kill_producer(program, life, slot)
         programs = {"endpoint": self.endpoint, "page server": self.pages, "reader": self.reader, "browser": self.browser}
         program = programs[fault.target]
@@ -189,11 +195,43 @@ class Scene:
         return program.resume
 
     def _kill_producer(self, program: Program, life: Life, slot: int) -> Callable[[], None]:
-        life.killed_at = time.time()
+        """With its children, but for those that were gone before."""
+        self._read_lives()
+        self._note_ends()
+        for one in self._family(life):
+            if not one.has_ended:
+                one.killed_at = time.time()
         program.send_signal(signal.SIGKILL)
         program.close()
         self._opened.remove(program)
         return lambda: self._start_producer(slot)
+
+    def _end_producer(self, program: Program, life: Life, slot: int, number: int, status: int) -> Callable[[], None]:
+        """It ends by itself and delivers what it has, or keeps it; its children end on their own."""
+        self._wait(lambda: self._has_begun(life), f"{program} to send")
+        program.send_signal(number)
+
+        def end() -> None:
+            self._wait_for_end(program, status)
+            self._leave(program, life)
+            self._start_producer(slot)
+
+        return end
+
+    def _wait_for_end(self, program: Program, status: int) -> None:
+        try:
+            program.wait(self._patience_s)
+        except AssertionError as late:
+            raise Stuck(str(late)) from late
+        if program.status != status:
+            raise Stuck(f"{program} ended with status {program.status}, saying {program.output()[-500:]!r}")
+
+    def _leave(self, program: Program, life: Life) -> None:
+        """The program has ended by itself: let its children do so too."""
+        life.has_ended = True
+        self._wait(lambda: self._have_ended(life), f"children of {program} to end")
+        program.close()
+        self._opened.remove(program)
 
     def _cut(self, proxy: Proxy, *, long: str) -> Callable[[], None]:
         """Some cuts, one after the other; half of those of answers come before the first byte of it."""
@@ -214,16 +252,14 @@ class Scene:
         """
         if ended := self._ended():
             raise Stuck(f"ended by themselves: {ended}")
-        for life in self._lives:
-            life.read()
+        self._read_lives()
         handed = {life: life.handed for life in self._lives if life.killed_at is None}
         self._wait(lambda: self._all_stored(handed), "all that producers sent to be acknowledged")
         for life in self._lives:
             life.demand()
         spooled = self._spooled()
         rows, newest = self._stored()
-        for life in self._lives:
-            life.read()
+        self._read_lives()
         compare_store(self.findings, self._lives, rows, self._values, spooled=spooled, window_s=self._window_s)
         ids = {key: [(row.life, row.n) for row in of_key] for key, of_key in rows.items()}
         for told in (self._told_reader, self._told_browser):
@@ -234,14 +270,46 @@ class Scene:
                     compare_told(self.findings, told, ids, newest, whole=True)
 
     def _all_have_begun(self) -> bool:
-        for _, life in self._producers.values():
-            life.read()
-        return all(life.handed for _, life in self._producers.values())
+        return all(self._has_begun(life) for _, life in self._producers.values())
+
+    def _has_begun(self, life: Life) -> bool:
+        life.read()
+        return life.handed > 0
 
     def _all_stored(self, handed: dict[Life, int]) -> bool:
-        for life in handed:
+        self._read_lives()
+        self._note_ends()
+        return all(life.has_ended or life.stored >= due for life, due in handed.items())
+
+    def _read_lives(self) -> None:
+        """Read on in all journals, those of new children among them."""
+        known = {life.life: life for life in self._lives}
+        for journal in sorted((self.folder / self.run).glob("child-*.journal")):
+            number = int(journal.stem.removeprefix("child-"))
+            if number not in known:
+                parent = known[number // LIVES_PER_PARENT]
+                self._lives.append(Life(number, journal, parent=parent))
+                self._lives[-1].killed_at = parent.killed_at
+        for life in self._lives:
             life.read()
-        return all(life.stored >= due for life, due in handed.items())
+
+    def _note_ends(self) -> None:
+        """See which children have ended by themselves. What those have not delivered lies in spools that are read after this."""
+        for life in self._lives:
+            is_over = life.parent is not None and life.pid is not None and is_gone(life.pid)
+            if is_over and life.killed_at is None and not life.has_ended:
+                life.read()
+                if not life.is_ending:
+                    raise Stuck(f"the child {life.life} ended by itself in the middle of what it sent")
+                life.has_ended = True
+
+    def _have_ended(self, life: Life) -> bool:
+        self._read_lives()
+        self._note_ends()
+        return all(one.has_ended for one in self._family(life))
+
+    def _family(self, life: Life) -> list[Life]:
+        return [one for one in self._lives if life in (one, one.parent)]
 
     def _has_seen(self, told: Told, ids, newest) -> bool:
         for _ in told.read():

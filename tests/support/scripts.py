@@ -1,0 +1,44 @@
+"""Producers as tests write them: a few lines that run as a program of their own."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+
+import pytest
+
+from support.processes import Program
+
+__all__ = ["run_of", "start_script"]
+
+_HEAD = """
+import multiprocessing, os, signal, sys, threading, time
+from streamvis import Client
+url, app = sys.argv[1:]
+"""
+_CLIENT = """
+client = Client(url, app)
+print("run", client.init({"a": 1}), flush=True)
+"""
+
+
+@pytest.fixture
+def start_script(start_program, tmp_path) -> Callable[..., Program]:
+    """`start_script(url, source, *, head=True, launcher=(), env=None)` runs a program under the app "app".
+
+    It finds `url`, the usual modules and, with `head`, a client named `client` whose run has begun. `launcher` are words of a
+    command before the program's.
+    """
+
+    def start(url: str, source: str, *, head: bool = True, launcher=(), **options) -> Program:
+        path = tmp_path / f"script-{len(list(tmp_path.glob('script-*')))}.py"
+        path.write_text(_HEAD + (_CLIENT if head else "") + textwrap.dedent(source))
+        return start_program([*launcher, *([] if launcher else [sys.executable]), path, url, "app"], **options)
+
+    return start
+
+
+def run_of(program: Program) -> str:
+    """The id of the run, which the program printed."""
+    return program.wait_for_line(r"run (\S+)")[1]
