@@ -20,7 +20,6 @@ from streamvis.client.arrays import (
     is_text,
     is_torch_tensor,
     moment_of,
-    nested_lists,
     unmasked,
     widened,
 )
