@@ -52,7 +52,7 @@ def zoom(tab, start, end, axis="x"):
 
 
 def offers_to_follow(tab):
-    return tab.evaluate("() => !document.getElementById('streamvis-follow').hidden")
+    return tab.page.locator(".streamvis-follow:visible").count() > 0
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, ope
     with Client(url, "live") as client:
         client.init()
         send(client, 0, COUNT)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         tab = open_page(address)
         tab.wait_for_source("main", lambda columns: len(columns["x"]) > 500, within_s=30)
         wait_until(lambda: ranges(tab)[1] == (COUNT - 1) / 10, within_s=10, what="the page shows all")
@@ -97,7 +97,7 @@ def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, ope
         wait_until(lambda: ranges(second)[1] == (COUNT + 199_999) / 10, within_s=20, what="a fresh page shows the newest")
         assert ranges(tab) == view
 
-        tab.evaluate("() => document.getElementById('streamvis-follow').click()")
+        tab.page.locator(".streamvis-follow:visible").first.click()
         wait_until(lambda: ranges(tab)[:2] == [0, (COUNT + 199_999) / 10], within_s=20, what="the page follows again")
         tab.wait_for_source("main", lambda columns: columns["x"][0] == 0, within_s=10)
         assert not offers_to_follow(tab)

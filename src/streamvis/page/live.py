@@ -31,6 +31,8 @@ __all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "source_for", "spec
 
 _TAG = "streamvis live source"
 _SECONDS_TO_MS = 1000.0
+_LEAST_WIDTH_PX = 100
+_FEW_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def live_source(
         key: the key, whose rows do not come in `new_data` while a live source of the document shows it
         x: what the figures have as x: "step", "time" (when each row was sent), or any column of numbers or times
         columns: the other columns to draw; rows that lack all of them are left out
-        max_rows: about how many rows the browser holds
+        max_rows: about how many rows the browser holds at most; fewer where the figures have fewer pixels
         window: follow only the newest part of the run, so long in units of x (seconds where x is a time); by default all of it.
             Where x does not rise, the newest part is the rows stored last that span no more than that
         options: for `ColumnDataSource`, such as `name`
@@ -113,6 +115,7 @@ class LiveTrack:
 
     def __init__(self, spec: LiveSpec, *, log: bool) -> None:
         self.spec, self._log = spec, log
+        self._most_rows = spec.max_rows
         self._view: tuple[float, float] | None = None
         self._table: Table | None = None
         self._recent: list[Table] = []
@@ -149,8 +152,15 @@ class LiveTrack:
         column = self._table.columns[self.spec.x] if self._table is not None else None
         return _SECONDS_TO_MS if isinstance(column, np.ndarray) and column.dtype.kind in "mM" else 1.0
 
-    def look(self, view: tuple[float, float] | None) -> None:
-        """The figures now show this range of x in the browser's units; None: they follow."""
+    def look(self, view: tuple[float, float] | None, *, width_px: int | None = None) -> None:
+        """The figures now show this range of x in the browser's units; None: they follow. The widest has `width_px` pixels.
+
+        More rows than a figure can show are not asked for: two buckets a pixel, with the lowest and the highest of each.
+        """
+        if width_px:
+            most_rows = min(self.spec.max_rows, 4 * max(width_px, _LEAST_WIDTH_PX) * self._drawn_columns)
+            self.is_stale |= most_rows > self._most_rows
+            self._most_rows = most_rows
         view = view and (_finite(view[0] / self.scale), _finite(view[1] / self.scale))
         if view and self._log and view[0] <= 0:
             view = (min(view[1], 1.0) * 1e-12, view[1]) if view[1] > 0 else None
@@ -284,12 +294,20 @@ class LiveTrack:
             self.is_stale = True
             return None
         self._table = whole
-        is_large = len(whole.numbers) > 2 * self.spec.max_rows
+        is_large = len(whole.numbers) > 2 * self._most_rows or self._has_much_before_window()
         if is_large:
             self._shrink()
         if self._follow_newest() or is_large or whole.forms != before.forms:
             return Change(True, self._table.columns)
         return Change(False, whole.take(np.arange(len(before.numbers), len(whole.numbers))).columns)
+
+    def _has_much_before_window(self) -> bool:
+        """Whether more rows lie before the window than in it."""
+        if self.spec.window is None or self._region is not None or not self._rising:
+            return False
+        x = self._table.x
+        before = int(np.searchsorted(x, x[-1] - self.spec.window))
+        return before > max(len(x) - before, _FEW_ROWS)
 
     def _follow_newest(self) -> bool:
         """Where x does not rise, let go of rows that are in the window but not of the newest; whether there were any."""
@@ -343,8 +361,14 @@ class LiveTrack:
 
     @property
     def _most_buckets(self) -> int:
-        columns = len([name for name in self.spec.columns if name != self.spec.x])
-        return max(16, self.spec.max_rows // (2 * max(1, columns)))
+        if self.spec.x == "row":
+            # No two rows have one place.
+            return self._most_rows
+        return max(16, self._most_rows // (2 * self._drawn_columns))
+
+    @property
+    def _drawn_columns(self) -> int:
+        return max(1, len([name for name in self.spec.columns if name != self.spec.x]))
 
     def _scaled(self, pair: tuple[float, float]) -> tuple[float, float]:
         return (math.log10(pair[0]), math.log10(pair[1])) if self._log else pair

@@ -1,7 +1,7 @@
 // The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument is `control`. What the viewer sees is decided here: ranges that follow are moved when data arrive, and a range that
 // anybody else moved is not touched again until it is told to follow. Figures come and go by `control.news`.
-const ASK_AFTER_MS = 30, RETRY_MS = 100, PADDING = 0.05
+const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, PADDING = 0.05
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
 let busy = false, timer = null, number = -1, misses = 0
@@ -72,10 +72,16 @@ const view_of = (source) => {
   }
   return view.every(Number.isFinite) && view[0] < view[1] ? view : null
 }
+// How many pixels the widest figure of a source has; in steps, so that a small change of size asks for nothing.
+const width_of = (source) => {
+  let width = 0
+  for (const {plot} of source.curves) width = Math.max(width, plot.inner_width || 0)
+  return Math.ceil(width * Math.min(2, devicePixelRatio || 1) / WIDTH_STEP_PX) * WIDTH_STEP_PX
+}
 const ask = () => {
   const views = {}
   for (const source of to_ask) {
-    const view = view_of(source), text = JSON.stringify(view)
+    const view = [view_of(source), width_of(source)], text = JSON.stringify(view)
     if (text != source.asked) { source.asked = text; views[source.model.id] = view }
   }
   to_ask.clear()
@@ -86,26 +92,46 @@ const ask_soon = () => { clearTimeout(timer); timer = setTimeout(ask, ASK_AFTER_
 const moved = (one) => {
   if (busy) return
   one.follows = false
+  one.is_moved = true
   if (one.is_x) { ask_for(one.curves); ask_soon(); for (const curve of one.curves) if (!curve.y.is_x && curve.y.follows) fit_y(curve.y) }
   offer()
 }
 const follow = (chosen) => {
   const curves = new Set()
-  for (const one of chosen) { one.follows = true; for (const curve of one.curves) curves.add(curve) }
+  for (const one of chosen) { one.follows = true; one.is_moved = false; for (const curve of one.curves) curves.add(curve) }
   fit(curves)
   ask_for(curves)
   ask()
 }
 
-const button = document.createElement("button")
-button.textContent = "⇥ Follow the newest data"
-button.style.cssText = "position:fixed;left:50%;bottom:12px;transform:translateX(-50%);z-index:99998;font:600 13px system-ui,sans-serif;padding:7px 14px;" +
-  "border-radius:16px;border:1px solid #2f7ed8;background:#2f7ed8;color:#fff;cursor:pointer;box-shadow:0 2px 10px #0005"
-button.id = "streamvis-follow"
-button.hidden = true
-button.onclick = () => follow(ranges.values())
-document.body.append(button)
-const offer = () => { button.hidden = [...ranges.values()].every((one) => one.follows) }
+// A button in the corner of a figure, beside its title, leads back to following.
+const buttons = new Map()
+const button_of = (id) => {
+  const view = globalThis.Bokeh?.index?.find_one?.(plots.get(id)?.[0]?.plot)
+  if (view?.el == null) return null
+  let button = buttons.get(id)
+  if (button == null) {
+    buttons.set(id, button = document.createElement("button"))
+    button.className = "streamvis-follow"
+    button.textContent = "⇥ Follow"
+    button.title = "Show the newest data again, and follow them"
+    button.style.cssText = "position:absolute;top:3px;left:50%;transform:translateX(-50%);z-index:20;font:600 11px system-ui,sans-serif;" +
+      "padding:1px 9px;border-radius:9px;border:0;background:#2f7ed8;color:#fff;cursor:pointer"
+    button.onclick = () => follow(ranges_of(id))
+  }
+  const inside = view.el.shadowRoot ?? view.el
+  if (button.parentNode != inside) inside.append(button)
+  return button
+}
+const ranges_of = (id) => new Set((plots.get(id) ?? []).flatMap((curve) => [curve.x, curve.y]))
+const offer = () => {
+  for (const [id, button] of buttons) if (!plots.has(id)) { button.remove(); buttons.delete(id) }
+  for (const id of plots.keys()) {
+    const is_away = [...ranges_of(id)].some((one) => one.is_moved)
+    const button = is_away ? button_of(id) : buttons.get(id)
+    if (button != null) button.style.display = is_away ? "" : "none"
+  }
+}
 
 // Listeners stay with a model for as long as it lives: one that left the document and came back is heard once.
 const hear = (model, listen) => { if (!heard.has(model)) { heard.add(model); listen() } }
@@ -113,7 +139,7 @@ const range_of = (id, facts) => {
   const model = control.document.get_model_by_id(id)
   if (model == null) return null
   let one = ranges.get(id)
-  if (one == null || one.model != model) ranges.set(id, one = {model, follows: facts.follows, can_reset: facts.follows, curves: new Set()})
+  if (one == null || one.model != model) ranges.set(id, one = {model, follows: facts.follows, can_reset: facts.follows, is_moved: false, curves: new Set()})
   Object.assign(one, {is_x: facts.is_x, log: facts.log, window: facts.window})
   const tell = () => { const its = ranges.get(id); if (its?.model == model) moved(its) }
   hear(model, () => { model.properties.start.change.connect(tell); model.properties.end.change.connect(tell) })
@@ -123,7 +149,7 @@ const source_of = (id) => {
   const model = control.document.get_model_by_id(id)
   if (model == null) return null
   let one = sources.get(id)
-  if (one == null || one.model != model) sources.set(id, one = {model, asked: "null", curves: new Set()})
+  if (one == null || one.model != model) sources.set(id, one = {model, asked: "", curves: new Set()})
   const note = () => fresh.add(id)
   hear(model, () => { model.streaming.connect(note); model.properties.data.change.connect(note) })
   return one
@@ -143,7 +169,7 @@ const take = (id, {ranges: facts, curves: drawn}) => {
   const plot = control.document.get_model_by_id(id), curves = []
   if (plot == null) return null
   for (const {renderer, source, x, y, x_fields, y_fields} of drawn) {
-    const curve = {renderer: control.document.get_model_by_id(renderer), source: source_of(source), x: range_of(x, facts[x]),
+    const curve = {plot, renderer: control.document.get_model_by_id(renderer), source: source_of(source), x: range_of(x, facts[x]),
       y: range_of(y, facts[y]), x_fields, y_fields}
     if (Object.values(curve).includes(null)) return null
     curves.push(curve)
@@ -151,10 +177,10 @@ const take = (id, {ranges: facts, curves: drawn}) => {
   for (const curve of curves) for (const one of [curve.x, curve.y, curve.source]) one.curves.add(curve)
   release(id)
   plots.set(id, curves)
-  hear(plot, () => plot.on_event("reset", () => {
-    const its = (plots.get(id) ?? []).flatMap((curve) => [curve.x, curve.y])
-    follow(new Set(its.filter((one) => one.can_reset)))
-  }))
+  hear(plot, () => {
+    plot.on_event("reset", () => follow([...ranges_of(id)].filter((one) => one.can_reset)))
+    plot.properties.inner_width.change.connect(() => { ask_for(plots.get(id) ?? []); ask_soon() })
+  })
   return curves
 }
 // Another number each time, since only a change reaches the server.

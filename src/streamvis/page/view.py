@@ -36,6 +36,8 @@ __all__ = ["LiveSources"]
 
 _log = logging.getLogger("streamvis.page")
 
+_USUAL_WIDTH_PX = 800
+"""How wide figures are taken to be until the browser has told it."""
 _RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
 
 
@@ -58,6 +60,7 @@ class _Shown:
     track: LiveTrack
     log: bool
     view: tuple[float, float] | None = None
+    width_px: int = _USUAL_WIDTH_PX
 
 
 class LiveSources:
@@ -117,12 +120,13 @@ class LiveSources:
         for source, spec in changes.added:
             log = self._figures.is_log(source.id)
             shown = self._shown[source.id] = _Shown(source, spec, LiveTrack(spec, log=log), log)
+            shown.track.look(None, width_px=shown.width_px)
             self._by_key.setdefault(spec.key, []).append(shown)
         for its in changes.redrawn:
             shown, log = self._shown.get(its), self._figures.is_log(its)
             if shown is not None and shown.log != log:
                 shown.track, shown.log = LiveTrack(shown.spec, log=log), log
-                shown.track.look(shown.view)
+                shown.track.look(shown.view, width_px=shown.width_px)
         if changes.plots:
             self._tell(changes.plots)
         if self._is_begun:
@@ -148,10 +152,10 @@ class LiveSources:
             self._is_read = True
 
     def _look(self, attr: str, old: str, new: str) -> None:
-        for its, view in json.loads(new).items():
+        for its, (view, width_px) in json.loads(new).items():
             if (shown := self._shown.get(its)) is not None:
-                shown.view = tuple(view) if view else None
-                shown.track.look(shown.view)
+                shown.view, shown.width_px = tuple(view) if view else None, width_px
+                shown.track.look(shown.view, width_px=width_px)
         self._fetch()
 
     # What is in them
