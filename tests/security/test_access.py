@@ -151,7 +151,7 @@ def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
     assert words and not any(read in word or write in word for word in words)
     # Who may write may open pages too; but the page server, which runs anybody's code, is not told the token.
     opening = ask(served.url, where=f"/shown?token={write}&run=a")
-    assert opening.status == 302 and opening.headers["location"] == "/shown?run=a"
+    assert opening.status == 302 and opening.headers["location"] == "./shown?run=a"
     assert ask(served.url, where="/shown", Cookie=opening.headers["set-cookie"].partition(";")[0]).status == 200
     assert ask(served.url, where=f"/shown?token={write[:-1]}").status == 401
     environments = [psutil.Process(process.pid).environ() for process in served.children()]
