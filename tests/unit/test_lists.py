@@ -81,7 +81,7 @@ def test_only_who_asks_for_a_config_reads_it(store):
     store.read.clear()
     rows = encode_rows("k", [0], [0.0], {"x": [1]})
     store.append([Batch("app-1", "app", "p", 1, [rows])])
-    store.finish("app-1")
+    store.finish("app-1", "finished")
     store.runs("app", limit=10)
     store.run("app-1")
     store.newest("app")
