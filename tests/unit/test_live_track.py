@@ -32,10 +32,10 @@ class Log:
         self.store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
         self.number, self.count, self.cursor = 0, 0, None
 
-    def send(self, columns):
+    def send(self, columns, *, times=None):
         count = len(next(iter(columns.values())))
         self.number += 1
-        rows = encode_rows("k", range(self.count, self.count + count), [0.0] * count, columns)
+        rows = encode_rows("k", range(self.count, self.count + count), [0.0] * count if times is None else times, columns)
         self.store.append([Batch("run", "app", "p", self.number, [rows])])
         self.count += count
 
@@ -52,12 +52,12 @@ class Log:
         found = self.store.history(run, key, **asked)
         meta, numbers, rows = decode_history(history_answer(key, asked["x"], found, as_arrow=True))
         about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
-        return HistoryAnswer(*about, numbers, rows)
+        return HistoryAnswer(*about, numbers, rows, meta["means"])
 
 
-def filled(log, spec, view=None, *, is_log=False):
+def filled(log, spec, view=None, *, is_log=False, origin=0.0):
     """A source as a page that opens now has it."""
-    track = LiveTrack(spec, log=is_log)
+    track = LiveTrack(spec, log=is_log, origin=origin)
     track.is_stale = False
     track.take(*track.fetch(log, "run"))
     if view is not None:
@@ -208,3 +208,71 @@ def test_sparse_columns_have_no_gaps_but_those_that_were_sent(tmp_path):
     both = filled(log, LiveSpec("k", "x", ["loss", "eval"], 4000, None))
     assert len(both._table.numbers) == log.count
     log.store.close()
+
+
+def slow_means(values, weight):
+    """The debiased exponential mean, one value after the other."""
+    mean, count, found = 0.0, 0, []
+    for value in values.tolist():
+        if math.isfinite(value):
+            mean, count = weight * mean + (1 - weight) * value, count + 1
+        found.append(mean / (1 - weight**count) if math.isfinite(value) else math.nan)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_smoothed_rows_that_come_live_go_on_from_all_rows_before(tmp_path, seed):
+    random, log = np.random.default_rng(seed), Log(tmp_path)
+    values = np.cumsum(random.normal(size=3000))
+    values[random.random(3000) < 0.05] = math.nan
+    log.send({"x": np.arange(1000.0), "y": values[:1000]})
+    log.piece()
+    live = filled(log, LiveSpec("k", "x", ["y"], 400, None, smooth=0.95))
+    at = 1000
+    while at < 3000:
+        size = int(random.integers(1, 60))
+        log.send({"x": np.arange(at, min(3000, at + size)) * 1.0, "y": values[at : at + size]})
+        live.add([log.piece()])
+        at += size
+    assert not live.is_stale
+    for track in (live, filled(log, live.spec)):
+        shown = track._table
+        np.testing.assert_allclose(shown.columns["y (smoothed)"], slow_means(values, 0.95)[shown.numbers], rtol=1e-9, atol=1e-9)
+    assert len(live._table.numbers) < 2_000
+
+
+def test_a_closer_look_at_smoothed_rows_shows_the_mean_over_all_rows(tmp_path):
+    log, values = Log(tmp_path), np.random.default_rng(5).normal(size=5000)
+    log.send({"x": np.arange(5000.0), "y": values})
+    track = filled(log, LiveSpec("k", "x", ["y"], 400, None, smooth=0.9), view=(3000.0, 3050.0))
+    shown = track._table
+    assert {*range(3000, 3051)} <= {*shown.numbers.tolist()}
+    np.testing.assert_allclose(shown.columns["y (smoothed)"], slow_means(values, 0.9)[shown.numbers], rtol=1e-9)
+
+
+def test_x_can_be_the_time_since_the_run_started(tmp_path):
+    log, spec = Log(tmp_path), LiveSpec("k", "elapsed", ["y"], 400, None)
+    times = 1_000_000.0 + np.arange(3000) / 4
+    log.send({"y": np.arange(3000.0)}, times=times)
+    log.piece()
+    live = filled(log, spec, origin=1_000_000.0)
+    assert live._table.columns["elapsed"][[0, -1]].tolist() == [0.0, 749.75]
+    log.send({"y": [3000.0]}, times=[1_000_800.0])
+    change = live.add([log.piece()])
+    assert not change.is_new and change.data["elapsed"].tolist() == [800.0]
+    near = filled(log, spec, view=(100.0, 110.0), origin=1_000_000.0)
+    assert {*range(400, 441)} <= {*near._table.numbers.tolist()}
+
+
+def test_a_narrow_figure_gets_fewer_rows_and_a_wide_one_more(tmp_path):
+    log = Log(tmp_path)
+    log.send({"x": np.arange(20_000.0), "y": np.random.default_rng(0).normal(size=20_000)})
+    counts = {}
+    for width_px in (200, 1000):
+        track = LiveTrack(LiveSpec("k", "x", ["y"], 8000, None), log=False)
+        track.look(None, width_px=width_px)
+        track.take(*track.fetch(log, "run"))
+        counts[width_px] = len(track._table.numbers)
+        assert width_px <= counts[width_px] <= 4 * width_px + 2
+    track.look(None, width_px=1400)
+    assert track.is_stale

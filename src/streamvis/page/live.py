@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from streamvis.errors import UsageError
 from streamvis.extremes import extreme_rows
 from streamvis.means import DebiasedMean, smoothed_name
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
-from streamvis.page.table import Column, Table, newest_start, rises
+from streamvis.page.table import ELAPSED, Column, Table, newest_start, rises
 from streamvis.records import Rows
 
 __all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "source_for", "spec_of"]
@@ -41,7 +41,8 @@ class LiveSpec:
 
     The newest are the rows stored last that span no more than that in x.
     Of the columns `carry` it has what the rows have that are shown for the others: the step, the time, texts. With `smooth`, each
-    column of numbers has its debiased exponential mean of that weight beside it, over all rows (see `streamvis.means`).
+    column of numbers has its debiased exponential mean of that weight beside it, over all rows (see `streamvis.means`). Where x
+    is "elapsed" it is the seconds since `origin`, which is when the run started.
     """
 
     key: str
@@ -51,6 +52,7 @@ class LiveSpec:
     window: float | None
     carry: Sequence[str] = ()
     smooth: float = 0.0
+    origin: float = 0.0
 
     @property
     def smoothed(self) -> dict[str, str]:
@@ -113,8 +115,8 @@ class Change:
 class LiveTrack:
     """The rows of one live source. `fetch` may run in a thread; everything else under the document lock."""
 
-    def __init__(self, spec: LiveSpec, *, log: bool) -> None:
-        self.spec, self._log = spec, log
+    def __init__(self, spec: LiveSpec, *, log: bool, origin: float = 0.0) -> None:
+        self.spec, self._log = replace(spec, origin=origin), log
         self._most_rows = spec.max_rows
         self._view: tuple[float, float] | None = None
         self._table: Table | None = None
@@ -180,13 +182,13 @@ class LiveTrack:
             if found is None or found.rising:
                 return found, self._around(view), width
         window = spec.window if view is None else None
-        whole = reader.history(run, spec.key, window=window, buckets=1, **ask)
+        whole = self._history(reader, run, window=window, buckets=1, **ask)
         if whole is None or whole.first_x is None:
             return whole, None, 0.0
         if not whole.rising:
             start, stop = view or (None, None)
             ask |= {"window": window, "buckets": self._most_buckets}
-            return reader.history(run, spec.key, start=start, stop=stop, **ask), view, 0.0
+            return self._history(reader, run, start=start, stop=stop, **ask), view, 0.0
         region = view and self._around(view)
         first, last = region or (whole.first_x if window is None else whole.start, whole.last_x)
         if self._log and (first is None or first <= 0):
@@ -209,7 +211,19 @@ class LiveTrack:
         width = _width(low, high, self._most_buckets)
         from_, to = math.floor(low / width), math.floor(high / width) + 1
         start, stop = self._unscaled((from_ * width, to * width))
-        return reader.history(run, self.spec.key, start=start, stop=stop, buckets=to - from_, **ask), width
+        return self._history(reader, run, start=start, stop=stop, buckets=to - from_, **ask), width
+
+    def _history(self, reader: EndpointReader, run: str, **ask: Any) -> HistoryAnswer | None:
+        """Ask the endpoint, which knows times but not when the run started."""
+        if self.spec.x != ELAPSED:
+            return reader.history(run, self.spec.key, **ask)
+        origin = self.spec.origin
+        ask |= {side: ask[side] + origin for side in ("start", "stop") if ask.get(side) is not None}
+        found = reader.history(run, self.spec.key, **(ask | {"x": "time"}))
+        if found is None:
+            return None
+        moved = {side: getattr(found, side) for side in ("first_x", "last_x", "start")}
+        return replace(found, **{side: at if at is None else at - origin for side, at in moved.items()})
 
     def take(self, answer: HistoryAnswer | None, region: tuple[float, float] | None, width: float) -> Change | None:
         """The endpoint answered: the source's new data."""

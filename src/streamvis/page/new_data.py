@@ -29,13 +29,15 @@ NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
 
 @dataclass(frozen=True, slots=True)
 class PageRun:
-    """The run that a page shows: its id, its name, the config that `Client.init` was given, its state, and records dropped."""
+    """The run that a page shows: its id, its name, the config that `Client.init` was given, its state, records dropped,
+    and when it started, in seconds since 1970 UTC."""
 
     id: str
     name: str
     config: Mapping[str, Any]
     state: str
     dropped: int = 0
+    started: float = 0.0
 
 
 class Names(dict[str, Any]):

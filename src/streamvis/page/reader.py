@@ -105,7 +105,7 @@ class EndpointReader:
         response = self._get(path("runs", run), run=run, accept=ARROW)
         head, _ = decode_head(response.body)
         config = unpack(json.loads(head["config"]), ())
-        its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"])
+        its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"], head["created"])
         return RunHead(its, head["cursor"], head["last_step"])
 
     def keys(self, run: str) -> dict[str, KeyInfo]:

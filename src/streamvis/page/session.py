@@ -155,7 +155,7 @@ class Session:
         run, shared = self._head.run, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
         look.dress(self._doc)
         self._fillers = Fillers(self._doc, self._reader, run, **shared)
-        self._live = LiveSources(self._doc, self._reader, run.id, **shared)
+        self._live = LiveSources(self._doc, self._reader, run.id, started=run.started, **shared)
         self._past = Past(self._reader, run.id, budget=self._budget)
         self._link.keep(self._live.control)
         self._live.sync()
@@ -372,7 +372,8 @@ class Session:
             title = f"The producer was last heard of at {moment(self._heard)}"
             notices.append(Notice("vanished", title, "It was killed, or cannot reach the endpoint."))
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
-            notices.append(Notice("slow", f"update_page takes {typical_s:.1f} s a call", "Updates are slowed to that pace."))
+            what = "update_page takes" if self._update_page is not None else "An update of this page takes"
+            notices.append(Notice("slow", f"{what} {typical_s:.1f} s", "Updates are slowed to that pace."))
         if self._head is not None and self._head.run.dropped:
             why = "Its producers could not keep them: the endpoint was away or too slow, and their spools were full."
             notices.append(Notice("slow", f"{self._head.run.dropped:,} records of this run were dropped", why))

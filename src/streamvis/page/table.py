@@ -16,9 +16,11 @@ import numpy as np
 from streamvis.records import Rows
 from streamvis.wire.moments import microseconds
 
-__all__ = ["Column", "Shows", "Table", "newest_start", "rises"]
+__all__ = ["ELAPSED", "Column", "Shows", "Table", "newest_start", "rises"]
 
 Column = np.ndarray | list[Any]
+ELAPSED = "elapsed"
+"""The x that is the seconds since the run started."""
 
 
 class Shows(Protocol):
@@ -28,6 +30,7 @@ class Shows(Protocol):
     columns: Sequence[str]
     smoothed: Mapping[str, str]
     carry: Sequence[str]
+    origin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Table:
         numbers = first if isinstance(first, np.ndarray) else np.arange(first, first + count)
         names = dict.fromkeys([spec.x, *spec.columns, *spec.smoothed.values(), *spec.carry])
         columns = {name: _drawable(_column(rows, name, numbers), count) for name in names}
+        if spec.x == ELAPSED:
+            columns[ELAPSED] = rows.times - spec.origin
         table = cls(numbers, _places(columns[spec.x]), columns)
         there = np.zeros(count, dtype=bool)
         for name in spec.columns:
@@ -103,7 +108,7 @@ def _column(rows: Rows, name: str, numbers: np.ndarray) -> Any:
 
 def _is_there(rows: Rows, name: str) -> np.ndarray | bool:
     if name not in rows.columns:
-        return name in ("row", "step", "time")
+        return name in ("row", "step", "time", ELAPSED)
     return ~rows.missing[name] if name in rows.missing else True
 
 

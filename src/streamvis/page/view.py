@@ -64,16 +64,26 @@ class _Shown:
 
 
 class LiveSources:
-    """The live sources in `doc`, which show the run `run`. `wake` is called when there is something to update or to sync.
+    """The live sources in `doc`, which show the run `run`; that began at `started` (seconds since 1970 UTC).
+
+    `wake` is called when there is something to update or to sync.
 
     `control` has to be kept in the document.
     """
 
     def __init__(
-        self, doc: Document, reader: EndpointReader, run: str, *, executor: Executor, loop: IOLoop, wake: Callable[[], None]
+        self,
+        doc: Document,
+        reader: EndpointReader,
+        run: str,
+        *,
+        executor: Executor,
+        loop: IOLoop,
+        wake: Callable[[], None],
+        started: float = 0.0,
     ) -> None:
         self._reader, self._run, self._executor, self._loop, self._wake = reader, run, executor, loop, wake
-        self._figures = Figures(doc, wake)
+        self._figures, self._started = Figures(doc, wake), started
         self._shown: dict[str, _Shown] = {}
         self._by_key: dict[str, list[_Shown]] = {}
         self._fetched: list[tuple[_Shown, LiveTrack, Future]] = []
@@ -119,13 +129,13 @@ class LiveSources:
             self._remove(self._shown.pop(its))
         for source, spec in changes.added:
             log = self._figures.is_log(source.id)
-            shown = self._shown[source.id] = _Shown(source, spec, LiveTrack(spec, log=log), log)
+            shown = self._shown[source.id] = _Shown(source, spec, LiveTrack(spec, log=log, origin=self._started), log)
             shown.track.look(None, width_px=shown.width_px)
             self._by_key.setdefault(spec.key, []).append(shown)
         for its in changes.redrawn:
             shown, log = self._shown.get(its), self._figures.is_log(its)
             if shown is not None and shown.log != log:
-                shown.track, shown.log = LiveTrack(shown.spec, log=log), log
+                shown.track, shown.log = LiveTrack(shown.spec, log=log, origin=self._started), log
                 shown.track.look(shown.view, width_px=shown.width_px)
         if changes.plots:
             self._tell(changes.plots)

@@ -54,9 +54,8 @@ def cards(keys):
 
 def chart(shared, series, title):
     """One chart of some columns, each with its key."""
-    return panels.curves(
-        series, x=shared.x, smooth=shared.smooth, title=title, y_axis_type=shared.y_axis_type, toolbar_location=None
-    )
+    options = {"y_axis_type": shared.y_axis_type, "toolbar_location": None, "x_axis_label": None}
+    return panels.curves(series, x=shared.x, smooth=shared.smooth, title=title, **options)
 
 
 def place_of(name):

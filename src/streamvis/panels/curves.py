@@ -79,8 +79,8 @@ def curves(
         raise UsageError(f"smooth is {smooth!r}. Give a number from 0 (not at all) to below 1, such as 0.9.")
     if band is not None and len(_names(band, "band")) != 2:
         raise UsageError(f"band is {band!r}. Give two columns, the lower and the upper bound.")
-    axis = {"time": {"x_axis_type": "datetime"}, "elapsed": {}}.get(x, {})
-    plot = plot_frame(title_of(title, keys), options, reads=True, x_axis_label=None if x == "time" else x, **axis)
+    axis = {"x_axis_type": "datetime"} if x == "time" else {"x_axis_label": "seconds since start" if x == "elapsed" else x}
+    plot = plot_frame(title_of(title, keys), options, reads=True, **axis)
     filler = _Curves(plot, keys, columns, x, smooth=smooth, band=band, window=window, line=dict(line or {}))
     attach(plot, filler)
     if pairs:
