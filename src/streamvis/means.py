@@ -14,7 +14,8 @@ import numpy as np
 
 __all__ = ["DebiasedMean", "smoothed_name"]
 
-_BLOCK = 128
+_LEAST_SHARE = 1e-30
+"""Where a value counts for less than this no double can tell."""
 
 
 def smoothed_name(column: str) -> str:
@@ -44,18 +45,9 @@ class DebiasedMean:
 
 
 def _means(values: np.ndarray, weight: float, mean: float) -> np.ndarray:
-    """The uncorrected means. In blocks: within each by a product of matrices, from one to the next by what the last came to."""
-    if not weight:
-        return values
-    blocks = -(-len(values) // _BLOCK)
-    padded = np.zeros(blocks * _BLOCK)
-    padded[: len(values)] = values
-    power = np.arange(_BLOCK)
-    lag = power[None, :] - power[:, None]
-    within = np.where(lag >= 0, (1 - weight) * weight ** np.maximum(lag, 0), 0.0)
-    means = padded.reshape(blocks, _BLOCK) @ within
-    fade = weight ** (power + 1)
-    for block in means:
-        block += mean * fade
-        mean = block[-1]
-    return means.ravel()[: len(values)]
+    """The uncorrected means: sums over ever longer reaches, each twice as long as the one before."""
+    means, reach = (1 - weight) * values, 1
+    while reach < len(means) and (share := weight**reach) > _LEAST_SHARE:
+        means[reach:] = means[reach:] + share * means[:-reach]
+        reach *= 2
+    return means + mean * weight ** np.arange(1.0, len(means) + 1)
