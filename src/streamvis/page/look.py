@@ -80,7 +80,9 @@ def dress(doc: Document) -> None:
         return
     for root in doc.roots:
         if isinstance(root, LayoutDOM) and is_panel(root) and root.height in (None, PANEL_HEIGHT):
-            root.update(sizing_mode="stretch_both", height=None, min_height=PANEL_HEIGHT)
+            # As high as its cell and not as its content, which scrolls: else the longest would make every row long.
+            classes = [*root.css_classes, "streamvis-cell"]
+            root.update(sizing_mode="stretch_both", height=None, min_height=PANEL_HEIGHT, css_classes=classes)
         elif isinstance(root, LayoutDOM):
             _stretch(root, "stretch_both" if isinstance(root, Plot) else "stretch_width")
     for model in doc.select({"type": LayoutDOM}):
