@@ -129,7 +129,9 @@ class _Curves(Filler):
         self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
         self._drawn: dict[tuple[str, str], list[GlyphRenderer]] = {}
-        self._legend: Legend | None = None
+        # There from the beginning: what comes into a figure that is drawn gets no room.
+        self._legend = Legend(**_LEGEND)
+        plot.add_layout(self._legend, "below")
         self._said: Title | None = None
         self._is_log = options_log(plot)
 
@@ -164,9 +166,6 @@ class _Curves(Filler):
 
     def _name(self) -> None:
         labels = [short(name, _LABEL) for name in _distinct(list(self._drawn))]
-        if self._legend is None:
-            self._legend = Legend(**_LEGEND)
-            self._plot.add_layout(self._legend, "below")
         items = zip(labels, self._drawn.values(), strict=True)
         columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
         self._legend.update(items=[LegendItem(label=label, renderers=its[::-1]) for label, its in items], ncols=columns)

@@ -82,8 +82,8 @@ def short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1 - keep]}…{text[-keep:]}"
 
 
-def plain_number(value: Any) -> str:
-    """A number as people read it: at most 4 significant digits, whole numbers in full."""
+def plain_number(value: Any, *, digits: int = 4) -> str:
+    """A number as people read it: at most `digits` significant digits, whole numbers in full."""
     if value is None or value != value:
         return "–"
     if isinstance(value, str):
@@ -91,7 +91,7 @@ def plain_number(value: Any) -> str:
     if float(value).is_integer() and abs(value) < 1e12:
         return f"{int(value):,}".replace(",", "\u202f")
     size = abs(float(value))
-    return f"{value:.2e}" if size >= 1e7 or size < 1e-3 else f"{value:.4g}"
+    return f"{value:.2e}" if size >= 1e7 or size < 1e-3 else f"{value:.{digits}g}"
 
 
 def title_of(title: str | None, key: str | list[str]) -> str:

@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
-from streamvis.page.look import PALETTE
+from streamvis.page.look import CARD, PALETTE, PANEL_HEIGHT
 from streamvis.panels.frames import plot_frame, title_of
 from streamvis.panels.values import ValueFiller
 from streamvis.records import Value
@@ -36,8 +36,10 @@ def histograms(key: str, column: str | None = None, *, title: str | None = None,
         bins: how many bins for numbers that have none yet
         options: of Bokeh's `figure`, for both figures
     """
-    over = plot_frame(title_of(title, key), options, x_axis_label="step", tools="pan,box_zoom,reset,save")
-    now = plot_frame("newest", {"width": 260, **options}, x_axis_label=column or "", y_axis_label="count", tools="save")
+    fills = {"styles": {"border": "0"}, "height": None, "sizing_mode": "stretch_both"}
+    over = plot_frame(title_of(title, key), options, x_axis_label="step", tools="pan,box_zoom,reset,save", **fills)
+    fills |= {"width": 190, "sizing_mode": "stretch_height"}
+    now = plot_frame("newest", options, x_axis_label=column or "", y_axis_label="count", tools="save", **fills)
     source = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top", "alpha", "count", "step")})
     bars = ColumnDataSource({name: [] for name in ("left", "right", "count")})
     quads = over.quad("left", "right", "bottom", "top", source=source, fill_alpha="alpha", fill_color=PALETTE[0], line_color=None)
@@ -48,7 +50,7 @@ def histograms(key: str, column: str | None = None, *, title: str | None = None,
     )
     now.add_tools(HoverTool(renderers=[drawn], tooltips="@count from @left to @right"))
     now.y_range.start = 0
-    panel = row(over, now, sizing_mode="stretch_width")
+    panel = row(over, now, sizing_mode="stretch_width", height=options.get("height", PANEL_HEIGHT), styles=CARD)
     attach(panel, _Histograms(key, column, bins, source, bars, now))
     return panel
 

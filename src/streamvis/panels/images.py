@@ -23,7 +23,10 @@ _WRONG = PALETTE[6]
 _CSS = """
   .tiles { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(var(--tile), 1fr)) }
   figure { margin: 0; min-width: 0; text-align: center }
-  img { display: block; width: 100%; max-height: var(--most, none); object-fit: contain; cursor: zoom-in; border-radius: 3px }
+  img { display: block; width: 100%; object-fit: contain; cursor: zoom-in; border-radius: 3px }
+  .box:has(.one) { height: 100%; display: flex; flex-direction: column }
+  .one { flex: 1; min-height: 200px; grid-template: minmax(0, 1fr) / minmax(0, 1fr) }
+  .one figure { display: flex; flex-direction: column; min-height: 0 } .one img { flex: 1; min-height: 0; height: 0 }
   img.small { image-rendering: pixelated } figcaption { font-size: 11px; color: var(--muted, #76808a); overflow-wrap: anywhere }
 """
 
@@ -107,9 +110,9 @@ class _Images(ValueFiller):
         low, high = self._scale
         found = pictures_of(cells[:_MOST] if len(cells) > _MOST and getattr(cells, "ndim", 3) != 2 else cells, low=low, high=high)
         tiles = [self._tile(picture, i, texts) for i, picture in enumerate(found)]
-        one = ' style="--tile:100%;--most:420px"' if len(tiles) == 1 else ""
+        one = " one" if len(tiles) == 1 else ""
         more = f'<p class="muted">and {len(cells) - _MOST:,} more</p>' if len(tiles) == _MOST < len(cells) else ""
-        self._div.text = boxed(self._title, f'<div class="tiles"{one}>{"".join(tiles)}</div>{more}')
+        self._div.text = boxed(self._title, f'<div class="tiles{one}">{"".join(tiles)}</div>{more}')
 
     def _tile(self, picture: tuple[str, int, int], i: int, texts: Sequence[Any]) -> str:
         uri, width, _ = picture

@@ -101,7 +101,7 @@ class _Matrix(ValueFiller):
             strength = np.nan_to_num(np.abs(numbers) / totals).ravel() ** 0.6
         is_blue = (x == y) if self._confusion else numbers.ravel() >= 0
         writes = numbers.size <= _MOST_TEXTS if self._text is None else self._text
-        texts = [plain_number(n) if writes and (n or not self._confusion) else "" for n in numbers.ravel().tolist()]
+        texts = [plain_number(n, digits=3) if writes and (n or not self._confusion) else "" for n in numbers.ravel().tolist()]
         self._source.data = {
             "x": x + 0.5,
             "y": y + 0.5,

@@ -20,7 +20,6 @@ __all__ = ["points"]
 
 _MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus", "star", "inverted_triangle", "hex", "asterisk"]
 _MOST_CATEGORIES = 10
-_WEBGL_FROM = 5_000
 _MOST = 200_000
 
 
@@ -48,10 +47,11 @@ def points(
         marker: a column by which to choose markers, of at most 10 categories
         title: by default the key
         size: of a point, in screen pixels
-        options: of Bokeh's `figure`
+        options: of Bokeh's `figure`, such as output_backend="webgl", which draws many thousand points faster, but leaves out some
+            where their number grows
     """
     tools = "pan,reset,save"
-    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40, output_backend="webgl")
+    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40)
     source = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label", "number")})
     style = {"size": size, "line_width": 1.5, "fill_alpha": 0.6, "line_alpha": 0.9}
     faint = {"nonselection_fill_alpha": 0.12, "nonselection_line_alpha": 0.15}

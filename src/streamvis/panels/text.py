@@ -25,7 +25,7 @@ _LONG = 4_000
 # Turned around, so that the end stays in view as lines come, and a viewer who has scrolled up stays where they are.
 _CSS = """
   :host { display: flex; flex-direction: column-reverse }
-  .bk-clearfix { height: auto }
+  .bk-clearfix { height: auto; margin-bottom: auto }
   .line { display: flex; gap: 10px; font: 12px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
   .line span { color: var(--muted, #76808a); flex: none; min-width: 7ch; text-align: right }
   mark { background: #ffa90e66; color: inherit }
