@@ -1,4 +1,6 @@
-"""A synthesizer: the last second to listen to, its spectrogram, and its loudness. streamvis serve page.py"""
+"""A synthesizer: the last second to listen to, its spectrogram, and how it went on. streamvis serve page.py"""
+
+from bokeh.layouts import column
 
 from streamvis import panels
 
@@ -7,6 +9,12 @@ app = "audio"
 
 def init_page(doc, config):
     doc.title = "Synthesizer"
-    doc.add_root(panels.audio("sound", title="The last second"))
-    doc.add_root(panels.images("spectrogram", title=f"Spectrogram, up to {config['rate'] // 2:,} Hz", height=320))
-    doc.add_root(panels.curves("level", ["loudness", "pitch"], title="Loudness and pitch"))
+    doc.add_root(panels.images("spectrogram", title=f"Spectrogram, up to {config['rate'] // 4:,} Hz"))
+    doc.add_root(
+        column(
+            panels.audio("sound", title="The last second"),
+            panels.curves("level", "loudness", title="Loudness in dB"),
+            panels.curves("level", "pitch", title="Pitch in Hz"),
+            spacing=10,
+        )
+    )

@@ -21,7 +21,7 @@ def work(url, app, run, number, steps):
             began = time.perf_counter()
             time.sleep(random.uniform(0.02, 0.08))
             loss = math.exp(-step / (60 + 20 * number)) + random.gauss(0, 0.02)
-            client.sendl(step, f"worker {number}", {"loss": loss, "batches/s": 1 / (time.perf_counter() - began)})
+            client.sendl(step, f"worker {number}", {"loss": loss, "batches per second": 1 / (time.perf_counter() - began)})
         client.sendl(steps, "log", {"text": f"worker {number} is done"})
 
 

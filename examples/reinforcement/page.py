@@ -12,4 +12,4 @@ def init_page(doc, config):
     doc.add_root(panels.numbers("episode", total=config["episodes"], title="Now"))
     doc.add_root(panels.matrix("value", title="Value of each cell"))
     doc.add_root(panels.matrix("visits", title="Visits of the last 50 episodes", text=False))
-    doc.add_root(panels.text("log"))
+    doc.add_root(panels.text("log", title="Log"))

@@ -16,7 +16,7 @@ def main(url, app, steps=1_000_000):
     with Client(url, app) as client:
         client.init({"limit": LIMIT, "rate_hz": 10})
         for step in range(steps):
-            temperature += 0.08 * (75 + 8 * math.sin(step / 150) - temperature) + random.gauss(0, 0.3)
+            temperature += 0.08 * (75 + 8 * math.sin(step / 40) - temperature) + random.gauss(0, 0.3)
             pressure = 1.2 + temperature / 50 + random.gauss(0, 0.01)
             row = {"temperature": temperature, "low": temperature - 0.9, "high": temperature + 0.9, "pressure": pressure}
             client.sendl(step, "boiler", row)

@@ -13,13 +13,13 @@ app = "widgets"
 def init_page(doc, config):
     doc.title = "Channels"
     names = config["channels"]
-    curves = panels.curves("signal", names, window=1000, title="Signal")
+    curves = panels.curves("signal", names, window=1000, title="Signal", sizing_mode="stretch_both")
     shown = CheckboxGroup(labels=names, active=list(range(len(names))), name="shown")
     length = Slider(start=64, end=1024, step=64, value=512, title="Samples of the spectrum", name="length")
     spectrum = ColumnDataSource({"frequency": [], "power": []}, name="spectrum")
-    plot = figure(title="Spectrum of what is shown", height=260, y_axis_type="log", x_axis_label="Hz")
+    plot = figure(title="Spectrum of what is shown", y_axis_type="log", x_axis_label="Hz", sizing_mode="stretch_both")
     plot.line("frequency", "power", source=spectrum, line_width=2)
-    doc.add_root(column(row(shown, length), curves, plot))
+    doc.add_root(column(row(shown, length), curves, plot, sizing_mode="stretch_both", spacing=10))
 
     def choose(attr, old, new):
         for i, renderer in enumerate(curves.renderers):
