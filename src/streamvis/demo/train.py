@@ -39,28 +39,30 @@ def train(client: Client, *, steps: int, pace_s: float, seed: int) -> None:
     points = None
 
     client.init({"steps": steps, "hidden_units": HIDDEN_UNITS, "batch_images": BATCH_IMAGES, "seed": seed})
-    client.send(0, "held_out", {"image": as_pixels(held_out_images), "true": held_out_labels})
+    pixels = as_pixels(held_out_images)
 
     for step in range(steps):
         batch = batches.integers(len(images), size=BATCH_IMAGES)
         model.partial_fit(images[batch], labels[batch], classes=CLASSES)
         accuracy = model.score(images[batch], labels[batch])
-        client.sendl(step, "train_curve", {"step": step, "loss": model.loss_, "accuracy": accuracy})
+        client.sendl(step, "train", {"loss": model.loss_, "accuracy": accuracy})
 
         if step % STEPS_PER_EVALUATION == 0 or step == steps - 1:
             probabilities = model.predict_proba(held_out_images)
             predicted = probabilities.argmax(axis=1)
             loss, accuracy = log_loss(held_out_labels, probabilities), np.mean(predicted == held_out_labels)
-            client.sendl(step, "held_out_curve", {"step": step, "loss": loss, "accuracy": accuracy})
+            client.sendl(step, "val", {"loss": loss, "accuracy": accuracy})
 
             points = project(last_hidden_layer(model, held_out_images), previous=points)
-            client.send(step, "projection", {"x": points[:, 0], "y": points[:, 1], "predicted": predicted})
+            read = np.where(predicted == held_out_labels, "right", "wrong").tolist()
+            place = {"x": points[:, 0], "y": points[:, 1], "read": read}
+            client.send(step, "validation", {"image": pixels, "true": held_out_labels, "predicted": predicted, **place})
             client.send(step, "confusion", {"count": confusion_matrix(held_out_labels, predicted, labels=CLASSES)})
             client.send(step, "weights", {"image": model.coefs_[0].T.reshape(-1, 8, 8).astype(np.float32)})
 
             wrong = np.flatnonzero(predicted != held_out_labels)[:MAX_MISTAKES]
             mistakes = {"true": held_out_labels[wrong], "predicted": predicted[wrong]}
-            client.send(step, "mistakes", {"image": as_pixels(held_out_images[wrong]), **mistakes})
+            client.send(step, "mistakes", {"image": pixels[wrong], **mistakes})
 
         time.sleep(pace_s)
 
