@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test bench lint chromium nginx constraints clean
+.PHONY: help demo test bench lint pictures chromium nginx constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
 	@echo "make bench        measure Streamvis beside its peers, which are installed into a cache; ARGS=--help says more"
 	@echo "make lint         check the code with ruff"
+	@echo "make pictures     make the pictures of the docs again; ARGS=NAME names one"
 	@echo "make constraints  write constraints.txt anew, with the newest releases"
 	@echo "make clean        remove .venv and what the tests left"
 	@echo "PYTHON=python3.12 makes .venv from that Python (after 'make clean', when there is one already)."
@@ -28,6 +29,9 @@ test: $(VENV)/.installed-test chromium nginx
 
 bench: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+pictures: $(VENV)/.installed-test chromium
+	@$(VENV)/bin/python docs/pictures.py $(ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(VENV)/bin/ruff check $(ARGS) .
