@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from support import processes
 from support.conditions import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
+OF_PANELS = ("audio", "convolution", "point_cloud", "producers", "reinforcement", "sensor", "sweep", "widgets")
+# What is still empty: figures that draw nothing, tables without rows, boxes with nothing below their title.
+EMPTY = """() => {
+  const found = [], models = [...(window.Bokeh?.documents?.[0]?._all_models.values() ?? [])]
+  if (!models.some((model) => model.type == "Figure")) return ["the page"]
+  for (const model of models) {
+    const title = model.title?.text ?? model.text ?? model.type
+    if (model.type == "Figure" && !model.renderers.some((renderer) => renderer.data_source?.get_length() > 0)) found.push(title)
+    if (model.type == "DataTable" && !(model.source.get_length() > 0)) found.push("a table")
+    const is_box = model.type == "Div" && model.text.startsWith('<div class="box">')
+    if (is_box && !/<(img|audio|svg|td|div class="line")/.test(model.text)) found.push(title)
+  }
+  return found
+}"""
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """One endpoint, and one page server for all examples that are made of panels."""
+    folder = tmp_path_factory.mktemp("gallery")
+    endpoint = processes.endpoint(folder / "data", log=folder / "endpoint.log")
+    try:
+        scripts = [f"{name}={EXAMPLES / name / 'page.py'}" for name in OF_PANELS]
+        pages = processes.page_server(*scripts, url=endpoint.url, log=folder / "pages.log")
+        try:
+            yield endpoint, pages
+        finally:
+            pages.close()
+    finally:
+        endpoint.close()
+
+
+@pytest.mark.parametrize("name", OF_PANELS)
+def test_all_panels_of_an_example_fill(name, served, start_program, open_page):
+    if name == "convolution" and importlib.util.find_spec("torch") is None:
+        pytest.skip("needs PyTorch")
+    endpoint, pages = served
+    start_program([sys.executable, str(EXAMPLES / name / "producer.py"), endpoint.url, name])
+    tab = open_page(f"{pages.url}/{name}")
+
+    def is_filled():
+        empty = tab.evaluate(EMPTY)
+        assert not empty, f"still empty: {empty}"
+        return True
+
+    wait_until(is_filled, within_s=60, what=f"all panels of {name} to be filled", pause=tab._pause_s)
 
 
 @pytest.fixture
