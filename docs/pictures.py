@@ -49,12 +49,12 @@ class Picture:
     producer: Path
     wait_s: float = 12
     before: str = field(default="", kw_only=True)  # JavaScript to run in the page a second before
-    full: bool = field(default=True, kw_only=True)  # also what is below the window
+    height: int | None = field(default=None, kw_only=True)  # of the window, for pages that fill only what is in view
 
 
 def pictures() -> list[Picture]:
     """All pictures, by name."""
-    waits = {"reinforcement": 35, "sensor": 45, "convolution": 40, "sweep": 30, "producers": 25, "widgets": 15}
+    waits = {"reinforcement": 35, "sensor": 40, "convolution": 50, "sweep": 30, "producers": 25, "widgets": 15, "point_cloud": 25}
     selects = {"histograms": SELECT % "x < 0"}
     found = []
     for page in sorted(EXAMPLES.glob("*/page.py")):
@@ -62,7 +62,7 @@ def pictures() -> list[Picture]:
         found.append(Picture(name, name, page.parent / "producer.py", waits.get(name, 12), before=selects.get(name, "")))
     everything = Path(__file__).parent / "everything"
     producer, demo = everything / "producer.py", Picture("demo", "demo", DEMO / "train.py", 30, before=SELECT % "x < -1")
-    return [*found, demo, Picture("panels", "panels", producer, 15), Picture("runs", "runs", producer, 15, full=False)]
+    return [*found, demo, Picture("panels", "panels", producer, 15), Picture("runs", "runs", producer, 15, height=1100)]
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def photograph(browser: Browser, picture: Picture, addresses: tuple[str, str], *
     """A PNG of the page while its producer runs."""
     endpoint, pages = addresses
     producer = subprocess.Popen([sys.executable, str(picture.producer), endpoint, picture.name])
-    viewport = {"width": size[0], "height": size[1]}
+    viewport = {"width": size[0], "height": picture.height or size[1]}
     context = browser.new_context(viewport=viewport, color_scheme="dark" if dark else "light")
     try:
         tab = context.new_page()
@@ -102,7 +102,7 @@ def photograph(browser: Browser, picture: Picture, addresses: tuple[str, str], *
         if picture.before:
             tab.evaluate(picture.before)
             time.sleep(1)
-        return tab.screenshot(full_page=picture.full)
+        return tab.screenshot(full_page=True)
     finally:
         context.close()
         producer.terminate()
