@@ -9,8 +9,7 @@ app = "point_cloud"
 
 def init_page(doc, config):
     doc.title = "Point cloud"
-    title = f"{config['points']:,} points; draw around some"
-    cloud = panels.points("points", color="cluster", size=3, title=title, output_backend="webgl")
+    cloud = panels.points("points", color="cluster", size=3, title=f"{config['points']:,} points; draw around some")
     source = next(renderer for renderer in cloud.renderers if isinstance(renderer, GlyphRenderer)).data_source
 
     def tell(attr, old, new):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import BoxSelectTool, ColorBar, ColumnDataSource, HoverTool, LassoSelectTool, LinearColorMapper, TapTool
+from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
-from bokeh.transform import linear_cmap
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
@@ -47,11 +47,10 @@ def points(
         marker: a column by which to choose markers, of at most 10 categories
         title: by default the key
         size: of a point, in screen pixels
-        options: of Bokeh's `figure`, such as output_backend="webgl", which draws many thousand points faster, but leaves out some
-            where their number grows
+        options: of Bokeh's `figure`
     """
     tools = "pan,reset,save"
-    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40)
+    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40, output_backend="webgl")
     source = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label", "number")})
     style = {"size": size, "line_width": 1.5, "fill_alpha": 0.6, "line_alpha": 0.9}
     faint = {"nonselection_fill_alpha": 0.12, "nonselection_line_alpha": 0.15}
@@ -106,21 +105,25 @@ class _Points(ValueFiller):
         listed = _listed(cells, count)
         categories = _categories(listed)
         if categories is None:
-            numbers = np.asarray(listed, np.float64)
-            low, high = (float(edge(numbers)) for edge in (np.nanmin, np.nanmax))
-            if self._bar is None:
-                mapper = LinearColorMapper(palette="Viridis256", low=low, high=high)
-                self._bar = ColorBar(color_mapper=mapper, width=10, major_label_text_font_size="10px", background_fill_alpha=0)
-                self._plot.add_layout(self._bar, "right")
-                self._renderer.glyph.fill_color = self._renderer.glyph.line_color = linear_cmap("color", "Viridis256", low, high)
-            for glyph in (self._renderer.glyph, self._renderer.nonselection_glyph):
-                glyph.fill_color = glyph.line_color = {"field": "color", "transform": self._bar.color_mapper}
-            self._bar.color_mapper.update(low=low, high=high)
-            return numbers
+            return self._on_a_scale(np.asarray(listed, np.float64))
         if categories != self._legend_names:
             self._show_legend(categories)
         colors = {name: PALETTE[i] for i, name in enumerate(categories)}
         return [colors.get(str(cell), GREY) for cell in listed]
+
+    def _on_a_scale(self, numbers: np.ndarray) -> list[str]:
+        # Colours and no mapper in the glyph: the browser's glyphs of selected and muted points would go on without it.
+        if self._bar is None:
+            mapper = LinearColorMapper(palette=Viridis256, low=0, high=1)
+            self._bar = ColorBar(color_mapper=mapper, width=10, major_label_text_font_size="10px", background_fill_alpha=0)
+            self._plot.add_layout(self._bar, "right")
+        is_finite = np.isfinite(numbers)
+        if not is_finite.any():
+            return [GREY] * len(numbers)
+        low, high = float(numbers[is_finite].min()), float(numbers[is_finite].max())
+        self._bar.color_mapper.update(low=low, high=high)
+        places = np.where(is_finite, (numbers - low) / ((high - low) or 1) * (len(Viridis256) - 1), -1)
+        return np.array([*Viridis256, GREY])[places.astype(int)].tolist()
 
     def _show_legend(self, categories: list[str]) -> None:
         self._legend_names = categories
