@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxSelectTool, ColorBar, ColumnDataSource, HoverTool, LassoSelectTool, LinearColorMapper, TapTool
+from bokeh.core.properties import value
+from bokeh.models import (
+    BoxSelectTool,
+    ColorBar,
+    ColumnDataSource,
+    GlyphRenderer,
+    HoverTool,
+    LassoSelectTool,
+    Legend,
+    LegendItem,
+    LinearColorMapper,
+    TapTool,
+)
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
@@ -81,19 +93,20 @@ class _Points(ValueFiller):
         self._x, self._y, self._color, self._marker = x, y, color, marker
         self._plot, self._source, self._renderer = plot, source, renderer
         self._bar: ColorBar | None = None
-        self._legend_names: list[str] = []
+        self._legend: Legend | None = None
+        self._samples: list[GlyphRenderer] = []
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         wanted = [name for name in (self._x, self._y, self._color, self._marker) if name is not None]
         lacking = [name for name in wanted if name not in data]
         if lacking:
             raise UsageError(f"The value of {self.key!r} has no column {lacking[0]!r}. It has {', '.join(map(repr, data))}.")
-        count = min(len(data[self._x]), _MOST)
+        count = min(len(data[self._x]), len(data[self._y]), _MOST)
         columns: dict[str, Any] = {
             side: np.asarray(data[name], np.float64)[:count] for side, name in (("x", self._x), ("y", self._y))
         }
         columns["number"] = np.arange(count)
-        columns["label"] = [str(cell) for cell in _listed(data[self._color], count)] if self._color else [""] * count
+        columns["label"] = list(map(_name_of, _listed(data[self._color], count))) if self._color else [""] * count
         columns["color"] = self._colors(data[self._color], count) if self._color else [PALETTE[0]] * count
         columns["marker"] = _markers(data[self._marker], count) if self._marker else ["circle"] * count
         kept = self._source.selected.indices if len(self._source.data["x"]) == count else []
@@ -104,60 +117,71 @@ class _Points(ValueFiller):
     def _colors(self, cells: Any, count: int) -> Any:
         listed = _listed(cells, count)
         categories = _categories(listed)
+        self._show_legend(categories or [])
+        self._show_scale(listed if categories is None else None)
         if categories is None:
             return self._on_a_scale(np.asarray(listed, np.float64))
-        if categories != self._legend_names:
-            self._show_legend(categories)
         colors = {name: PALETTE[i] for i, name in enumerate(categories)}
-        return [colors.get(str(cell), GREY) for cell in listed]
+        return [colors.get(_name_of(cell), GREY) for cell in listed]
 
     def _on_a_scale(self, numbers: np.ndarray) -> list[str]:
         # Colours and no mapper in the glyph: the browser's glyphs of selected and muted points would go on without it.
-        if self._bar is None:
-            mapper = LinearColorMapper(palette=Viridis256, low=0, high=1)
+        low, high = _span(numbers)
+        places = (np.nan_to_num(numbers) - low) / ((high - low) or 1) * (len(Viridis256) - 1)
+        return np.array([*Viridis256, GREY])[np.where(np.isfinite(numbers), places, -1).astype(int)].tolist()
+
+    def _show_scale(self, cells: list[Any] | None) -> None:
+        """Say in a bar which colours stand for which numbers; None: there is no scale."""
+        if self._bar is None and cells is not None:
+            mapper = LinearColorMapper(palette=Viridis256)
             self._bar = ColorBar(color_mapper=mapper, width=10, major_label_text_font_size="10px", background_fill_alpha=0)
             self._plot.add_layout(self._bar, "right")
-        is_finite = np.isfinite(numbers)
-        if not is_finite.any():
-            return [GREY] * len(numbers)
-        low, high = float(numbers[is_finite].min()), float(numbers[is_finite].max())
-        self._bar.color_mapper.update(low=low, high=high)
-        places = np.where(is_finite, (numbers - low) / ((high - low) or 1) * (len(Viridis256) - 1), -1)
-        return np.array([*Viridis256, GREY])[places.astype(int)].tolist()
+        if cells is not None:
+            low, high = _span(np.asarray(cells, np.float64))
+            self._bar.color_mapper.update(low=low, high=high)
+        if self._bar is not None:
+            self._bar.visible = cells is not None
 
-    def _show_legend(self, categories: list[str]) -> None:
-        self._legend_names = categories
-        for old in self._plot.select({"tags": "streamvis legend"}):
-            self._plot.renderers.remove(old)
-        if not self._plot.legend:
-            for i, name in enumerate(categories):
-                made = self._plot.scatter(
-                    [np.nan], [np.nan], color=PALETTE[i], size=8, legend_label=name, tags=["streamvis legend"]
-                )
-                made.visible = True
-            legend = self._plot.legend[0]
-            legend.update(
-                background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none", label_text_color=GREY
-            )
-            self._plot.add_layout(legend, "right")
+    def _show_legend(self, names: list[str]) -> None:
+        if self._legend is None and names:
+            look = {"background_fill_alpha": 0, "border_line_color": None, "padding": 2, "spacing": 0}
+            self._legend = Legend(click_policy="none", label_text_color=GREY, **look)
+            self._plot.add_layout(self._legend, "right")
+        if self._legend is None or names == [item.label.value for item in self._legend.items]:
+            return
+        for color in PALETTE[len(self._samples) : len(names)]:
+            self._samples.append(self._plot.scatter([np.nan], [np.nan], color=color, size=8))
+        items = [LegendItem(label=value(name), renderers=[its]) for name, its in zip(names, self._samples, strict=False)]
+        self._legend.update(items=items, visible=bool(names))
+
+
+def _span(numbers: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest of the numbers that are finite."""
+    good = numbers[np.isfinite(numbers)]
+    return (float(good.min()), float(good.max())) if len(good) else (0.0, 1.0)
 
 
 def _listed(cells: Any, count: int) -> list[Any]:
-    return (cells.tolist() if isinstance(cells, np.ndarray) else list(cells))[:count]
+    """The first `count` cells; None for those that are not there."""
+    listed = cells.tolist() if isinstance(cells, np.ndarray) else list(cells) if isinstance(cells, (list, tuple)) else cells
+    listed = listed if isinstance(listed, list) else [listed] * count
+    return [*listed[:count], *[None] * (count - len(listed))]
+
+
+def _name_of(cell: Any) -> str:
+    return "" if cell is None else str(cell)
 
 
 def _categories(cells: list[Any]) -> list[str] | None:
-    """The categories, in order, where there are few, of texts, booleans or whole numbers; None for a scale."""
+    """The categories, in order, at most 10, of texts, booleans or few whole numbers; None for a scale."""
     kinds = {type(cell) for cell in cells}
-    if float in kinds:
+    if kinds <= {int, float, type(None)} and (float in kinds or len(set(cells)) > _MOST_CATEGORIES):
         return None
-    found = sorted(set(cells), key=lambda cell: (str(type(cell)), cell)) if len(kinds) < 2 else sorted(set(cells), key=str)
-    if len(found) > _MOST_CATEGORIES:
-        return None if kinds <= {int} else [str(cell) for cell in found[:_MOST_CATEGORIES]]
-    return [str(cell) for cell in found]
+    found = map(str, sorted(set(cells))) if kinds <= {int} else sorted(set(map(_name_of, cells)))
+    return list(found)[:_MOST_CATEGORIES]
 
 
 def _markers(cells: Any, count: int) -> list[str]:
     listed = _listed(cells, count)
-    order = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(sorted({str(cell) for cell in listed}))}
-    return [order[str(cell)] for cell in listed]
+    order = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(sorted(set(map(_name_of, listed))))}
+    return [order[_name_of(cell)] for cell in listed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,14 @@ from bokeh.models import (
 from streamvis.page.fillers import attach
 from streamvis.page.live import LiveSpec, source_for
 from streamvis.page.look import CARD
-from streamvis.page.new_data import LIST, NUMBER, TIME, column_form
+from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
 from streamvis.panels.frames import boxed, title_of
 from streamvis.panels.values import ValueFiller
 
 __all__ = ["table"]
 
 _ROWS = 1_000
+_MOST_CELLS = 12_000
 _MOST_COLUMNS = 60
 _CSS = """
   :host { --cell: var(--panel, #fff); border: 0 }
@@ -42,7 +44,9 @@ _CSS = """
 
 
 def table(key: str, columns: Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
-    """Make a table of the newest 1,000 rows of a key, the newest first, or of the columns of a value.
+    """Make a table of the newest rows of a key, the newest first, or of the columns of a value.
+
+    It has 1,000 rows, or fewer where there are more than 12 columns: 12,000 cells.
 
     A click on a column's name sorts.
 
@@ -79,6 +83,8 @@ class _Table(ValueFiller):
         self._grid, self._columns = grid, columns
         self._source: ColumnDataSource | None = None
         self._forms: dict[str, str] = {}
+        self._drawn: dict[str, str] = {}
+        self._rows = _ROWS
 
     def keys_changed(self) -> None:
         info = self.page.keys.get(self.key)
@@ -88,25 +94,38 @@ class _Table(ValueFiller):
         shown = dict(list(shown.items())[:_MOST_COLUMNS])
         if shown and shown != self._forms:
             self._forms = shown
-            self._source = source_for(LiveSpec(self.key, "row", list(shown), 4 * _ROWS, float(_ROWS), carry=("step", "time")))
+            self._rows = min(_ROWS, _MOST_CELLS // len(shown))
+            # So many that each row is a bucket of its own, and none is left out for being like the others.
+            most = 2 * len(shown) * self._rows
+            spec = LiveSpec(self.key, "row", list(shown), most, float(self._rows), carry=("step", "time"))
+            self._source = source_for(spec)
             self._source.on_change("data", lambda attr, old, new: self._show_rows())
-            self._grid.js_on_change("name", CustomJS(args={"source": self._source}, code="/* keeps the source */"))
+            # In the place of the one before, so that it alone is in the document and is filled.
+            kept = CustomJS(args={"source": self._source}, code="/* keeps the source */")
+            self._grid.js_property_callbacks = {**self._grid.js_property_callbacks, "change:name": [kept]}
+
+    def update(self, new_data: NewData) -> None:
+        if self._source is None:
+            super().update(new_data)
 
     def _show_rows(self) -> None:
         data = {"step": self._source.data["step"]} | {name: self._source.data[name] for name in self._forms}
-        self._draw({name: _cells(cells)[-_ROWS:][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})
+        self._draw({name: _cells(cells)[-self._rows :][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         names = [name for name in data if self._columns is None or name in self._columns][:_MOST_COLUMNS]
         cells = {name: _cells(data[name]) for name in names}
+        forms = {name: _form_of(cells[name]) for name in names}
         length = max(map(len, cells.values()), default=0)
         cells = {name: [*column[:_ROWS], *[None] * (min(length, _ROWS) - len(column))] for name, column in cells.items()}
-        self._draw(cells, {name: _form_of(column) for name, column in cells.items()})
+        self._draw(cells, forms)
 
     def _draw(self, cells: Mapping[str, list[Any]], forms: Mapping[str, str]) -> None:
-        if [column.field for column in self._grid.columns] != list(cells):
+        forms = {name: forms.get(name, LIST) for name in cells}
+        if forms != self._drawn or list(forms) != list(self._drawn):
+            self._drawn = forms
             self._grid.source = ColumnDataSource(dict(cells))
-            self._grid.columns = [_column(name, forms.get(name, LIST)) for name in cells]
+            self._grid.columns = [_column(name, form) for name, form in forms.items()]
         else:
             self._grid.source.data = dict(cells)
 
@@ -115,18 +134,25 @@ def _forms(dtypes: Mapping[str, str]) -> dict[str, str]:
     return {name: column_form(dtype) for name, dtype in dtypes.items() if dtype != "json" and not dtype.startswith("array<")}
 
 
-def _form_of(column: list[Any]) -> str:
-    return NUMBER if all(cell is None or isinstance(cell, (int, float)) for cell in column) else LIST
+def _form_of(cells: list[Any]) -> str:
+    if cells and all(isinstance(cell, np.datetime64) for cell in cells):
+        return TIME
+    are_numbers = all(cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)) for cell in cells)
+    return NUMBER if are_numbers else LIST
 
 
 def _cells(column: Any) -> list[Any]:
+    """The cells of a column as Bokeh's table takes them: numbers, texts, times, and None."""
+    if isinstance(column, np.ndarray) and column.ndim == 0:
+        column = [column.item()]
     if isinstance(column, np.ndarray):
-        return (
-            list(column) if column.dtype.kind in "mM" else [str(cell) for cell in column] if column.ndim > 1 else column.tolist()
-        )
-    if isinstance(column, (list, tuple)):
-        return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in column]
-    return [column if isinstance(column, (int, float, str)) else str(column)]
+        if column.dtype.kind == "M":
+            return list(column)
+        column = column.astype("m8[us]") if column.dtype.kind == "m" else column
+        cells = list(column) if column.ndim > 1 else column.tolist()
+    else:
+        cells = column if isinstance(column, (list, tuple)) else [column]
+    return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in cells]
 
 
 def _column(name: str, form: str) -> TableColumn:
@@ -135,4 +161,5 @@ def _column(name: str, form: str) -> TableColumn:
         formatter = NumberFormatter(format="0.[00000]", text_align="right", nan_format="–")
     elif form == TIME:
         formatter = DateFormatter(format="%Y-%m-%d %H:%M:%S")
-    return TableColumn(field=name, title=name, formatter=formatter)
+    # Bokeh takes a title for HTML.
+    return TableColumn(field=name, title=escape(name), formatter=formatter)
