@@ -54,7 +54,7 @@ class Picture:
 
 def pictures() -> list[Picture]:
     """All pictures, by name."""
-    waits = {"reinforcement": 35, "sensor": 40, "convolution": 50, "sweep": 30, "producers": 25, "widgets": 15, "point_cloud": 25}
+    waits = {"reinforcement": 25, "sensor": 40, "convolution": 50, "sweep": 30, "producers": 25, "widgets": 15, "point_cloud": 25}
     selects = {"histograms": SELECT % "x < 0"}
     found = []
     for page in sorted(EXAMPLES.glob("*/page.py")):
