@@ -37,14 +37,17 @@ def cards(keys):
             section, title = split_off(key.name)
             make = PANELS[key.holds]
             show = lambda shared, make=make, key=key: make(key.name)  # noqa: E731
-            others.append(panels.card(title, show, section=section, wide=key.holds in WIDE))
+            others.append(panels.card(title, show, section=section, wide=key.holds in WIDE, shows=(key.name, key.holds)))
         for column, dtype in key.columns.items():
             if is_text(dtype):
                 make = lambda shared, key=key, column=column: panels.text(key.name, column)  # noqa: E731
-                others.append(panels.card(f"{key.name} {column}", make, section="text", wide=True))
+                others.append(panels.card(f"{key.name} {column}", make, section="text", wide=True, shows=(key.name, column)))
             elif is_number(dtype) and column not in ("step", "epoch", "time"):
                 name = column if "/" in column else f"{key.name}/{column}"
                 charts.setdefault(place_of(name), []).append((key.name, column))
+        if any(is_for_tables(dtype) for dtype in key.columns.values()):
+            make = lambda shared, key=key: panels.table(key.name)  # noqa: E731
+            others.append(panels.card(key.name, make, section="tables", wide=True, shows=key.name))
     for (section, title), series in charts.items():
         yield panels.card(
             title, lambda shared, series=series, title=title: chart(shared, series, title), section=section, series=series
@@ -83,4 +86,9 @@ def is_number(dtype):
 
 def is_text(dtype):
     """Whether a column of this dtype holds texts."""
-    return dtype in ("str", "string", "text")
+    return dtype == "string"
+
+
+def is_for_tables(dtype):
+    """Whether a column of this dtype is neither drawn nor a text, but can stand in a table."""
+    return dtype.startswith(("bool", "datetime", "timedelta"))

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -37,6 +38,8 @@ _SIZES = {"s": (240, 180), "m": (330, 250), "l": (620, 400)}
 _AHEAD_PX = 300
 _AT_A_TIME = 6
 """How many panels are made before others have their turn."""
+_MOST_MADE = 300
+"""How many panels exist at most, even on a page that is as high as its frame: more than a large screen has room for."""
 _FOLD_FROM = 30
 """With more sections than this, only the first few are open at first."""
 _BIG = {"position": "fixed", "inset": "4vh 3vw", "z-index": "9999", "width": "auto", "height": "92vh"}
@@ -58,13 +61,17 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A panel that a board can show. `series` are the keys and columns of rows that can be downloaded."""
+    """A panel that a board can show. `series` are the keys and columns of rows that can be downloaded.
+
+    `shows` is what the panel was made for: a card that has another one than before gets a new panel.
+    """
 
     title: str
     make: Callable[[Shared], LayoutDOM]
     section: str = ""
     wide: bool = False
     series: Sequence[tuple[str, str]] = ()
+    shows: Hashable = None
     said: Description | None = None
 
 
@@ -75,17 +82,19 @@ def card(
     section: str = "",
     wide: bool = False,
     series: Iterable[tuple[str, str]] = (),
+    shows: Hashable = None,
 ) -> Card:
     """Describe a panel of a board.
 
     Args:
-        title: what search looks for; a section has one panel of a title
+        title: what search looks for
         make: makes the panel when it comes into view, given what the viewer has set for all (`x`, `smooth`, `log`)
         section: under which heading
         wide: whether it takes twice the width
         series: pairs of a key and a column of rows, for the button that downloads them
+        shows: what `make` depends on, such as a key and what it holds: when that changes, the panel is made anew
     """
-    return Card(title, make, section, wide, tuple(series))
+    return Card(title, make, section, wide, tuple(series), shows)
 
 
 def board(cards: Callable[[Sequence[Key]], Iterable[Card]], **options: Any) -> Column:
@@ -136,13 +145,13 @@ class _Settings:
             found = replace(found, x=said["x"][:500])
         try:
             found = replace(found, smooth=min(0.999, max(0.0, float(said.get("smooth", 0) or 0))))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
-        fold = said.get("fold")
+        fold, size = said.get("fold"), said.get("size")
         return replace(
             found,
             log=str(said.get("log", "")).lower() in ("1", "true"),
-            size=said["size"] if said.get("size") in _SIZES else "m",
+            size=size if isinstance(size, str) and size in _SIZES else "m",
             big=str(said.get("big") or ""),
             fold={str(name): bool(folded) for name, folded in fold.items()} if isinstance(fold, Mapping) else {},
         )
@@ -187,6 +196,7 @@ class _Board(Filler):
         start = CustomJS(args=args, code="window.streamvisPanels.board(control, bar, space)")
         page.doc.js_on_event("document_ready", start)
         self._bar.js_on_change("name", start)
+        self._collect()
 
     # What there is
 
@@ -203,11 +213,9 @@ class _Board(Filler):
             self._collect()
 
     def update(self, new_data: NewData) -> None:
-        known = len(self._holds)
-        for key in new_data:
-            if key not in self._holds and pattern_of(key) is None:
-                self._holds[key] = contents_of(new_data[key])
-        if len(self._holds) > known:
+        found = {key: contents_of(new_data[key]) for key in new_data if pattern_of(key) is None}
+        if found.items() - self._holds.items():
+            self._holds |= found
             self._collect()
 
     def _collect(self) -> None:
@@ -218,10 +226,13 @@ class _Board(Filler):
         ]
         there = {key.name for key in keys}
         keys += [Key(name, "value", {}, holds) for name, holds in self._holds.items() if name not in there]
-        cards = {}
+        cards: dict[str, Card] = {}
+        taken: Counter[str] = Counter()
         for one in self._cards_of(keys):
             one = self._described(one)
-            cards[f"{one.section}/{one.title}"] = one
+            name = f"{one.section}/{one.title}"
+            taken[name] += 1
+            cards[name if taken[name] == 1 else f"{name} ({taken[name]})"] = one
         for name in [name for name in self._made if cards.get(name) is None or _differs(cards[name], self._cards[name])]:
             del self._made[name]
         self._cards = cards
@@ -296,7 +307,8 @@ class _Board(Filler):
         low, high = self._view["top"] - _AHEAD_PX, self._view["bottom"] + _AHEAD_PX
         seen = {name: place for name, place in self._places.items() if low < place.top + self._height and place.top < high}
         # Those that the viewer sees come first.
-        seen = dict(sorted(seen.items(), key=lambda item: item[1].top + self._height < self._view["top"]))
+        ordered = sorted(seen.items(), key=lambda item: item[1].top + self._height < self._view["top"])
+        seen = dict(ordered[:_MOST_MADE])
         if self._settings.big in self._cards:
             seen.setdefault(self._settings.big, _Place(0, 0, 1))
         self._made = {name: made for name, made in self._made.items() if name in seen}
@@ -346,7 +358,7 @@ def _framed(panel: LayoutDOM) -> Column:
 
 def _differs(one: Card, other: Card) -> bool:
     """Whether a card has other data now; functions cannot be compared."""
-    return (one.wide, one.series, one.said) != (other.wide, other.series, other.said)
+    return (one.wide, one.series, one.shows, one.said) != (other.wide, other.series, other.shows, other.said)
 
 
 def _arguments(doc: Document) -> dict[str, Any]:
@@ -355,6 +367,6 @@ def _arguments(doc: Document) -> dict[str, Any]:
     said: dict[str, Any] = {name: values[0].decode(errors="replace") for name, values in found.items() if values}
     try:
         said["fold"] = json.loads(said.get("fold", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         del said["fold"]
     return said

@@ -103,7 +103,9 @@ def _distinct(pairs: Sequence[tuple[str, str]]) -> list[str]:
         names = [name[1:] for name in names]
     while len(names) > 1 and all(len(name) > 1 for name in names) and len({name[-1] for name in names}) == 1:
         names = [name[:-1] for name in names]
-    return ["/".join(name) for name in names]
+    found = ["/".join(name) for name in names]
+    # Key "a" with column "b/c" reads as key "a/b" with column "c".
+    return found if len(set(found)) == len(found) else [f"{key}: {column}" for key, column in pairs]
 
 
 def number_columns(columns: Mapping[str, str]) -> list[str]:
