@@ -80,9 +80,9 @@ def test_cards_come_in_sizes(size):
 
 
 def test_however_many_cards_there_are_only_those_near_the_view_exist():
-    site = opened(lambda keys: boxes(20_000))
+    site = opened(lambda keys: boxes(5_000))
     counts = []
-    for top in (0, 100_000, 700_000, 0):
+    for top in (0, 100_000, 300_000, 0):
         look(site, top)
         counts.append(len(site.doc.models))
         assert 8 <= len(made(site)) <= 40
@@ -167,7 +167,8 @@ def test_a_column_that_comes_later_comes_onto_the_board_and_the_other_panels_sta
 
 
 def test_splits_are_drawn_together_and_other_names_are_not():
-    places = {name: runs.place_of(name) for name in ("train/loss", "val/loss", "rest/loss", "train/a/b", "m/val_f1", "m/train_f1")}
+    names = ("train/loss", "val/loss", "rest/loss", "train/a/b", "m/val_f1", "m/train_f1")
+    places = {name: runs.place_of(name) for name in names}
     assert places["train/loss"] == places["val/loss"] == ("metrics", "loss")
     assert places["m/val_f1"] == places["m/train_f1"] == ("m", "f1")
     assert len(set(places.values())) == 4
@@ -180,7 +181,7 @@ ANY = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional={name: ANY for name in ("q", "x", "smooth", "log", "size", "big", "fold")}))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("q", "x", "smooth", "log", "size", "big", "fold"), ANY)))
 def test_settings_are_sound_whatever_the_address_says(said):
     found = _Settings.of(said)
     assert 0 <= found.smooth < 1 and found.size in "sml" and found.x and isinstance(found.log, bool)
@@ -204,7 +205,8 @@ def test_a_hostile_address_opens_the_page_as_it_is(query):
     json.loads(control_of(site).settings)
 
 
-NAMES = st.lists(st.tuples(st.sampled_from(["a", "b", "a/b", "a/b/c"]), st.sampled_from(["c", "b/c", "a/b/c", "d", "a/c"])), min_size=1)
+KEYS, COLUMNS = st.sampled_from(["a", "b", "a/b", "a/b/c"]), st.sampled_from(["c", "b/c", "a/b/c", "d", "a/c"])
+NAMES = st.lists(st.tuples(KEYS, COLUMNS), min_size=1)
 
 
 @given(NAMES.map(lambda pairs: list(dict.fromkeys(pairs))))

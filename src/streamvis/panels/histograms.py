@@ -20,6 +20,8 @@ from streamvis.records import Value
 __all__ = ["histograms"]
 
 _MOST_STEPS = 120
+_LARGEST = 1e300
+"""Numbers beyond this count as this: how far apart edges are must be a number, too."""
 _COUNTS, _EDGES = ("counts", "count"), ("edges", "bins", "limits")
 
 
@@ -85,8 +87,7 @@ class _Histograms(ValueFiller):
         name = self._column or next((name for name, cells in data.items() if is_numbers(cells)), None)
         if name is None or name not in data or not is_numbers(data[name]):
             raise UsageError(f"The value of {self.key!r} has no numbers in {name!r}. It has {', '.join(map(repr, data))}.")
-        numbers = np.asarray(data[name], np.float64).ravel()
-        return np.histogram(numbers[np.isfinite(numbers)], self._bins)
+        return _counted(np.asarray(data[name], np.float64).ravel(), self._bins)
 
     def _draw(self) -> None:
         steps = sorted(self._found)
@@ -110,6 +111,17 @@ class _Histograms(ValueFiller):
         self._source.data = {name: np.concatenate(parts) if parts else [] for name, parts in columns.items()}
 
 
+def _counted(numbers: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and edges of the finite numbers."""
+    good = np.clip(numbers[np.isfinite(numbers)], -_LARGEST, _LARGEST)
+    try:
+        return np.histogram(good, bins)
+    except ValueError:
+        # They differ by less than floats can divide.
+        around = max(1e-300, float(np.abs(good).max()) * 1e-6)
+        return np.histogram(good, bins, range=(float(good.min()) - around, float(good.max()) + around))
+
+
 def is_numbers(cells: Any) -> bool:
     """Whether these are an array of numbers."""
-    return isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf" and cells.size > 0
+    return isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"

@@ -105,7 +105,7 @@ class _Images(ValueFiller):
                 return
             cells, texts = [cells[i] for i in at], [[text[i] for i in at] for text in texts]
         low, high = self._scale
-        found = pictures_of(cells[:_MOST] if len(cells) > _MOST and getattr(cells, "ndim", 3) != 2 else cells, low=low, high=high)
+        found = pictures_of(cells, low=low, high=high, most=_MOST)
         tiles = [self._tile(picture, i, texts) for i, picture in enumerate(found)]
         one = ' style="--tile:100%;--most:420px"' if len(tiles) == 1 else ""
         more = f'<p class="muted">and {len(cells) - _MOST:,} more</p>' if len(tiles) == _MOST < len(cells) else ""

@@ -96,9 +96,10 @@ class _Matrix(ValueFiller):
                 axis.ticker = FixedTicker(ticks=[i + 0.5 for i in shown])
                 axis.major_label_overrides = {i + 0.5: short(texts[i], 14) for i in shown}
         y, x = (part.ravel() for part in np.indices((height, width)))
+        finite = np.where(np.isfinite(numbers), np.abs(numbers), 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            totals = np.abs(numbers).sum(axis=1, keepdims=True) if self._confusion else np.nanmax(np.abs(numbers))
-            strength = np.nan_to_num(np.abs(numbers) / totals).ravel() ** 0.6
+            totals = finite.sum(axis=1, keepdims=True) if self._confusion else finite.max(initial=0.0)
+            strength = np.nan_to_num(np.abs(numbers) / totals, posinf=1.0).ravel() ** 0.6
         is_blue = (x == y) if self._confusion else numbers.ravel() >= 0
         writes = numbers.size <= _MOST_TEXTS if self._text is None else self._text
         texts = [plain_number(n) if writes and (n or not self._confusion) else "" for n in numbers.ravel().tolist()]

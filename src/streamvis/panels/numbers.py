@@ -72,6 +72,7 @@ class _Numbers(Filler):
         self.wants_keys = columns is None
         self._sources: dict[str, ColumnDataSource] = {}
         self._page: Page | None = None
+        self._state = ""
 
     def begin(self, page: Page) -> None:
         self._page = page
@@ -92,16 +93,19 @@ class _Numbers(Filler):
         self._div.js_on_change("name", CustomJS(args={"source": source}, code="/* keeps the source */"))
 
     def update(self, new_data: NewData) -> None:
-        if self._page.run.state != new_data.run.state:
+        if self._state != new_data.run.state:
             self._show()
 
     def _show(self) -> None:
+        self._state = self._page.run.state if self._page else ""
         cells = [self._cell(column, i) for i, column in enumerate(self._sources)]
         self._div.text = boxed(self._title, f'{self._progress()}<div class="grid">{"".join(cells)}</div>')
 
     def _cell(self, column: str, i: int) -> str:
         data, color = self._sources[column].data, PALETTE[i % len(PALETTE)]
-        values = np.asarray(data[column], dtype=np.float64) if len(data[column]) else np.empty(0)
+        cells = data[column]
+        is_numbers = isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf"
+        values = cells.astype(np.float64) if is_numbers else np.empty(0)
         good = values[np.isfinite(values)]
         name = escape(self._names.get(column, column))
         if not len(good):

@@ -21,7 +21,7 @@ Picture = tuple[str, int, int]
 """A data URI, the width and the height in pixels (0 where a file's own size counts)."""
 
 
-def pictures_of(cells: Any, *, low: float | None = None, high: float | None = None) -> list[Picture]:
+def pictures_of(cells: Any, *, low: float | None = None, high: float | None = None, most: int | None = None) -> list[Picture]:
     """Images as data URIs. Raises ValueError with what was expected.
 
     Args:
@@ -29,8 +29,9 @@ def pictures_of(cells: Any, *, low: float | None = None, high: float | None = No
             or a list of such things
         low: what is black; by default 0 for floats from 0 to 1 and for bytes, else the lowest of all
         high: what is white, accordingly. With numbers below 0 and no `low`, blue is below and orange above 0
+        most: how many images to make at most; by default all
     """
-    parts = _split(cells)
+    parts = _split(cells)[:most]
     arrays = [part for part in parts if not isinstance(part, bytes)]
     shade = _shade_of(arrays, low, high)
     return [_file(part) if isinstance(part, bytes) else _encoded(shade(part)) for part in parts]
@@ -109,7 +110,7 @@ def _shade_of(arrays: Sequence[np.ndarray], low: float | None, high: float | Non
 def _signed(array: np.ndarray, most: float) -> np.ndarray:
     """Blue below 0, orange above, and the more opaque the larger: it reads on light and on dark."""
     if array.ndim == 3:
-        return np.nan_to_num((array.astype(np.float64) / most + 1) * 127.5).astype(np.uint8)
+        return np.nan_to_num(np.clip((array.astype(np.float64) / most + 1) * 127.5, 0, 255)).astype(np.uint8)
     found = np.empty((*array.shape, 4), np.uint8)
     found[..., :3] = np.where((array < 0)[..., None], _BLUE, _ORANGE)
     found[..., 3] = np.nan_to_num(np.clip(np.abs(array.astype(np.float64)) / most, 0, 1) * 255)

@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxSelectTool, ColorBar, ColumnDataSource, HoverTool, LassoSelectTool, LinearColorMapper, TapTool
+from bokeh.core.properties import value
+from bokeh.models import (
+    BoxSelectTool,
+    ColorBar,
+    ColumnDataSource,
+    GlyphRenderer,
+    HoverTool,
+    LassoSelectTool,
+    Legend,
+    LegendItem,
+    LinearColorMapper,
+    TapTool,
+)
 from bokeh.plotting import figure
-from bokeh.transform import linear_cmap
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
@@ -82,19 +93,20 @@ class _Points(ValueFiller):
         self._x, self._y, self._color, self._marker = x, y, color, marker
         self._plot, self._source, self._renderer = plot, source, renderer
         self._bar: ColorBar | None = None
-        self._legend_names: list[str] = []
+        self._legend: Legend | None = None
+        self._samples: list[GlyphRenderer] = []
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         wanted = [name for name in (self._x, self._y, self._color, self._marker) if name is not None]
         lacking = [name for name in wanted if name not in data]
         if lacking:
             raise UsageError(f"The value of {self.key!r} has no column {lacking[0]!r}. It has {', '.join(map(repr, data))}.")
-        count = min(len(data[self._x]), _MOST)
+        count = min(len(data[self._x]), len(data[self._y]), _MOST)
         columns: dict[str, Any] = {
             side: np.asarray(data[name], np.float64)[:count] for side, name in (("x", self._x), ("y", self._y))
         }
         columns["number"] = np.arange(count)
-        columns["label"] = [str(cell) for cell in _listed(data[self._color], count)] if self._color else [""] * count
+        columns["label"] = list(map(_name_of, _listed(data[self._color], count))) if self._color else [""] * count
         columns["color"] = self._colors(data[self._color], count) if self._color else [PALETTE[0]] * count
         columns["marker"] = _markers(data[self._marker], count) if self._marker else ["circle"] * count
         kept = self._source.selected.indices if len(self._source.data["x"]) == count else []
@@ -105,56 +117,64 @@ class _Points(ValueFiller):
     def _colors(self, cells: Any, count: int) -> Any:
         listed = _listed(cells, count)
         categories = _categories(listed)
+        self._show_legend(categories or [])
+        self._show_scale(listed if categories is None else None)
         if categories is None:
-            numbers = np.asarray(listed, np.float64)
-            low, high = (float(edge(numbers)) for edge in (np.nanmin, np.nanmax))
+            return np.asarray(listed, np.float64)
+        colors = {name: PALETTE[i] for i, name in enumerate(categories)}
+        return [colors.get(_name_of(cell), GREY) for cell in listed]
+
+    def _show_scale(self, cells: list[Any] | None) -> None:
+        """Colour by these numbers, beside a bar that says which; None: by the colours themselves."""
+        if cells is not None:
+            numbers = np.asarray(cells, np.float64)
+            good = numbers[np.isfinite(numbers)]
+            low, high = (float(good.min()), float(good.max())) if len(good) else (0.0, 1.0)
             if self._bar is None:
-                mapper = LinearColorMapper(palette="Viridis256", low=low, high=high)
+                mapper = LinearColorMapper(palette="Viridis256")
                 self._bar = ColorBar(color_mapper=mapper, width=10, major_label_text_font_size="10px", background_fill_alpha=0)
                 self._plot.add_layout(self._bar, "right")
-                self._renderer.glyph.fill_color = self._renderer.glyph.line_color = linear_cmap("color", "Viridis256", low, high)
-            for glyph in (self._renderer.glyph, self._renderer.nonselection_glyph):
-                glyph.fill_color = glyph.line_color = {"field": "color", "transform": self._bar.color_mapper}
             self._bar.color_mapper.update(low=low, high=high)
-            return numbers
-        if categories != self._legend_names:
-            self._show_legend(categories)
-        colors = {name: PALETTE[i] for i, name in enumerate(categories)}
-        return [colors.get(str(cell), GREY) for cell in listed]
+        if self._bar is not None:
+            self._bar.visible = cells is not None
+            color = {"field": "color"} if cells is None else {"field": "color", "transform": self._bar.color_mapper}
+            for glyph in (self._renderer.glyph, self._renderer.nonselection_glyph):
+                glyph.update(fill_color=color, line_color=color)
 
-    def _show_legend(self, categories: list[str]) -> None:
-        self._legend_names = categories
-        for old in self._plot.select({"tags": "streamvis legend"}):
-            self._plot.renderers.remove(old)
-        if not self._plot.legend:
-            for i, name in enumerate(categories):
-                made = self._plot.scatter(
-                    [np.nan], [np.nan], color=PALETTE[i], size=8, legend_label=name, tags=["streamvis legend"]
-                )
-                made.visible = True
-            legend = self._plot.legend[0]
-            legend.update(
-                background_fill_alpha=0, border_line_color=None, padding=2, spacing=0, click_policy="none", label_text_color=GREY
-            )
-            self._plot.add_layout(legend, "right")
+    def _show_legend(self, names: list[str]) -> None:
+        if self._legend is None and names:
+            look = {"background_fill_alpha": 0, "border_line_color": None, "padding": 2, "spacing": 0}
+            self._legend = Legend(click_policy="none", label_text_color=GREY, **look)
+            self._plot.add_layout(self._legend, "right")
+        if self._legend is None or names == [item.label.value for item in self._legend.items]:
+            return
+        for color in PALETTE[len(self._samples) : len(names)]:
+            self._samples.append(self._plot.scatter([np.nan], [np.nan], color=color, size=8))
+        items = [LegendItem(label=value(name), renderers=[its]) for name, its in zip(names, self._samples, strict=False)]
+        self._legend.update(items=items, visible=bool(names))
 
 
 def _listed(cells: Any, count: int) -> list[Any]:
-    return (cells.tolist() if isinstance(cells, np.ndarray) else list(cells))[:count]
+    """The first `count` cells; None for those that are not there."""
+    listed = cells.tolist() if isinstance(cells, np.ndarray) else list(cells) if isinstance(cells, (list, tuple)) else cells
+    listed = listed if isinstance(listed, list) else [listed] * count
+    return [*listed[:count], *[None] * (count - len(listed))]
+
+
+def _name_of(cell: Any) -> str:
+    return "" if cell is None else str(cell)
 
 
 def _categories(cells: list[Any]) -> list[str] | None:
-    """The categories, in order, where there are few, of texts, booleans or whole numbers; None for a scale."""
+    """The categories, in order, at most 10, of texts, booleans or few whole numbers; None for a scale."""
     kinds = {type(cell) for cell in cells}
-    if float in kinds:
+    if kinds <= {int, float, type(None)} and (float in kinds or len(set(cells)) > _MOST_CATEGORIES):
         return None
-    found = sorted(set(cells), key=lambda cell: (str(type(cell)), cell)) if len(kinds) < 2 else sorted(set(cells), key=str)
-    if len(found) > _MOST_CATEGORIES:
-        return None if kinds <= {int} else [str(cell) for cell in found[:_MOST_CATEGORIES]]
-    return [str(cell) for cell in found]
+    found = map(str, sorted(set(cells))) if kinds <= {int} else sorted(set(map(_name_of, cells)))
+    return list(found)[:_MOST_CATEGORIES]
 
 
 def _markers(cells: Any, count: int) -> list[str]:
     listed = _listed(cells, count)
-    order = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(sorted({str(cell) for cell in listed}))}
-    return [order[str(cell)] for cell in listed]
+    order = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(sorted(set(map(_name_of, listed))))}
+    return [order[_name_of(cell)] for cell in listed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class _Table(ValueFiller):
         self._grid, self._columns = grid, columns
         self._source: ColumnDataSource | None = None
         self._forms: dict[str, str] = {}
+        self._drawn: dict[str, str] = {}
 
     def keys_changed(self) -> None:
         info = self.page.keys.get(self.key)
@@ -90,7 +92,9 @@ class _Table(ValueFiller):
             self._forms = shown
             self._source = source_for(LiveSpec(self.key, "row", list(shown), 4 * _ROWS, float(_ROWS), carry=("step", "time")))
             self._source.on_change("data", lambda attr, old, new: self._show_rows())
-            self._grid.js_on_change("name", CustomJS(args={"source": self._source}, code="/* keeps the source */"))
+            # In the place of the one before, so that it alone is in the document and is filled.
+            kept = CustomJS(args={"source": self._source}, code="/* keeps the source */")
+            self._grid.js_property_callbacks = {**self._grid.js_property_callbacks, "change:name": [kept]}
 
     def _show_rows(self) -> None:
         data = {"step": self._source.data["step"]} | {name: self._source.data[name] for name in self._forms}
@@ -99,14 +103,17 @@ class _Table(ValueFiller):
     def show(self, data: Mapping[str, Any], step: int) -> None:
         names = [name for name in data if self._columns is None or name in self._columns][:_MOST_COLUMNS]
         cells = {name: _cells(data[name]) for name in names}
+        forms = {name: _form_of(cells[name]) for name in names}
         length = max(map(len, cells.values()), default=0)
         cells = {name: [*column[:_ROWS], *[None] * (min(length, _ROWS) - len(column))] for name, column in cells.items()}
-        self._draw(cells, {name: _form_of(column) for name, column in cells.items()})
+        self._draw(cells, forms)
 
     def _draw(self, cells: Mapping[str, list[Any]], forms: Mapping[str, str]) -> None:
-        if [column.field for column in self._grid.columns] != list(cells):
+        forms = {name: forms.get(name, LIST) for name in cells}
+        if forms != self._drawn or list(forms) != list(self._drawn):
+            self._drawn = forms
             self._grid.source = ColumnDataSource(dict(cells))
-            self._grid.columns = [_column(name, forms.get(name, LIST)) for name in cells]
+            self._grid.columns = [_column(name, form) for name, form in forms.items()]
         else:
             self._grid.source.data = dict(cells)
 
@@ -115,18 +122,25 @@ def _forms(dtypes: Mapping[str, str]) -> dict[str, str]:
     return {name: column_form(dtype) for name, dtype in dtypes.items() if dtype != "json" and not dtype.startswith("array<")}
 
 
-def _form_of(column: list[Any]) -> str:
-    return NUMBER if all(cell is None or isinstance(cell, (int, float)) for cell in column) else LIST
+def _form_of(cells: list[Any]) -> str:
+    if cells and all(isinstance(cell, np.datetime64) for cell in cells):
+        return TIME
+    are_numbers = all(cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)) for cell in cells)
+    return NUMBER if are_numbers else LIST
 
 
 def _cells(column: Any) -> list[Any]:
+    """The cells of a column as Bokeh's table takes them: numbers, texts, times, and None."""
+    if isinstance(column, np.ndarray) and column.ndim == 0:
+        column = [column.item()]
     if isinstance(column, np.ndarray):
-        return (
-            list(column) if column.dtype.kind in "mM" else [str(cell) for cell in column] if column.ndim > 1 else column.tolist()
-        )
-    if isinstance(column, (list, tuple)):
-        return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in column]
-    return [column if isinstance(column, (int, float, str)) else str(column)]
+        if column.dtype.kind == "M":
+            return list(column)
+        column = column.astype("m8[us]") if column.dtype.kind == "m" else column
+        cells = list(column) if column.ndim > 1 else column.tolist()
+    else:
+        cells = column if isinstance(column, (list, tuple)) else [column]
+    return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in cells]
 
 
 def _column(name: str, form: str) -> TableColumn:
@@ -135,4 +149,5 @@ def _column(name: str, form: str) -> TableColumn:
         formatter = NumberFormatter(format="0.[00000]", text_align="right", nan_format="–")
     elif form == TIME:
         formatter = DateFormatter(format="%Y-%m-%d %H:%M:%S")
-    return TableColumn(field=name, title=name, formatter=formatter)
+    # Bokeh takes a title for HTML.
+    return TableColumn(field=name, title=escape(name), formatter=formatter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -52,8 +53,6 @@ def text(key: str, column: str | None = None, *, title: str | None = None, **opt
     filler = _Text(div, search, key, column)
     attach(panel, filler)
     search.on_change("value", lambda attr, old, new: filler.search(new))
-    if column is not None:
-        filler.add(column)
     return panel
 
 
@@ -106,12 +105,11 @@ class _Text(ValueFiller):
         self._div.text = boxed("", (f'<div class="muted">{note}</div>' if note else "") + shown)
 
     def _line(self, step: Any, line: Any) -> str:
-        told = escape("" if line is None else str(line)[:_LONG])
-        if self._sought:
-            sought = escape(self._sought)
-            at = told.lower().find(sought.lower())
-            if at >= 0:
-                told = f"{told[:at]}<mark>{told[at : at + len(sought)]}</mark>{told[at + len(sought) :]}"
+        said = "" if line is None else str(line)[:_LONG]
+        told = escape(said)
+        if self._sought and (found := re.search(re.escape(self._sought), said, re.IGNORECASE)):
+            before, its, after = (escape(part) for part in (said[: found.start()], found[0], said[found.end() :]))
+            told = f"{before}<mark>{its}</mark>{after}"
         return f'<div class="line"><span>{int(step):,}</span><div>{told}</div></div>'
 
     def search(self, sought: str) -> None:
