@@ -136,5 +136,10 @@ def layout_of(panels: Panels) -> dict[str, Any]:
 
 def control_of(panels: Panels) -> Any:
     """The model with which a board talks to its browser."""
-    (control,) = (model for model in panels.doc.models if type(model).__name__ == "StreamvisBoard")
+    (control,) = controls_of(panels)
     return control
+
+
+def controls_of(panels: Panels) -> list[Any]:
+    """Those of all boards."""
+    return [model for model in panels.doc.models if type(model).__name__ == "StreamvisBoard"]

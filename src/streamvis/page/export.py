@@ -78,8 +78,8 @@ def _table(rows: Rows, columns: Sequence[str | None]) -> Iterator[list[Any]]:
     for i, step in enumerate(rows.steps.tolist()):
         found = [column[i] if i < len(column) else None for column in cells]
         # A row of a key that is drawn for other columns says nothing here.
-        if any(cell is not None and cell == cell for cell in found):
-            yield [step, f"{times[i]}Z", rows.key, *("" if cell is None or cell != cell else cell for cell in found)]
+        if any(cell is not None for cell in found):
+            yield [step, f"{times[i]}Z", rows.key, *found]
 
 
 def _cells(column: Any) -> list[Any]:
@@ -87,8 +87,13 @@ def _cells(column: Any) -> list[Any]:
         return []
     if isinstance(column, np.ndarray) and column.dtype.kind in "mM":
         return [None if np.isnat(cell) else str(cell) for cell in column]
-    cells = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    return [repr(cell) if isinstance(cell, float) and cell == cell else cell for cell in cells]
+    return [_cell(cell) for cell in (column.tolist() if isinstance(column, np.ndarray) else column)]
+
+
+def _cell(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return None if cell != cell else repr(cell)
+    return cell.tolist() if isinstance(cell, np.ndarray) else cell
 
 
 def _lines(rows: Any) -> str:

@@ -90,7 +90,7 @@ class _Table(ValueFiller):
         shown = dict(list(shown.items())[:_MOST_COLUMNS])
         if shown and shown != self._forms:
             self._forms = shown
-            self._source = source_for(LiveSpec(self.key, "row", list(shown), 4 * _ROWS, float(_ROWS), carry=("step", "time")))
+            self._source = source_for(LiveSpec(self.key, "row", (), 4 * _ROWS, float(_ROWS), carry=(*shown, "step", "time")))
             self._source.on_change("data", lambda attr, old, new: self._show_rows())
             # In the place of the one before, so that it alone is in the document and is filled.
             kept = CustomJS(args={"source": self._source}, code="/* keeps the source */")

@@ -1,0 +1,255 @@
+"""Panels on a page that is open show what they show on a page that is opened now, and so does what producers say of columns."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import count
+
+import numpy as np
+import pytest
+from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Plot
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from streamvis import Client, panels
+from streamvis.page.feed import Feeds, Inbox
+from streamvis.page.feed import fold as fold_pieces
+from streamvis.page.reader import EndpointReader
+from streamvis.pages import runs
+from support.conditions import wait_until
+from support.panels import Panels, control_of, controls_of, layout_of
+
+NUMBERS = st.one_of(st.integers(-1000, 1000), st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf]))
+ROWS = st.fixed_dictionaries({}, optional={"a": NUMBERS, "b": NUMBERS, "late": NUMBERS, "odd/part": NUMBERS})
+LINES = st.fixed_dictionaries({"line": st.sampled_from(["x < y", "<script>", "", "İ 🧪"])}, optional={"level": NUMBERS})
+SMALL = st.integers(0, 4)
+POINTS = st.integers(0, 5).flatmap(
+    lambda n: st.tuples(*[st.lists(NUMBERS, min_size=n, max_size=n)] * 2, st.lists(st.sampled_from("pqr"), min_size=n, max_size=n))
+)
+
+
+def floats(cells):
+    return np.array(cells, np.float64)
+
+
+VALUES = {
+    "matrix": st.tuples(st.integers(1, 4), st.integers(2, 4), NUMBERS).map(lambda its: {"m": np.full(its[:2], float(its[2]))}),
+    "images": st.tuples(SMALL, st.integers(4, 6)).map(lambda its: {"image": np.ones((its[0], its[1], 5)), "n": [*range(its[0])]}),
+    "points": POINTS.map(lambda its: {"x": floats(its[0]), "y": floats(its[1]), "c": its[2]}),
+    "weights": st.lists(NUMBERS, max_size=5).map(lambda its: {"w": floats(its)}),
+    "cells": st.integers(0, 3).map(lambda n: {"name": ["a", "<b>", "c"][:n], "n": np.arange(n)}),
+    "note": st.text("ab<>&\n", max_size=6).map(lambda said: {"said": said}),
+    "sound": SMALL.map(lambda n: {"samples": np.zeros(n), "rate": 8000}),
+    "tree": st.recursive(NUMBERS | st.text("<a"), lambda its: st.lists(its, max_size=3) | st.dictionaries(st.text("k<"), its)).map(
+        lambda its: {"what": its}
+    ),
+}
+ACTIONS = st.one_of(
+    st.tuples(st.just("rows"), st.just("train"), st.lists(ROWS.filter(bool), min_size=1, max_size=4)),
+    st.tuples(st.just("rows"), st.just("val"), st.lists(ROWS.filter(bool), min_size=1, max_size=4)),
+    st.tuples(st.just("rows"), st.just("log"), st.lists(LINES, min_size=1, max_size=3)),
+    st.one_of(*(st.tuples(st.just("value"), st.just(key), its) for key, its in VALUES.items())),
+    st.tuples(st.just("again"), st.sampled_from(sorted(VALUES))),
+    st.sampled_from([("look",), ("look",), ("finish",)]),
+)
+
+
+def all_panels():
+    """One of each, with the keys of this test; some twice, where they can show several things."""
+    return [
+        panels.curves("train", title="all columns"),
+        panels.curves(["train", "val"], ["a", "late"]),
+        panels.curves("train", "a", "time", smooth=0.6),
+        panels.curves("val", y_axis_type="log", title="log"),
+        panels.numbers("train", total=50),
+        panels.numbers("val", ["a", "nothing"]),
+        panels.table("train"),
+        panels.table("cells"),
+        panels.text("log"),
+        panels.text("log", "line"),
+        panels.text("note", "said"),
+        panels.matrix("matrix"),
+        panels.matrix("matrix", confusion=True),
+        panels.images("images", "image", captions="n"),
+        panels.points("points", color="c", marker="c"),
+        panels.histograms("weights"),
+        panels.audio("sound"),
+        panels.tree("tree"),
+        panels.config(),
+        panels.board(runs.cards),
+    ]
+
+
+class OpenPage:
+    """A page with these panels on a run, which reads the past and then what comes, as a session does."""
+
+    def __init__(self, reader: EndpointReader, feeds: Feeds, run: str, *made) -> None:
+        self.reader, self.inbox = reader, Inbox(lambda: None)
+        self.feed = feeds.run(reader, run, self, lambda: None)
+        self.site = Panels(*made, reader=reader, run=reader.run(run).run, live=True)
+        self.target = wait_until(lambda: self.feed.join(self, self.inbox), within_s=20, what="the feed knows its end")
+        self.cursor = None
+        self.site.live.refetch()
+        while self.cursor != self.target:
+            excluded = sorted(self.site.live.keys)
+            piece = reader.tail(run, after=self.cursor, until=self.target, max_bytes=2_000, exclude=excluded)
+            assert not piece.restart
+            self.cursor = piece.cursor if piece.more else self.target
+            self.take([piece])
+        self.show_boards()
+
+    def look(self, cursor: str) -> None:
+        """Take all that the run has up to the cursor."""
+
+        def has_come():
+            if pieces := self.inbox.take():
+                self.take(pieces)
+                self.cursor = pieces[-1].cursor
+            return self.cursor == cursor
+
+        wait_until(has_come, within_s=20, what="the page has what was sent")
+        self.show_boards()
+
+    def take(self, pieces) -> None:
+        run = self.site.run
+        run = type(run)(run.id, pieces[-1].name, run.config, pieces[-1].state, pieces[-1].dropped)
+        self.site.run = run
+        self.site.take(pieces, fold_pieces(run, pieces, without=self.site.live.keys))
+
+    def show_boards(self) -> None:
+        if controls_of(self.site):
+            control_of(self.site).view = json.dumps({"top": 0, "bottom": 5000, "width": 1200})
+            self.site.settle()
+
+    def close(self) -> None:
+        self.feed.leave(self)
+
+
+def shown(page: OpenPage) -> list:
+    """What each panel holds, as far as a person sees it; its place in the document is its name."""
+    return [what(root) for root in page.site.doc.roots if type(root).__name__ != "StreamvisLiveControl"]
+
+
+def what(root) -> dict:
+    found: dict = {"texts": [], "sources": [], "axes": [], "tables": []}
+    for model in sorted(root.references(), key=lambda model: int(model.id.lstrip("p") or 0)):
+        if isinstance(model, Div):
+            # The small lines of the past are drawn from whatever rows there are.
+            found["texts"].append(model.text.split("<svg")[0] + "".join(p.split("</svg>")[-1] for p in model.text.split("<svg")[1:]))
+        elif isinstance(model, DataTable):
+            data = {column.field: cells(model.source.data[column.field]) for column in model.columns}
+            found["tables"].append((data, [type(column.formatter).__name__ for column in model.columns]))
+        elif isinstance(model, Plot):
+            labels = [[item.label.value for item in legend.items] for legend in model.select({"type": Legend}) if legend.visible]
+            found["axes"].append((model.title.text, labels))
+            found["sources"] += [
+                {name: cells(column) for name, column in renderer.data_source.data.items()}
+                for renderer in model.renderers
+                if isinstance(renderer.data_source, ColumnDataSource)
+            ]
+    return found
+
+
+def cells(column) -> list:
+    return [cell if isinstance(cell, (str, bool)) or cell is None else repr(cell) for cell in np.asarray(column).tolist()]
+
+
+@pytest.mark.timeout(240)
+def test_every_panel_that_is_open_shows_what_a_fresh_one_shows(start_endpoint):
+    endpoint, apps = start_endpoint(), count()
+    reader, feeds = EndpointReader(endpoint.url), Feeds()
+
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+    @given(st.lists(ACTIONS, min_size=1, max_size=14))
+    def check(actions):
+        with Client(endpoint.url, f"app {next(apps)}") as client:
+            client.init({"steps": 40, "<b>": ["<i>"]})
+            assert client.flush(timeout_s=20)
+            live = OpenPage(reader, feeds, client.run, *all_panels())
+            values = {}
+            for step, (action, *details) in enumerate(actions):
+                act(client, values, step, action, *details)
+                if action == "look":
+                    assert client.flush(timeout_s=20)
+                    live.look(reader.run(client.run).cursor)
+            assert client.flush(timeout_s=20)
+            live.look(reader.run(client.run).cursor)
+            fresh = OpenPage(reader, feeds, client.run, *all_panels())
+            assert not live.site.troubles and not fresh.site.troubles
+            for one, other, panel in zip(shown(live), shown(fresh), all_panels(), strict=True):
+                assert one == other, panel
+            live.close()
+            fresh.close()
+
+    try:
+        check()
+    finally:
+        reader.close()
+
+
+def act(client, values, step, action, *details) -> None:
+    if action == "rows":
+        key, rows = details
+        for row in rows:
+            client.sendl(step, key, row)
+    elif action == "value":
+        key, data = details
+        client.send(step, key, data)
+        values[key] = (step, data)
+    elif action == "again" and details[0] in values:
+        at, data = values[details[0]]
+        client.send(at, details[0], data)
+
+
+def test_what_a_producer_says_of_its_columns_is_followed_whenever_it_says_so(start_endpoint):
+    endpoint = start_endpoint()
+    reader, feeds = EndpointReader(endpoint.url), Feeds()
+    with Client(endpoint.url, "described") as client:
+        client.init()
+        client.describe("train/loss", title="Error <b>", scale="log", unit="m/s", section="Main")
+        client.sendl(0, "train", {"loss": 1.0, "other": 2.0})
+        assert client.flush()
+        page = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
+        named = {one["name"]: one for one in layout_of(page.site)["cards"]}
+        assert set(named) == {"Main/Error <b>", "metrics/other"}
+        plot = plot_of(page, "Error <b>")
+        assert plot.yaxis[0].axis_label == "m/s" and type(plot.y_scale).__name__ == "LogScale"
+        assert type(plot_of(page, "other").y_scale).__name__ == "LinearScale"
+
+        client.describe("*", title="The same for all", section="All")
+        client.describe("train/loss", title="Replaced")
+        assert client.flush()
+        page.look(reader.run(client.run).cursor)
+        assert layout_of(page.site)["total"] == 2
+        assert plot_of(page, "Replaced").yaxis[0].axis_label is None and plot_of(page, "The same for all")
+        fresh = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
+        assert {one["name"] for one in layout_of(fresh.site)["cards"]} == {one["name"] for one in layout_of(page.site)["cards"]}
+        page.close()
+        fresh.close()
+    reader.close()
+
+
+def plot_of(page, title):
+    (plot,) = (plot for plot in page.site.doc.models if isinstance(plot, Plot) and plot.title.text == title)
+    return plot
+
+
+def test_a_table_shows_each_of_the_newest_thousand_rows_however_many_columns_are_equal(start_endpoint):
+    endpoint = start_endpoint()
+    reader, feeds = EndpointReader(endpoint.url), Feeds()
+    with Client(endpoint.url, "table") as client:
+        client.init()
+        names = [f"c{i}" for i in range(12)]
+        client.sendl(0, "k", {"i": np.arange(1500), **{name: np.ones(1500) for name in names}})
+        assert client.flush()
+        page = OpenPage(reader, feeds, client.run, panels.table("k"))
+        (grid,) = page.site.doc.select({"type": DataTable})
+        assert list(grid.source.data["i"]) == list(range(1499, 499, -1))
+        for i in range(1500, 1900, 50):
+            client.sendl(i, "k", {"i": np.arange(i, i + 50), **{name: np.ones(50) for name in names}})
+            assert client.flush()
+            page.look(reader.run(client.run).cursor)
+        assert list(grid.source.data["i"]) == list(range(1899, 899, -1))
+        page.close()
+    reader.close()
