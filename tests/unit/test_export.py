@@ -48,9 +48,19 @@ def test_numbers_and_texts_read_back_as_they_were_sent(numbers, texts):
 
 
 def test_each_key_has_its_columns_and_pieces_may_lack_some():
-    pieces = [rows("a", 2, x=np.array([1, 2**60 + 1])), rows("a", 1, y=np.array([0.1])), rows("b", 1, x=np.array([5]), y=np.array([6]))]
+    pieces = [
+        rows("a", 2, x=np.array([1, 2**60 + 1])),
+        rows("a", 1, y=np.array([0.1])),
+        rows("b", 1, x=np.array([5]), y=np.array([6])),
+    ]
     found = table(pieces, [("a", "x"), ("b", "x"), ("a", "y")])
-    assert [row[2:] for row in found] == [["key", "x", "y"], ["a", "1", ""], ["a", str(2**60 + 1), ""], ["a", "", "0.1"], ["b", "5", ""]]
+    assert [row[2:] for row in found] == [
+        ["key", "x", "y"],
+        ["a", "1", ""],
+        ["a", str(2**60 + 1), ""],
+        ["a", "", "0.1"],
+        ["b", "5", ""],
+    ]
     assert found[2][1] == "1970-01-01T00:00:00.250000Z"
 
 
@@ -100,7 +110,11 @@ def test_a_pattern_is_found_in_its_key(pattern):
     assert pattern_of("x" + key_of(pattern)) is None
 
 
-@given(st.recursive(st.none() | st.text() | st.integers(), lambda part: st.dictionaries(st.text(), part) | st.lists(part), max_leaves=6))
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(), lambda part: st.dictionaries(st.text(), part) | st.lists(part), max_leaves=6
+    )
+)
 def test_anything_may_be_stored_as_a_description(says):
     assert isinstance(Description.read({"says": says}), Description)
 

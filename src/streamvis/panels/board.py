@@ -226,6 +226,8 @@ class _Board(Filler):
         ]
         there = {key.name for key in keys}
         keys += [Key(name, "value", {}, holds) for name, holds in self._holds.items() if name not in there]
+        # In the same order whenever the page was opened.
+        keys.sort(key=lambda key: key.name)
         cards: dict[str, Card] = {}
         taken: Counter[str] = Counter()
         for one in self._cards_of(keys):

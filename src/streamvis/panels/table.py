@@ -24,13 +24,14 @@ from bokeh.models import (
 from streamvis.page.fillers import attach
 from streamvis.page.live import LiveSpec, source_for
 from streamvis.page.look import CARD
-from streamvis.page.new_data import LIST, NUMBER, TIME, column_form
+from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
 from streamvis.panels.frames import boxed, title_of
 from streamvis.panels.values import ValueFiller
 
 __all__ = ["table"]
 
 _ROWS = 1_000
+_MOST_CELLS = 12_000
 _MOST_COLUMNS = 60
 _CSS = """
   :host { --cell: var(--panel, #fff); border: 0 }
@@ -43,7 +44,9 @@ _CSS = """
 
 
 def table(key: str, columns: Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
-    """Make a table of the newest 1,000 rows of a key, the newest first, or of the columns of a value.
+    """Make a table of the newest rows of a key, the newest first, or of the columns of a value.
+
+    It has 1,000 rows, or fewer where there are more than 12 columns: 12,000 cells.
 
     A click on a column's name sorts.
 
@@ -81,6 +84,7 @@ class _Table(ValueFiller):
         self._source: ColumnDataSource | None = None
         self._forms: dict[str, str] = {}
         self._drawn: dict[str, str] = {}
+        self._rows = _ROWS
 
     def keys_changed(self) -> None:
         info = self.page.keys.get(self.key)
@@ -90,15 +94,23 @@ class _Table(ValueFiller):
         shown = dict(list(shown.items())[:_MOST_COLUMNS])
         if shown and shown != self._forms:
             self._forms = shown
-            self._source = source_for(LiveSpec(self.key, "row", (), 4 * _ROWS, float(_ROWS), carry=(*shown, "step", "time")))
+            self._rows = min(_ROWS, _MOST_CELLS // len(shown))
+            # So many that each row is a bucket of its own, and none is left out for being like the others.
+            most = 2 * len(shown) * self._rows
+            spec = LiveSpec(self.key, "row", list(shown), most, float(self._rows), carry=("step", "time"))
+            self._source = source_for(spec)
             self._source.on_change("data", lambda attr, old, new: self._show_rows())
             # In the place of the one before, so that it alone is in the document and is filled.
             kept = CustomJS(args={"source": self._source}, code="/* keeps the source */")
             self._grid.js_property_callbacks = {**self._grid.js_property_callbacks, "change:name": [kept]}
 
+    def update(self, new_data: NewData) -> None:
+        if self._source is None:
+            super().update(new_data)
+
     def _show_rows(self) -> None:
         data = {"step": self._source.data["step"]} | {name: self._source.data[name] for name in self._forms}
-        self._draw({name: _cells(cells)[-_ROWS:][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})
+        self._draw({name: _cells(cells)[-self._rows :][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         names = [name for name in data if self._columns is None or name in self._columns][:_MOST_COLUMNS]
