@@ -20,12 +20,13 @@ EMOJI, LONG = "👩‍🚀 Größe 🧪", "very/" * 57 + "long name"
 ROWS = 2_000
 _FIGURES = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? []).filter((model) => model.type == "Figure")
     .map((plot) => {
-        const line = plot.renderers.find((renderer) => renderer.data_source?.get_column("step") != null)
+        const line = plot.renderers.find((one) => one.glyph.type == "Line" && one.data_source.get_column("step") != null)
         const x = line == null ? [] : Array.from(line.data_source.get_column(line.glyph.x.field) ?? [])
         return {title: plot.title.text, end: plot.x_range.end, last: x.length ? x[x.length - 1] : null}
     })"""
 _BOARD = """() => { const board = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
-    .find((m) => "layout" in m.attributes && "settings" in m.attributes); return board == null ? {cards: []} : {cards: [], ...JSON.parse(board.layout)} }"""
+    .find((m) => "layout" in m.attributes && "settings" in m.attributes)
+    return board == null ? {cards: []} : {cards: [], ...JSON.parse(board.layout)} }"""
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,11 @@ def all_fit(tab, count):
 
 
 def await_fit(tab, count):
-    told = f"{count} charts that fit their data"
-    wait_until(lambda: all_fit(tab, count), within_s=30, what=told, pause=tab._pause_s)
+    def fit():
+        assert all_fit(tab, count), f"the charts are {figures(tab)}"
+        return True
+
+    wait_until(fit, within_s=20, what=f"{count} charts fit their data", pause=tab._pause_s)
 
 
 def send_all_kinds(client):
