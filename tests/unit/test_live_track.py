@@ -276,3 +276,49 @@ def test_a_narrow_figure_gets_fewer_rows_and_a_wide_one_more(tmp_path):
         assert width_px <= counts[width_px] <= 4 * width_px + 2
     track.look(None, width_px=1400)
     assert track.is_stale
+
+
+class Busy(Log):
+    """A run to which rows come between any two questions."""
+
+    def __init__(self, folder, *, rows):
+        super().__init__(folder)
+        self.rows, self.pieces = rows, []
+
+    def history(self, run, key, **asked):
+        self.grow()
+        return super().history(run, key, **asked)
+
+    def grow(self):
+        at = np.arange(self.count, self.count + self.rows, dtype=float)
+        self.send({"x": at, "y": np.sin(at)})
+        self.pieces.append(self.piece())
+
+
+@pytest.mark.parametrize("rows", [1, 7, 400])
+@pytest.mark.parametrize("smooth", [0.0, 0.9])
+def test_rows_that_come_between_two_questions_are_not_lost(tmp_path, rows, smooth):
+    log = Busy(tmp_path, rows=rows)
+    log.grow()
+    track = LiveTrack(LiveSpec("k", "x", ["y"], 8000, None, smooth=smooth), log=False)
+    for _ in range(6):
+        log.pieces.clear()
+        track.is_fetching = True
+        answer = track.fetch(log, "run")
+        # What came meanwhile reaches the source before, or after, the answer does.
+        before, after = log.pieces[:1], log.pieces[1:]
+        track.add(before)
+        track.take(*answer)
+        track.add(after)
+        log.grow()
+        track.add(log.pieces[-1:])
+    # The last answer may have left something to ask for, as the page does.
+    log.rows = 0
+    log.history = lambda *a, **asked: Log.history(log, *a, **asked)
+    if track.is_stale:
+        track.is_fetching, track.is_stale = True, False
+        track.take(*track.fetch(log, "run"))
+    assert track._table.numbers.tolist() == list(range(log.count))
+    if smooth:
+        wanted = slow_means(np.sin(np.arange(log.count)), smooth)
+        np.testing.assert_allclose(track._table.columns["y (smoothed)"], wanted, atol=1e-9)

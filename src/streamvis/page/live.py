@@ -33,6 +33,7 @@ _TAG = "streamvis live source"
 _SECONDS_TO_MS = 1000.0
 _LEAST_WIDTH_PX = 100
 _FEW_ROWS = 1000
+_FEW_BUCKETS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +196,15 @@ class LiveTrack:
             if whole.start is None or last <= 0:
                 return whole, region, 0.0
             first = whole.start
-        found, width = self._look_closely(reader, run, (first, last), ask)
+        found, width = self._look_closely(reader, run, (first, last), ask, more=region is None)
+        if region is None and found is not None and found.last_x is not None and found.last_x > last:
+            found = self._since(whole, found)
         return found, region, width
+
+    def _since(self, whole: HistoryAnswer, found: HistoryAnswer) -> HistoryAnswer:
+        """Rows that came between two questions may lie beyond the range of the second: what is known ends before them."""
+        count = max(whole.count, int(found.numbers[-1]) + 1 if len(found.numbers) else 0)
+        return found if count >= found.count else replace(found, count=count, means=None)
 
     def _around(self, view: tuple[float, float]) -> tuple[float, float]:
         """The view, and as much again on both sides."""
@@ -204,12 +212,13 @@ class LiveTrack:
         return self._unscaled((low - (high - low), high + (high - low)))
 
     def _look_closely(
-        self, reader: EndpointReader, run: str, range_: tuple[float, float], ask: Mapping[str, Any]
+        self, reader: EndpointReader, run: str, range_: tuple[float, float], ask: Mapping[str, Any], *, more: bool = False
     ) -> tuple[HistoryAnswer | None, float]:
-        """The rows of the range in as many buckets as there may be, and how wide those are."""
+        """The rows of the range in as many buckets as there may be, and how wide those are; `more` for what comes meanwhile."""
         low, high = self._scaled(range_)
         width = _width(low, high, self._most_buckets)
         from_, to = math.floor(low / width), math.floor(high / width) + 1
+        to += max(_FEW_BUCKETS, (to - from_) // 8) if more else 0
         start, stop = self._unscaled((from_ * width, to * width))
         return self._history(reader, run, start=start, stop=stop, buckets=to - from_, **ask), width
 
@@ -234,7 +243,8 @@ class LiveTrack:
         self._region, self._width, self._rising = region, width, answer.rising
         table = Table.of(answer.numbers, answer.rows, self.spec)
         self._next_number = answer.count
-        self._means = {name: DebiasedMean(self.spec.smooth, *its) for name, its in answer.means.items()}
+        self.is_stale |= answer.means is None and bool(self.spec.smooth)
+        self._means = {name: DebiasedMean(self.spec.smooth, *its) for name, its in (answer.means or {}).items()}
         for recent in self._recent:
             whole = table.joined(self._smoothed(recent.since(self._next_number)))
             self.is_stale |= whole is None

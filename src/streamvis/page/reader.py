@@ -87,7 +87,7 @@ class HistoryAnswer:
     start: float | None
     numbers: np.ndarray
     rows: Rows
-    means: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    means: Mapping[str, tuple[float, int]] | None = field(default_factory=dict)
 
 
 class EndpointReader:
