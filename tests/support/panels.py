@@ -67,8 +67,9 @@ class Panels:
 
     def __init__(self, *roots: LayoutDOM, reader: Any = None, run: PageRun = RUN, live: bool = False) -> None:
         self.reader, self.run, self.doc, self.step = reader or Shelf(), run, Document(), 0
-        for root in roots:
-            self.doc.add_root(root)
+        with self.doc.models.freeze():
+            for root in roots:
+                self.doc.add_root(root)
         shared = {"executor": AtOnce(), "loop": Loop(), "wake": lambda: None}
         self.fillers = Fillers(self.doc, self.reader, run, **shared)
         self.live = LiveSources(self.doc, self.reader, run.id, **shared) if live else None
