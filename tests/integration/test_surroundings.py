@@ -3,7 +3,9 @@
 import os
 import socket
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -146,7 +148,9 @@ def temporary(tmp_path):
     folder = tmp_path / "tmp"
     folder.mkdir()
     folder.chmod(0o1777)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
+    for parent in [tmp_path, *tmp_path.parents]:
+        if parent == Path(tempfile.gettempdir()):
+            break
         parent.chmod(parent.stat().st_mode | 0o011)
     return folder
 

@@ -274,4 +274,5 @@ def test_a_browser_on_another_port_and_on_another_site_reads_and_writes_nothing(
     finally:
         server.shutdown()
         server.server_close()
-    assert json.loads(asked(endpoint.url).body)["apps"] == [{"name": "shown", "runs": 1, "newest": "r"}]
+    (app,) = json.loads(asked(endpoint.url).body)["apps"]
+    assert (app["name"], app["runs"], app["newest"]) == ("shown", 1, "r")

@@ -406,7 +406,7 @@ def test_an_attempt_cuts_once_however_many_ranks_join_it(store):
 def test_who_joins_without_a_config_is_not_warned_and_gives_no_config_away(store):
     def start(config, producer, number=1):
         (ack,) = store.append([Batch("run", "app", producer, number, [Start(config, 1.0, joins=True)])])
-        return ack.warnings, store.run("run").config, store.run("run").cursor.epoch
+        return ack.warnings, store.config("run"), store.run("run").cursor.epoch
 
     assert start("{}", "p") == ((), "{}", 0)
     send_steps(store, [0], producer="p")
