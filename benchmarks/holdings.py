@@ -23,7 +23,7 @@ from bokeh.model import Model
 from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
 
-from streamvis.page.feed import FEEDS, AppFeed, Inbox, RunFeed
+from streamvis.page.feed import FEEDS, ChoiceFeed, Inbox, RunFeed
 from streamvis.page.session import Session
 
 __all__ = ["ask", "count", "tell"]
@@ -35,7 +35,7 @@ _CLASSES = {
     "Bokeh's connections": ServerConnection,
     "sessions": Session,
     "inboxes": Inbox,
-    "feeds": (AppFeed, RunFeed),
+    "feeds": (ChoiceFeed, RunFeed),
 }
 _ASK_S = 60.0
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamvis import Client
 from streamvis.page.feed import Feeds, Inbox
 from streamvis.page.new_data import NewData
+from streamvis.selection import Selection
 from support.cells import NANOSECONDS
 from support.conditions import wait_until
 
@@ -113,7 +114,7 @@ class Reader:
         self.reader, self.feeds, self.app = feeds.reader(url, None), feeds, app
         self.is_hidden = False
         self.inbox = Inbox(lambda: None, limit_bytes=20_000)
-        self.app_feed = self.feeds.app(self.reader, app, self, lambda: None)
+        self.app_feed = self.feeds.choice(self.reader, Selection(app), self, lambda: None)
         self.run_feed = None
         self.start_over(None)
 
@@ -129,7 +130,7 @@ class Reader:
 
     def look(self) -> None:
         """Take what is there."""
-        newest = self.app_feed.head
+        newest = next(iter(self.app_feed.heads), None)
         if (newest and newest.run.id) != (self.run and self.run.id) or (newest and self.run_feed.restarts != self.restarts):
             self.start_over(newest)
         if self.run is None or self.is_hidden:
@@ -140,7 +141,7 @@ class Reader:
         while self.target is not None and self.cursor != self.target:
             piece = self.reader.tail(self.run.id, after=self.cursor, until=self.target, max_bytes=3_000)
             if piece.restart:
-                return self.start_over(self.app_feed.head)
+                return self.start_over(next(iter(self.app_feed.heads), None))
             self.take([piece])
             self.cursor = piece.cursor if piece.more else self.target
         if self.target is not None and (pieces := self.inbox.take()):
@@ -230,7 +231,7 @@ def act(client: Client, live: Reader, sent: Sent, i: int, action: str, *details)
     elif action in ("hide", "show"):
         live.is_hidden = action == "hide"
     elif action == "reopen":
-        live.start_over(live.app_feed.head)
+        live.start_over(live.app_feed.heads[0])
     elif not live.is_hidden:
         # What the page has taken by now must not keep it from what comes later.
         assert client.flush(timeout_s=30)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from streamvis import Client
-from streamvis.page.live import LiveSpec, LiveTrack
+from streamvis.page.live import LiveTrack
 from streamvis.page.reader import EndpointReader
+from streamvis.page.sources import LiveSpec
 
 MAX_ROWS = 400
 SPEC = LiveSpec("main", "x", ("y",), MAX_ROWS, None)

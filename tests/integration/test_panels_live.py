@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -92,9 +93,9 @@ class OpenPage:
         self.site = Panels(*made, reader=reader, run=reader.run(run).run, live=True)
         self.target = wait_until(lambda: self.feed.join(self, self.inbox), within_s=20, what="the feed knows its end")
         self.cursor = None
-        self.site.live.refetch()
+        self.site.live.refetch(self.site.run.id)
         while self.cursor != self.target:
-            excluded = sorted(self.site.live.keys)
+            excluded = sorted(self.site.live.keys(self.site.run.id))
             piece = reader.tail(run, after=self.cursor, until=self.target, max_bytes=2_000, exclude=excluded)
             assert not piece.restart
             self.cursor = piece.cursor if piece.more else self.target
@@ -115,9 +116,9 @@ class OpenPage:
 
     def take(self, pieces) -> None:
         run = self.site.run
-        run = type(run)(run.id, pieces[-1].name, run.config, pieces[-1].state, pieces[-1].dropped)
+        run = replace(run, name=pieces[-1].name, state=pieces[-1].state, dropped=pieces[-1].dropped)
         self.site.run = run
-        self.site.take(pieces, fold_pieces(run, pieces, without=self.site.live.keys))
+        self.site.take(pieces, fold_pieces(run, pieces, without=self.site.live.keys(self.site.run.id)))
 
     def show_boards(self) -> None:
         if controls_of(self.site):

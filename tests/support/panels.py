@@ -11,8 +11,9 @@ from bokeh.document import Document
 from bokeh.models import Div, LayoutDOM
 
 from streamvis.page.fillers import Fillers
-from streamvis.page.new_data import NewData, PageRun
+from streamvis.page.new_data import NewData
 from streamvis.page.reader import Piece
+from streamvis.page.runs import PageRun
 from streamvis.page.view import LiveSources
 from streamvis.records import KeyInfo, Rows, Value
 
@@ -71,8 +72,8 @@ class Panels:
             for root in roots:
                 self.doc.add_root(root)
         shared = {"executor": AtOnce(), "loop": Loop(), "wake": lambda: None}
-        self.fillers = Fillers(self.doc, self.reader, run, **shared)
-        self.live = LiveSources(self.doc, self.reader, run.id, **shared) if live else None
+        self.fillers = Fillers(self.doc, self.reader, [run], **shared)
+        self.live = LiveSources(self.doc, self.reader, [run], **shared) if live else None
         if self.live is not None:
             self.doc.add_root(self.live.control)
             self.live.sync()
@@ -92,8 +93,8 @@ class Panels:
     def take(self, pieces: list[Piece], new_data: NewData) -> None:
         """One update of a session, and those that follow from it."""
         if self.live is not None:
-            self.live.update(pieces)
-        self.fillers.update(new_data, pieces)
+            self.live.update({new_data.run.id: pieces})
+        self.fillers.update([(new_data, pieces)])
         self.settle()
 
     def settle(self) -> None:
@@ -105,8 +106,8 @@ class Panels:
             if not self.fillers.has_news and not (self.live is not None and self.live.has_news):
                 return
             if self.live is not None:
-                self.live.update([])
-            self.fillers.update(NewData(self.run, {}, {}), [])
+                self.live.update({})
+            self.fillers.update([(NewData(self.run, {}, {}), [])])
         raise AssertionError("panels ask for more and more")
 
     def learn(self, **columns: Mapping[str, str]) -> None:

@@ -13,8 +13,9 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from streamvis.endpoint.answers import history_answer
-from streamvis.page.live import LiveSpec, LiveTrack
+from streamvis.page.live import LiveTrack
 from streamvis.page.reader import HistoryAnswer, Piece
+from streamvis.page.sources import LiveSpec
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes

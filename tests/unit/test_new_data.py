@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.page import feed
-from streamvis.page.new_data import Names, NewData, PageRun, column_form, merge_rows
+from streamvis.page.new_data import Names, NewData, column_form, merge_rows
 from streamvis.page.reader import Piece
+from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from streamvis.wire.columns import unify_dtypes

@@ -11,7 +11,8 @@ from bokeh.models import DataTable, Div
 from PIL import Image
 
 from streamvis import panels
-from streamvis.page.new_data import NewData, PageRun
+from streamvis.page.new_data import NewData
+from streamvis.page.runs import PageRun
 from streamvis.panels.contents import contents_of
 from streamvis.records import KeyInfo, Rows, Value
 from support.panels import Panels, piece

@@ -3,8 +3,8 @@
 `live_source` makes a source that needs no code to be filled.
 """
 
-from streamvis.page.live import live_source
 from streamvis.page.new_data import NewData
 from streamvis.page.server import Server
+from streamvis.page.sources import live_source
 
 __all__ = ["NewData", "Server", "live_source"]

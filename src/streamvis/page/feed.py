@@ -1,4 +1,4 @@
-"""The live tails of a page process: one per reader (an endpoint, and a token for it) and run or app, shared by its sessions.
+"""The live tails of a page process: one per reader (an endpoint, and a token for it) and run or choice, shared by its sessions.
 
 A feed is a thread that follows the endpoint with long polls, and ends some seconds after its last session left. Sessions do not
 wait on a feed: it wakes them, and they look. `RunFeed.join` hands a session the cursor from which the feed delivers; what lies
@@ -25,11 +25,13 @@ from bokeh.document import Document
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.pace import Pace
 from streamvis.page.heap import Heap
-from streamvis.page.new_data import NewData, PageRun, merge_rows, own_copy
+from streamvis.page.new_data import NewData, merge_rows, own_copy
 from streamvis.page.reader import EndpointReader, Piece, RunHead
+from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
+from streamvis.selection import OLDEST, STATS, Selection
 
-__all__ = ["FEEDS", "AppFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "fold"]
+__all__ = ["FEEDS", "MOST_RUNS", "ChoiceFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "fold"]
 
 _log = logging.getLogger("streamvis.page")
 
@@ -45,6 +47,8 @@ _LOOP_SHARE = 0.5
 """How much of a processor the event loop takes before its sessions are updated less often."""
 INBOX_BYTES = 32 * 2**20
 _FOLDS, _SHARED_BYTES = 8, 2**20
+MOST_RUNS = 50
+"""How many runs one page shows at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,33 +214,49 @@ class _Feed:
             wake()
 
 
-class AppFeed(_Feed):
-    """Which run of an app is the newest: `head`, or None while there is no run (see `known`). With `app` None, of all apps."""
+class ChoiceFeed(_Feed):
+    """Which runs of an app a selection chooses: `heads`, empty while there are none (see `known`), at most the newest 50.
 
-    def __init__(self, reader: EndpointReader, app: str | None, *, ended: Callable[[], None]) -> None:
-        super().__init__(reader, name=f"app {app}" if app is not None else "all apps", ended=ended)
-        self.app = app
-        self.head: RunHead | None = None
+    `count` is how many there are. Without an app, it is the newest run of all apps.
+    """
+
+    def __init__(self, reader: EndpointReader, choice: Selection, *, ended: Callable[[], None]) -> None:
+        super().__init__(reader, name=f"app {choice.app}" if choice.app is not None else "all apps", ended=ended)
+        self._choice = choice
+        self.heads: tuple[RunHead, ...] = ()
+        self.count = 0
         self._cursor: str | None = None
 
     def _step(self) -> None:
-        if self.app is None:
+        app = self._choice.app
+        if app is None:
             # There is nothing to wait on for all apps together.
             newest, cursor = self._reader.newest(), None
-            if self.known.is_set() and newest == (self.head and self.head.run.id):
+            if self.known.is_set() and newest == (self.heads[0].run.id if self.heads else None):
                 self._nap.wait(_ALL_APPS_S)
                 return
         else:
-            tail = self._reader.app_tail(self.app, after=self._cursor, wait_s=self._wait_s)
+            tail = self._reader.app_tail(app, after=self._cursor, wait_s=self._wait_s)
             newest, cursor = tail.newest, tail.cursor
         try:
-            head = self._reader.run(newest) if newest is not None else None
+            heads, count = self._chosen(newest)
         except (UnknownRun, DeletedRun):
             self._cursor = None
             return
-        self._cursor, self.head = cursor, head
+        self._cursor, self.heads, self.count = cursor, heads, count
         self.known.set()
         self._wake_all()
+
+    def _chosen(self, newest: str | None) -> tuple[tuple[RunHead, ...], int]:
+        choice = self._choice
+        if choice.app is not None and choice.is_many:
+            known = {head.run.id: head for head in self.heads}
+            found = self._reader.runs(app=choice.app, where=choice.where, order="-created", limit=MOST_RUNS)
+            return tuple(known.get(run) or self._reader.run(run) for run in found.ids), found.count
+        if choice.app is not None and choice.follow == OLDEST:
+            running = self._reader.runs(app=choice.app, where='state == "running"', order="created", limit=1)
+            newest = next(iter(running.ids), newest)
+        return ((self._reader.run(newest),) if newest is not None else ()), 1
 
 
 class RunFeed(_Feed):
@@ -313,8 +333,8 @@ class RunFeed(_Feed):
         self._wake_all()
 
 
-_Place = tuple[str, EndpointReader, str]
-"""What a feed follows, an app or a run: the reader stands for the endpoint and the token, and so for who may read what."""
+_Place = tuple[str, EndpointReader, str | Selection]
+"""What a feed follows, a choice or a run: the reader stands for the endpoint and the token, and so for who may read what."""
 
 
 class Feeds:
@@ -348,13 +368,22 @@ class Feeds:
         if is_new:
             _log.warning("%s", text)
 
-    def app(self, reader: EndpointReader, app: str | None, who: object, wake: Callable[[], None]) -> AppFeed:
-        """The feed of an app, or of all, with `who` listening."""
-        return self._listen(("app", reader, app), lambda ended: AppFeed(reader, app, ended=ended), who, wake)
+    def choice(self, reader: EndpointReader, selection: Selection, who: object, wake: Callable[[], None]) -> ChoiceFeed:
+        """The feed of what a selection that names no runs chooses, with `who` listening."""
+        choice = replace(selection, runs=(), stat=STATS[0])
+        return self._listen(("choice", reader, choice), lambda ended: ChoiceFeed(reader, choice, ended=ended), who, wake)
 
     def run(self, reader: EndpointReader, run: str, who: object, wake: Callable[[], None]) -> RunFeed:
         """The feed of a run, with `who` listening."""
         return self._listen(("run", reader, run), lambda ended: RunFeed(reader, run, ended=ended), who, wake)
+
+    def chosen(
+        self, reader: EndpointReader, selection: Selection, who: object, wake: Callable[[], None]
+    ) -> list[RunFeed] | list[ChoiceFeed]:
+        """The feeds that know which runs a selection chooses: of each run that it names, or of its choice."""
+        if selection.runs:
+            return [self.run(reader, run, who, wake) for run in selection.runs[:MOST_RUNS]]
+        return [self.choice(reader, selection, who, wake)]
 
     def _listen(self, at: _Place, make: Callable[..., _Feed], who: object, wake: Callable[[], None]) -> _Feed:
         with self._lock:

@@ -19,7 +19,7 @@ from bokeh.document.events import DocumentChangedEvent, ModelChangedEvent, RootA
 from bokeh.model.util import collect_filtered_models
 from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, Glyph, GlyphRenderer, LogScale, Plot, Range, Range1d
 
-from streamvis.page.live import LiveSpec, spec_of
+from streamvis.page.sources import LiveSpec, spec_of
 
 __all__ = ["Changes", "Figures", "computed_once"]
 

@@ -24,8 +24,10 @@ from streamvis.descriptions import Description, pattern_of
 from streamvis.errors import StreamvisError
 from streamvis.page.figures import computed_once
 from streamvis.page.link import Notice
-from streamvis.page.new_data import NewData, PageRun
+from streamvis.page.new_data import NewData
 from streamvis.page.reader import EndpointReader, Piece
+from streamvis.page.runs import PageRun
+from streamvis.page.sources import bound_run, of_run
 from streamvis.records import KeyInfo, Value
 
 __all__ = ["Filler", "Fillers", "Page", "attach", "is_panel"]
@@ -37,11 +39,11 @@ _FILLER = "_streamvis_filler"
 
 
 class Page:
-    """What a filler sees of the page that it is on.
+    """What a filler sees of the page that it is on: one of its runs.
 
     `run` is the run as it is now, `keys` the run's keys with their columns, as far as they are known (see `Filler.wants_keys`),
     `described` what producers said of how to show columns, by pattern.
-    `is_open` tells that the page has shown the past before this filler came.
+    `is_open` tells that the page has shown the past before this filler came. `all` has the same of each run of the page.
     """
 
     def __init__(self, doc: Document, run: PageRun, ask: Callable[..., None], soon: Callable[..., None]) -> None:
@@ -49,10 +51,11 @@ class Page:
         self.keys: Mapping[str, KeyInfo] = {}
         self.described: dict[str, Description] = {}
         self.is_open = False
+        self.all: Sequence[Page] = (self,)
 
     def ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
         """Call `read(reader, run id)` in a thread, then `then` with what it returned. A read that fails is tried again."""
-        self._ask(read, then)
+        self._ask(read, self.run.id, then)
 
     def soon(self, function: Callable[[], object]) -> None:
         """Call the function with the next update, which waits until the browser has painted the last one."""
@@ -63,11 +66,14 @@ class Filler:
     """Fills one panel. All methods do nothing here.
 
     `wants_keys` asks for `keys_changed`; `takes_rows` says that the panels of this page draw all rows from live sources, so
-    that no rows have to be sent to `update_page`.
+    that no rows have to be sent to `update_page`. A filler is of one run, the one with the id `run`, or the page's first; with
+    `takes_all` it is of all, and told what is new in each.
     """
 
     wants_keys = False
     takes_rows = False
+    takes_all = False
+    run = ""
 
     def begin(self, page: Page) -> None:
         """The panel is in a document whose run is known."""
@@ -84,6 +90,7 @@ class Filler:
 
 def attach(model: Model, filler: Filler) -> None:
     """Let `filler` fill `model`. The model keeps it: they live as long as each other."""
+    filler.run = bound_run()
     setattr(model, _FILLER, filler)
 
 
@@ -93,25 +100,27 @@ def is_panel(model: Model) -> bool:
 
 
 class Fillers:
-    """The fillers of the models in `doc`, which shows the run `run`."""
+    """The fillers of the models in `doc`, which shows `runs`."""
 
     def __init__(
         self,
         doc: Document,
         reader: EndpointReader,
-        run: PageRun,
+        runs: Sequence[PageRun],
         *,
         executor: Executor,
         loop: IOLoop,
         wake: Callable[[], None],
     ) -> None:
         self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
-        self._page = Page(doc, run, self._ask, self._put_off)
+        self._pages = {run.id: Page(doc, run, self._ask, self._put_off) for run in runs}
+        self._first = self._pages[runs[0].id]
+        for page in self._pages.values():
+            page.all = tuple(self._pages.values())
         self._put_off_until_next: list[Callable[[], object]] = []
         self._all: dict[int, Filler] = {}
-        self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any]]] = []
-        self._keys: dict[str, KeyInfo] = {}
-        self._asked_keys = False
+        self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any], str]] = []
+        self._asked_keys: set[str] = set()
         self.notices: list[Notice] = []
         # Here, since panels may come when the document is ready already.
         doc.js_on_event("document_ready", CustomJS(code=files(__package__).joinpath("panels.js").read_text(encoding="utf-8")))
@@ -139,83 +148,100 @@ class Fillers:
         new = [filler for name, filler in found.items() if name not in self._all]
         self._all.update((id(filler), filler) for filler in new)
         for filler in new:
-            self._guard(filler.begin, self._page)
+            page = self._page_of(filler)
+            self._guard(filler.begin, page, run=page.run.id)
             if filler.wants_keys:
-                self._want_keys()
-                if self._page.keys:
-                    self._guard(filler.keys_changed)
+                for its in page.all if filler.takes_all else (page,):
+                    self._want_keys(its)
+                if page.keys:
+                    self._guard(filler.keys_changed, run=page.run.id)
 
-    def _want_keys(self) -> None:
-        if not self._asked_keys:
-            self._asked_keys = True
-            self._ask(lambda reader, run: reader.keys(run), self._learn)
+    def _page_of(self, filler: Filler) -> Page:
+        return self._pages.get(filler.run, self._first)
 
-    def _learn(self, keys: Mapping[str, KeyInfo]) -> None:
+    def _want_keys(self, page: Page) -> None:
+        run = page.run.id
+        if run not in self._asked_keys:
+            self._asked_keys.add(run)
+            self._ask(lambda reader, run: reader.keys(run), run, lambda keys: self._learn(page, keys))
+
+    def _learn(self, page: Page, keys: Mapping[str, KeyInfo]) -> None:
         """Keys, or columns of them, are there; those that are known stay."""
-        changed = False
+        held, changed = dict(page.keys), False
         for key, info in keys.items():
             if pattern_of(key) is not None:
                 continue
-            known = self._keys.get(key)
+            known = held.get(key)
             if known is None or known.kind != info.kind or not info.columns.items() <= known.columns.items():
                 columns = {**(known.columns if known else {}), **info.columns}
-                self._keys[key] = KeyInfo(info.kind, columns)
+                held[key] = KeyInfo(info.kind, columns)
                 changed = True
         if changed:
-            self._page.keys = self._keys
-            self._tell_of_keys()
+            page.keys = held
+            self._tell_of_keys(page)
 
-    def _tell_of_keys(self) -> None:
-        for filler in list(self._all.values()):
+    def _tell_of_keys(self, page: Page) -> None:
+        for filler in self._concerned(page):
             if filler.wants_keys:
-                self._guard(filler.keys_changed)
+                self._guard(filler.keys_changed, run=self._page_of(filler).run.id)
 
-    def update(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
-        """Hand over what came: answers of the endpoint, new keys, and data."""
-        self._page.run = new_data.run
+    def _concerned(self, page: Page) -> list[Filler]:
+        return [filler for filler in self._all.values() if filler.takes_all or self._page_of(filler) is page]
+
+    def update(self, news: Sequence[tuple[NewData, Sequence[Piece]]]) -> None:
+        """Hand over what came: answers of the endpoint, and of each run new keys and data."""
         with computed_once(self._doc):
-            self._hand_over(new_data, pieces)
-        self._page.is_open |= bool(pieces)
+            for new_data, _ in news:
+                self._pages[new_data.run.id].run = new_data.run
+            self._take_answers()
+            for new_data, pieces in news:
+                self._hand_over(self._pages[new_data.run.id], new_data, pieces)
+        for new_data, pieces in news:
+            self._pages[new_data.run.id].is_open |= bool(pieces)
 
-    def _hand_over(self, new_data: NewData, pieces: Sequence[Piece]) -> None:
+    def _take_answers(self) -> None:
         put_off, self._put_off_until_next = self._put_off_until_next, []
         for function in put_off:
             self._guard(function)
         answers, self._answers = self._answers, []
-        for then, future, read in answers:
+        for then, future, read, run in answers:
             try:
                 answer = future.result()
             except StreamvisError as error:
                 # The run's feed meets the same trouble, and it is the feed that says so.
                 _log.debug("reading for a panel failed, and is tried again: %s", error)
-                self._loop.call_later(_RETRY_S, self._ask, read, then)
+                self._loop.call_later(_RETRY_S, self._ask, read, run, then)
                 continue
-            self._guard(then, answer)
+            self._guard(then, answer, run=run)
+
+    def _hand_over(self, page: Page, new_data: NewData, pieces: Sequence[Piece]) -> None:
         described = {pattern: new_data[key] for key in new_data if (pattern := pattern_of(key)) is not None}
         if described:
-            self._page.described |= {pattern: Description.read(data) for pattern, data in described.items()}
-        if self._asked_keys and pieces:
-            self._learn(_keys_of(pieces))
+            page.described |= {pattern: Description.read(data) for pattern, data in described.items()}
+        if page.run.id in self._asked_keys and pieces:
+            self._learn(page, _keys_of(pieces))
         if described:
-            self._tell_of_keys()
-        for filler in list(self._all.values()):
-            self._guard(filler.update, new_data)
+            self._tell_of_keys(page)
+        for filler in self._concerned(page):
+            self._guard(filler.update, new_data, run=self._page_of(filler).run.id)
 
     def _put_off(self, function: Callable[[], object]) -> None:
         self._put_off_until_next.append(function)
         self._wake()
 
-    def _ask(self, read: Callable[[EndpointReader, str], Any], then: Callable[[Any], object]) -> None:
-        future = self._executor.submit(read, self._reader, self._page.run.id)
-        self._loop.add_future(future, lambda done: self._answered(then, done, read))
+    def _ask(self, read: Callable[[EndpointReader, str], Any], run: str, then: Callable[[Any], object]) -> None:
+        future = self._executor.submit(read, self._reader, run)
+        self._loop.add_future(future, lambda done: self._answered(then, done, read, run))
 
-    def _answered(self, then: Callable[[Any], object], done: Future, read: Callable[..., Any]) -> None:
-        self._answers.append((then, done, read))
+    def _answered(self, then: Callable[[Any], object], done: Future, read: Callable[..., Any], run: str) -> None:
+        self._answers.append((then, done, read, run))
         self._wake()
 
-    def _guard(self, function: Callable[..., object], *args: object) -> None:
+    def _guard(self, function: Callable[..., object], *args: object, run: str = "") -> None:
+        """Call a filler's function; what it makes is of the run."""
         try:
-            function(*args)
+            with of_run(run if len(self._pages) > 1 else ""):
+                function(*args)
         except Exception as error:  # noqa: BLE001  # one panel's data must not take the others along
             _log.exception("a panel failed")
             notice = Notice("reading", "A panel cannot show its data", f"{type(error).__name__}: {str(error)[:200]}")

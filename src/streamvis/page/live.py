@@ -5,8 +5,8 @@ viewer has zoomed or panned, it is that range and as much again on both sides. O
 the highest value of every bucket. Buckets are a power of two wide and begin at zero, so that two small ones make one large
 one: rows that arrive live are reduced by the same buckets, again and again, and no extreme is lost by that.
 
-`LiveTrack` is one source, without Bokeh and without I/O: what to ask the endpoint, and what the rows are. `live_source` is what
-authors call; how figures and browser take part is in `view`.
+`LiveTrack` is one source, without Bokeh and without I/O: what to ask the endpoint, and what the rows are. What authors call is in
+`sources`; how figures and browser take part is in `view`.
 """
 
 from __future__ import annotations
@@ -14,95 +14,24 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource
 
-from streamvis.errors import UsageError
 from streamvis.extremes import extreme_rows
-from streamvis.means import DebiasedMean, smoothed_name
+from streamvis.means import DebiasedMean
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
+from streamvis.page.sources import LiveSpec
 from streamvis.page.table import ELAPSED, Column, Table, newest_start, rises
 from streamvis.records import Rows
 
-__all__ = ["Change", "LiveSpec", "LiveTrack", "live_source", "source_for", "spec_of"]
+__all__ = ["Change", "LiveTrack"]
 
-_TAG = "streamvis live source"
 _SECONDS_TO_MS = 1000.0
 _LEAST_WIDTH_PX = 100
 _FEW_ROWS = 1000
 _FEW_BUCKETS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSpec:
-    """What a live source shows: columns of `key` over `x`, at most about `max_rows` rows, following the newest `window` of x.
-
-    The newest are the rows stored last that span no more than that in x.
-    Of the columns `carry` it has what the rows have that are shown for the others: the step, the time, texts. With `smooth`, each
-    column of numbers has its debiased exponential mean of that weight beside it, over all rows (see `streamvis.means`). Where x
-    is "elapsed" it is the seconds since `origin`, which is when the run started.
-    """
-
-    key: str
-    x: str
-    columns: Sequence[str]
-    max_rows: int
-    window: float | None
-    carry: Sequence[str] = ()
-    smooth: float = 0.0
-    origin: float = 0.0
-
-    @property
-    def smoothed(self) -> dict[str, str]:
-        """The smoothed column of each column that has one."""
-        return {name: smoothed_name(name) for name in self.columns if name != self.x} if self.smooth else {}
-
-
-def live_source(
-    key: str, *, x: str = "step", columns: Sequence[str], max_rows: int = 8000, window: float | None = None, **options: Any
-) -> ColumnDataSource:
-    """Make a source that Streamvis fills with the rows of `key` for as long as it is in the document, whenever it comes there.
-
-    The figures that draw from it follow the newest data until the viewer zooms or pans, and then show the viewer's range in
-    detail. Of what does not fit into `max_rows`, the lowest and the highest values are shown, so that no spike is lost.
-
-    Args:
-        key: the key, whose rows do not come in `new_data` while a live source of the document shows it
-        x: what the figures have as x: "step", "time" (when each row was sent), or any column of numbers or times
-        columns: the other columns to draw; rows that lack all of them are left out
-        max_rows: about how many rows the browser holds at most; fewer where the figures have fewer pixels
-        window: follow only the newest part of the run, so long in units of x (seconds where x is a time); by default all of it.
-            Where x does not rise, the newest part is the rows stored last that span no more than that
-        options: for `ColumnDataSource`, such as `name`
-
-    Raises UsageError when an argument makes no sense.
-    """
-    if isinstance(columns, str) or not columns or not all(isinstance(name, str) and name for name in columns):
-        raise UsageError(f"columns is {columns!r}. Give the names of the columns to draw, such as columns=['loss'].")
-    if max_rows < 100:
-        raise UsageError(f"max_rows is {max_rows}. A figure needs at least 100 rows.")
-    if window is not None and not window > 0:
-        raise UsageError(f"window is {window!r}. Give how much of x to follow, above 0, or None for all of it.")
-    return source_for(LiveSpec(key, x, list(columns), max_rows, window), **options)
-
-
-def source_for(spec: LiveSpec, **options: Any) -> ColumnDataSource:
-    """A source that Streamvis fills as the spec says."""
-    names = dict.fromkeys([spec.x, *spec.columns, *spec.smoothed.values(), *spec.carry])
-    data: dict[str, list[Any]] = {name: [] for name in names}
-    tag = {field.name: getattr(spec, field.name) for field in fields(spec)}
-    return ColumnDataSource(data, tags=[{_TAG: tag}], **options)
-
-
-def spec_of(source: ColumnDataSource) -> LiveSpec | None:
-    """What the source was made for by `live_source`; None for any other source."""
-    for tag in source.tags:
-        if isinstance(tag, dict) and _TAG in tag:
-            return LiveSpec(**tag[_TAG])
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +100,8 @@ class LiveTrack:
         self._view = view
 
     # From the endpoint
+
+    pause_s = 0.0
 
     def fetch(self, reader: EndpointReader, run: str) -> tuple[HistoryAnswer | None, tuple[float, float] | None, float]:
         """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""

@@ -11,33 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from streamvis.errors import NoSuchName
+from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
 from streamvis.wire.moments import microseconds
 
-__all__ = ["Names", "NewData", "PageRun", "column_form", "is_number_or_time", "merge_rows", "own_copy"]
+__all__ = ["Names", "NewData", "column_form", "is_number_or_time", "merge_rows", "own_copy"]
 
 _CAN_CHANGE = frozenset({dict, list, np.ndarray})
 NUMBER, TIME, DURATION, LIST = "number", "time", "duration", "list"
-
-
-@dataclass(frozen=True, slots=True)
-class PageRun:
-    """The run that a page shows: its id, its name, the config that `Client.init` was given, its state, records dropped,
-    and when it started, in seconds since 1970 UTC."""
-
-    id: str
-    name: str
-    config: Mapping[str, Any]
-    state: str
-    dropped: int = 0
-    started: float = 0.0
 
 
 class Names(dict[str, Any]):

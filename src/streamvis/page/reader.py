@@ -11,13 +11,13 @@ import numpy as np
 
 from streamvis.access import READ_TOKEN
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
-from streamvis.page.new_data import PageRun
+from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Rows, Value
 from streamvis.transport import Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body
 from streamvis.wire.tree import unpack
 
-__all__ = ["AppRuns", "AppTail", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
+__all__ = ["AppRuns", "AppTail", "ChosenRuns", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
 
 _SLACK_S = 5.0
 """How much longer than the time asked for a long poll may take before the endpoint counts as away."""
@@ -42,6 +42,14 @@ class AppTail:
 
     newest: str | None
     cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRuns:
+    """The ids of the runs that fit, in order, as many as were asked for, and how many fit in all."""
+
+    ids: Sequence[str]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,8 @@ class EndpointReader:
         response = self._get(path("runs", run), run=run, accept=ARROW)
         head, _ = decode_head(response.body)
         config = unpack(json.loads(head["config"]), ())
-        its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"], head["created"])
+        about = {"app": head["app"], "color": head.get("color", "")}
+        its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"], head["created"], **about)
         return RunHead(its, head["cursor"], head["last_step"])
 
     def keys(self, run: str) -> dict[str, KeyInfo]:
@@ -122,6 +131,13 @@ class EndpointReader:
         params = {"app": app, "after": after, "wait": wait_s if after else 0, "limit": 0}
         answer = json.loads(self._get(path("apps", "tail"), params=params, timeout_s=wait_s + _SLACK_S).body)
         return AppTail(answer["newest"], answer["cursor"])
+
+    def runs(self, *, app: str, where: str, order: str, limit: int) -> ChosenRuns:
+        """The runs of an app for which the filter `where` holds, in the order of `order`."""
+        params = {"app": app, "where": where or None, "order": order, "limit": limit}
+        answer = json.loads(self._get(path("runs"), params=params).body)
+        ids = [run["run"] for run in answer["runs"]]
+        return ChosenRuns(ids, answer.get("matching", len(ids)))
 
     def newest(self) -> str | None:
         """The run that began last, of all apps; None while there is none."""
@@ -191,6 +207,33 @@ class EndpointReader:
         meta, numbers, rows = decode_history(response.body)
         about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
         return HistoryAnswer(*about, numbers, rows, meta["means"])
+
+    def band(
+        self,
+        runs: Sequence[str],
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        stat: str,
+        start: float | None = None,
+        stop: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> Rows | None:
+        """The middle and the spread of columns over runs, by rising x; None while no run has such a key.
+
+        Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
+        """
+        params = {"run": list(runs), "key": key, "x": x, "column": list(columns), "stat": stat, "from": start, "to": stop}
+        params |= {"buckets": buckets, "scale": "log" if log else "linear"}
+        response = self._get(path("band"), params=params, accept=ARROW, timeout_s=120.0, may_lack=True)
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
+        _, _, rows = decode_history(response.body)
+        return rows
 
     def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
         """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""

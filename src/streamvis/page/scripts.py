@@ -33,7 +33,7 @@ from streamvis.page.feed import FEEDS
 from streamvis.page.folders import Folder, try_template
 from streamvis.page.hanging import HeldBack
 from streamvis.page.link import BrowserLink, Notice
-from streamvis.page.server import Server, argument
+from streamvis.page.server import Server, selection_of
 from streamvis.page.versions import Version, Versions
 
 __all__ = ["DEFAULT_PAGE", "PageScript", "add_to_path", "default_page", "page_application", "pages_of", "read_script"]
@@ -151,13 +151,14 @@ class _PageHandler(Handler):
 
     async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
-        app = argument(session_context, "app") or self._script.app or self._app or self._fallback
-        run = argument(session_context, "run")
-        reader = FEEDS.reader(self._url, self._token)
-        feed = FEEDS.run(reader, run, self, _ignore) if run else FEEDS.app(reader, app, self, _ignore)
-        if not feed.known.is_set():
-            await asyncio.get_running_loop().run_in_executor(None, feed.known.wait, _FIRST_ANSWER_S)
-        feed.leave(self)
+        selection = selection_of(session_context, self._script.app or self._app or self._fallback)
+        feeds = FEEDS.chosen(FEEDS.reader(self._url, self._token), selection, self, _ignore)
+        until = time.monotonic() + _FIRST_ANSWER_S
+        for feed in feeds:
+            if not feed.known.is_set():
+                left_s = until - time.monotonic()
+                await asyncio.get_running_loop().run_in_executor(None, feed.known.wait, max(0.0, left_s))
+            feed.leave(self)
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
         if self._held_back is not None and time.time() < self._held_back.until:

@@ -14,8 +14,9 @@ from streamvis.errors import UsageError
 from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
 from streamvis.page.feed import FEEDS
 from streamvis.page.session import InitPage, Session, UpdatePage
+from streamvis.selection import Selection
 
-__all__ = ["LOOPBACK_ORIGINS", "Server", "argument"]
+__all__ = ["LOOPBACK_ORIGINS", "Server", "selection_of"]
 
 LOOPBACK_ORIGINS = ("localhost:*", "127.0.0.1:*", "[::1]:*")
 """Origins from which a page may be opened: this machine under any name and port, so that forwarded ports work."""
@@ -71,8 +72,7 @@ class Server:
             doc,
             FEEDS.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
             FEEDS,
-            app=argument(doc.session_context, "app") or app,
-            run=argument(doc.session_context, "run"),
+            selection=selection_of(doc.session_context, app),
             init_page=init_page,
             update_page=update_page,
             budget=budget,
@@ -90,11 +90,12 @@ class Server:
         return self._session.start()
 
 
-def argument(session_context: SessionContext | None, name: str) -> str | None:
-    """The argument `name` of the address under which the page was opened."""
+def selection_of(session_context: SessionContext | None, app: str | None) -> Selection:
+    """What the address under which the page was opened asks for; `app` where it names none."""
     request = session_context.request if session_context else None
-    values = request.arguments.get(name) if request else None
-    return values[0].decode(errors="replace") if values else None
+    arguments = request.arguments if request else {}
+    texts = {name: [value.decode(errors="replace") for value in values] for name, values in arguments.items()}
+    return Selection.read(texts, app=app)
 
 
 def _allow_loopback_origins() -> None:

@@ -3,11 +3,10 @@
 A session is a small machine on Bokeh's event loop. `_advance` runs under the document lock whenever something may have changed
 (the browser echoed, a feed woke it, a read ended, a pause is over) and does the next thing, if it is time for one:
 
-1. There is no run yet: say so, and load the page again once there is one. `init_page` runs only while a document is made, so that
+1. There is no run yet: say so, and reload the page once there is one. `init_page` runs only while a document is made, so that
    templates, themes and titles work, and nothing of an old session can leak into a new one.
-2. The run has a new epoch, or is not the newest any more: load the page again.
-3. The past: read the next piece up to the cursor at which the run's feed delivers into the inbox, and hand it over.
-4. Live: hand over what the inbox has, merged. An inbox that overflowed leads back to 3.
+2. A run has a new epoch, or the page's selection chooses other runs now: reload the page.
+3. Hand over what each run has next (see `following`), merged.
 
 Never is more than one update under way to the browser: the next waits for the echo of the last. Nothing here waits for a network.
 """
@@ -15,50 +14,57 @@ Never is more than one update under way to the browser: the next waits for the e
 from __future__ import annotations
 
 import inspect
-import logging
 import statistics
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
-from streamvis.errors import StreamvisError
 from streamvis.page import look
 from streamvis.page.author import Failures
 from streamvis.page.document import on_unsendable
-from streamvis.page.feed import AppFeed, Feeds, Inbox, RunFeed
+from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
 from streamvis.page.fillers import Fillers
+from streamvis.page.following import Following
 from streamvis.page.link import BrowserLink, Notice
 from streamvis.page.moments import moment
-from streamvis.page.new_data import Names, NewData, column_form, own_copy
-from streamvis.page.past import Past
+from streamvis.page.new_data import Names, NewData
 from streamvis.page.reader import EndpointReader, Piece, RunHead
+from streamvis.page.runs import PageRun, Showing, grouped, labelled, show_in
 from streamvis.page.view import LiveSources
-from streamvis.records import VANISHED, Rows
+from streamvis.records import VANISHED
+from streamvis.selection import Selection
 
-__all__ = ["InitPage", "Session", "UpdatePage"]
+__all__ = ["InitPage", "Session", "UpdatePage", "takes_runs"]
 
-_log = logging.getLogger("streamvis.page")
-
-InitPage = Callable[[Document, Mapping[str, Any]], object]
+InitPage = Callable[..., object]
 UpdatePage = Callable[[Document, NewData], object]
 
 _MIN_INTERVAL_S = 0.05
-_RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
+_LEAST_SHOWN_S = 5.0
+"""How long the runs of a choice are shown before the page reloads for others: a sweep may start one every second."""
 _BEAT_S = 10
 _SLOW_S = 0.2
 _READING_NOTICE_AFTER_S = 1.0
 _MANY_ROWS = 300_000
 """So many rows of the past and a browser begins to be slow."""
+_AT_ONCE_BYTES = 8 * 2**20
+"""Of several runs, no more than about this is handed over in one update."""
+
+
+def takes_runs(init_page: InitPage) -> bool:
+    """Whether `init_page` is called with the runs too."""
+    try:
+        inspect.signature(init_page).bind(None, None, None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class Session:
-    """Follows the newest run of `app`, or the run `run` where that is given, in the document `doc`."""
+    """Shows what `selection` chooses, in the document `doc`."""
 
     def __init__(
         self,
@@ -66,74 +72,73 @@ class Session:
         reader: EndpointReader,
         feeds: Feeds,
         *,
-        app: str | None,
-        run: str | None,
+        selection: Selection,
         init_page: InitPage,
         update_page: UpdatePage | None,
         budget: int | None = None,
     ) -> None:
         self._doc, self._reader, self._feeds, self._budget = doc, reader, feeds, budget
-        self._app, self._pinned = app, run
+        self._selection = selection
         self._init_page, self._update_page = init_page, update_page
         self._loop = IOLoop.current()
-        self._is_woken = self._is_over = self._is_begun = self._is_outdated = False
-        self._app_feed: AppFeed | None = None
-        self._run_feed: RunFeed | None = None
-        self._inbox = Inbox(self.wake)
-        self._head: RunHead | None = None
-        self._restarts = 0
-        self._cursor: str | None = None
-        self._target: str | None = None
-        self._piece: Piece | None = None
-        self._reading: Future | None = None
-        self._forms: dict[tuple[str, str], str] = {}
+        self._is_woken = self._is_over = self._is_begun = False
+        self._choice: ChoiceFeed | None = None
+        self._named: list[RunFeed] = []
+        self._followings: list[Following] = []
+        self._began = time.monotonic()
         self._durations: deque[float] = deque(maxlen=5)
         self._next_at = 0.0
-        self._past_rows, self._read_rows, self._reading_since = 0, 0, time.monotonic()
-        self._failures = Failures.of(doc, f"the page for app {app!r}")
+        self._turn = 0
+        self._failures = Failures.of(doc, f"the page for app {selection.app!r}")
         self._failures.on_new = self.wake
-        self._heard = 0.0
         self._live: LiveSources | None = None
         self._fillers: Fillers | None = None
-        self._past: Past | None = None
         self._link = BrowserLink(doc, self.wake)
         self._next_beat: object | None = None
 
     def start(self) -> Awaitable[None] | None:
-        """Begin. Called while the document is made, on the event loop; `init_page` runs here when the run is known.
+        """Begin. Called while the document is made, on the event loop; `init_page` runs here when the runs are known.
 
         Returns what is left to await, under the document lock, where `init_page` is `async`.
         """
         self._doc.on_session_destroyed(self._end)
         on_unsendable(self._doc, self._show_only)
-        if self._pinned is None:
-            self._app_feed = self._feeds.app(self._reader, self._app, self, self.wake)
-            self._head = self._app_feed.head
-        else:
-            self._run_feed = self._feeds.run(self._reader, self._pinned, self, self.wake)
-            self._head = self._run_feed.head
-        if self._head is not None:
-            if self._run_feed is None:
-                self._run_feed = self._feeds.run(self._reader, self._head.run.id, self, self.wake)
-            # Other sessions share the feed's head; this config goes to this page's author.
-            self._head = replace(self._head, run=replace(self._head.run, config=own_copy(self._head.run.config)))
-            self._restarts = self._run_feed.restarts
-            look.prepare(self._doc, title=self._app or "Streamvis")
-            config = Names(self._head.run.config, what="config")
-            rest = self._failures.run("init_page", self._init_page, self._doc, config, ends_page=True)
+        feeds = self._feeds.chosen(self._reader, self._selection, self, self.wake)
+        self._named = [feed for feed in feeds if isinstance(feed, RunFeed)]
+        self._choice = next((feed for feed in feeds if isinstance(feed, ChoiceFeed)), None)
+        heads = self._heads()
+        title = self._selection.app or "Streamvis"
+        if heads:
+            follow = {"wake": self.wake, "budget": self._budget and max(1, self._budget // len(heads))}
+            self._followings = [Following(head, self._reader, self._feeds, **follow) for head in heads]
+            runs = grouped(labelled([its.run for its in self._followings]), self._selection.group)
+            for its, run in zip(self._followings, runs, strict=True):
+                its.run = run
+            look.prepare(self._doc, title=title)
+            show_in(self._doc, Showing(self._selection, runs))
+            arguments = [self._doc, Names(runs[0].config, what="config")]
+            arguments += [runs] if takes_runs(self._init_page) else []
+            rest = self._failures.run("init_page", self._init_page, *arguments, ends_page=True)
             if inspect.isawaitable(rest):
                 return self._begin_after(rest)
         else:
-            self._doc.title = self._app or "Streamvis"
+            self._doc.title = title
         self._begin()
         return None
+
+    def _heads(self) -> list[RunHead]:
+        """The runs to show, as far as they are known: none while some that are named have not been heard of."""
+        if self._choice is not None:
+            return list(self._choice.heads)
+        there = [feed for feed in self._named if not feed.gone]
+        return [feed.head for feed in there] if all(feed.head is not None for feed in there) else []
 
     async def _begin_after(self, rest: Awaitable[object]) -> None:
         await rest
         self._begin()
 
     def _begin(self) -> None:
-        if self._head is not None and not self._failures.has_ended:
+        if self._followings and not self._failures.has_ended:
             # What the author's figures are made of can be wrong too.
             with self._failures.ours():
                 self._failures.run("init_page", self._find_live_sources, ends_page=True)
@@ -152,13 +157,16 @@ class Session:
         self._beat_later()
 
     def _find_live_sources(self) -> None:
-        run, shared = self._head.run, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
+        runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
         look.dress(self._doc)
-        self._fillers = Fillers(self._doc, self._reader, run, **shared)
-        self._live = LiveSources(self._doc, self._reader, run.id, started=run.started, **shared)
-        self._past = Past(self._reader, run.id, budget=self._budget)
+        self._fillers = Fillers(self._doc, self._reader, runs, **shared)
+        self._live = LiveSources(self._doc, self._reader, runs, **shared)
         self._link.keep(self._live.control)
         self._live.sync()
+
+    @property
+    def _runs(self) -> list[PageRun]:
+        return [its.run for its in self._followings]
 
     def _sync_live_sources(self) -> None:
         """Take in the live sources and figures that the author's code made, changed or removed."""
@@ -185,10 +193,11 @@ class Session:
         self._is_over = True
         if self._next_beat is not None:
             self._loop.remove_timeout(self._next_beat)
-        for feed in (self._app_feed, self._run_feed):
+        for feed in (self._choice, *self._named):
             if feed is not None:
                 feed.leave(self)
-        self._inbox.reset()
+        for its in self._followings:
+            its.end()
         self._feeds.heap.trim_later(self._loop)
 
     def _advance(self) -> Awaitable[None] | None:
@@ -197,27 +206,26 @@ class Session:
             return None
         self._sync_live_sources()
         self._link.show(self._notices())
-        if self._has_another_run():
+        if self._is_outdated():
             self._reload()
         elif self._failures.has_ended:
             self._give_up()
-        elif self._link.is_echoed and self._head is not None and self._is_begun:
+        elif self._link.is_echoed and self._followings and self._is_begun:
             early_s = self._next_at - time.monotonic()
             if early_s > 0.001:
                 if self._has_news():
                     self._is_woken = True
                     self._plan(early_s)
                 return None
-            pieces = self._take_pieces()
-            if pieces or self._live.has_news or self._fillers.has_news:
-                return self._hand_over(pieces)
+            news = self._take()
+            if news or self._live.has_news or self._fillers.has_news:
+                return self._hand_over(news)
         return None
 
     def _give_up(self) -> None:
         """The author's code failed: what else comes is for nobody."""
-        if self._run_feed is not None:
-            self._run_feed.part(self)
-        self._inbox.reset()
+        for its in self._followings:
+            its.give_up()
         self._link.attach()
 
     def _show_only(self, error: BaseException) -> None:
@@ -228,116 +236,92 @@ class Session:
             self._give_up()
             self._link.show(self._notices())
 
-    def _has_another_run(self) -> bool:
-        """Whether a new session would show something else than this one: another run, a new epoch, or a run at last."""
-        if self._is_outdated or (self._head is not None and self._run_feed.restarts != self._restarts):
+    def _is_outdated(self) -> bool:
+        """Whether a new session would show something else than this one: other runs, a new epoch, or a run at last."""
+        if any(its.is_over for its in self._followings):
             return True
-        if self._pinned is not None:
-            return self._head is None and self._run_feed is not None and self._run_feed.head is not None
-        if self._app_feed is None or not self._app_feed.known.is_set():
+        shown = {its.run.id for its in self._followings}
+        if self._choice is None:
+            return not shown and bool(self._heads())
+        if not self._choice.known.is_set() or {head.run.id for head in self._choice.heads} == shown:
             return False
-        newest = self._app_feed.head
-        return (newest and newest.run.id) != (self._head and self._head.run.id)
+        early_s = self._began + _LEAST_SHOWN_S - time.monotonic() if len(shown) > 1 else 0.0
+        if early_s > 0:
+            self._loop.call_later(early_s, self.wake)
+        return early_s <= 0
 
     def _reload(self) -> None:
         self._link.reload()
         self._end(None)
 
     def _has_news(self) -> bool:
-        waits = self._inbox.has_news or self._live.has_news or self._fillers.has_news
-        return waits or self._piece is not None or self._cursor != self._target
+        return self._live.has_news or self._fillers.has_news or any(its.has_news for its in self._followings)
 
-    def _take_pieces(self) -> list[Piece]:
-        """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there."""
-        if self._target is None or self._inbox.overflowed:
-            self._run_feed.part(self)
-            self._target = self._run_feed.join(self, self._inbox)
-            self._live.refetch()
-            self._reading_since, self._read_rows = time.monotonic(), 0
-            if self._target is None:
-                return []
-        if self._piece is not None:
-            piece, self._piece = self._piece, None
-            self._cursor = piece.cursor if piece.more else self._target
-            self._count_past(piece)
-            if piece.more:
-                self._read_on()
-            return [piece]
-        if self._cursor != self._target:
-            self._read_on()
-            return []
-        pieces = [self._past.fresh(piece) for piece in self._inbox.take()]
-        if pieces:
-            self._cursor = self._target = pieces[-1].cursor
-        return pieces
+    def _take(self) -> list[tuple[Following, list[Piece]]]:
+        """What each run has next, those first that had to wait the last time."""
+        found, size_bytes = [], 0
+        count = len(self._followings)
+        for i in range(count):
+            if size_bytes > _AT_ONCE_BYTES:
+                self._turn = (self._turn + i) % count
+                self.wake()
+                break
+            its = self._followings[(self._turn + i) % count]
+            run = its.run.id
+            ask = {"without": self._live.keys(run), "no_rows": self._fillers.takes_rows}
+            pieces = its.take(**ask, joined=lambda run=run: self._live.refetch(run))
+            if pieces:
+                found.append((its, pieces))
+                size_bytes += sum(piece.size_bytes for piece in pieces)
+        self._say_of_past()
+        return found
 
-    def _count_past(self, piece: Piece) -> None:
+    def _say_of_past(self) -> None:
         """Say, once for each app, that there are better ways where a browser gets all of a long past."""
-        self._past_rows += sum(len(item.steps) for item in piece.items if isinstance(item, Rows))
-        if self._past_rows > _MANY_ROWS and self._budget is None:
+        if self._budget is None and sum(its.past_rows for its in self._followings) > _MANY_ROWS:
             self._feeds.say_once(
-                f"The page for app {self._app!r} gets more than {_MANY_ROWS:,} rows of the past, which makes browsers slow. "
-                "Draw them from a streamvis.live_source, or give the page a budget of rows (see 'Writing a page' in the docs)."
+                f"The page for app {self._selection.app!r} gets more than {_MANY_ROWS:,} rows of the past, which makes browsers "
+                "slow. Draw them from a streamvis.live_source, or give the page a budget of rows "
+                "(see 'Writing a page' in the docs)."
             )
 
-    def _read_on(self) -> None:
-        """Read the next piece of the past in a thread, one at a time."""
-        if self._reading is None:
-            ask = {"after": self._cursor, "until": self._target, "exclude": self._live.keys, "no_rows": self._fillers.takes_rows}
-            self._reading = self._feeds.executor.submit(self._past.read, **ask)
-            self._loop.add_future(self._reading, self._take_reading)
-
-    def _take_reading(self, reading: Future) -> None:
-        self._reading = None
-        try:
-            piece = reading.result()
-        except StreamvisError as error:
-            # The run's feed meets the same trouble, and it is the feed that says so.
-            _log.debug("reading the past failed, and is tried again: %s", error)
-            self._loop.call_later(_RETRY_S, self.wake)
-            return
-        except Exception:  # noqa: BLE001  # the end of a thread's work: nobody else hears of it
-            _log.exception("reading the past of the run %r failed, and is tried again", self._head.run.id)
-            self._loop.call_later(_FAILED_RETRY_S, self.wake)
-            return
-        self._is_outdated = piece.restart
-        self._piece = piece
-        self.wake()
-
-    def _hand_over(self, pieces: list[Piece]) -> Awaitable[None] | None:
-        if self._has_changed_form(pieces):
+    def _hand_over(self, news: Sequence[tuple[Following, list[Piece]]]) -> Awaitable[None] | None:
+        if any(its.has_changed_form(pieces) for its, pieces in news):
             self._reload()
             return None
-        run = self._head.run
-        if pieces:
-            run = replace(run, name=pieces[-1].name, state=pieces[-1].state, dropped=pieces[-1].dropped)
-            self._heard = pieces[-1].heard
-        changed = run != self._head.run
-        self._head = replace(self._head, run=run)
-        without = self._live.keys
-        if self._fillers.takes_rows:
-            without = without.union(*(piece.dtypes for piece in pieces))
-        new_data = self._run_feed.folds.fold(run, pieces, without=without)
-        self._read_rows += new_data.row_count
         began = time.monotonic()
+        changed = [its.learn(pieces) for its, pieces in news]
+        told: list[NewData] = []
         with self._failures.ours():
-            is_live_changed = self._live.update(pieces)
+            is_live_changed = self._live.update({its.run.id: pieces for its, pieces in news})
             is_answered = self._fillers.has_news
-            if pieces or changed or is_answered:
-                self._fillers.update(new_data, pieces)
+            for its, pieces in news:
+                told.append(its.fold(pieces, without=self._without(its, pieces)))
+            self._fillers.update([(new_data, pieces) for new_data, (_, pieces) in zip(told, news, strict=True)])
         self._sync_live_sources()
-        if not new_data and not changed and not is_live_changed and not is_answered:
+        told = [new_data for new_data, is_new in zip(told, changed, strict=True) if new_data or is_new]
+        if not told and not is_live_changed and not is_answered:
             self.wake()
             return None
-        if self._update_page is not None and (new_data or changed):
+        waiting = []
+        for new_data in told if self._update_page is not None else ():
             rest = self._failures.run("update_page", self._update_page, self._doc, new_data, ends_page=True)
-            if inspect.isawaitable(rest):
-                return self._send_after(rest, began)
+            waiting += [rest] if inspect.isawaitable(rest) else []
+            if self._failures.has_ended:
+                break
+        if waiting:
+            return self._send_after(waiting, began)
         self._send(began)
         return None
 
-    async def _send_after(self, rest: Awaitable[object], began: float) -> None:
-        await rest
+    def _without(self, its: Following, pieces: Sequence[Piece]) -> frozenset[str]:
+        """The keys whose rows are for nobody but live sources."""
+        without = self._live.keys(its.run.id)
+        return without.union(*(piece.dtypes for piece in pieces)) if self._fillers.takes_rows else without
+
+    async def _send_after(self, rests: Sequence[Awaitable[object]], began: float) -> None:
+        for rest in rests:
+            await rest
         self._send(began)
 
     def _send(self, began: float) -> None:
@@ -351,44 +335,53 @@ class Session:
         self._link.send()
         self._link.show(self._notices())
 
-    def _has_changed_form(self, pieces: list[Piece]) -> bool:
-        """Whether a column now reaches pages in another form than this page began with (see `new_data`)."""
-        for piece in pieces:
-            for key, dtypes in piece.dtypes.items():
-                for column, dtype in dtypes.items():
-                    form = column_form(dtype)
-                    if self._forms.setdefault((key, column), form) != form:
-                        return True
-        return False
-
     def _notices(self) -> list[Notice]:
         notices = self._failures.notices
-        lost = next((feed.lost for feed in (self._run_feed, self._app_feed) if feed is not None and feed.lost), None)
-        if self._head is None:
+        feeds = [*self._followings, *self._named, *([self._choice] if self._choice is not None else [])]
+        lost = next((feed.lost for feed in feeds if feed.lost), None)
+        if not self._followings:
             notices.append(self._waiting_notice(lost.reason if lost else ""))
         elif lost is not None:
             notices.append(Notice("stale", f"Out of date since {moment(lost.since)}", f"{lost.reason} Trying again."))
-        elif self._head.run.state == VANISHED:
-            title = f"The producer was last heard of at {moment(self._heard)}"
-            notices.append(Notice("vanished", title, "It was killed, or cannot reach the endpoint."))
+        else:
+            notices += self._notices_of_runs()
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             what = "update_page takes" if self._update_page is not None else "An update of this page takes"
             notices.append(Notice("slow", f"{what} {typical_s:.1f} s", "Updates are slowed to that pace."))
-        if self._head is not None and self._head.run.dropped:
+        dropped = sum(its.run.dropped for its in self._followings)
+        if dropped:
             why = "Its producers could not keep them: the endpoint was away or too slow, and their spools were full."
-            notices.append(Notice("slow", f"{self._head.run.dropped:,} records of this run were dropped", why))
-        is_past = self._target is not None and self._cursor != self._target and self._head is not None
-        if is_past and time.monotonic() - self._reading_since > _READING_NOTICE_AFTER_S:
-            notices.append(Notice("reading", f"Reading the past: {self._read_rows:,} rows so far"))
+            what = "this run" if len(self._followings) == 1 else "these runs"
+            notices.append(Notice("slow", f"{dropped:,} records of {what} were dropped", why))
+        late = [its for its in self._followings if time.monotonic() - its.reading_since > _READING_NOTICE_AFTER_S]
+        if any(its.reads_past for its in late):
+            notices.append(Notice("reading", f"Reading the past: {sum(its.read_rows for its in late):,} rows so far"))
         return notices + (self._live.notices + self._fillers.notices if self._live else [])
 
+    def _notices_of_runs(self) -> list[Notice]:
+        found = []
+        gone = [its for its in self._followings if its.run.state == VANISHED]
+        if gone:
+            its = min(gone, key=lambda its: its.heard)
+            which = "The producer" if len(self._followings) == 1 else f"The producer of {its.run.label}"
+            title = f"{which} was last heard of at {moment(its.heard)}"
+            found.append(Notice("vanished", title, "It was killed, or cannot reach the endpoint."))
+        missing = [feed.gone for feed in self._named if feed.gone]
+        if missing:
+            found.append(Notice("vanished", "Some of the chosen runs are not shown", " ".join(missing)))
+        chosen = self._choice.count if self._choice is not None and self._selection.is_many else len(self._selection.runs)
+        if chosen > MOST_RUNS:
+            found.append(Notice("reading", f"{MOST_RUNS} of {chosen:,} runs are shown", "Choose fewer to see others."))
+        return found
+
     def _waiting_notice(self, trouble: str) -> Notice:
-        if self._pinned is not None:
-            gone = self._run_feed.gone if self._run_feed else None
-            return Notice("waiting", f"Waiting for the run “{self._pinned}”", trouble or gone or "")
-        client = f"Client({self._reader.url!r}, {self._app or 'my-app'!r})"
+        if self._named:
+            gone = " ".join(feed.gone for feed in self._named if feed.gone)
+            which = ", ".join(f"“{feed.run}”" for feed in self._named if feed.head is None)
+            return Notice("waiting", f"Waiting for the run {which}", trouble or gone)
+        app = self._selection.app
+        if self._selection.where:
+            return Notice("waiting", f"Waiting for a run of the app “{app}” that fits", trouble or self._selection.where)
+        client = f"Client({self._reader.url!r}, {app or 'my-app'!r})"
         hint = f"Start a producer: {client}. This page shows it as soon as it begins."
-        awaited = f"Waiting for a run of the app “{self._app}”" if self._app else "Waiting for a run"
-        return Notice("waiting", awaited, trouble or hint)
-
-
+        return Notice("waiting", f"Waiting for a run of the app “{app}”" if app else "Waiting for a run", trouble or hint)

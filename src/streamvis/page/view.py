@@ -27,10 +27,13 @@ from bokeh.models import ColumnDataSource, CustomJS
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import LiveSourceRefused, StreamvisError
+from streamvis.page.bands import BandTrack
 from streamvis.page.figures import Figures
 from streamvis.page.link import Notice
-from streamvis.page.live import Change, LiveSpec, LiveTrack
+from streamvis.page.live import Change, LiveTrack
 from streamvis.page.reader import EndpointReader, Piece
+from streamvis.page.runs import PageRun
+from streamvis.page.sources import LiveSpec
 
 __all__ = ["LiveSources"]
 
@@ -39,6 +42,8 @@ _log = logging.getLogger("streamvis.page")
 _USUAL_WIDTH_PX = 800
 """How wide figures are taken to be until the browser has told it."""
 _RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
+_LEAST_ROWS = 400
+"""A source of several runs' rows holds so many of each run's at least."""
 
 
 class StreamvisLiveControl(DataModel):
@@ -63,10 +68,12 @@ class _Shown:
     width_px: int = _USUAL_WIDTH_PX
 
 
-class LiveSources:
-    """The live sources in `doc`, which show the run `run`; that began at `started` (seconds since 1970 UTC).
+_Place = tuple[str, str]
+"""The id of a run, and a key."""
 
-    `wake` is called when there is something to update or to sync.
+
+class LiveSources:
+    """The live sources in `doc`, which shows `runs`. `wake` is called when there is something to update or to sync.
 
     `control` has to be kept in the document.
     """
@@ -75,20 +82,20 @@ class LiveSources:
         self,
         doc: Document,
         reader: EndpointReader,
-        run: str,
+        runs: Sequence[PageRun],
         *,
         executor: Executor,
         loop: IOLoop,
         wake: Callable[[], None],
-        started: float = 0.0,
     ) -> None:
-        self._reader, self._run, self._executor, self._loop, self._wake = reader, run, executor, loop, wake
-        self._figures, self._started = Figures(doc, wake), started
+        self._reader, self._executor, self._loop, self._wake = reader, executor, loop, wake
+        self._figures, self._runs = Figures(doc, wake), {run.id: run for run in runs}
         self._shown: dict[str, _Shown] = {}
-        self._by_key: dict[str, list[_Shown]] = {}
+        self._by_place: dict[_Place, list[_Shown]] = {}
         self._fetched: list[tuple[_Shown, LiveTrack, Future]] = []
         self._resting: set[LiveTrack] = set()
-        self._is_begun = self._is_read = False
+        self._begun: set[str] = set()
+        self._is_read = False
         self._number = 0
         self.control = StreamvisLiveControl()
         self.control.on_change("views", self._look)
@@ -96,10 +103,9 @@ class LiveSources:
         code = files(__package__).joinpath("view.js").read_text(encoding="utf-8")
         doc.js_on_event("document_ready", CustomJS(args={"control": self.control}, code=code))
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys whose rows live sources show now."""
-        return frozenset(self._by_key)
+    def keys(self, run: str) -> frozenset[str]:
+        """The keys of a run whose rows live sources show now."""
+        return frozenset(key for its, key in self._by_place if its == run)
 
     @property
     def is_changed(self) -> bool:
@@ -128,25 +134,37 @@ class LiveSources:
         for its in changes.gone:
             self._remove(self._shown.pop(its))
         for source, spec in changes.added:
-            log = self._figures.is_log(source.id)
-            shown = self._shown[source.id] = _Shown(source, spec, LiveTrack(spec, log=log, origin=self._started), log)
+            log, spec = self._figures.is_log(source.id), self._of_runs(spec)
+            shown = self._shown[source.id] = _Shown(source, spec, self._track(spec, log), log)
             shown.track.look(None, width_px=shown.width_px)
-            self._by_key.setdefault(spec.key, []).append(shown)
+            for run in spec.runs:
+                self._by_place.setdefault((run, spec.key), []).append(shown)
         for its in changes.redrawn:
             shown, log = self._shown.get(its), self._figures.is_log(its)
             if shown is not None and shown.log != log:
-                shown.track, shown.log = LiveTrack(shown.spec, log=log, origin=self._started), log
+                shown.track, shown.log = self._track(shown.spec, log), log
                 shown.track.look(shown.view, width_px=shown.width_px)
         if changes.plots:
             self._tell(changes.plots)
-        if self._is_begun:
-            self._fetch()
+        self._fetch()
+
+    def _of_runs(self, spec: LiveSpec) -> LiveSpec:
+        """The spec for the runs that it shows. Each of several that are shown at once has a share of the rows."""
+        rows = spec.max_rows if spec.stat else max(_LEAST_ROWS, spec.max_rows // len(self._runs))
+        return replace(spec, runs=list(spec.runs) or list(self._runs)[:1], max_rows=min(rows, spec.max_rows))
+
+    def _track(self, spec: LiveSpec, log: bool) -> LiveTrack | BandTrack:
+        if spec.stat:
+            return BandTrack(spec, log=log)
+        run = self._runs.get(spec.runs[0])
+        return LiveTrack(spec, log=log, origin=run.started if run is not None else 0.0)
 
     def _remove(self, shown: _Shown) -> None:
-        same = self._by_key[shown.spec.key]
-        same.remove(shown)
-        if not same:
-            del self._by_key[shown.spec.key]
+        for run in shown.spec.runs:
+            same = self._by_place[run, shown.spec.key]
+            same.remove(shown)
+            if not same:
+                del self._by_place[run, shown.spec.key]
 
     def _tell(self, plots: Mapping[str, Any]) -> None:
         self._number += 1
@@ -166,27 +184,28 @@ class LiveSources:
             if (shown := self._shown.get(its)) is not None:
                 shown.view, shown.width_px = tuple(view) if view else None, width_px
                 shown.track.look(shown.view, width_px=width_px)
+                self._resting.discard(shown.track)
         self._fetch()
 
     # What is in them
 
-    def refetch(self) -> None:
-        """What came live was not all: read the rows again."""
-        self._is_begun = True
+    def refetch(self, run: str) -> None:
+        """What came live of a run was not all: read its rows again."""
+        self._begun.add(run)
         for shown in self._shown.values():
-            shown.track.is_stale = True
+            shown.track.is_stale |= run in shown.spec.runs
         self._fetch()
 
-    def update(self, pieces: Sequence[Piece]) -> bool:
-        """Put into the sources what was fetched and what came live; whether that changed anything."""
+    def update(self, pieces: Mapping[str, Sequence[Piece]]) -> bool:
+        """Put into the sources what was fetched, and what came live by run; whether that changed anything."""
         is_changed = False
         while self._fetched:
             shown, track, future = self._fetched.pop(0)
             if track is not shown.track or self._shown.get(shown.source.id) is not shown:
                 continue
             is_changed |= self._guarded(shown, lambda track=track, future=future: self._taken(track, future))
-        for key, its in self._by_key_of(pieces).items():
-            for shown in self._by_key[key]:
+        for place, its in self._by_place_of(pieces).items():
+            for shown in self._by_place[place]:
                 is_changed |= self._guarded(shown, lambda track=shown.track, its=its: track.add(its))
         if is_changed:
             self.control.scales = json.dumps({its: shown.track.scale for its, shown in self._shown.items()})
@@ -224,24 +243,31 @@ class LiveSources:
         self._resting.add(track)
         self._loop.call_later(for_s, lambda: (self._resting.discard(track), self._fetch()))
 
-    def _by_key_of(self, pieces: Sequence[Piece]) -> dict[str, list[Piece]]:
-        """The pieces of each key that is shown, with nothing of other keys."""
-        found: dict[str, list[Piece]] = {}
-        for piece in pieces:
-            items: dict[str, list[Any]] = {}
-            for item in piece.items:
-                if item.key in self._by_key:
-                    items.setdefault(item.key, []).append(item)
-            for key, its in items.items():
-                found.setdefault(key, []).append(replace(piece, items=its))
+    def _by_place_of(self, pieces: Mapping[str, Sequence[Piece]]) -> dict[_Place, list[Piece]]:
+        """The pieces of each run and key that is shown, with nothing of other keys."""
+        found: dict[_Place, list[Piece]] = {}
+        for run, all_its in pieces.items():
+            for piece in all_its:
+                items: dict[_Place, list[Any]] = {}
+                for item in piece.items:
+                    if (run, item.key) in self._by_place:
+                        items.setdefault((run, item.key), []).append(item)
+                for place, its in items.items():
+                    found.setdefault(place, []).append(replace(piece, items=its))
         return found
 
     def _fetch(self) -> None:
+        waited_for = self._runs.keys() - self._begun
         for shown in self._shown.values():
             track = shown.track
+            if not waited_for.isdisjoint(shown.spec.runs):
+                continue
             if track.is_stale and not track.is_fetching and track not in self._resting:
+                if track.pause_s > 0:
+                    self._rest(track, track.pause_s)
+                    continue
                 track.is_stale, track.is_fetching = False, True
-                future = self._executor.submit(track.fetch, self._reader, self._run)
+                future = self._executor.submit(track.fetch, self._reader, shown.spec.runs[0])
                 self._loop.add_future(future, lambda done, shown=shown, track=track: self._arrived(shown, track, done))
 
     def _arrived(self, shown: _Shown, track: LiveTrack, future: Future) -> None:

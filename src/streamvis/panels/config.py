@@ -10,7 +10,8 @@ import numpy as np
 from bokeh.models import Div
 
 from streamvis.page.fillers import Filler, Page, attach
-from streamvis.page.new_data import NewData, PageRun
+from streamvis.page.new_data import NewData
+from streamvis.page.runs import PageRun
 from streamvis.panels.frames import box, boxed, html_table, plain_number, title_of
 from streamvis.panels.values import ValueFiller
 

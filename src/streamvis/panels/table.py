@@ -22,9 +22,9 @@ from bokeh.models import (
 )
 
 from streamvis.page.fillers import attach
-from streamvis.page.live import LiveSpec, source_for
 from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
+from streamvis.page.sources import LiveSpec, source_for
 from streamvis.panels.frames import boxed, title_of
 from streamvis.panels.values import ValueFiller
 

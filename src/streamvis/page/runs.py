@@ -1,0 +1,102 @@
+"""The runs that a page shows: what its author gets of each, and which there are in a document.
+
+`of_document` is how panels learn of them; what is not in a session has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.models import ColumnDataSource
+
+from streamvis.page.sources import live_source, of_run
+from streamvis.selection import Selection
+
+__all__ = ["PageRun", "Showing", "grouped", "labelled", "of_document", "show_in"]
+
+_SHOWING = "_streamvis_showing"
+
+
+@dataclass(frozen=True, slots=True)
+class PageRun:
+    """A run that a page shows: its id, its name, the config that `Client.init` was given, its state, records dropped,
+    when it started, in seconds since 1970 UTC, and its app.
+
+    `color` ("#rrggbb") is the same for a run on all pages; runs of one group have one color. `label` is what to call it beside
+    the page's other runs, and `group` what its group is called, or "".
+    """
+
+    id: str
+    name: str
+    config: Mapping[str, Any]
+    state: str
+    dropped: int = 0
+    started: float = 0.0
+    app: str = ""
+    color: str = ""
+    label: str = ""
+    group: str = ""
+
+    def live_source(self, key: str, **arguments: Any) -> ColumnDataSource:
+        """Make a live source of this run's rows; the arguments are those of `streamvis.live_source`."""
+        with of_run(self.id):
+            return live_source(key, **arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What a document shows: its runs, in the order of the selection that chose them."""
+
+    selection: Selection
+    runs: Sequence[PageRun]
+
+    @property
+    def groups(self) -> dict[str, list[PageRun]]:
+        """The runs by their group, where the selection groups them."""
+        found: dict[str, list[PageRun]] = {}
+        for run in self.runs if self.selection.group else ():
+            found.setdefault(run.group, []).append(run)
+        return found
+
+
+def show_in(doc: Document, showing: Showing) -> None:
+    """Note what the document shows."""
+    setattr(doc, _SHOWING, showing)
+
+
+def of_document(doc: Document) -> Showing:
+    """What the document shows."""
+    return vars(doc).get(_SHOWING) or Showing(Selection(), ())
+
+
+def labelled(runs: Sequence[PageRun]) -> list[PageRun]:
+    """The runs, each with a label that no other one has."""
+    names = [run.name or run.id for run in runs]
+    labels = [name if names.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, names, strict=True)]
+    return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+
+
+def grouped(runs: Sequence[PageRun], by: str) -> list[PageRun]:
+    """The runs, each with the group that it is in by a value of its config, such as "config.lr", and that group's color."""
+    if not by:
+        return list(runs)
+    parts = by.split(".")
+    parts = parts[1:] if parts[0] == "config" else parts
+    colors: dict[str, str] = {}
+    found = []
+    for run in sorted(runs, key=lambda run: run.started):
+        group = f"{parts[-1]} = {_value_at(run.config, parts)}"
+        found.append(replace(run, group=group, color=colors.setdefault(group, run.color)))
+    order = {run.id: i for i, run in enumerate(runs)}
+    return sorted(found, key=lambda run: order[run.id])
+
+
+def _value_at(config: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        if not isinstance(config, Mapping) or part not in config:
+            return "not set"
+        config = config[part]
+    return config
