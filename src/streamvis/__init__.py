@@ -1,8 +1,8 @@
 """Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
 
 `Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
-`live_source` makes a source that fills itself, and `panels` has ready-made pieces of pages that do. `Client` alone is there at
-once; the others are loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
+`live_source` and `band_source` make sources that fill themselves, and `panels` has ready-made pieces of pages that do. `Client`
+alone is there at once; the others are loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
     from streamvis import panels
-    from streamvis.page import NewData, Server, live_source
+    from streamvis.page import NewData, Server, band_source, live_source
 
-__all__ = ["Client", "NewData", "Server", "StreamvisError", "live_source", "panels"]
+__all__ = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "panels"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("NewData", "Server", "live_source"):
+    if name in ("NewData", "Server", "band_source", "live_source"):
         from streamvis import page
 
         return getattr(page, name)

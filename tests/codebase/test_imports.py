@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PUBLIC = {"Client", "NewData", "Server", "StreamvisError", "live_source", "panels"}
+PUBLIC = {"Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "panels"}
 PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
 # A module imports only from those before it.

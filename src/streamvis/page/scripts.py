@@ -48,7 +48,8 @@ _FIRST_ANSWER_S = 2.0
 class PageScript:
     """A page script: its file, the name in its address, the app that it names itself, if it does, and whether it is a folder.
 
-    With `any_app`, it shows the newest run of all apps where nothing names an app.
+    With `any_app`, it shows the newest run of all apps where nothing names an app. `many` says that one page of it can show
+    several runs: its `init_page` takes them, or it is made of panels alone.
     """
 
     path: Path
@@ -56,11 +57,12 @@ class PageScript:
     app: str | None
     is_folder: bool = False
     any_app: bool = False
+    many: bool = False
 
 
 def default_page() -> PageScript:
     """The page for any run that comes with the package, at the address `runs`."""
-    return PageScript(Path(str(files("streamvis.pages").joinpath("runs.py"))), DEFAULT_PAGE, None, any_app=True)
+    return PageScript(Path(str(files("streamvis.pages").joinpath("runs.py"))), DEFAULT_PAGE, None, any_app=True, many=True)
 
 
 def read_script(given: str | Path) -> PageScript:
@@ -89,7 +91,7 @@ def read_script(given: str | Path) -> PageScript:
     names = _top_level_names(tree)
     if "init_page" not in names and "*" not in names:
         raise PageScriptError(f"The page script {file} does not define init_page. A page needs init_page(doc, config).")
-    return PageScript(file.resolve(), name, _named_app(tree), is_folder)
+    return PageScript(file.resolve(), name, _named_app(tree), is_folder, many=_shows_many(tree, names))
 
 
 def pages_of(given: Sequence[str | Path]) -> list[PageScript]:
@@ -257,6 +259,17 @@ def _top_level_names(tree: ast.Module) -> set[str]:
         else:
             names.update(part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store))
     return names
+
+
+def _shows_many(tree: ast.Module, names: set[str]) -> bool:
+    """Whether `init_page` takes the runs, or the page is made of panels alone."""
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    takes = [function.args for function in functions if function.name == "init_page"]
+    if any(arguments.vararg or len(arguments.posonlyargs + arguments.args) > 2 for arguments in takes):
+        return True
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return "panels" in used and "live_source" not in used and "update_page" not in names
 
 
 def _named_app(tree: ast.Module) -> str | None:

@@ -26,9 +26,11 @@ from streamvis.errors import UsageError
 from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.new_data import NewData
+from streamvis.page.sources import of_run
+from streamvis.panels.beside import parts_of
 from streamvis.panels.contents import Key, contents_of
 from streamvis.panels.frames import short
-from streamvis.records import Value
+from streamvis.records import KeyInfo, Value
 
 __all__ = ["Card", "Shared", "board", "card"]
 
@@ -167,7 +169,7 @@ class _Place:
 
 
 class _Board(Filler):
-    wants_keys = takes_rows = True
+    wants_keys = takes_rows = takes_all = True
 
     def __init__(
         self, cards: Callable[[Sequence[Key]], Iterable[Card]], bar: Div, space: Column, control: StreamvisBoard
@@ -201,10 +203,11 @@ class _Board(Filler):
     # What there is
 
     def keys_changed(self) -> None:
-        for key, info in self._page.keys.items():
-            if info.kind == "value" and key not in self._holds and self._page.is_open:
-                self._holds[key] = "tree"
-                self._page.ask(lambda reader, run, key=key: reader.value(run, key), self._learn)
+        for page in self._page.all:
+            for key, info in page.keys.items():
+                if info.kind == "value" and key not in self._holds and page.is_open:
+                    self._holds[key] = "tree"
+                    page.ask(lambda reader, run, key=key: reader.value(run, key), self._learn)
         self._collect()
 
     def _learn(self, value: Value | None) -> None:
@@ -221,7 +224,7 @@ class _Board(Filler):
     def _collect(self) -> None:
         keys = [
             Key(name, info.kind, info.columns, self._holds.get(name, "rows"))
-            for name, info in self._page.keys.items()
+            for name, info in self._keys.items()
             if info.kind == "rows" or name in self._holds
         ]
         there = {key.name for key in keys}
@@ -240,10 +243,24 @@ class _Board(Filler):
         self._cards = cards
         self._lay_out()
 
+    @property
+    def _keys(self) -> Mapping[str, KeyInfo]:
+        """The keys of all runs, each with the columns that it has in any of them."""
+        if len(self._page.all) == 1:
+            return self._page.keys
+        found: dict[str, KeyInfo] = {}
+        for page in self._page.all:
+            for key, info in page.keys.items():
+                known = found.setdefault(key, info)
+                if known.kind == info.kind:
+                    found[key] = KeyInfo(info.kind, {**known.columns, **info.columns})
+        return found
+
     def _described(self, one: Card) -> Card:
-        """The card as the run's producer wants it."""
+        """The card as the run's producer wants it; the first of several, where they differ."""
         names = [column if "/" in column else f"{key}/{column}" for key, column in one.series]
-        said = next((said for name in names if (said := description_of(name, self._page.described)) != Description()), None)
+        described = {pattern: said for page in reversed(self._page.all) for pattern, said in page.described.items()}
+        said = next((said for name in names if (said := description_of(name, described)) != Description()), None)
         if said is None:
             return one
         x, log, make = said.x, said.scale and said.scale == "log", one.make
@@ -325,7 +342,9 @@ class _Board(Filler):
                         self._page.soon(self._go_on)
                     break
                 new += 1
-                self._made[name] = _framed(self._cards[name].make(shared))
+                # A board that is told of a run's news makes panels of all of them.
+                with of_run(""):
+                    self._made[name] = _framed(self._cards[name].make(shared))
             made = self._made[name]
             styles = _BIG if name == self._settings.big else self._styles(place)
             if made.styles != styles:
@@ -334,7 +353,7 @@ class _Board(Filler):
         children = list(self._made.values())
         if children != self._space.children:
             self._space.children = children
-        columns = sorted({name for info in self._page.keys.values() for name in list(info.columns)[:50]})
+        columns = sorted({name for info in self._keys.values() for name in list(info.columns)[:50]})
         about = {"heads": self._heads, "cards": shown, "total": len(self._cards), "found": len(self._places)}
         self._control.layout = json.dumps({**about, "run": self._page.run.id, "columns": columns[:200]})
 
@@ -354,7 +373,8 @@ class _Board(Filler):
 
 def _framed(panel: LayoutDOM) -> Column:
     """The panel in a frame whose size it takes."""
-    panel.update(sizing_mode="stretch_both", width=None, height=None)
+    for part in (panel, *parts_of(panel).values()):
+        part.update(sizing_mode="stretch_both", width=None, height=None)
     return Column(children=[panel], sizing_mode="fixed", spacing=0)
 
 

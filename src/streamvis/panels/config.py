@@ -12,6 +12,7 @@ from bokeh.models import Div
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import box, boxed, html_table, plain_number, title_of
 from streamvis.panels.values import ValueFiller
 
@@ -19,14 +20,18 @@ __all__ = ["config", "tree", "tree_html"]
 
 _MOST_ENTRIES = 200
 _MOST_IN_LINE = 12
+_MOST_BESIDE = 20
 _LONG = 2_000
 _CSS = """
   .state { font-weight: 600 } .running { color: #1a9a55 } .failed, .vanished { color: #d9541a } td { overflow-wrap: anywhere }
+  p { margin: 10px 0 2px } .dot { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 6px }
 """
 
 
 def config(*, title: str = "Config", **options: Any) -> Div:
     """Make a box with the run's name, its state and its config; what is nested folds.
+
+    Of several runs it shows in what their configs differ, then what they have in common.
 
     Args:
         title: the title
@@ -38,24 +43,65 @@ def config(*, title: str = "Config", **options: Any) -> Div:
 
 
 class _Config(Filler):
+    takes_all = True
+
     def __init__(self, div: Div, title: str) -> None:
         self._div, self._title = div, title
-        self._shown: PageRun | None = None
+        self._shown: list[PageRun] = []
+        self._page: Page | None = None
 
     def begin(self, page: Page) -> None:
-        self._show(page.run)
+        self._page = page
+        self._show()
 
     def update(self, new_data: NewData) -> None:
-        self._show(new_data.run)
+        self._show()
 
-    def _show(self, run: PageRun) -> None:
-        if run != self._shown:
-            self._shown = run
-            state = f'<span class="state {escape(run.state)}">{escape(run.state)}</span>'
-            about = html_table({"run": escape(run.name or run.id), "state": state})
-            self._div.text = boxed(self._title, about + tree_html(run.config))
+    def _show(self) -> None:
+        # Bound to a run, it is of that one.
+        runs = [page.run for page in self._page.all if self.run in ("", page.run.id)]
+        if runs != self._shown:
+            self._shown = runs
+            self._div.text = boxed(self._title, _about(runs[0]) + tree_html(runs[0].config) if len(runs) == 1 else _beside(runs))
 
 
+def _about(run: PageRun) -> str:
+    return html_table({"run": escape(run.name or run.id), "state": _state(run)})
+
+
+def _state(run: PageRun) -> str:
+    return f'<span class="state {escape(run.state)}">{escape(run.state)}</span>'
+
+
+def _beside(runs: Sequence[PageRun]) -> str:
+    """Several runs: of each what differs, then what all have."""
+    configs = [flat(run.config) for run in runs]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    differing = [name for name in names if len({config.get(name, "–") for config in configs}) > 1]
+    same = {name: escape(configs[0][name]) for name in names if name not in differing}
+    found = []
+    for run, config in zip(runs[:_MOST_BESIDE], configs, strict=False):
+        own = {name: f"<b>{escape(config.get(name, '–'))}</b>" for name in differing[:_MOST_ENTRIES]}
+        dot = f'<i class="dot" style="background:{escape(run.color)}"></i>' if run.color else ""
+        found.append(f"<p>{dot}<b>{escape(run.label)}</b> {_state(run)}</p>{html_table(own)}")
+    if len(runs) > _MOST_BESIDE:
+        found.append(f'<p class="muted">and {len(runs) - _MOST_BESIDE} more runs</p>')
+    common = f"<details><summary class='muted'>The same in all: {len(same)}</summary>{html_table(same)}</details>" if same else ""
+    return "".join(found) + common
+
+
+def flat(config: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """A nested config as dotted names, each with its value as text."""
+    found: dict[str, str] = {}
+    for name, node in config.items():
+        if isinstance(node, Mapping) and node:
+            found |= flat(node, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = _plain(node)
+    return found
+
+
+@for_each_run
 def tree(key: str, *, title: str | None = None, **options: Any) -> Div:
     """Make a box with a value of any kind, nested and foldable.
 

@@ -14,12 +14,16 @@ from streamvis.means import smoothed_name
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NUMBER, column_form
-from streamvis.page.sources import LiveSpec, source_for
+from streamvis.page.sources import LiveSpec, band_columns, source_for
+from streamvis.panels.beside import Thing, things_shown
 from streamvis.panels.frames import GREY, plot_frame, short, title_of
 
 __all__ = ["curves", "number_columns"]
 
 _MOST_CURVES = 40
+_MOST_NAMED = 12
+"""With more lines of several runs than this, the legend would be larger than the figure."""
+_DASHES = ("solid", "dashed", "dotted", "dotdash")
 _LABEL = 48
 _LEGEND_CHARACTERS = 64
 _LEGEND = {
@@ -114,7 +118,7 @@ def number_columns(columns: Mapping[str, str]) -> list[str]:
 
 
 class _Curves(Filler):
-    wants_keys = True
+    wants_keys = takes_all = True
 
     def __init__(
         self,
@@ -130,7 +134,8 @@ class _Curves(Filler):
     ) -> None:
         self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
-        self._drawn: dict[tuple[str, str], list[GlyphRenderer]] = {}
+        self._things = things_shown()
+        self._drawn: dict[tuple[Thing, str, str], list[GlyphRenderer]] = {}
         # There from the beginning: what comes into a figure that is drawn gets no room.
         self._legend = Legend(**_LEGEND)
         plot.add_layout(self._legend, "below")
@@ -142,45 +147,77 @@ class _Curves(Filler):
 
     def keys_changed(self) -> None:
         found: list[tuple[str, str]] = []
+        passed, drawn = {self._x, *(self._band or ())}, self._pairs
         for key in self._keys:
-            info = self._page.keys.get(key)
-            if info is None or info.kind != "rows":
-                continue
-            there = number_columns(info.columns)
+            there = self._columns_of(key)
             wanted = there if self._columns is None else [name for name in self._columns if name in there]
-            passed = {self._x, *(self._band or ())}
-            found += [(key, column) for column in wanted if (key, column) not in self._drawn and column not in passed]
-        room = _MOST_CURVES - len(self._drawn)
+            found += [(key, column) for column in wanted if (key, column) not in drawn and column not in passed]
+        room = max(1, _MOST_CURVES // len(self._things)) - len(drawn)
         if found:
             self.add(found[:room])
         if len(found) > room:
             self._say(f"{len(found) - room:,} more columns are not shown: name those that you want, with y=")
 
+    def _columns_of(self, key: str) -> list[str]:
+        """The columns of numbers that a key has in any of the runs."""
+        found: dict[str, None] = {}
+        for page in self._page.all:
+            info = page.keys.get(key)
+            if info is not None and info.kind == "rows" and any(thing.is_of(page.run.id) for thing in self._things):
+                found |= dict.fromkeys(number_columns(info.columns))
+        return list(found)
+
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        """The columns that are drawn, each with its key."""
+        return list(dict.fromkeys((key, column) for _, key, column in self._drawn))
+
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Draw columns, each with its key."""
+        """Draw columns, each with its key: a line for each thing that the page shows."""
         for key, column in pairs:
-            self._drawn[key, column] = self._line_of(key, column)
-        for name, ((_, column), lines) in zip(_distinct(list(self._drawn)), self._drawn.items(), strict=True):
-            smooth = smoothed_name(column) if self._smooth else None
-            lines[0].tags = [{"streamvis curve": {"name": name, "x": self._x, "y": column, "smooth": smooth}}]
+            for thing in self._things:
+                self._drawn[thing, key, column] = self._line_of(thing, key, column)
+        for name, ((thing, _, column), lines) in zip(self._names(), self._drawn.items(), strict=True):
+            y, smooth = column, smoothed_name(column) if self._smooth else None
+            if thing.stat:
+                y, smooth = band_columns(column)[0], None
+            lines[0].tags = [{"streamvis curve": {"name": name, "x": self._x, "y": y, "smooth": smooth}}]
         if len(self._drawn) > 1:
             self._name()
 
+    def _names(self) -> list[str]:
+        """What to call each line."""
+        names = dict(zip(self._pairs, _distinct(self._pairs), strict=True))
+        found = []
+        for thing, key, column in self._drawn:
+            name = names[key, column] if len(names) > 1 or not thing.label else ""
+            found.append(" · ".join(part for part in (thing.label, name) if part))
+        return found
+
     def _name(self) -> None:
-        labels = [short(name, _LABEL) for name in _distinct(list(self._drawn))]
+        labels = [short(name, _LABEL) for name in self._names()]
+        if len(self._things) > 1 and len(labels) > _MOST_NAMED:
+            # The list of runs has the colors, and the mouse reads the names.
+            self._legend.items = []
+            return
         items = zip(labels, self._drawn.values(), strict=True)
         columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
         self._legend.update(items=[LegendItem(label=label, renderers=its[::-1]) for label, its in items], ncols=columns)
 
-    def _line_of(self, key: str, column: str) -> list[GlyphRenderer]:
+    def _line_of(self, thing: Thing, key: str, column: str) -> list[GlyphRenderer]:
         """The line as it was sent, and in front of it the smoothed one, if there is to be one."""
-        extra = list(self._band or ()) if not self._drawn else []
-        also = {"carry": ("step", "time"), "smooth": self._smooth}
+        number = self._pairs.index((key, column)) if (key, column) in self._pairs else len(self._pairs)
+        options = {"line_width": 1.8, "line_join": "round", "line_color": thing.color or PALETTE[number % len(PALETTE)]}
+        if thing.color:
+            options["line_dash"] = _DASHES[number % len(_DASHES)]
+        options |= self._line
+        if thing.stat:
+            return self._band_of(thing, key, column, options)
+        extra = list(self._band or ()) if number == 0 else []
+        also = {"carry": ("step", "time"), "smooth": self._smooth, "runs": thing.runs}
         source = source_for(LiveSpec(key, self._x, [column, *extra], 8000, self._window, **also))
-        color = PALETTE[len(self._drawn) % len(PALETTE)]
         if extra:
-            self._plot.varea(self._x, *extra, source=source, fill_color=color, fill_alpha=0.2)
-        options = {"line_color": color, "line_width": 1.8, "line_join": "round"} | self._line
+            self._plot.varea(self._x, *extra, source=source, fill_color=options["line_color"], fill_alpha=0.2)
         # Not by `line`, which makes three more glyphs for selections that lines do not have.
         faint = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
         lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)))]
@@ -189,6 +226,15 @@ class _Curves(Filler):
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
         return lines
+
+    def _band_of(self, thing: Thing, key: str, column: str, options: Mapping[str, Any]) -> list[GlyphRenderer]:
+        """The middle of a group of runs, and the band around it."""
+        middle, low, high, _ = band_columns(column)
+        x = "step" if self._x in ("time", "elapsed") else self._x
+        source = source_for(LiveSpec(key, x, [column], 4000, None, runs=thing.runs, stat=thing.stat))
+        line = self._plot.add_glyph(source, Line(x=x, y=middle, **options))
+        band = self._plot.varea(x, low, high, source=source, fill_color=options["line_color"], fill_alpha=0.2)
+        return [line, band]
 
     def _look_for_gaps(self, values: Any) -> None:
         # The lowest of all values is among those that are drawn.

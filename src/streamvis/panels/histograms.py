@@ -13,6 +13,7 @@ from bokeh.plotting import figure
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.page.look import CARD, PALETTE, PANEL_HEIGHT
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import plot_frame, title_of
 from streamvis.panels.values import ValueFiller
 from streamvis.records import Value
@@ -25,6 +26,7 @@ _LARGEST = 1e300
 _COUNTS, _EDGES = ("counts", "count"), ("edges", "bins", "limits")
 
 
+@for_each_run
 def histograms(key: str, column: str | None = None, *, title: str | None = None, bins: int = 40, **options: Any) -> Row:
     """Make two figures: the distribution of a value's numbers over the steps, as a heat map, and the newest one in full.
 

@@ -11,6 +11,7 @@ from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.page.look import PALETTE
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import box, boxed, plain_number, title_of
 from streamvis.panels.pictures import are_pictures, pictures_of
 from streamvis.panels.values import ValueFiller
@@ -31,6 +32,7 @@ _CSS = """
 """
 
 
+@for_each_run
 def images(
     key: str,
     column: str | None = None,

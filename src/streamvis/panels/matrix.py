@@ -12,6 +12,7 @@ from bokeh.plotting import figure
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.page.look import PALETTE
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import GREY, plain_number, plot_frame, short, title_of
 from streamvis.panels.values import ValueFiller
 
@@ -22,6 +23,7 @@ _MOST_TEXTS = 1_000
 _MOST_CELLS = 250_000
 
 
+@for_each_run
 def matrix(
     key: str,
     column: str | None = None,

@@ -14,6 +14,7 @@ from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NewData
 from streamvis.page.sources import LiveSpec, source_for
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.curves import number_columns
 from streamvis.panels.frames import box, boxed, plain_number, title_of
 
@@ -33,6 +34,7 @@ _CSS = """
 """
 
 
+@for_each_run
 def numbers(
     key: str,
     columns: str | Sequence[str] | None = None,

@@ -25,6 +25,7 @@ from bokeh.plotting import figure
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.page.look import PALETTE
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import GREY, plot_frame, title_of
 from streamvis.panels.values import ValueFiller
 
@@ -35,6 +36,7 @@ _MOST_CATEGORIES = 10
 _MOST = 200_000
 
 
+@for_each_run
 def points(
     key: str,
     x: str = "x",

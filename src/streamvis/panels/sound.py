@@ -13,6 +13,7 @@ from bokeh.models import Div
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import box, boxed, title_of
 from streamvis.panels.values import ValueFiller
 
@@ -22,6 +23,7 @@ _RATES = ("rate", "sample_rate", "sampling_rate", "sr")
 _FULL = 32767
 
 
+@for_each_run
 def audio(key: str, column: str | None = None, *, rate: int | None = None, title: str | None = None, **options: Any) -> Div:
     """Make a player for the sound of a value.
 

@@ -25,6 +25,7 @@ from streamvis.page.fillers import attach
 from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
 from streamvis.page.sources import LiveSpec, source_for
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import boxed, title_of
 from streamvis.panels.values import ValueFiller
 
@@ -43,6 +44,7 @@ _CSS = """
 """
 
 
+@for_each_run
 def table(key: str, columns: Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
     """Make a table of the newest rows of a key, the newest first, or of the columns of a value.
 

@@ -16,6 +16,7 @@ from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NewData, column_form
 from streamvis.page.reader import EndpointReader
 from streamvis.page.sources import LiveSpec, source_for
+from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import box, boxed, title_of
 from streamvis.panels.values import ValueFiller
 
@@ -35,6 +36,7 @@ _CSS = """
 _FIELD = ".bk-input { background: var(--field, #fff); color: inherit; border: 1px solid var(--line, #ccc); border-radius: 6px }"
 
 
+@for_each_run
 def text(key: str, column: str | None = None, *, title: str | None = None, **options: Any) -> Column:
     """Make a box with the newest lines of a log, which follows its end, and a field that searches all of it.
 
