@@ -13,8 +13,8 @@ from streamvis.errors import UsageError
 from streamvis.means import smoothed_name
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live import LiveSpec, source_for
-from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NUMBER, column_form
+from streamvis.palette import PALETTE
 from streamvis.panels.frames import GREY, plot_frame, short, title_of
 
 __all__ = ["curves", "number_columns"]

@@ -12,8 +12,8 @@ from bokeh.models import ColumnDataSource, CustomJS, Div
 
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live import LiveSpec, source_for
-from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NewData
+from streamvis.palette import PALETTE
 from streamvis.panels.curves import number_columns
 from streamvis.panels.frames import box, boxed, plain_number, title_of
 
