@@ -13,6 +13,7 @@ __all__ = [
     "EndpointError",
     "EndpointRefused",
     "EndpointUnreachable",
+    "FilterError",
     "FolderInUse",
     "FolderUnusable",
     "InvalidData",
@@ -48,6 +49,14 @@ class InvalidData(StreamvisError, ValueError):
         self.problem, self.where, self.allowed = problem, where, allowed
         text = f"{where}: {problem}" if where else problem
         super().__init__(f"{text}. Allowed: {allowed}." if allowed else f"{text}.")
+
+
+class FilterError(StreamvisError, ValueError):
+    """A filter of runs that cannot be read: the fault is `length` characters from the column `position` on, counted from 0."""
+
+    def __init__(self, message: str, *, position: int, length: int = 1) -> None:
+        self.position, self.length = position, length
+        super().__init__(message)
 
 
 class EndpointError(StreamvisError):

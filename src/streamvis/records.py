@@ -31,6 +31,7 @@ __all__ = [
     "Chunk",
     "Clear",
     "Cursor",
+    "Description",
     "Finish",
     "History",
     "KeyInfo",
@@ -196,7 +197,8 @@ class RunInfo:
     """A run as others see it, without its config. Times are seconds since 1970 UTC, `newest` is within its app.
 
     `dropped` counts the records that its producers had to drop, `late` those that came too late, from an attempt that another had
-    taken the place of.
+    taken the place of. `color` is "#rrggbb"; `ended` is None while the run is running; `named` tells that somebody gave the name,
+    which is made from the id otherwise.
     """
 
     id: str
@@ -209,8 +211,30 @@ class RunInfo:
     last_step: int | None
     newest: bool
     cursor: Cursor
+    color: str
+    tags: Sequence[str] = ()
+    note: str = ""
+    archived: bool = False
+    ended: float | None = None
+    named: bool = False
     dropped: int = 0
     late: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is to be changed of how people describe runs; None and () change nothing.
+
+    An empty name or color gives the run the one back that it had of its own. `add_tags` and `remove_tags` come after `tags`.
+    """
+
+    name: str | None = None
+    tags: Sequence[str] | None = None
+    note: str | None = None
+    color: str | None = None
+    archived: bool | None = None
+    add_tags: Sequence[str] = ()
+    remove_tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

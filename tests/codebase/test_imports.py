@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
 # A module imports only from those before it.
 ORDER = (
-    "errors records selection descriptions extremes means pace address access listening descriptors log wire transport client "
-    "store endpoint page panels supervisor options together scaffold upkeep cli"
+    "errors records palette naming filters selection descriptions extremes means pace address access listening descriptors log "
+    "wire transport client store endpoint page panels supervisor options together scaffold upkeep cli"
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "store", "endpoint", "page"}

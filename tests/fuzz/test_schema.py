@@ -53,13 +53,13 @@ def test_no_request_breaks_the_endpoint_or_its_word_and_a_refused_one_changes_no
 FAULTS = {
     "a plain exception": ("history", "SqliteStore.history = lambda *arguments, **options: 1 / 0", "Server error"),
     "a refusal that stores": (
-        "rename",
+        "describe",
         """
-rename = SqliteStore.rename
-def broken(self, run, name):
-    rename(self, run, name)
+describe = SqliteStore.describe
+def broken(self, runs, description):
+    describe(self, runs, description)
     raise InvalidData("no")
-SqliteStore.rename = broken
+SqliteStore.describe = broken
 """,
         "a_refusal_changes_nothing",
     ),

@@ -8,18 +8,19 @@ import sqlite3
 import pytest
 
 from streamvis.store import statements as sql
+from streamvis.store.schema import SCHEMA
 
 STATEMENTS = {
     name: text
     for name, text in vars(sql).items()
-    if isinstance(text, str) and name.isupper() and not name.startswith("_") and name != "SCHEMA"
+    if isinstance(text, str) and name.isupper() and not name.startswith("_")
 }
 GROWING = ("runs", "configs", "logs", "producers", "attempts", "stretches", "cuts", "keys", "chunks", "summaries", "key_values")
 
 
 def plan_of(text):
     db = sqlite3.connect(":memory:")
-    db.executescript(sql.SCHEMA)
+    db.executescript(SCHEMA)
     numbered = [int(number) for number in re.findall(r"\?(\d+)", text)]
     parameters = [None] * (max(numbered) if numbered else text.count("?"))
     return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", parameters)]

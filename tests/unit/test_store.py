@@ -298,7 +298,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
         SqliteStore(tmp_path)
 
 
-@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5, 6])
 def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_path):
     shutil.copy(Path(__file__).parent / "data" / f"schema-{schema}.sqlite", tmp_path / "streamvis.sqlite")
     store = SqliteStore(tmp_path, sizes=SIZES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +15,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from streamvis.endpoint import forms
 from streamvis.endpoint.bodies import BodyTooLarge, BodyTooSlow, UnsupportedMedia
 from streamvis.endpoint.news import TooManyWait
 from streamvis.endpoint.presence import Presence
 from streamvis.errors import (
     DamagedData,
     DeletedRun,
+    FilterError,
     InvalidData,
     RunConflict,
     StoreUnavailable,
@@ -28,9 +31,10 @@ from streamvis.errors import (
     UnknownRun,
 )
 from streamvis.records import PROTOCOL, Ack, History, KeyInfo, RunInfo, Tail
-from streamvis.store import RowsPiece
+from streamvis.store import FoundRuns, RowsPiece, RunNames
 from streamvis.transport import PROTOCOL_HEADER
-from streamvis.wire.arrow import ARROW, encode_head, encode_history, table_of
+from streamvis.wire.arrow import ARROW, body_of, encode_head, encode_history, table_of
+from streamvis.wire.columns import arrow_column, json_column
 from streamvis.wire.joining import join_rows
 from streamvis.wire.jsonform import body_to_json, rows_to_json
 from streamvis.wire.tree import to_plain, unpack
@@ -41,7 +45,9 @@ __all__ = [
     "ack_json",
     "add_error_answers",
     "error_answer",
+    "found_runs_answer",
     "history_answer",
+    "names_json",
     "rows_answer",
     "run_json",
     "tail_answer",
@@ -90,6 +96,9 @@ def add_error_answers(app: FastAPI) -> None:
     async def ours(request: Request, error: StreamvisError) -> JSONResponse:
         if isinstance(error, StoreUnavailable):
             return error_answer(507 if error.full else 503, "store_full" if error.full else "store_unavailable", str(error))
+        if isinstance(error, FilterError):
+            told = {"code": "invalid", "message": str(error), "where": "where"}
+            return JsonAnswer({"error": {**told, "position": error.position, "length": error.length}}, 422)
         status, code = _KINDS.get(type(error), (400, "bad_request"))
         return error_answer(status, code, str(error), where=getattr(error, "where", ""), allowed=getattr(error, "allowed", ""))
 
@@ -172,7 +181,42 @@ def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:
         "dropped": run.dropped,
         "late": run.late,
         "cursor": str(run.cursor),
+        "color": run.color,
+        "tags": list(run.tags),
+        "note": run.note,
+        "archived": run.archived,
+        "ended": run.ended,
+        "named": run.named,
     }
+
+
+def found_runs_answer(
+    found: FoundRuns, columns: Sequence[str], presence: Presence, *, as_arrow: bool
+) -> bytes | dict[str, Any]:
+    """Runs with the columns that were asked for, as Arrow or as JSON."""
+    meta = {"more": found.more, "after": found.after, "matching": found.matching}
+    shown = [run_json(one.info, presence) for one in found.runs]
+    if not as_arrow:
+        for run, one in zip(shown, found.runs, strict=True):
+            run |= {"columns": dict(zip(columns, one.columns, strict=True))} if columns else {}
+            run |= {"config": _config(one.config)} if one.config is not None else {}
+        return {"runs": shown, **meta}
+    made = [json_column("tags", [run["tags"] for run in shown])]
+    made += [arrow_column(name, [run[name] for run in shown]) for name in forms.Run.model_fields if name != "tags"]
+    made += [arrow_column(f"columns.{name}", [one.columns[i] for one in found.runs]) for i, name in enumerate(columns)]
+    if any(one.config is not None for one in found.runs):
+        made.append((pa.field("config", pa.string()), pa.array([one.config for one in found.runs], pa.string())))
+    fields, arrays = zip(*made, strict=True)
+    return body_of({"kind": "runs", **meta}, pa.table(list(arrays), schema=pa.schema(fields)))
+
+
+def names_json(names: RunNames) -> dict[str, Any]:
+    """What can be asked of runs."""
+    return {"config": [asdict(one) for one in names.config], "summaries": list(names.summaries), "tags": list(names.tags)}
+
+
+def _config(text: str) -> Any:
+    return to_plain(unpack(json.loads(text), ()))
 
 
 def whole_run_answer(
@@ -181,7 +225,7 @@ def whole_run_answer(
     """A run with its config, and in JSON with its keys."""
     if as_arrow:
         return encode_head({**run_json(run, presence), "config": config_text})
-    config = to_plain(unpack(json.loads(config_text), ()))
+    config = _config(config_text)
     described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
     return {**run_json(run, presence), "config": config, "keys": described}
 
@@ -194,7 +238,14 @@ def tail_answer(tail: Tail, presence: Presence, *, as_arrow: bool) -> bytes | di
         "cursor": str(tail.cursor),
         "more": tail.more,
         "restart": tail.restart,
-        "run": {**about, "dropped": run.dropped, "heard": presence.heard_at(run)},
+        "run": {
+            **about,
+            "dropped": run.dropped,
+            "heard": presence.heard_at(run),
+            "color": run.color,
+            "tags": list(run.tags),
+            "archived": run.archived,
+        },
         "keys": {
             key: {"kind": info.kind, "columns": dict(info.columns), "first_row": info.first_row}
             for key, info in tail.keys.items()

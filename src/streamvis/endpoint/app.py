@@ -38,6 +38,7 @@ from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
 from streamvis.endpoint.given_up import GivenUp
 from streamvis.endpoint.guard import Guard, may_read
+from streamvis.endpoint.listing import listing_routes
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.writer import Writer
@@ -56,6 +57,7 @@ MAX_WAITING = 500
 VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _RUN_ID = re.compile(forms.RUN_ID)
+_NOT_IDS = ("names", "newest")
 _LOOK_AT_STORE_S = 1.0
 _VALUES_BYTES = 64 * 2**20
 """How large the values of one answer may be together."""
@@ -109,6 +111,7 @@ def create_app(
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
+    app.include_router(listing_routes(store, presence))
     app.include_router(_reading(store, presence, version))
     app.include_router(_tails(store, presence))
     app.include_router(_writing(store, presence))
@@ -151,12 +154,6 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         """The apps that have runs."""
         found = await run_in_threadpool(store.apps)
         return JsonAnswer({"apps": [asdict(one) for one in found]})
-
-    @routes.get("/api/v1/runs", **told(forms.Runs, 422))
-    async def runs(app: _App, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Response:
-        """The runs of an app, the newest first."""
-        found = await run_in_threadpool(lambda: store.runs(app, limit=limit + 1))
-        return JsonAnswer({"runs": [run_json(one, presence) for one in found[:limit]], "more": len(found) > limit})
 
     @routes.get("/api/v1/runs/newest", **told(forms.WholeRun, 404, 422, with_arrow=True))
     async def newest(app: _App, request: Request) -> Response:
@@ -363,12 +360,6 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
         started = run_json(await run_in_threadpool(store.run, run), presence)
         return JsonAnswer({**started, "warnings": list(ack.warnings)}, 201)
 
-    @routes.patch("/api/v1/runs/{run}", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Rename))
-    async def rename(run: _Run, request: Request) -> Response:
-        """Give a run a name."""
-        name = checked_name((await read_object(request)).get("name"), what="name", where="name")
-        return JsonAnswer(run_json(await run_in_threadpool(store.rename, run, name), presence))
-
     @routes.post("/api/v1/runs/{run}/finish", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Ending, needs_body=False))
     async def finish(run: _Run, request: Request) -> Response:
         """End a run, as finished, interrupted or failed."""
@@ -421,7 +412,7 @@ def _text(text: Any, where: str) -> str:
 
 
 def _run_id(run: Any) -> str:
-    if not isinstance(run, str) or not _RUN_ID.fullmatch(run) or run == "newest":
+    if not isinstance(run, str) or not _RUN_ID.fullmatch(run) or run in _NOT_IDS:
         raise InvalidData(f"the run id {run!r}", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit")
     return run
 

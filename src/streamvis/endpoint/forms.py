@@ -12,22 +12,25 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamvis.records import STATES, VANISHED
-from streamvis.wire.limits import MAX_NAME_CHARS, MAX_RECORDS
+from streamvis.wire.limits import MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_RECORDS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS
 
 __all__ = [
     "RUN_ID",
     "Ack",
     "AppTail",
     "Apps",
-    "Error",
+    "ChangedRuns",
+    "Description",
     "Ending",
+    "Error",
     "Health",
     "History",
     "JsonBatch",
+    "ManyChanges",
     "Order",
-    "Rename",
     "Rows",
     "Run",
+    "RunNames",
     "RunTail",
     "Runs",
     "StartedRun",
@@ -43,6 +46,8 @@ Step = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=0)]
 Time = Annotated[float, Field(gt=-1e12, lt=1e12, description="Seconds since 1970 UTC. By default, now.")]
 CursorText = Annotated[str, Field(pattern=r"^[^.]+\.[0-9]+\.[0-9]+$", description="A place in a log. Opaque.")]
+Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=MAX_TAG_CHARS)]], Field(max_length=MAX_TAGS)]
+Color = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 State = Literal[*STATES, VANISHED]
 EndState = Literal[STATES[1:]]
 
@@ -50,10 +55,23 @@ EndState = Literal[STATES[1:]]
 # What comes in
 
 
-class Rename(BaseModel):
-    """What a run is to be called."""
+class Description(BaseModel):
+    """What to change of how people describe a run. An empty name or color gives it the one back that it had of its own."""
 
-    name: Name
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS)] | None = None
+    tags: Tags | None = None
+    note: Annotated[str, Field(max_length=MAX_NOTE_CHARS)] | None = None
+    color: Annotated[str, Field(pattern="^(#[0-9a-fA-F]{6})?$")] | None = None
+    archived: bool | None = None
+
+
+class ManyChanges(BaseModel):
+    """What to change of several runs, in one commit. `add_tags` and `remove_tags` come after `set`."""
+
+    runs: Annotated[list[RunId], Field(max_length=MAX_RUNS_AT_ONCE)]
+    set: Description = Description()
+    add_tags: Tags = []
+    remove_tags: Tags = []
 
 
 class Ending(BaseModel):
@@ -167,6 +185,8 @@ class ErrorText(BaseModel):
     message: str
     where: str = ""
     allowed: str = ""
+    position: Count = Field(0, description="The character of a filter at which it cannot be read, from 0.")
+    length: Count = Field(0, description="So many characters of it.")
 
 
 class Error(BaseModel):
@@ -226,6 +246,12 @@ class Run(BaseModel):
     dropped: Count
     late: Count
     cursor: CursorText
+    color: Color
+    tags: list[str]
+    note: str
+    archived: bool
+    ended: float | None
+    named: bool = Field(description="Whether somebody gave the name. It is made from the id otherwise.")
 
 
 class StartedRun(Run):
@@ -234,11 +260,43 @@ class StartedRun(Run):
     warnings: list[str]
 
 
+class FoundRun(Run):
+    """A run that was found, with the columns and the config that were asked for."""
+
+    columns: dict[str, Any] | None = None
+    config: dict[str, Any] | None = None
+
+
 class Runs(BaseModel):
-    """Runs of an app; `more` tells that `limit` left some out."""
+    """Runs that fit, `matching` of them in all; `more` tells that `limit` left some out, which come `after` these."""
+
+    runs: list[FoundRun]
+    more: bool
+    after: str | None
+    matching: Count
+
+
+class ChangedRuns(BaseModel):
+    """The runs that were changed, as they are now."""
 
     runs: list[Run]
-    more: bool
+
+
+class ConfigName(BaseModel):
+    """A name of configs: how many values it has (up to 100), and whether runs differ in it."""
+
+    name: str
+    values: Count
+    differs: bool
+    kind: Literal["number", "text", "bool", "list", "null", "mixed"]
+
+
+class RunNames(BaseModel):
+    """What filters, orders and columns can name. A summary is written with one of the statistics after it, as train.loss.last."""
+
+    config: list[ConfigName]
+    summaries: list[str]
+    tags: list[str]
 
 
 class Key(BaseModel):
@@ -334,6 +392,9 @@ class TailRun(BaseModel):
     epoch: Count
     dropped: Count
     heard: float
+    color: Color
+    tags: list[str]
+    archived: bool
 
 
 class RunTail(BaseModel):

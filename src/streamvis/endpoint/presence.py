@@ -4,7 +4,7 @@ Producers send batches, and a sign of life where they have none to send. What is
 the endpoint, and is forgotten when the run ends or is deleted. A run that no producer with an id began, as one made by hand
 through REST, never vanishes.
 
-Lives on the event loop; `is_gone` may be asked from any thread.
+Lives on the event loop; `is_gone` and `gone` may be asked from any thread.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class Presence:
     def expected(self) -> frozenset[str]:
         """The runs of which something is kept: those whose producers are expected to be heard of, and those that vanished."""
         return frozenset(self._heard)
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """The runs that vanished."""
+        return frozenset(run for run, heard in list(self._heard.items()) if heard.is_gone)
 
     def is_gone(self, run: str) -> bool:
         """Whether nothing was heard of the run's producers for so long."""

@@ -17,11 +17,7 @@ from bokeh.themes import Theme, default
 
 from streamvis.page.fillers import is_panel
 
-__all__ = ["CARD", "PALETTE", "PANEL_HEIGHT", "dress", "has_house_template", "prepare"]
-
-# Ten colours that colour-blind readers can tell apart as well as ten can be: Petroff 2021, arXiv:2107.02270; the two darkest are
-# lighter here, so that thin lines of them show on dark.
-PALETTE = "#3f90da #ffa90e #d63a20 #9c5bd0 #94a4a2 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
+__all__ = ["CARD", "PANEL_HEIGHT", "dress", "has_house_template", "prepare"]
 
 CARD = {"background": "var(--panel)", "border": "1px solid var(--line)", "border-radius": "8px"}
 PANEL_HEIGHT = 300

@@ -12,9 +12,9 @@ from bokeh.plotting import figure
 from streamvis.errors import UsageError
 from streamvis.means import smoothed_name
 from streamvis.page.fillers import Filler, Page, attach
-from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NUMBER, column_form
 from streamvis.page.sources import LiveSpec, band_columns, source_for
+from streamvis.palette import PALETTE
 from streamvis.panels.beside import Thing, things_shown
 from streamvis.panels.frames import GREY, plot_frame, short, title_of
 

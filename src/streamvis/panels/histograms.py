@@ -12,7 +12,8 @@ from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
-from streamvis.page.look import CARD, PALETTE, PANEL_HEIGHT
+from streamvis.page.look import CARD, PANEL_HEIGHT
+from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import plot_frame, title_of
 from streamvis.panels.values import ValueFiller

@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
-from streamvis.page.look import PALETTE
+from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import box, boxed, plain_number, title_of
 from streamvis.panels.pictures import are_pictures, pictures_of

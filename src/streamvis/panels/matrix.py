@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
-from streamvis.page.look import PALETTE
+from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
 from streamvis.panels.frames import GREY, plain_number, plot_frame, short, title_of
 from streamvis.panels.values import ValueFiller

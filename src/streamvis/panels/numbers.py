@@ -11,9 +11,9 @@ import numpy as np
 from bokeh.models import ColumnDataSource, CustomJS, Div
 
 from streamvis.page.fillers import Filler, Page, attach
-from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NewData
 from streamvis.page.sources import LiveSpec, source_for
+from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
 from streamvis.panels.curves import number_columns
 from streamvis.panels.frames import box, boxed, plain_number, title_of

@@ -3,7 +3,7 @@
 from streamvis.store.backup import backup, restore
 from streamvis.store.checking import check
 from streamvis.store.folder import DataFolder, endpoint_of
-from streamvis.store.interface import Changes, Damage, RowsPiece, Store
+from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
 from streamvis.store.repair import repair
 from streamvis.store.sqlite import SqliteStore
 
@@ -11,7 +11,10 @@ __all__ = [
     "Changes",
     "Damage",
     "DataFolder",
+    "FoundRuns",
     "RowsPiece",
+    "RunNames",
+    "RunQuery",
     "SqliteStore",
     "Store",
     "backup",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
 
 from streamvis.records import (
     FAILED,
@@ -24,37 +23,13 @@ from streamvis.store.attempts import Attempt, attempt_of, before_step, join_atte
 from streamvis.store.bodies import chunk_row, value_row
 from streamvis.store.columns import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
+from streamvis.store.run_rows import RunRow
 from streamvis.store.summaries import Sizes
 from streamvis.wire.limits import MAX_COLUMNS
 
-__all__ = ["RunRow", "apply_batch", "end_run", "start_over"]
+__all__ = ["apply_batch", "end_run", "start_over"]
 
 _OTHER_CONFIG = "This run began with another config, which stays: the first of a run wins."
-
-
-@dataclass(slots=True)
-class RunRow:
-    """A run's row, while it is read or changed."""
-
-    no: int
-    id: str
-    app_no: int
-    app: str
-    name: str | None
-    state: str
-    created: float
-    updated: float
-    first_step: int | None
-    last_step: int | None
-    epoch: int
-    seq: int
-    log: int
-    deleted: int
-    newest: int
-    dropped: int
-    late: int
-    attempt: int | None
-    store: str
 
 
 def apply_batch(
@@ -92,10 +67,10 @@ def start_over(db: sqlite3.Connection, run: RunRow) -> None:
     run.first_step = run.last_step = run.attempt = None
 
 
-def end_run(db: sqlite3.Connection, run: RunRow, state: str) -> None:
+def end_run(db: sqlite3.Connection, run: RunRow, state: str, *, at: float) -> None:
     """Set the state, for the run and for its producers that had not ended."""
     db.execute(sql.END_PRODUCERS, (state, run.no))
-    run.state = state
+    run.state, run.ended = state, at
 
 
 def _start(
@@ -117,7 +92,7 @@ def _start(
     if batch.producer:
         db.execute(sql.START_PRODUCER, (run.no, batch.producer, attempt.no))
     if attempt.ends_at is None:
-        run.state = RUNNING
+        run.state, run.ended = RUNNING, None
     return attempt
 
 
@@ -152,7 +127,7 @@ def _in_time(
 
 def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, producer: str, chunk: Finish) -> None:
     if not producer:
-        end_run(db, run, chunk.state)
+        end_run(db, run, chunk.state, at=chunk.time)
         return
     db.execute(sql.END_PRODUCER, (run.no, producer, chunk.state))
     db.executemany(sql.END_OTHER_PRODUCER, [(chunk.state, run.no, other) for other in chunk.others])
@@ -161,6 +136,7 @@ def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, produc
     states = {state for (state,) in db.execute(sql.GET_PRODUCER_STATES, (run.no,))}
     if None not in states:
         run.state = next((state for state in (FAILED, INTERRUPTED) if state in states), FINISHED)
+        run.ended = chunk.time
 
 
 def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, sizes: Sizes) -> str:

@@ -26,7 +26,7 @@ _NOT_MADE = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt. `began` orders them, then `no`; see `statements.SCHEMA` for the steps."""
+    """An attempt. `began` orders them, then `no`; see `schema.SCHEMA` for the steps."""
 
     no: int
     began: float

@@ -18,6 +18,7 @@ from pathlib import Path
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
 from streamvis.store import statements as sql
 from streamvis.store.folder import DataFolder, make_own, sync
+from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE, SqliteStore, files_of
 
 __all__ = ["backup", "restore"]
@@ -96,7 +97,7 @@ def _prepared(file: Path, made: Path) -> Path:
     try:
         with closing(sqlite3.connect(copied, isolation_level=None)) as copy:
             _check(copy, file)
-            if (version := _version(copy)) > sql.SCHEMA_VERSION:
+            if (version := _version(copy)) > SCHEMA_VERSION:
                 raise StoreError(f"{file} was written by a newer Streamvis (schema {version}). Update this one.")
             copy.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex[:12],))
     except sqlite3.Error as error:

@@ -18,6 +18,7 @@ from streamvis.store.bodies import decode_value, read_chunk, read_summary, read_
 from streamvis.store.damage import Broken, is_damage
 from streamvis.store.interface import Damage
 from streamvis.store.packed import unpack
+from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE
 
 __all__ = ["Checked", "Progress", "check", "check_file"]
@@ -53,9 +54,9 @@ def check(folder: Path, *, progress: Progress) -> Checked:
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != sql.SCHEMA_VERSION:
-                older = f"Start an endpoint on it once, or say --repair: either brings it to schema {sql.SCHEMA_VERSION}."
-                told = older if version < sql.SCHEMA_VERSION else "Update this Streamvis."
+            if version != SCHEMA_VERSION:
+                older = f"Start an endpoint on it once, or say --repair: either brings it to schema {SCHEMA_VERSION}."
+                told = older if version < SCHEMA_VERSION else "Update this Streamvis."
                 raise StoreError(f"The store in {folder} is of schema {version}, which this version cannot check. {told}")
             return check_file(db, progress)
     except sqlite3.Error as error:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from streamvis.errors import StreamvisError
-from streamvis.records import Ack, AppHead, AppInfo, Batch, Cursor, History, KeyInfo, RunInfo, Tail
+from streamvis.filters import Filter, Path
+from streamvis.records import Ack, AppHead, AppInfo, Batch, Cursor, Description, History, KeyInfo, RunInfo, Tail
 
-__all__ = ["TAIL_BYTES", "Changes", "Damage", "RowsPiece", "Store"]
+__all__ = ["TAIL_BYTES", "Changes", "ConfigName", "Damage", "FoundRun", "FoundRuns", "RowsPiece", "RunNames", "RunQuery", "Store"]
 
 TAIL_BYTES = 4 * 2**20
 """How many bytes of bodies one piece of a tail holds at most, unless told otherwise or a single batch is larger."""
@@ -46,6 +47,79 @@ class RowsPiece:
     info: KeyInfo
     bodies: Sequence[bytes]
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs to find, and what of each.
+
+    Args:
+        app: those of this app (None: of all apps)
+        where: those that fit this filter
+        words: those in whose name, id, tags, note or config each of these words is, in lower case
+        runs: of those, these ids alone
+        archived: those that are archived, or that are not (None: all)
+        order: by the value of this name, then the newest first; without it, the app's newest run first
+        is_falling: the highest first; runs without a value are last all the same
+        limit, after: so many, after where an answer to the same query ended
+        columns: names whose values are wanted
+        with_config: whether configs are wanted
+        vanished: ids of runs that are shown as vanished
+    """
+
+    app: str | None = None
+    where: Filter | None = None
+    words: Sequence[str] = ()
+    runs: Sequence[str] | None = None
+    archived: bool | None = None
+    order: Path | None = None
+    is_falling: bool = False
+    limit: int = 1000
+    after: str = ""
+    columns: Sequence[Path] = ()
+    with_config: bool = False
+    vanished: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run, the values of the columns that were asked for as strict JSON can say them (None: missing), and its config's text."""
+
+    info: RunInfo
+    columns: Sequence[Any] = ()
+    config: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    """A piece of the runs that fit a query, `matching` of them in all; `after` is for the next piece where there is `more`."""
+
+    runs: Sequence[FoundRun]
+    more: bool
+    after: str | None
+    matching: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigName:
+    """A name of configs: how many values it has (100: as many or more), whether runs differ in it, and of which kind they are.
+
+    A kind is "number", "text", "bool", "list", "null", or "mixed".
+    """
+
+    name: str
+    values: int
+    differs: bool
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunNames:
+    """What can be asked of the runs of an app: names in configs, columns that have summaries, and tags."""
+
+    config: Sequence[ConfigName]
+    summaries: Sequence[str]
+    tags: Sequence[str]
 
 
 class Store(Protocol):
@@ -85,6 +159,17 @@ class Store(Protocol):
 
         Reads no more runs than it returns, and no config.
         """
+        ...
+
+    def find(self, query: RunQuery) -> FoundRuns:
+        """The runs that a query asks for. Raises InvalidData for an `after` of another query.
+
+        Looks at all runs of the app, and of each only at what the query needs.
+        """
+        ...
+
+    def names(self, app: str | None) -> RunNames:
+        """What can be asked of the runs of an app, or of all apps. It looks at a bounded number of runs, the newest first."""
         ...
 
     def newest(self, app: str) -> RunInfo | None:
@@ -176,8 +261,8 @@ class Store(Protocol):
         """
         ...
 
-    def rename(self, run: str, name: str) -> RunInfo:
-        """Give the run a name."""
+    def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
+        """Change what people say of the runs: all in one commit, or none of them where one is not there."""
         ...
 
     def finish(self, run: str, state: str) -> RunInfo:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
-from streamvis.store import statements as sql
 from streamvis.store.checking import Checked, Progress, check_file
 from streamvis.store.folder import DataFolder, make_own, sync
 from streamvis.store.interface import Damage
 from streamvis.store.saving import save_readable
+from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE, SqliteStore, files_of
 
 __all__ = ["Repaired", "repair"]
@@ -63,9 +63,9 @@ def _repaired(store: Path, made: Path, progress: Progress) -> Repaired:
         with suppress(sqlite3.Error):
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > sql.SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise StoreError(f"The store was written by a newer Streamvis (schema {version}). Update this one.")
-    source = store if version == sql.SCHEMA_VERSION else _migrated(store, made / "older")
+    source = store if version == SCHEMA_VERSION else _migrated(store, made / "older")
     with closing(_opened(source)) as db:
         checked = check_file(db, progress)
         if not checked.damages:

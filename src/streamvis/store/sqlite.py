@@ -35,6 +35,7 @@ from streamvis.records import (
     AppInfo,
     Batch,
     Cursor,
+    Description,
     History,
     KeyInfo,
     Refusal,
@@ -43,15 +44,20 @@ from streamvis.records import (
     Tail,
 )
 from streamvis.store import statements as sql
-from streamvis.store.applying import RunRow, apply_batch, end_run, start_over
+from streamvis.store.applying import apply_batch, end_run, start_over
 from streamvis.store.bodies import read_chunk, read_value
 from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken, Damages, is_damage
+from streamvis.store.describing import describe_run, set_newest
+from streamvis.store.finding import find_runs
 from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
-from streamvis.store.interface import TAIL_BYTES, Changes, Damage, RowsPiece
+from streamvis.store.interface import TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
+from streamvis.store.offering import names_of_runs
 from streamvis.store.readers import Readers
 from streamvis.store.rows import KeyLevels
+from streamvis.store.run_rows import RunRow, find_run, info_of, required_run, save_run
+from streamvis.store.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from streamvis.store.smoothing import smoothed
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import body_of_rows, inner_name
@@ -111,16 +117,16 @@ class SqliteStore:
 
     def _open_schema(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version > sql.SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise FolderUnusable(
                 str(self._path.parent), f"it was written by a newer Streamvis (schema {version}). Update this one."
             )
         if version == 0:
-            self._writer.executescript(f"BEGIN; {sql.SCHEMA}; PRAGMA user_version = {sql.SCHEMA_VERSION};")
+            self._writer.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION};")
             self._writer.execute(sql.SET_META, ("id", uuid.uuid4().hex[:12]))
             self._writer.execute("COMMIT")
-        for older in range(version, sql.SCHEMA_VERSION) if version else ():
-            self._writer.executescript(f"BEGIN; {sql.MIGRATIONS[older]}; PRAGMA user_version = {older + 1}; COMMIT;")
+        for older in range(version, SCHEMA_VERSION) if version else ():
+            self._writer.executescript(f"BEGIN; {MIGRATIONS[older]}; PRAGMA user_version = {older + 1}; COMMIT;")
 
     @property
     def id(self) -> str:
@@ -174,7 +180,7 @@ class SqliteStore:
             return None
         try:
             with self._writing() as (db, _):
-                run = _find(db, batch.run)
+                run = find_run(db, batch.run)
                 cut = run and begin_cut(db, run, batch, self._sizes)
             while cut is not None and self._go_on_cutting(cut):
                 pass
@@ -194,12 +200,12 @@ class SqliteStore:
         with self._writing() as (db, changes):
             done = go_on_cutting(db, cut, self._sizes)
             if done is not None and done.run is not None:
-                _save(db, done.run)
+                save_run(db, done.run)
                 changes.runs.add(done.run.id)
         return done is None
 
     def _append_one(self, db: sqlite3.Connection, batch: Batch, changes: _Changed) -> Ack:
-        run = _find(db, batch.run)
+        run = find_run(db, batch.run)
         is_new = run is None
         if is_new:
             if not batch.app or not batch.chunks or not isinstance(batch.chunks[0], Start):
@@ -220,7 +226,7 @@ class SqliteStore:
         run.seq += 1
         run.updated = self._clock()
         refused, warnings = apply_batch(db, run, batch, is_new=is_new, sizes=self._sizes)
-        _save(db, run)
+        save_run(db, run)
         if batch.producer:
             db.execute(
                 sql.SAVE_NUMBER,
@@ -249,21 +255,25 @@ class SqliteStore:
         no = db.execute(sql.ADD_RUN, (batch.run, app_no, start.name, RUNNING, start.time, now, live, log)).lastrowid
         db.execute(sql.ADD_CONFIG, (no, start.config))
         db.execute(sql.COUNT_RUN, (1, app_no))
+        db.execute(sql.COUNT_MADE, (app_no,))
         if batch.live:
             db.execute(sql.TAKE_LIVE, (no, app_no))
-        return _find(db, batch.run)
+        return find_run(db, batch.run)
 
-    def rename(self, run: str, name: str) -> RunInfo:
-        """Give the run a name."""
-        with self._changing(run) as (db, row):
-            row.name = name
-            db.execute(sql.TOUCH_APP, (row.app_no,))
-        return self.run(run)
+    def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
+        """Change what people say of the runs, in one commit."""
+        with self._writing() as (db, changes):
+            for run in dict.fromkeys(runs):
+                with self._changed(db, changes, run) as row:
+                    describe_run(db, row, description)
+                    db.execute(sql.TOUCH_APP, (row.app_no,))
+        with self._reading() as db:
+            return [info_of(required_run(db, run)) for run in dict.fromkeys(runs)]
 
     def finish(self, run: str, state: str) -> RunInfo:
         """Set the run's state, whatever its producers said."""
         with self._changing(run) as (db, row):
-            end_run(db, row, state)
+            end_run(db, row, state, at=row.updated)
             db.execute(sql.TOUCH_APP, (row.app_no,))
         return self.run(run)
 
@@ -279,13 +289,12 @@ class SqliteStore:
             start_over(db, row)
             db.execute(sql.DELETE_PRODUCERS, (row.no,))
             db.execute(sql.DELETE_ATTEMPTS, (row.no,))
-            _save(db, row)
+            save_run(db, row)
             db.execute(sql.DELETE_CONFIG, (row.no,))
             db.execute(sql.BURY_RUN, (row.no,))
             db.execute(sql.COUNT_RUN, (-1, row.app_no))
             if row.newest:
-                following = db.execute(sql.NEXT_NEWEST, (row.app_no,)).fetchone()
-                db.execute(sql.SET_NEWEST, (following and following[0], row.app_no))
+                set_newest(db, row.app_no)
             row.deleted = 1
 
     def tidy(self, *, only_merge: bool = False) -> bool:
@@ -363,15 +372,19 @@ class SqliteStore:
     @contextmanager
     def _changing(self, run: str) -> Iterator[tuple[sqlite3.Connection, RunRow]]:
         """A change of one run that did not come with a batch; it takes a place in the run's log too."""
-        with self._writing() as (db, changes):
-            row = _required(db, run)
-            row.seq += 1
-            row.updated = self._clock()
+        with self._writing() as (db, changes), self._changed(db, changes, run) as row:
             yield db, row
-            if not row.deleted:
-                _save(db, row)
-            changes.runs.add(row.id)
-            changes.apps.add(row.app)
+
+    @contextmanager
+    def _changed(self, db: sqlite3.Connection, changes: _Changed, run: str) -> Iterator[RunRow]:
+        row = required_run(db, run)
+        row.seq += 1
+        row.updated = self._clock()
+        yield row
+        if not row.deleted:
+            save_run(db, row)
+        changes.runs.add(row.id)
+        changes.apps.add(row.app)
 
     # Reading
 
@@ -391,13 +404,23 @@ class SqliteStore:
         with self._reading() as db:
             newest = db.execute(sql.GET_NEWEST, (app,)).fetchall()[:limit]
             others = db.execute(sql.GET_RUNS_OF_APP, (app, limit - len(newest)))
-            return [self._info(RunRow(*row)) for row in (*newest, *others)]
+            return [info_of(RunRow(*row)) for row in (*newest, *others)]
+
+    def find(self, query: RunQuery) -> FoundRuns:
+        """The runs that a query asks for."""
+        with self._reading() as db:
+            return find_runs(db, query)
+
+    def names(self, app: str | None) -> RunNames:
+        """What can be asked of the runs of an app, or of all apps."""
+        with self._reading() as db:
+            return names_of_runs(db, app)
 
     def newest(self, app: str) -> RunInfo | None:
         """The run of the app that was started live last."""
         with self._reading() as db:
             row = db.execute(sql.GET_NEWEST, (app,)).fetchone()
-            return self._info(RunRow(*row)) if row else None
+            return info_of(RunRow(*row)) if row else None
 
     def awaited(self) -> list[str]:
         """The running runs of which a producer began and has not ended."""
@@ -407,17 +430,17 @@ class SqliteStore:
     def run(self, run: str) -> RunInfo:
         """The run."""
         with self._reading() as db:
-            return self._info(_required(db, run))
+            return info_of(required_run(db, run))
 
     def config(self, run: str) -> str:
         """The run's config, as JSON text."""
         with self._reading() as db:
-            return db.execute(sql.GET_CONFIG, (_required(db, run).no,)).fetchone()[0]
+            return db.execute(sql.GET_CONFIG, (required_run(db, run).no,)).fetchone()[0]
 
     def keys(self, run: str) -> Mapping[str, KeyInfo]:
         """The run's keys."""
         with self._reading() as db:
-            found = db.execute(sql.GET_KEYS, (_required(db, run).log,))
+            found = db.execute(sql.GET_KEYS, (required_run(db, run).log,))
             return {name: KeyInfo(kind, json.loads(columns)) for name, kind, columns in found}
 
     def tail(
@@ -431,7 +454,7 @@ class SqliteStore:
     ) -> Tail:
         """The piece of the run's log after `after`, and not past `until`."""
         with self._reading() as db:
-            row = _required(db, run)
+            row = required_run(db, run)
             head = Cursor(row.store, row.epoch, row.seq)
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
@@ -445,7 +468,7 @@ class SqliteStore:
                 cursor=Cursor(row.store, row.epoch, max(start, stop)),
                 more=stop < end,
                 restart=restart,
-                run=self._info(row),
+                run=info_of(row),
                 keys=keys,
                 bodies=[part.body for part in parts],
                 damaged={error.key: error.problem for error in (self._named(db, one) for one in broken)},
@@ -533,7 +556,7 @@ class SqliteStore:
             return bodies
 
     def _key(self, db: sqlite3.Connection, run: str, key: str, kind: str) -> tuple[int, Mapping[str, str], int | None]:
-        found = db.execute(sql.GET_KEY, (_required(db, run).log, key)).fetchone()
+        found = db.execute(sql.GET_KEY, (required_run(db, run).log, key)).fetchone()
         if found is None:
             raise UnknownKey(run, key)
         no, its_kind, columns, newest_step, _ = found
@@ -564,22 +587,6 @@ class SqliteStore:
     def _trouble(self, error: sqlite3.Error) -> StoreError:
         return self._damages.note(str(error)) if is_damage(error) else _unavailable(error)
 
-    def _info(self, row: RunRow) -> RunInfo:
-        return RunInfo(
-            id=row.id,
-            app=row.app,
-            name=row.name or row.id,
-            state=row.state,
-            created=row.created,
-            updated=row.updated,
-            first_step=row.first_step,
-            last_step=row.last_step,
-            newest=bool(row.newest),
-            dropped=row.dropped,
-            late=row.late,
-            cursor=Cursor(row.store, row.epoch, row.seq),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
@@ -590,25 +597,6 @@ class _Changed:
 def files_of(folder: Path) -> list[Path]:
     """The files of a store that is in use: the store, what was written last, and the index of that."""
     return [folder / f"{FILE}{ending}" for ending in ("", "-wal", "-shm")]
-
-
-def _find(db: sqlite3.Connection, run: str) -> RunRow | None:
-    row = db.execute(sql.GET_RUN, (run,)).fetchone()
-    return RunRow(*row) if row else None
-
-
-def _required(db: sqlite3.Connection, run: str) -> RunRow:
-    row = _find(db, run)
-    if row is None:
-        raise UnknownRun(run)
-    if row.deleted:
-        raise DeletedRun(run)
-    return row
-
-
-def _save(db: sqlite3.Connection, row: RunRow) -> None:
-    head = (row.name, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
-    db.execute(sql.SAVE_RUN, (*head, row.dropped, row.late, row.attempt, row.no))
 
 
 def _is_before(cursor: Cursor, head: Cursor) -> bool:

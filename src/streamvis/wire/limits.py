@@ -13,7 +13,11 @@ __all__ = [
     "MAX_JSON_BYTES",
     "MAX_MESSAGES",
     "MAX_NAME_CHARS",
+    "MAX_NOTE_CHARS",
     "MAX_RECORDS",
+    "MAX_RUNS_AT_ONCE",
+    "MAX_TAGS",
+    "MAX_TAG_CHARS",
 ]
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -33,3 +37,9 @@ MAX_RECORDS = 100_000
 """Records of a batch in JSON."""
 MAX_MESSAGES = 100_000
 """Messages of a batch in Arrow form: of rows and values there are two each."""
+MAX_NOTE_CHARS = 10_000
+"""A note to a run."""
+MAX_TAGS, MAX_TAG_CHARS = 50, 100
+"""Tags of a run, and how long each may be."""
+MAX_RUNS_AT_ONCE = 10_000
+"""Runs that one request changes."""

@@ -1,0 +1,101 @@
+"""What can be asked of runs: the names in their configs, the columns that have summaries, and tags.
+
+A table offers these as columns, and a search box completes them. Of very many runs and names it knows the newest runs' alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from streamvis.filters import Path, format_path
+from streamvis.store.finding import plain_config
+from streamvis.store.interface import ConfigName, RunNames
+
+__all__ = ["names_of_runs"]
+
+_MOST_RUNS = 10_000
+_MOST_BYTES = 32 * 2**20
+"""How many runs are looked at, and how much of their configs."""
+_MOST_NAMES = 1000
+_MOST_VALUES = 100
+_MOST_DEPTH = 8
+
+_RUNS = """
+SELECT runs.no, tags FROM runs WHERE deleted = 0 AND (?1 IS NULL OR runs.app = (SELECT no FROM apps WHERE name = ?1))
+ORDER BY created DESC LIMIT ?2
+"""
+_CONFIG = "SELECT config FROM configs WHERE no = ?"
+_SUMMARIES = """
+SELECT DISTINCT keys.name, digests.column FROM runs JOIN keys ON keys.log = runs.log JOIN digests ON digests.key = keys.no
+WHERE deleted = 0 AND (?1 IS NULL OR runs.app = (SELECT no FROM apps WHERE name = ?1)) LIMIT ?2
+"""
+
+
+def names_of_runs(db: sqlite3.Connection, app: str | None) -> RunNames:
+    """The names that the runs of an app have, or of all apps."""
+    configs, tags = _Configs(), set()
+    for no, its_tags in db.execute(_RUNS, (app, _MOST_RUNS)).fetchall():
+        tags.update(json.loads(its_tags))
+        if configs.bytes <= _MOST_BYTES:
+            configs.add((db.execute(_CONFIG, (no,)).fetchone() or ("{}",))[0])
+    summaries = [format_path(("summary", key, column)) for key, column in db.execute(_SUMMARIES, (app, _MOST_NAMES))]
+    return RunNames(configs.names(), sorted(summaries), sorted(tags)[:_MOST_NAMES])
+
+
+class _Configs:
+    """The names of the configs that were added, and which values each has."""
+
+    def __init__(self) -> None:
+        self.bytes = self._runs = 0
+        self._found: dict[Path, _Name] = {}
+
+    def add(self, text: str) -> None:
+        self.bytes, self._runs = self.bytes + len(text), self._runs + 1
+        for path, value in _leaves(plain_config(text), ("config",)):
+            known = self._found.get(path)
+            if known is None:
+                if len(self._found) >= _MOST_NAMES:
+                    continue
+                known = self._found[path] = _Name()
+            known.add(value)
+
+    def names(self) -> list[ConfigName]:
+        return [
+            ConfigName(format_path(path), len(one.values), len(one.values) > 1 or one.runs < self._runs, one.kind)
+            for path, one in self._found.items()
+        ]
+
+
+class _Name:
+    def __init__(self) -> None:
+        self.values: set[str] = set()
+        self.runs = 0
+        self.kind = ""
+
+    def add(self, value: Any) -> None:
+        self.runs += 1
+        if len(self.values) < _MOST_VALUES:
+            self.values.add(json.dumps(value, sort_keys=True))
+        kind = _kind_of(value)
+        self.kind = kind if self.kind in ("", kind) else "mixed"
+
+
+def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(node, dict) and node and len(path) <= _MOST_DEPTH:
+        for name, part in node.items():
+            yield from _leaves(part, (*path, name))
+    elif len(path) > 1:
+        yield path, node
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    return "text" if isinstance(value, str) else "list"

@@ -1,0 +1,102 @@
+"""Finding and describing runs through the endpoint, as the shell and other programs do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streamvis.naming import readable_name
+from streamvis.transport import Transport, path
+from streamvis.wire.arrow import ARROW, table_of
+
+
+class Api:
+    def __init__(self, url):
+        self._transport = Transport(url)
+
+    def ask(self, method, *parts, body=None, accept="application/json", status=200, **params):
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        body = None if body is None else json.dumps(body).encode()
+        answer = self._transport.request(method, path(*parts), params=params, body=body, headers=headers)
+        assert answer.status == status, answer
+        return answer.body if accept == ARROW else json.loads(answer.body or b"null")
+
+
+@pytest.fixture
+def api(start_endpoint):
+    made = Api(start_endpoint().url)
+    for i in range(4):
+        config = {"lr": [0.1, 0.01][i % 2], "seed": i, "odd": [float("nan"), "x"][i % 2]}
+        made.ask("POST", "runs", body={"app": "app", "run": f"r{i}", "config": config}, status=201)
+    return made
+
+
+def ids(answer):
+    return [run["run"] for run in answer["runs"]]
+
+
+def test_runs_are_found_in_json_and_in_arrow(api):
+    columns = ["config.seed", "config.odd"]
+    found = api.ask("GET", "runs", app="app", where="config.lr < 0.05", order="-config.seed", column=columns)
+    assert ids(found) == ["r3", "r1"] and (found["more"], found["after"], found["matching"]) == (False, None, 2)
+    assert found["runs"][0]["columns"] == {"config.seed": 3, "config.odd": "x"} and "config" not in found["runs"][0]
+    asked = {"app": "app", "order": "config.seed", "limit": 3, "config": "true", "column": "config.odd"}
+    first, body = api.ask("GET", "runs", **asked), api.ask("GET", "runs", accept=ARROW, **asked)
+    meta, table = table_of(body)
+    assert meta == {"kind": "runs", "more": True, "after": first["after"], "matching": 4}
+    assert table["run"].to_pylist() == ids(first) == ["r0", "r1", "r2"]
+    assert json.loads(table["config"][0].as_py())["seed"] == first["runs"][0]["config"]["seed"] == 0
+    odd = [run["columns"]["config.odd"] for run in first["runs"]]
+    assert table["columns.config.odd"].to_pylist() == odd == ["NaN", "x", "NaN"]
+    assert ids(api.ask("GET", "runs", **asked, after=first["after"])) == ["r3"]
+    _, nothing = table_of(api.ask("GET", "runs", app="nobody's", accept=ARROW))
+    assert nothing.num_rows == 0 and "color" in nothing.column_names
+
+
+def test_a_filter_that_cannot_be_read_is_answered_with_its_place(api):
+    error = api.ask("GET", "runs", where="config.lr = 3", status=422)["error"]
+    assert (error["code"], error["position"], error["length"]) == ("invalid", 10, 1) and "==" in error["message"]
+    error = api.ask("GET", "runs", where="nonsense", status=422)["error"]
+    assert (error["position"], error["length"]) == (0, 8)
+    for wrong in ({"order": "nonsense"}, {"column": "a b"}, {"after": "x"}, {"archived": "maybe"}):
+        assert api.ask("GET", "runs", status=422, **wrong)["error"]["message"]
+
+
+def test_one_run_and_many_are_described_and_those_who_follow_hear_of_it(api):
+    before = api.ask("GET", "apps", "tail", app="app")["cursor"]
+    cursor = api.ask("GET", "runs", "r0", "tail")["cursor"]
+    one = api.ask("PATCH", "runs", "r0", body={"note": "first", "color": "#ABCDEF"})
+    assert (one["note"], one["color"], one["name"], one["named"]) == ("first", "#abcdef", readable_name("r0"), False)
+    many = api.ask("PATCH", "runs", body={"runs": ["r0", "r1"], "set": {"archived": True}, "add_tags": ["old"]})
+    assert [(run["archived"], run["tags"]) for run in many["runs"]] == [(True, ["old"])] * 2
+    assert ids(api.ask("GET", "runs", app="app")) == ["r3", "r2"]
+    assert ids(api.ask("GET", "runs", app="app", archived="true", where="'old' in tags")) == ["r1", "r0"]
+    assert api.ask("GET", "apps", "tail", app="app")["cursor"] != before
+    tail = api.ask("GET", "runs", "r0", "tail", after=cursor, wait=20)
+    assert tail["cursor"] != cursor and not tail["restart"]
+    assert (tail["run"]["color"], tail["run"]["tags"], tail["run"]["archived"]) == ("#abcdef", ["old"], True)
+
+
+WRONG = [
+    {"name": 1}, {"name": "x" * 1001}, {"color": "red"}, {"color": "#12345"}, {"archived": "yes"}, {"note": 3},
+    {"note": "x" * 10_001}, {"tags": "a"}, {"tags": [""]}, {"tags": ["x" * 101]}, {"tags": [1]}, {"tags": ["\ud800"]},
+]  # fmt: skip
+
+
+def test_a_description_that_is_wrong_changes_nothing(api):
+    whole = api.ask("GET", "runs", "r0")
+    for change in WRONG:
+        assert api.ask("PATCH", "runs", "r0", body={"note": "n", **change}, status=422)["error"]["where"]
+        api.ask("PATCH", "runs", body={"runs": ["r0"], "set": change}, status=422)
+    api.ask("PATCH", "runs", body={"runs": ["r0", "none such"], "set": {"note": "n"}}, status=404)
+    api.ask("PATCH", "runs", body={"runs": "r0"}, status=422)
+    assert api.ask("GET", "runs", "r0") == whole
+
+
+def test_what_can_be_named_is_told_and_is_no_id_of_a_run(api):
+    api.ask("PATCH", "runs", "r0", body={"tags": ["b", "a"]})
+    names = api.ask("GET", "runs", "names", app="app")
+    assert names["tags"] == ["a", "b"]
+    assert {"name": "config.lr", "values": 2, "differs": True, "kind": "number"} in names["config"]
+    api.ask("POST", "runs", body={"app": "app", "run": "names"}, status=422)
