@@ -72,7 +72,7 @@ def for_each_run(make: _Make) -> _Make:
             # What another panel selects is selected run by run.
             own = {name: parts_of(option).get(run.id, option) for name, option in options.items()}
             with of_run(run.id):
-                parts[run.id] = make(key, *arguments, title=f"{title if title is not None else key} · {run.label}", **own)
+                parts[run.id] = make(key, *arguments, title=f"{run.label} · {title if title is not None else key}", **own)
         beside = row_of(*parts.values(), sizing_mode="stretch_width", spacing=8)
         setattr(beside, _PARTS, parts)
         return beside

@@ -308,7 +308,7 @@ class _Board(Filler):
             top += _HEAD
             at = 0
             for name in () if folded else names:
-                span = min(across, 2 if self._cards[name].wide else 1)
+                span = min(across, 2 if self._is_wide(self._cards[name]) else 1)
                 if at % across + span > across:
                     at += across - at % across
                 row, place = divmod(at, across)
@@ -318,6 +318,10 @@ class _Board(Filler):
         self._space.styles = {"position": "relative", "height": f"{max(top, 60):.0f}px"}
         self._heads, self._height = heads, height
         self._show()
+
+    def _is_wide(self, one: Card) -> bool:
+        # What is not drawn in one figure stands side by side, once for each run.
+        return one.wide or (len(self._page.all) > 1 and not one.series)
 
     def _show(self) -> None:
         """Make what has come into view, and let go of what has left it."""
