@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from bokeh.client import ClientSession, pull_session
 from bokeh.events import DocumentReady, Event
@@ -14,6 +15,13 @@ from bokeh.events import DocumentReady, Event
 from streamvis.page.link import StreamvisLink
 from support.conditions import wait_until
 from support.faults import browser  # noqa: F401  # teaches Bokeh's client to take any number of messages
+
+
+class _Pairs(list[tuple[str, str]]):
+    """The arguments of an address: Bokeh's client takes a dict, in which no name could be there twice."""
+
+    def items(self) -> list[tuple[str, str]]:
+        return self
 
 
 class OpenedPage:
@@ -31,7 +39,8 @@ class OpenedPage:
 
     def _receive(self, address: str) -> None:
         try:
-            session = pull_session(url=address)
+            where, _, query = address.partition("?")
+            session = pull_session(url=where, arguments=_Pairs(parse_qsl(query)) if query else None)
         except (OSError, RuntimeError) as error:
             self._trouble = error
             return

@@ -1,0 +1,159 @@
+"""Pages that show several runs: each run's data come whole and once, under its own name, colour and group."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
+
+from streamvis import Client
+from streamvis.transport import Transport
+from support.sessions import OpenedPage
+
+MANY = '''
+from bokeh.models import ColumnDataSource, Div
+
+app = "sweep"
+
+
+def init_page(doc, config, runs):
+    about = [[run.id, run.name, run.label, run.color, run.group, run.config["lr"], run.state] for run in runs]
+    doc.add_root(Div(name="runs", text=repr(about), render_as_text=True))
+    for run in runs:
+        doc.add_root(ColumnDataSource({"loss": []}, name=run.id))
+
+
+def update_page(doc, new_data):
+    if "train" in new_data:
+        doc.get_model_by_name(new_data.run.id).stream({"loss": new_data["train"]["loss"]})
+'''
+ONE = '''
+from bokeh.models import Div
+
+app = "sweep"
+
+
+def init_page(doc, config):
+    doc.add_root(Div(name="config", text=repr(config["lr"])))
+
+
+def update_page(doc, new_data):
+    pass
+'''
+PANELS = '''
+from streamvis import panels
+
+app = "sweep"
+
+
+def init_page(doc, config):
+    doc.add_root(panels.curves(["train", "val"], "loss"))
+    doc.add_root(panels.matrix("confusion"))
+    doc.add_root(panels.config())
+'''
+
+
+@pytest.fixture
+def sweep(start_endpoint):
+    """Three runs with 5, 6 and 7 rows."""
+    endpoint = start_endpoint()
+    ids = []
+    for i, lr in enumerate((0.1, 0.1, 0.01)):
+        with Client(endpoint.url, "sweep") as client:
+            ids.append(client.init({"lr": lr, "seed": i}, name=f"run {i}"))
+            for step in range(5 + i):
+                client.sendl(step, "train", {"loss": 10 * i + step})
+            client.send(0, "confusion", {"matrix": [[i, 1], [2, 3]]})
+    return endpoint, ids
+
+
+@pytest.fixture
+def open_page(start_pages, tmp_path, sweep):
+    """Opens a page of this source, with this query; all are closed at the end."""
+    opened = []
+
+    def open_(source: str, **query) -> OpenedPage:
+        path = tmp_path / f"page{len(opened)}.py"
+        path.write_text(source)
+        pages = start_pages(path, url=sweep[0].url)
+        opened.append(OpenedPage(f"{pages.url}/{path.stem}?{urlencode(query, doseq=True)}"))
+        return opened[-1]
+
+    yield open_
+    for page in opened:
+        page.close()
+
+
+def losses(page: OpenedPage) -> dict[str, list[float]]:
+    return {source.name: list(source.data["loss"]) for source in page.doc.select({"type": ColumnDataSource}) if source.name}
+
+
+def runs_of(page: OpenedPage) -> list[list]:
+    return eval(page.doc.get_model_by_name("runs").text)
+
+
+def test_each_run_of_a_page_brings_its_past_and_what_comes_live_once_and_by_its_name(open_page, sweep):
+    endpoint, ids = sweep
+    page = open_page(MANY, run=[ids[2], ids[0]])
+    page.wait_for(lambda: losses(page) == {ids[2]: [20, 21, 22, 23, 24, 25, 26], ids[0]: [0, 1, 2, 3, 4]}, what="both pasts")
+    with Client(endpoint.url, "sweep") as client:
+        client.init(run=ids[0])
+        client.sendl(9, "train", {"loss": 99.0})
+    page.wait_for(lambda: losses(page)[ids[0]] == [0, 1, 2, 3, 4, 99], what="the live row")
+    assert losses(page)[ids[2]] == [20, 21, 22, 23, 24, 25, 26]
+    about = runs_of(page)
+    assert [run[:3] for run in about] == [[ids[2], "run 2", "run 2"], [ids[0], "run 0", "run 0"]]
+    assert [run[5] for run in about] == [0.01, 0.1]
+    assert about[0][3] != about[1][3] and all(run[3].startswith("#") for run in about)
+
+
+def test_a_filter_shows_the_runs_that_fit_also_one_that_begins_later(open_page, sweep):
+    endpoint, ids = sweep
+    page = open_page(MANY, where="config.lr > 0.05", group="config.lr")
+    page.wait_for(lambda: set(losses(page)) == set(ids[:2]) and all(losses(page).values()), what="the two runs that fit")
+    assert {run[4] for run in runs_of(page)} == {"lr = 0.1"} and len({run[3] for run in runs_of(page)}) == 1
+    with Client(endpoint.url, "sweep") as client:
+        client.init({"lr": 0.001})
+    with Client(endpoint.url, "sweep") as client:
+        client.init({"lr": 0.5})
+    page.wait_for(lambda: page.link.reload, what="the page reloads for the run that fits too")
+
+
+def test_a_page_of_two_parameters_shows_the_first_of_several_runs(open_page, sweep):
+    page = open_page(ONE, run=[sweep[1][2], sweep[1][0]])
+    page.wait_for(lambda: page.doc.get_model_by_name("config").text == "0.01")
+
+
+def test_a_run_that_is_deleted_leaves_the_others_on_the_page(open_page, sweep):
+    endpoint, ids = sweep
+    Transport(endpoint.url).request("DELETE", f"/api/v1/runs/{ids[1]}")
+    page = open_page(MANY, run=ids)
+    page.wait_for(lambda: set(losses(page)) == {ids[0], ids[2]} and all(losses(page).values()), what="the runs that are there")
+    assert "Some of the chosen runs are not shown" in page.told()
+
+
+def test_panels_draw_each_run_in_its_colour_or_stand_side_by_side(open_page, sweep):
+    endpoint, ids = sweep
+    page = open_page(PANELS, run=ids)
+
+    def drawn():
+        plots = page.doc.select({"type": Plot})
+        lines = [r for plot in plots for r in plot.renderers if isinstance(r, GlyphRenderer) and "loss" in r.data_source.data]
+        return {r.glyph.line_color: list(r.data_source.data["loss"]) for r in lines}
+
+    page.wait_for(lambda: sorted(map(len, drawn().values())) == [5, 6, 7], what="three lines in three colours")
+    titles = [plot.title.text for plot in page.doc.select({"type": Plot})]
+    assert [f"run {i} · confusion" in titles for i in range(3)] == [True] * 3
+    page.wait_for(lambda: any("run 1" in div.text and "seed" in div.text for div in page.doc.select({"type": Div})))
+
+
+def test_which_pages_can_show_several_runs_is_known_from_their_scripts(tmp_path):
+    from streamvis.page.scripts import default_page, read_script
+
+    found = {}
+    for name, source in (("many", MANY), ("one", ONE), ("panels", PANELS)):
+        path = tmp_path / f"{name}.py"
+        path.write_text(source)
+        found[name] = read_script(path).many
+    assert found == {"many": True, "one": False, "panels": True} and default_page().many
