@@ -62,7 +62,7 @@ def test_the_page_is_in_a_frame_below_a_bar_that_names_its_run_and_state(site, o
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0, 1])
         wait_until(lambda: "first try" in bar(tab) and "running" in bar(tab), what="the bar", pause=tab._pause_s)
         assert tab.frame.url == f"{pages.url}/lines?app=named"
-        tab.page.get_by_role("button", name="Newest").click()
+        tab.page.get_by_role("button", name="Newest", exact=True).click()
         assert tab.page.url.endswith(f"run={client.run}") and "Pinned" in bar(tab)
     wait_until(lambda: "finished" in bar(tab), what="the end of the run in the bar", pause=tab._pause_s)
 

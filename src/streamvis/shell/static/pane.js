@@ -13,7 +13,11 @@ export class Pane {
 
   // `address()` gives what to load; `on(kind, data)` hears what the shown page says, and "swapped".
   constructor(host, {address, on}) {
-    Object.assign(this, {host, address, on, frame: null, shown: null, is_touched: false})
+    const box = document.createElement("section"), title = document.createElement("h2")
+    box.className = "pane"
+    box.append(title)
+    host.append(box)
+    Object.assign(this, {box, heading: title, address, on, frame: null, shown: null, is_touched: false})
     this.hear = (event) => {
       const {streamvis: kind, ...data} = event.data ?? {}
       if (event.origin != location.origin || kind == null) return
@@ -35,7 +39,7 @@ export class Pane {
     frame.className = this.frame == null ? "" : "coming"
     frame.src = this.url
     frame.onload = () => this.#loaded(frame)
-    this.host.append(frame)
+    this.box.append(frame)
     if (this.frame == null) {
       this.frame = frame
       this.swapped = performance.now()
@@ -60,8 +64,20 @@ export class Pane {
   close() {
     removeEventListener("message", this.hear)
     this.#clear()
-    this.frame?.remove()
-    this.#next?.remove()
+    this.box.remove()
+  }
+
+  // Its place among others; with a heading, where there are others.
+  place(nth, has_heading) {
+    this.box.style.order = nth
+    this.box.classList.toggle("headed", has_heading)
+    this.head()
+  }
+
+  head() {
+    const [run] = this.shown?.runs ?? []
+    this.heading.textContent = run?.name ?? ""
+    this.heading.style.setProperty("--its", run?.color || "var(--muted)")
   }
 
   get title() { return (this.frame && window_of(this.frame)?.document.title) || "" }
