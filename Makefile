@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test bench lint pictures chromium nginx constraints clean
+.PHONY: help demo test bench lint pictures chromium nginx libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make bench        measure Streamvis beside its peers, which are installed into a cache; ARGS=--help says more"
 	@echo "make lint         check the code with ruff"
 	@echo "make pictures     make the pictures of the docs again; ARGS=NAME names one"
+	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
 	@echo "make constraints  write constraints.txt anew, with the newest releases"
 	@echo "make clean        remove .venv and what the tests left"
 	@echo "PYTHON=python3.12 makes .venv from that Python (after 'make clean', when there is one already)."
@@ -75,6 +76,21 @@ nginx: | $(VENV)/bin/python
 		dpkg -x nginx_*.deb . && cd - >/dev/null; \
 	fi; \
 	$(NGINX) >/dev/null || echo "There is no nginx for the tests of pages behind a proxy. Install it: sudo apt-get install nginx-light" >&2
+
+# The shell's program runs as it stands, so its libraries are kept in the package: modules that name each other by their files.
+LIBRARIES ?= preact@11.2.0 htm@3.1.1
+KEPT := src/streamvis/shell/static/libraries
+libraries:
+	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; rm -rf $(KEPT); mkdir -p $(KEPT); \
+	for one in $(LIBRARIES); do \
+		name=$${one%@*}; mkdir "$$scratch/$$name"; \
+		tar xzf "$$scratch/$$(cd "$$scratch" && npm pack --silent "$$one")" -C "$$scratch/$$name" --strip-components=1; \
+		cp "$$scratch/$$name/LICENSE" "$(KEPT)/$$name.LICENSE"; \
+	done; \
+	for file in preact/dist/preact preact/hooks/dist/hooks htm/dist/htm; do \
+		sed -e 's#from"preact"#from"./preact.js"#g' -e 's#//\# sourceMappingURL=.*##' "$$scratch/$$file.mjs" >"$(KEPT)/$$(basename $$file).js"; \
+	done; \
+	echo "$(LIBRARIES)" | tr ' ' '\n' >$(KEPT)/VERSIONS
 
 # torch is held: newer releases come with several gigabytes of CUDA.
 constraints:

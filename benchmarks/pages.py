@@ -163,7 +163,7 @@ def pages_of(url: str, folder: Path, script: str = PAGE) -> Iterator[tuple[str, 
     command = [sys.executable, "-m", "streamvis.cli", "page", str(folder / "long.py"), "--url", url, "--port", "0"]
     process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        yield process.stdout.readline().split()[-1] + "/long", process
+        yield process.stdout.readline().split()[-1] + "/view/long", process
     finally:
         process.terminate()
         process.wait(20)

@@ -97,7 +97,7 @@ def photograph(browser: Browser, picture: Picture, addresses: tuple[str, str], *
         tab.on("console", lambda message: message.type == "error" and print(picture.name, message.text, file=sys.stderr))
         # What the page says of the pace of this machine does not belong into a picture.
         tab.add_init_script(HIDE_NOTICES)
-        tab.goto(f"{pages}/{picture.page}?app={picture.name}")
+        tab.goto(f"{pages}/view/{picture.page}?app={picture.name}")
         time.sleep(picture.wait_s)
         if picture.before:
             tab.evaluate(picture.before)

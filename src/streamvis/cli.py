@@ -129,7 +129,7 @@ def page(
     hang_s: float,
     with_parent: bool,
 ) -> None:
-    """Run the page server alone: each script is a page at its own address, and / lists them.
+    """Run the page server alone: each script is a page at its own address, and / lists all runs.
 
     A script needs a function init_page(doc, config), and mostly has update_page(doc, new_data) too. A folder with a main.py is a
     page as well. The address of a page ends with the file's name, or with NAME where NAME=PAGE.py is given. The page `runs`, for
@@ -139,6 +139,7 @@ def page(
     from streamvis.page.mount import Mount
     from streamvis.page.scripts import pages_of
     from streamvis.page.serving import run_pages
+    from streamvis.shell import shell_routes
     from streamvis.transport import checked_url
 
     _end_with_parent(with_parent)
@@ -149,7 +150,8 @@ def page(
         folder = options.data_folder(None)
         page_token = kept_token(folder, READ_TOKEN)
         opening += [page_token, kept_token(folder, WRITE_TOKEN) if (folder / WRITE_TOKEN).exists() else None]
-    keys = [door_key(one) for one in dict.fromkeys(opening) if one] + [bytes.fromhex(os.environ.get(WRITER_KEY, ""))]
+    writer = bytes.fromhex(os.environ.get(WRITER_KEY, "")) or (door_key(token) if token else None)
+    keys = [door_key(one) for one in dict.fromkeys(opening) if one] + [writer]
 
     def ready(address: str) -> None:
         say(f"{PAGE_READY}{address}")
@@ -167,7 +169,9 @@ def page(
         port=port,
         app=app,
         token=token,
+        routes=shell_routes,
         door_keys=[key for key in keys if key] if page_token else (),
+        writer_key=writer,
         allowed_hosts=allowed_hosts,
         frames=[checked_origin(origin) for origin in frames],
         mount=Mount.of(prefix, proxies),

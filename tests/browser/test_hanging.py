@@ -35,7 +35,7 @@ def test_a_script_that_hangs_is_held_back_and_other_pages_go_on(tmp_path, start_
         client.init()
         client.sendl(0, "main", {"x": 0})
         client.flush()
-        tabs = {name: open_page(f"{served.url}/{name}") for name in ("good", "bad")}
+        tabs = {name: open_page(f"{served.url}/view/{name}") for name in ("good", "bad")}
         for tab in tabs.values():
             tab.expect_errors()
             tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0])

@@ -88,7 +88,7 @@ def test_a_page_below_a_path_is_found_in_the_index_and_lives(
         tab = open_page(f"{root}?token={TOKEN}")
         tab.expect_errors()  # while the page server is away
         assert tab.page.url == root
-        tab.page.get_by_role("link", name=shown.stem).first.click()
+        tab.page.get_by_role("link", name=shown.stem, exact=True).first.click()
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0])
         assert tab.page.url.startswith(root)
         client.sendl(1, "k", {"x": 1})

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 # A module imports only from those before it.
 ORDER = (
     "errors records palette naming filters selection descriptions extremes means pace address access listening descriptors log "
-    "wire transport client store endpoint page panels supervisor options together scaffold upkeep cli"
+    "wire transport client store endpoint page panels shell supervisor options together scaffold upkeep cli"
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "store", "endpoint", "page"}
@@ -24,7 +24,7 @@ EXAMPLES = {"demo", "pages"}
 # What only these modules may import of the larger packages, whether at once or later.
 OWNERS = {
     "bokeh": {"page", "panels", *EXAMPLES},
-    "tornado": {"page"},
+    "tornado": {"page", "shell"},
     "fastapi": {"endpoint"},
     "starlette": {"endpoint"},
     "uvicorn": {"endpoint", "cli"},

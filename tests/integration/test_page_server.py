@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
+from html import escape
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -22,29 +22,30 @@ def page(tmp_path):
     return path
 
 
-def test_each_page_opens_at_the_address_in_the_index_whatever_its_file_is_called(start_endpoint, start_pages, tmp_path):
+def test_each_page_opens_at_the_path_that_the_shell_is_told_whatever_its_file_is_called(start_endpoint, start_pages, tmp_path):
     names = ["page copy", "a+b", "100% (final)", "学習", "x.y", "a:b", "q?#&", "[0-9]*", "two\nlines", "ws", "static"]
     for name in names:
         (tmp_path / f"{name}.py").write_text("def init_page(doc, config): pass\ndef update_page(doc, new_data): pass\n")
     pages = start_pages(*(tmp_path / f"{name}.py" for name in names), url=start_endpoint().url)
-    index = Transport(pages.url).request("GET", "/").body.decode()
-    links = re.findall(r'<a href="([^"]+)">', index)
-    assert len(links) == len(names) + 1  # and the page for any run
-    for link in links:
-        parts = urlsplit(urljoin(f"{pages.url}/", unescape(link)))
-        assert parts.netloc == urlsplit(pages.url).netloc
-        answer = Transport(pages.url).request("GET", parts.path)
-        assert answer.status == 200 and b"Bokeh" in answer.body, link
+    told = json.loads(Transport(pages.root).request("GET", "/shell/pages").body)["pages"]
+    assert [page["name"] for page in told] == [*names, "runs"]
+    for page in told:
+        shell = Transport(pages.root).request("GET", page["path"])
+        assert shell.status == 200 and f'data-path="{escape(page["path"])}"' in shell.body.decode(), page
+        answer = Transport(pages.url).request("GET", page["path"])
+        assert answer.status == 200 and b"Bokeh" in answer.body, page
         (script,) = set(re.findall(r'src="([^"]+/bokeh\.min\.js)', answer.body.decode()))
-        where = urlsplit(urljoin(f"{pages.url}{parts.path}", script)).path
-        assert Transport(pages.url).request("HEAD", where).status == 200
+        where = urlsplit(urljoin(f"{pages.url}{page['path']}", script)).path
+        assert Transport(pages.root).request("HEAD", where).status == 200
 
 
 def test_below_a_prefix_all_is_found_also_the_address_that_is_printed(start_endpoint, start_pages, page):
     pages = start_pages(page, url=start_endpoint().url, args=["--prefix", "/lab/viz"])
-    root = pages.url.removesuffix("/lab/viz")
-    assert root != pages.url
-    for where, status in {"/lab/viz/": 200, "/lab/viz/noted": 200, "/lab/viz/nothing": 404, "/": 200, "/noted": 200}.items():
+    root = pages.root.removesuffix("/lab/viz")
+    assert root != pages.root
+    found = {"/lab/viz/": 200, "/lab/viz/noted": 200, "/lab/viz/view/noted": 200, "/lab/viz/nothing": 404}
+    found |= {"/": 200, "/noted": 200}
+    for where, status in found.items():
         assert Transport(root).request("GET", where).status == status, where
     bare = Transport(root).request("GET", "/lab/viz", params={"a": "b"})
     assert (bare.status, bare.headers["location"]) == (302, "./viz/?a=b")
@@ -52,8 +53,8 @@ def test_below_a_prefix_all_is_found_also_the_address_that_is_printed(start_endp
 
 def test_a_script_for_a_page_of_ones_own_names_the_path_in_front(start_endpoint, start_pages, page):
     pages = start_pages(page, url=start_endpoint().url)
-    for at, root in ((f"{pages.url}/lab/noted", f"{pages.url}/lab/"), ("", "/lab/")):
-        asked = {"bokeh-autoload-element": "1", "bokeh-app-path": "/lab/noted", "bokeh-absolute-url": at or None}
+    for at, root in ((f"{pages.root}/lab/view/noted", f"{pages.root}/lab/"), ("", "/lab/")):
+        asked = {"bokeh-autoload-element": "1", "bokeh-app-path": "/lab/view/noted", "bokeh-absolute-url": at or None}
         answer = Transport(pages.url).request(
             "GET", "/noted/autoload.js", params=asked, headers={"X-Forwarded-Prefix": "/lab"}
         )
@@ -70,8 +71,8 @@ def test_a_run_of_any_year_is_listed(start_endpoint, start_pages, page, time):
     )
     assert sent.status == 200
     pages = start_pages(page, url=endpoint.url)
-    answer = Transport(pages.url).request("GET", "/")
-    assert answer.status == 200 and b"run=far-away" in answer.body
+    answer = Transport(pages.root).request("GET", "/shell/runs", params={"app": "noted"})
+    assert answer.status == 200 and [run["run"] for run in json.loads(answer.body)["runs"]] == ["far-away"]
 
 
 def test_a_producer_s_text_in_an_exception_forges_no_line_of_the_log(start_endpoint, start_pages, page):

@@ -96,7 +96,7 @@ def test_a_refused_token_is_told_apart_from_none_and_from_one_that_only_reads(st
     assert "does not know the token" in messages["wrong"]
     assert "may only read" in messages["read-only"]
     with pytest.raises(TokenRefused, match="in the file read-token") as refused:
-        EndpointReader(endpoint.url).overview()
+        EndpointReader(endpoint.url).apps_tail()
     assert refused.value.why == "missing"
 
 
@@ -141,8 +141,7 @@ def test_the_second_serve_on_a_folder_prints_the_command_that_shows_its_pages(se
     query = "" if host == "127.0.0.1" else pages.wait_for_line(r"(\?token=\S+)")[1]
     assert status(f"{address}/losses%20%26%20co{query}") == (302 if query else 200)
     if not query:
-        body = Transport(address).request("GET", "/").body.decode()
-        assert "No app has a run yet" in body and "refused" not in body
+        assert json.loads(Transport(address).request("GET", "/shell/apps").body) == {"apps": []}
 
 
 @pytest.mark.parametrize(("taken", "option"), [("--rest-port", "--rest-port"), ("--port", "--port")])

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from support.conditions import wait_until
@@ -91,9 +91,17 @@ class Tab:
             assert "navigation" not in str(error) and "context was destroyed" not in str(error), "the page is loading again"
             raise
 
+    @property
+    def frame(self) -> Frame | None:
+        """The frame with the page that the shell shows; None where there is no shell, or no page yet."""
+        shown = self.page.query_selector("#shell iframe:not(.coming)")
+        return shown.content_frame() if shown else None
+
     def source(self, name: str) -> dict[str, list[Any]]:
         """The columns that the browser's own ColumnDataSource `name` holds now, as lists; NaN stays NaN, null is None."""
         columns = self.evaluate(_READ_SOURCE, name)
+        if columns is None and (frame := self.frame) is not None:
+            columns = frame.evaluate(_READ_SOURCE, name)
         assert columns is not None, f"no Bokeh document in the browser has a source named {name!r}"
         return columns
 

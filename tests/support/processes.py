@@ -248,6 +248,14 @@ class Service(Program):
         self.wait_until_ready(within_s)
 
 
+class PageServer(Service):
+    """A page server. `url` is where pages are alone, at `/NAME` below it; `root` is where the shell is around them."""
+
+    def wait_until_ready(self, within_s: float = 30) -> None:
+        super().wait_until_ready(within_s)
+        self.root, self.url = self.url, f"{self.url}/view"
+
+
 def endpoint(
     data: Path,
     *,
@@ -270,10 +278,10 @@ def page_server(
     args: Sequence[str] = (),
     env: Mapping[str, str | None] | None = None,
     within_s: float = 30,
-) -> Service:
+) -> PageServer:
     """Start `streamvis page` for `scripts`, which reads from the endpoint at `url`, and wait until it is ready."""
     command = [sys.executable, "-m", "streamvis.cli", "page", *scripts, "--url", url, *args]
-    return Service(command, ready=PAGES_READY, log=log, port=port, env=env, within_s=within_s)
+    return PageServer(command, ready=PAGES_READY, log=log, port=port, env=env, within_s=within_s)
 
 
 @pytest.fixture
@@ -328,7 +336,7 @@ def start_endpoint(keep, tmp_path: Path) -> Callable[..., Service]:
 
 
 @pytest.fixture
-def start_pages(keep) -> Callable[..., Service]:
+def start_pages(keep) -> Callable[..., PageServer]:
     """`start_pages(*scripts, url, port=0, args=(), env=None, within_s=30)`."""
 
     def start(*scripts: Path, url: str, **options) -> Service:

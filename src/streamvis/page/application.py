@@ -23,7 +23,7 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import OutputTransform
 
 from streamvis.page.door import frame_policy
-from streamvis.page.mount import Mount, page_route, to_root
+from streamvis.page.mount import Mount, to_root, view_route
 
 __all__ = ["WebApplication"]
 
@@ -38,7 +38,7 @@ class _Asked:
 
 
 class WebApplication(BokehTornado):
-    """Serves each of `pages` at the path of its name. Takes requests whose path is the inner one (see `mount`)."""
+    """Serves each of `pages` alone, at its `view_path`. Takes requests whose path is the inner one (see `mount`)."""
 
     def __init__(self, pages: Mapping[str, Application], *, mount: Mount, frames: tuple[str, ...] = (), **options: Any) -> None:
         self._mount = mount
@@ -46,7 +46,7 @@ class WebApplication(BokehTornado):
         self._asked: ContextVar[_Asked] = ContextVar("asked")
         if frames:
             options["transforms"] = [functools.partial(_FramePolicy, frame_policy(frames))]
-        super().__init__({page_route(name): page for name, page in pages.items()}, **options)
+        super().__init__({view_route(name): page for name, page in pages.items()}, **options)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
         """See Tornado's `Application`."""
@@ -94,5 +94,5 @@ class _FramePolicy(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        headers["Content-Security-Policy"] = self._policy
+        headers["Content-Security-Policy"] = "; ".join(filter(None, [headers.get("Content-Security-Policy"), self._policy]))
         return status_code, headers, chunk

@@ -2,7 +2,8 @@
 
 Everything passes here first, WebSockets and scripts included: a request goes on to Bokeh's application, or is answered here. The
 token leaves the address at once, so that it stands in no history and no bookmark. The cookie is signed with a key of the token
-and does not hold it: it is valid for as long as the token is, and for thirty days. The door knows keys, never tokens.
+and does not hold it: it is valid for as long as the token is, and for thirty days. The door knows keys, never tokens. The cookie
+of who came with the token that may write holds that one sealed: this server can then write for them, and for nobody else.
 
 Browsers send a cookie to a frame of another site only if it was made for that. It is, where `--allow-frame` names such sites:
 then it needs https (or loopback, which browsers trust too), and each site that shows the frame has a cookie of its own.
@@ -10,7 +11,10 @@ then it needs https (or loopback, which browsers trust too), and each site that 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -29,6 +33,8 @@ from streamvis.page.mount import Mount
 __all__ = ["Door", "checked_origin", "cookie_name", "frame_policy", "guarded"]
 
 _DAYS = 30
+_IN = b"in"
+_NONCE_BYTES = 16
 _SHOWN = 200
 """How much of a header is repeated in an answer."""
 
@@ -36,26 +42,41 @@ _SHOWN = 200
 @dataclass(frozen=True, slots=True)
 class Door:
     """Who comes in: whoever has a token of one of the `keys` (without any: everybody), under the names `hosts`, in frames of the
-    origins `frames` too. For the keys see `access.door_key`."""
+    origins `frames` too. Who came with the token of the key `writer` may change runs; where there are no tokens, everybody may.
+    For the keys see `access.door_key`."""
 
     keys: Sequence[bytes]
     cookie: str
     hosts: Hosts
     mount: Mount
     frames: tuple[str, ...] = ()
+    writer: bytes | None = None
 
     def knows(self, request: HTTPServerRequest) -> bool:
         """Whether the request brings the cookie."""
+        return any(self._signed(request, key) is not None for key in self.keys)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether a token is asked for, here or where runs are changed."""
+        return bool(self.keys) or self.writer is not None
+
+    def write_token(self, request: HTTPServerRequest) -> str | None:
+        """The token with which whoever asks came in, where that may write."""
+        sealed = self._signed(request, self.writer) if self.writer is not None else None
+        return _opened(sealed, self.writer) if sealed and sealed != _IN else None
+
+    def _signed(self, request: HTTPServerRequest, key: bytes) -> bytes | None:
         value = parse_cookie(request.headers.get("Cookie", "")).get(self.cookie)
-        return any(decode_signed_value(key, self.cookie, value, max_age_days=_DAYS) is not None for key in self.keys)
+        return decode_signed_value(key, self.cookie, value, max_age_days=_DAYS)
 
     def key_of(self, token: str) -> bytes | None:
         """The key of a token that opens it; None for any other."""
         return next((key for key in self.keys if hmac.compare_digest(key, door_key(token))), None)
 
-    def cookie_for(self, request: HTTPServerRequest, key: bytes) -> str:
+    def cookie_for(self, request: HTTPServerRequest, key: bytes, token: str) -> str:
         """The Set-Cookie header that lets the browser in, for this server's own part of the host."""
-        value = create_signed_value(key, self.cookie, "in").decode()
+        value = create_signed_value(key, self.cookie, _sealed(token, key) if key == self.writer else _IN).decode()
         parts = [f"{self.cookie}={value}", f"Max-Age={_DAYS * 86400}", f"Path={self.mount.outer(request) or '/'}", "HttpOnly"]
         return "; ".join(parts + self._for_frames() if self.frames else [*parts, *self._for_itself(request)])
 
@@ -102,6 +123,20 @@ def checked_origin(text: str) -> str:
 def frame_policy(frames: tuple[str, ...]) -> str:
     """The Content-Security-Policy by which browsers show pages in frames of these origins, and of no others."""
     return " ".join(["frame-ancestors", "'self'", *frames])
+
+
+def _sealed(token: str, key: bytes) -> bytes:
+    """The token, readable only with the key, which is as long as a hash and as hard to guess as the token itself."""
+    nonce, text = secrets.token_bytes(_NONCE_BYTES), token.encode()
+    mask = hashlib.shake_256(key + nonce).digest(len(text))
+    return base64.b64encode(nonce + bytes(a ^ b for a, b in zip(text, mask, strict=True)))
+
+
+def _opened(sealed: bytes, key: bytes) -> str:
+    whole = base64.b64decode(sealed)
+    nonce, text = whole[:_NONCE_BYTES], whole[_NONCE_BYTES:]
+    mask = hashlib.shake_256(key + nonce).digest(len(text))
+    return bytes(a ^ b for a, b in zip(text, mask, strict=True)).decode()
 
 
 class _Requests(Matcher):
@@ -176,7 +211,7 @@ class _AtTheDoor(RequestHandler):
             self.set_header("Content-Security-Policy", frame_policy(door.frames))
         key = door.key_of(given)
         if request.method in ("GET", "HEAD") and key is not None:
-            self.set_header("Set-Cookie", door.cookie_for(request, key))
+            self.set_header("Set-Cookie", door.cookie_for(request, key, given))
             rest = [(name, value) for name, values in request.query_arguments.items() if name != "token" for value in values]
             # Relative to the address that was asked for, so that it leads to this server below any path, and to no other server.
             here = f"./{request.path.rpartition('/')[2]}"

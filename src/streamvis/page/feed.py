@@ -217,33 +217,34 @@ class _Feed:
 class ChoiceFeed(_Feed):
     """Which runs of an app a selection chooses: `heads`, empty while there are none (see `known`), at most the newest 50.
 
-    `count` is how many there are. Without an app, it is the newest run of all apps.
+    `count` is how many there are. Without an app, it is the newest run of all apps. `cursor` is another one once anything in the
+    app's list of runs has changed, or without an app, in the list of apps. `answers` counts what the endpoint told of it: also
+    that a run vanished or came back.
     """
 
     def __init__(self, reader: EndpointReader, choice: Selection, *, ended: Callable[[], None]) -> None:
         super().__init__(reader, name=f"app {choice.app}" if choice.app is not None else "all apps", ended=ended)
         self._choice = choice
         self.heads: tuple[RunHead, ...] = ()
-        self.count = 0
-        self._cursor: str | None = None
+        self.count = self.answers = 0
+        self.cursor: str | None = None
 
     def _step(self) -> None:
         app = self._choice.app
         if app is None:
             # There is nothing to wait on for all apps together.
-            newest, cursor = self._reader.newest(), None
-            if self.known.is_set() and newest == (self.heads[0].run.id if self.heads else None):
+            tail = self._reader.apps_tail()
+            if self.known.is_set() and tail.cursor == self.cursor:
                 self._nap.wait(_ALL_APPS_S)
                 return
         else:
-            tail = self._reader.app_tail(app, after=self._cursor, wait_s=self._wait_s)
-            newest, cursor = tail.newest, tail.cursor
+            tail = self._reader.app_tail(app, after=self.cursor, wait_s=self._wait_s)
         try:
-            heads, count = self._chosen(newest)
+            heads, count = self._chosen(tail.newest)
         except (UnknownRun, DeletedRun):
-            self._cursor = None
+            self.cursor = None
             return
-        self._cursor, self.heads, self.count = cursor, heads, count
+        self.cursor, self.heads, self.count, self.answers = tail.cursor, heads, count, self.answers + 1
         self.known.set()
         self._wake_all()
 

@@ -121,6 +121,7 @@ class Fillers:
         self._all: dict[int, Filler] = {}
         self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any], str]] = []
         self._asked_keys: set[str] = set()
+        self._under_way = 0
         self.notices: list[Notice] = []
         # Here, since panels may come when the document is ready already.
         doc.js_on_event("document_ready", CustomJS(code=files(__package__).joinpath("panels.js").read_text(encoding="utf-8")))
@@ -135,6 +136,11 @@ class Fillers:
     def has_news(self) -> bool:
         """Whether answers wait for their fillers, or something was put off until now."""
         return bool(self._answers or self._put_off_until_next)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether something was asked of the endpoint that has not come yet."""
+        return self._under_way > 0
 
     def look(self) -> None:
         """Find the fillers that came into the document, and let go of those that left it."""
@@ -230,10 +236,12 @@ class Fillers:
         self._wake()
 
     def _ask(self, read: Callable[[EndpointReader, str], Any], run: str, then: Callable[[Any], object]) -> None:
+        self._under_way += 1
         future = self._executor.submit(read, self._reader, run)
         self._loop.add_future(future, lambda done: self._answered(then, done, read, run))
 
     def _answered(self, then: Callable[[Any], object], done: Future, read: Callable[..., Any], run: str) -> None:
+        self._under_way -= 1
         self._answers.append((then, done, read, run))
         self._wake()
 

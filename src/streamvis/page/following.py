@@ -75,6 +75,11 @@ class Following:
         """Whether the past is still being read."""
         return self._target is not None and self._cursor != self._target
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether something of the past has not been taken yet."""
+        return self._target is None or self._cursor != self._target
+
     def take(self, *, without: Set[str], no_rows: bool, joined: Callable[[], None]) -> list[Piece]:
         """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there.
 

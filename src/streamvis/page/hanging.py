@@ -122,7 +122,7 @@ def _seen_note(note: Path) -> Path:
 
 def _culprit(page: str, doing: str, scripts: Mapping[str, Path]) -> str | None:
     """The script of this page, or else the one that appears in what the main thread was doing."""
-    if (name := unquote(page).strip("/")) in scripts:
+    if (name := unquote(page.rpartition("/")[2])) in scripts:
         return name
     return next((name for name, path in scripts.items() if f'"{path}"' in doing), None)
 

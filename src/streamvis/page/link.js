@@ -1,5 +1,6 @@
 // The browser's end of a session's link (see link.py). Runs once, when the document is ready, as the body of a CustomJS whose
-// argument `link` is the model. It owns the notices over the page, the echo, and reloading; it touches nothing else.
+// argument `link` is the model. It owns the notices over the page, the echo, reloading, and what the shell around the page is told;
+// it touches nothing else. carry.js follows it in the same function.
 const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000
 const state = {lost: false, heard: Date.now(), reloading: false}
 
@@ -67,14 +68,23 @@ const count_reload = () => {
     return Infinity
   }
 }
+// The shell, where it is around the page: it loads a page again beside this one, and swaps the two.
+const shell = (() => {
+  try { return parent != window && parent.document.documentElement.dataset.streamvisShell != null ? parent : null } catch { return null }
+})()
+const tell = (streamvis, more) => shell?.postMessage({streamvis, ...more}, location.origin)
 const reload = () => {
+  if (shell != null) {
+    state.reloading = true
+    return tell("reload")
+  }
   // A page that would reload again and again slows down instead of hammering the server.
   if (state.reloading) return
   state.reloading = true
   setTimeout(() => location.reload(), count_reload() < 5 ? 0 : 3000)
 }
 const reload_when_seen = () => {
-  if (!document.hidden) reload()
+  if (!document.hidden || shell != null) reload()
   else document.addEventListener("visibilitychange", reload_when_seen, {once: true})
 }
 
@@ -103,11 +113,35 @@ setInterval(() => { if (!document.hidden && Date.now() - state.heard > STALE_AFT
 document.addEventListener("visibilitychange", () => { if (!document.hidden) heard() })
 addEventListener("beforeunload", () => { state.reloading = true })
 
-window.streamvis = {lost}
+// A page is ready to be shown when it has all of the past, or says why it has not.
+const settled = () => {
+  const says = JSON.parse(link.notices).some(({kind}) => kind == "error" || kind == "waiting")
+  if (shell == null || state.settled || !(link.settled || says)) return
+  state.settled = true
+  requestAnimationFrame(() => setTimeout(() => tell("painted"), 0))
+}
+const touch = (event) => {
+  if (!event.isTrusted || state.touched) return
+  state.touched = true
+  tell("touched")
+}
+if (shell != null) {
+  link.framed = true
+  document.getElementById("streamvis-theme")?.remove()
+  for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, touch, {capture: true, passive: true})
+  const replace = history.replaceState
+  history.replaceState = function (...given) { replace.apply(this, given); tell("address", {search: location.search}) }
+  link.properties.shown.change.connect(() => tell("shows", JSON.parse(link.shown)))
+  link.properties.settled.change.connect(settled)
+  tell("shows", JSON.parse(link.shown))
+}
+
+window.streamvis = {...window.streamvis, lost}
 link.properties.sent.change.connect(() => { heard(); echo() })
 link.properties.beat.change.connect(heard)
-link.properties.notices.change.connect(() => { heard(); show() })
+link.properties.notices.change.connect(() => { heard(); show(); settled() })
 link.properties.reload.change.connect(reload_when_seen)
 show()
+settled()
 if (link.reload) reload_when_seen()
 echo()

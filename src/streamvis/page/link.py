@@ -1,4 +1,5 @@
-"""The link between a session and its browser: the echo, the notices over the page, and the order to load it again.
+"""The link between a session and its browser: the echo, the notices over the page, the order to load it again, and what the shell
+around the page has to know of it.
 
 `Link` is a small model that lives in the author's document without being a root of it, so that templates and layouts stay the
 author's. The browser answers each number in `sent` with the same in `seen`, after it has painted; what the page has to say
@@ -8,8 +9,9 @@ besides its data goes through `notices`, as JSON that the browser shows as text,
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 
 from bokeh.core.properties import AnyRef, Bool, Int, String
@@ -17,7 +19,10 @@ from bokeh.document import Document
 from bokeh.model import DataModel, Model
 from bokeh.models import CustomJS
 
-__all__ = ["BrowserLink", "Notice", "StreamvisLink"]
+__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink"]
+
+_HEARD_EVERY_S = 1.0
+"""How often the shell is told when producers were last heard of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +35,38 @@ class Notice:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """A run that the page shows. `heard` is when its producers were last heard of, in seconds since 1970."""
+
+    id: str
+    name: str
+    state: str
+    heard: float
+    app: str = ""
+    color: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the page shows: the app, its runs, and the newest run where the page follows that and shows another."""
+
+    app: str | None
+    runs: tuple[ShownRun, ...] = ()
+    newest: ShownRun | None = None
+
+
 class StreamvisLink(DataModel):
-    """What travels between the session and the browser."""
+    """What travels between the session and the browser. `framed`: the shell is around the page, and decides when it reloads."""
 
     sent = Int(default=1)
     seen = Int(default=0)
     beat = Int(default=0)
     notices = String(default="[]")
     reload = Bool(default=False)
+    framed = Bool(default=False)
+    shown = String(default="{}")
+    settled = Bool(default=False)
     kept = AnyRef(default=None)
 
 
@@ -48,7 +77,8 @@ class BrowserLink:
         self._doc, self._on_echo = doc, on_echo
         self._model = StreamvisLink()
         self._keeper = CustomJS(args={"link": self._model}, code="/* keeps the link in the document */")
-        code = files(__package__).joinpath("link.js").read_text(encoding="utf-8")
+        self._told: tuple[object, float] = (None, 0.0)
+        code = "\n".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("link.js", "carry.js"))
         doc.js_on_event("document_ready", CustomJS(args={"link": self._model}, code=code))
         doc.js_on_event("connection_lost", CustomJS(code="window.streamvis?.lost()"))
         # Bokeh's own reconnecting rebuilds the document in place; the link loads the page again instead, and says so itself.
@@ -60,6 +90,11 @@ class BrowserLink:
     def is_echoed(self) -> bool:
         """Whether the browser has painted all that was sent, for the first time when the page is ready."""
         return self._model.seen >= self._model.sent
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether the shell is around the page, and decides what it shows."""
+        return self._model.framed
 
     def attach(self) -> None:
         """Make sure that the document holds the link: hang it on the first root, or make it one where there is none."""
@@ -87,6 +122,18 @@ class BrowserLink:
         text = json.dumps([asdict(notice) for notice in notices])
         if text != self._model.notices:
             self._model.notices = text
+
+    def tell(self, shown: Shown) -> None:
+        """Tell the shell what the page shows; that producers were heard of again, once a second."""
+        runs = [replace(run, heard=0.0) for run in shown.runs]
+        told, now = (shown.app, runs, shown.newest and shown.newest.id), time.monotonic()
+        if told != self._told[0] or (shown.runs and now - self._told[1] > _HEARD_EVERY_S):
+            self._told = (told, now)
+            self._model.shown = json.dumps({**asdict(shown), "now": time.time()})
+
+    def settle(self) -> None:
+        """Tell the shell that the page shows all that there is so far."""
+        self._model.settled = True
 
     def reload(self) -> None:
         """Load the page again, into a new session."""

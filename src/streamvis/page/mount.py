@@ -19,7 +19,7 @@ from tornado.web import Application, RedirectHandler
 
 from streamvis.errors import UsageError
 
-__all__ = ["Mount", "Mounted", "page_path", "page_route", "to_root"]
+__all__ = ["Mount", "Mounted", "page_path", "to_root", "view_path", "view_route"]
 
 _PREFIX = re.compile(r"(/[\w.~!$&'()*+=:@%-]+)*", re.ASCII)
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,9 +30,14 @@ def page_path(name: str) -> str:
     return f"/{_spelled(name)}"
 
 
-def page_route(name: str) -> str:
-    """The same path as a regular expression, which is what Tornado takes for a route."""
-    return re.escape(page_path(name))
+def view_path(name: str) -> str:
+    """The path of the same page alone, without the shell around it."""
+    return f"/view{page_path(name)}"
+
+
+def view_route(name: str) -> str:
+    """`view_path` as a regular expression, which is what Tornado takes for a route."""
+    return re.escape(view_path(name))
 
 
 def to_root(path: str) -> str:

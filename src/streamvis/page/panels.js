@@ -220,7 +220,7 @@ if (window.streamvisPanels == null) {
       }
       if (entry.series.length) {
         const query = new URLSearchParams([["run", layout.run], ...entry.series.map((pair) => ["series", JSON.stringify(pair)])])
-        add("CSV", "Download all rows as CSV", () => { const link = element("a"); link.href = `rows.csv?${query}`; link.download = `${name}.csv`; link.click() })
+        add("CSV", "Download all rows as CSV", () => { const link = element("a"); link.href = `../rows.csv?${query}`; link.download = `${name}.csv`; link.click() })
       }
       tools.replaceChildren(...made)
       tools.style.display = "flex"

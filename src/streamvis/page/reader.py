@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from streamvis.access import READ_TOKEN
+from streamvis.access import READ_TOKEN, WRITE_TOKEN
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
 from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Rows, Value
@@ -17,14 +18,13 @@ from streamvis.transport import Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body
 from streamvis.wire.tree import unpack
 
-__all__ = ["AppRuns", "AppTail", "ChosenRuns", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
+__all__ = ["AppTail", "ChosenRuns", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
 
 _SLACK_S = 5.0
 """How much longer than the time asked for a long poll may take before the endpoint counts as away."""
 _MOST_KEPT = 1024
 """Each run and app that is followed has a request under way all the time; an endpoint lets 500 of them wait."""
-_SHOWN_RUNS = 100
-"""How many runs of an app the overview shows."""
+_ASK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,6 @@ class ChosenRuns:
     """The ids of the runs that fit, in order, as many as were asked for, and how many fit in all."""
 
     ids: Sequence[str]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppRuns:
-    """The newest runs of an app, and how many it has."""
-
-    runs: Sequence[Mapping[str, Any]]
     count: int
 
 
@@ -139,11 +131,25 @@ class EndpointReader:
         ids = [run["run"] for run in answer["runs"]]
         return ChosenRuns(ids, answer.get("matching", len(ids)))
 
-    def newest(self) -> str | None:
-        """The run that began last, of all apps; None while there is none."""
-        apps = json.loads(self._get(path("apps")).body)["apps"]
-        begun = [app for app in apps if app["newest"] is not None]
-        return max(begun, key=lambda app: app["started"])["newest"] if begun else None
+    def apps_tail(self) -> AppTail:
+        """The newest run of all apps. The cursor is another one once anything in the list of apps has changed."""
+        body = self._get(path("apps")).body
+        begun = [app for app in json.loads(body)["apps"] if app["newest"] is not None]
+        newest = max(begun, key=lambda app: app["started"])["newest"] if begun else None
+        return AppTail(newest, hashlib.sha256(body).hexdigest()[:16])
+
+    def ask(
+        self,
+        method: str,
+        where: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """What the endpoint answers, in JSON and as it came: also where it refuses what was asked for."""
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})
+        response = self._transport.request(method, where, params=params, body=body, headers=headers, timeout_s=_ASK_S)
+        return check(response, url=self.url, token_file=READ_TOKEN if method == "GET" else WRITE_TOKEN)
 
     def tail(
         self,
@@ -254,14 +260,6 @@ class EndpointReader:
             piece = self.tail(run, after=cursor, exclude=others)
             yield from (item for item in piece.items if isinstance(item, Rows))
             cursor, more = piece.cursor, piece.more
-
-    def overview(self) -> dict[str, AppRuns]:
-        """The apps by name, each with its newest runs as the endpoint describes them."""
-        found = {}
-        for app in json.loads(self._get(path("apps")).body)["apps"]:
-            listed = json.loads(self._get(path("runs"), params={"app": app["name"], "limit": _SHOWN_RUNS}).body)
-            found[app["name"]] = AppRuns(listed["runs"], app["runs"])
-        return found
 
     def close(self) -> None:
         """Close the connections."""

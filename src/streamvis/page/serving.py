@@ -1,8 +1,7 @@
-"""The page server as a program: Bokeh's server with a page for each script, and an index of pages, apps and runs at `/`."""
+"""The page server as a program: Bokeh's server with a page for each script, and what its caller puts around them."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import signal
@@ -10,17 +9,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bokeh.server.server import BaseServer
 from bokeh.settings import settings
+from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
-from tornado.template import Template
-from tornado.web import RequestHandler
 
 from streamvis.access import Hosts
 from streamvis.descriptors import room_for_connections
@@ -33,13 +30,35 @@ from streamvis.page.endings import EndingLimits, end_gradually
 from streamvis.page.export import RowsHandler
 from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
-from streamvis.page.moments import moment
-from streamvis.page.mount import Mount, Mounted, page_path
+from streamvis.page.mount import Mount, Mounted
+from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts import PageScript, add_to_path, page_application
 
-__all__ = ["run_pages"]
+__all__ = ["Routes", "Site", "run_pages"]
 
 _log = logging.getLogger("streamvis.page")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is around the pages has to know of them: the scripts, the app for those that name none, who may come in, and a reader
+    of the endpoint."""
+
+    scripts: Sequence[PageScript]
+    app: str | None
+    door: Door
+    reader: EndpointReader
+
+    def writer(self, request: HTTPServerRequest) -> EndpointReader | None:
+        """What changes runs at the endpoint for whoever asks; None where they may not."""
+        if not self.door.has_tokens:
+            return self.reader
+        token = self.door.write_token(request)
+        return FEEDS.reader(self.reader.url, token) if token is not None else None
+
+
+Routes = Callable[[Site], Sequence[tuple[Any, ...]]]
+"""Gives the routes around the pages, as Tornado takes them."""
 
 
 def run_pages(
@@ -50,7 +69,9 @@ def run_pages(
     port: int,
     app: str | None,
     token: str | None,
+    routes: Routes = lambda site: (),
     door_keys: Sequence[bytes] = (),
+    writer_key: bytes | None = None,
     allowed_hosts: Sequence[str] = (),
     frames: Sequence[str] = (),
     mount: Mount = Mount(),  # noqa: B008  # frozen
@@ -63,11 +84,12 @@ def run_pages(
 ) -> None:
     """Serve the scripts until SIGINT or SIGTERM; `on_ready` gets the address of the root when pages can be opened.
 
-    `token` is for the endpoint at `url`; with `door_keys`, a token of one of them is needed to open pages, also in frames of
-    the origins `frames`. `mount` is what stands in front of this server. `certificate` holds the files of a certificate and its
-    key, for TLS. With `hang_note` the process ends itself when an author's code holds up its event loop for `hang_s` seconds
-    (see `hanging`): whoever gives that restarts it. The `limits` of connections are lower where the process may not open as
-    many files. Raises PortTaken, or PageScriptError when two scripts have one name.
+    `routes` are around the pages. `token` is for the endpoint at `url`; with `door_keys`, a token of one of them is needed to
+    open pages, also in frames of the origins `frames`, and who has that of `writer_key` may change runs. `mount` is what stands
+    in front of this server. `certificate` holds the files of a certificate and its key, for TLS. With `hang_note` the process
+    ends itself when an author's code holds up its event loop for `hang_s` seconds (see `hanging`): whoever gives that restarts
+    it. The `limits` of connections are lower where the process may not open as many files. Raises PortTaken, or PageScriptError
+    when two scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -81,10 +103,11 @@ def run_pages(
     # That a tab was closed while something was on the way to it is nothing that anybody has to know.
     logging.getLogger("bokeh.server.views.ws").addFilter(lambda record: not record.getMessage().startswith("Failed sending"))
     loop = IOLoop.current()
-    index = {"scripts": scripts, "reader": FEEDS.reader(url, token)}
     held = held_back(hang_note, {script.name: script.path for script in scripts}) if hang_note else {}
     sockets = _bound(host, port)
     port = sockets[0].getsockname()[1]
+    door = Door(door_keys, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames), writer_key)
+    reader = FEEDS.reader(url, token)
     application = WebApplication(
         {
             script.name: page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
@@ -96,12 +119,11 @@ def run_pages(
         unused_session_lifetime_milliseconds=round(1000 * endings.lifetime_s),
         use_index=False,
         redirect_root=False,
-        extra_patterns=[("/", _IndexHandler, index), ("/rows.csv", RowsHandler, {"reader": index["reader"]})],
+        extra_patterns=[("/rows.csv", RowsHandler, {"reader": reader}), *routes(Site(scripts, app, door, reader))],
         # Bokeh writes what else the browser sent into the page, for authors to read. These let in who has them.
         exclude_headers=["Authorization", "Cookie"],
         exclude_cookies=[cookie_name(port)],
     )
-    door = Door(door_keys, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames))
     front = Mounted(guarded(application, door), mount)
     limits = replace(limits, most_open=room_for_connections(limits.most_open))
     http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))
@@ -145,35 +167,3 @@ def _tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
     return context
-
-
-class _IndexHandler(RequestHandler):
-    """The list of pages, apps and runs. Everything in it is text: the template escapes what it is given."""
-
-    def initialize(self, scripts: Sequence[PageScript], reader: Any) -> None:
-        self._scripts, self._reader = scripts, reader
-
-    async def get(self) -> None:
-        trouble, apps = "", {}
-        try:
-            apps = await asyncio.get_running_loop().run_in_executor(None, self._reader.overview)
-        except StreamvisError as error:
-            trouble = str(error)
-        template = Template(files(__package__).joinpath("index.html").read_text(encoding="utf-8"))
-        self.set_header("Cache-Control", "no-store")
-        self.finish(
-            template.generate(
-                scripts=self._scripts,
-                apps=apps,
-                trouble=trouble,
-                url=self._reader.url,
-                moment=moment,
-                path=page_path,
-                shown=_shown,
-            )
-        )
-
-
-def _shown(name: str) -> str:
-    """A page's name as text. A file's name may hold bytes that are not."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

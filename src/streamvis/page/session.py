@@ -5,7 +5,8 @@ A session is a small machine on Bokeh's event loop. `_advance` runs under the do
 
 1. There is no run yet: say so, and reload the page once there is one. `init_page` runs only while a document is made, so that
    templates, themes and titles work, and nothing of an old session can leak into a new one.
-2. A run has a new epoch, or the page's selection chooses other runs now: reload the page.
+2. A run has a new epoch, or the page's selection chooses other runs now: reload the page. Of a newer run than the one that is
+   shown the shell is only told, where it is around the page: it decides.
 3. Hand over what each run has next (see `following`), merged.
 
 Never is more than one update under way to the browser: the next waits for the echo of the last. Nothing here waits for a network.
@@ -28,7 +29,7 @@ from streamvis.page.document import on_unsendable
 from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
 from streamvis.page.fillers import Fillers
 from streamvis.page.following import Following
-from streamvis.page.link import BrowserLink, Notice
+from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
 from streamvis.page.moments import moment
 from streamvis.page.new_data import Names, NewData
 from streamvis.page.reader import EndpointReader, Piece, RunHead
@@ -144,7 +145,7 @@ class Session:
                 self._failures.run("init_page", self._find_live_sources, ends_page=True)
         self._is_begun = True
         self._link.attach()
-        self._link.show(self._notices())
+        self._tell()
         if not self._is_over:
             self._beat_later()
 
@@ -205,7 +206,7 @@ class Session:
         if self._is_over:
             return None
         self._sync_live_sources()
-        self._link.show(self._notices())
+        self._tell()
         if self._is_outdated():
             self._reload()
         elif self._failures.has_ended:
@@ -216,11 +217,19 @@ class Session:
                 if self._has_news():
                     self._is_woken = True
                     self._plan(early_s)
+                else:
+                    self._settle()
                 return None
             news = self._take()
             if news or self._live.has_news or self._fillers.has_news:
                 return self._hand_over(news)
+            self._settle()
         return None
+
+    def _settle(self) -> None:
+        """Nothing is left to hand over: unless something is still being read, the page shows all that there is."""
+        if not any(its.is_reading for its in (self._live, self._fillers, *self._followings)):
+            self._link.settle()
 
     def _give_up(self) -> None:
         """The author's code failed: what else comes is for nobody."""
@@ -243,6 +252,8 @@ class Session:
         shown = {its.run.id for its in self._followings}
         if self._choice is None:
             return not shown and bool(self._heads())
+        if self._link.is_framed and shown and not self._selection.is_many:
+            return False
         if not self._choice.known.is_set() or {head.run.id for head in self._choice.heads} == shown:
             return False
         early_s = self._began + _LEAST_SHOWN_S - time.monotonic() if len(shown) > 1 else 0.0
@@ -333,7 +344,15 @@ class Session:
         self._next_at = began + max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s())
         self._link.attach()
         self._link.send()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say what there is to say, to who looks at the page and to the shell around it."""
         self._link.show(self._notices())
+        runs = tuple(_shown(its.run, its.heard) for its in self._followings)
+        newest = self._choice.heads[0].run if self._choice is not None and self._choice.heads else None
+        is_newer = newest is not None and runs and not self._selection.is_many and newest.id != runs[0].id
+        self._link.tell(Shown(self._selection.app or (runs[0].app if runs else None), runs, _shown(newest) if is_newer else None))
 
     def _notices(self) -> list[Notice]:
         notices = self._failures.notices
@@ -385,3 +404,7 @@ class Session:
         client = f"Client({self._reader.url!r}, {app or 'my-app'!r})"
         hint = f"Start a producer: {client}. This page shows it as soon as it begins."
         return Notice("waiting", f"Waiting for a run of the app “{app}”" if app else "Waiting for a run", trouble or hint)
+
+
+def _shown(run: PageRun, heard: float = 0.0) -> ShownRun:
+    return ShownRun(run.id, run.label or run.name, run.state, heard, run.app, run.color)

@@ -205,6 +205,9 @@ const read = () => {
   else if (is_whole) control.read = number
 }
 
+// Whether somebody has moved a range; undefined for one that no live source is drawn in.
+window.streamvis = {...window.streamvis, is_moved: (model) => [...ranges.values()].find((one) => one.model == model)?.is_moved}
+
 // Within a patch, models that came with it are not in the document yet.
 control.properties.news.change.connect(() => setTimeout(read, 0))
 control.properties.tick.change.connect(() => {

@@ -118,6 +118,11 @@ class LiveSources:
         return bool(self._fetched)
 
     @property
+    def is_reading(self) -> bool:
+        """Whether rows are under way that a source has not got yet."""
+        return any(shown.track.is_fetching for shown in self._shown.values())
+
+    @property
     def notices(self) -> list[Notice]:
         """What the page has to say of sources that ask for what is not there."""
         return [

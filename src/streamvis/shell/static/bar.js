@@ -1,0 +1,61 @@
+// The bar over a page: where one is, what is shown and how new it is, a newer run on offer, other pages, light or dark.
+import * as address from "./address.js"
+import {switch_theme} from "./theme.js"
+import {duration, html, useClock, useStore} from "./ui.js"
+
+const MOST_NAMED = 4
+
+const ICONS = {
+  list: "M2 4h12M2 8h12M2 12h12", alone: "M9 3h4v4M13 3L7 9M6 4H3v9h9v-3", theme: "M8 2a6 6 0 100 12zM8 2a6 6 0 010 12",
+}
+export const Icon = ({name}) =>
+  html`<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d=${ICONS[name]} fill=${name == "theme" ? "currentColor" : "none"}
+    fill-opacity=${name == "theme" ? .35 : null} stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" /></svg>`
+
+export const Dot = ({color}) => html`<span class="dot" style=${{background: color || "var(--muted)"}}></span>`
+
+export const ThemeButton = () =>
+  html`<button class="icon" onClick=${switch_theme} title="Switch between light and dark" aria-label="Switch between light and dark"><${Icon} name="theme" /></button>`
+
+// How the data are: the state of the runs, and how long ago their producers were last heard of.
+const State = ({shown, behind}) => {
+  useClock(1000)
+  const {runs} = shown, states = new Set(runs.map(({state}) => state))
+  const state = states.size == 1 ? [...states][0] : states.has("running") ? "running" : "ended"
+  const heard = Math.max(...runs.map(({heard}) => heard))
+  const age = heard > 0 ? Date.now() / 1000 - behind - heard : null
+  const told = age == null ? "" : age < 2 && state == "running" ? "live" : `${duration(age)} ago`
+  return html`<span class="state ${state}" title="State, and when its producers were last heard of">${state}</span><span class="age">${told}</span>`
+}
+
+export const Bar = ({site, viewer, is_open, toggle}) => {
+  useStore(site)
+  useStore(viewer)
+  const {shown, offer, path} = viewer, runs = shown?.runs ?? [], here = site.pages.find((page) => page.path == path)
+  // Clocks differ: ages are by the page server's.
+  if (shown != null && shown != viewer.measured) Object.assign(viewer, {measured: shown, behind: Date.now() / 1000 - shown.now})
+  const go = (event) => { location.href = address.shell_address(event.target.value, address.page_query()) }
+  return html`<header class="bar">
+    <button class="icon" aria-expanded=${is_open} onClick=${toggle} title="Runs" aria-label="Runs"><${Icon} name="list" /></button>
+    <a class="home" href=${address.shell_address("/", [])} title="All runs">Streamvis</a>
+    <select class="page" aria-label="Page" value=${path} onChange=${go}>
+      ${here == null && html`<option value=${path}>${decodeURIComponent(path.slice(1))}</option>`}
+      ${site.pages.map((page) => html`<option value=${page.path}>${page.name}</option>`)}
+    </select>
+    ${shown?.app && html`<span class="app" title="App">${shown.app}</span>`}
+    <span class="names">
+      ${runs.slice(0, MOST_NAMED).map((run) => html`<span class="run" title=${run.id} key=${run.id}><${Dot} color=${run.color} />${run.name}</span>`)}
+      ${runs.length > MOST_NAMED && html`<span class="muted">and ${runs.length - MOST_NAMED} more</span>`}
+    </span>
+    ${runs.length > 0 && html`<${State} shown=${shown} behind=${viewer.behind} />`}
+    ${runs.length > 0 && html`<button class="pin" aria-pressed=${viewer.is_pinned} onClick=${() => viewer.pin(!viewer.is_pinned)}
+      title=${viewer.is_pinned ? "This page stays with its run. Click to follow the newest" : "This page follows the newest run. Click to stay with this one"}>
+      ${viewer.is_pinned ? "Pinned" : "Newest"}</button>`}
+    ${viewer.left_out > 0 && html`<span class="muted">${viewer.left_out} more do not fit</span>`}
+    ${offer && html`<span class="offer" role="status">New run <b>${offer.name}</b> <button onClick=${() => viewer.show_offered()}>Show</button></span>`}
+    <span class="space"></span>
+    ${site.trouble && html`<span class="trouble" role="status">${site.trouble}</span>`}
+    <a class="icon" href=${viewer.view_url} target="_blank" rel="noopener" title="The page alone, in a tab of its own" aria-label="The page alone"><${Icon} name="alone" /></a>
+    <${ThemeButton} />
+  </header>`
+}

@@ -1,0 +1,69 @@
+// The shell's program: the bar on top, the run list, and the page in its frame.
+import {PATH, read} from "./address.js"
+import {ask} from "./api.js"
+import {Toasts} from "./actions.js"
+import {Bar} from "./bar.js"
+import {Home} from "./home.js"
+import {RunsPanel} from "./list.js"
+import {RunList} from "./runs.js"
+import {Viewer} from "./viewer.js"
+import * as address from "./address.js"
+import {html, kept, render, Store, useEffect, useRef, useState, useStore} from "./ui.js"
+
+const is_embedded = (() => { try { return top.location.origin != location.origin } catch { return true } })()
+
+const WIDE_PX = 1200
+const site = new Store({pages: [], endpoint: "", may_write: false, trouble: null})
+
+const load_site = async () => {
+  try {
+    const [{pages, endpoint}, {write}] = await Promise.all([ask("pages"), ask("may")])
+    // In a frame of another site, a click may be meant for what lies under it.
+    site.set({pages, endpoint, may_write: write && !is_embedded, trouble: null})
+  } catch (error) {
+    site.set({trouble: error.message})
+    await new Promise((go) => setTimeout(go, 1000))
+    return load_site()
+  }
+}
+
+// The list of the runs of the app that the page shows, once that is known.
+const Side = ({viewer}) => {
+  useStore(viewer)
+  const app = viewer.shown?.app ?? viewer.app ?? viewer.page?.app, list = useRef(null)
+  if (list.current == null && app != null) {
+    list.current = new RunList(app)
+    list.current.listen(() => viewer.regroup())
+  }
+  useEffect(() => { if (app != null) list.current.show_app(app) }, [app])
+  useEffect(() => () => list.current?.close(), [])
+  if (list.current == null) return html`<aside class="side"></aside>`
+  const href = (run) => address.shell_address(viewer.path, [["app", run.app], ["run", run.run]])
+  return html`<aside class="side"><${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_ids} href=${href}
+    choose=${(ids, is_chosen) => viewer.choose(ids, is_chosen)} open=${(run) => viewer.show([run.run])} clear=${() => viewer.show([])}
+    follows=${!viewer.is_pinned} /></aside>`
+}
+
+const Page = ({viewer}) => {
+  const host = useRef(null), [is_open, open] = useState((kept.get("list-open") ?? (innerWidth >= WIDE_PX ? "1" : "0")) == "1")
+  useEffect(() => { viewer.begin(host.current) }, [])
+  const toggle = () => { kept.set("list-open", is_open ? "0" : "1"); open(!is_open) }
+  return html`<div class="shell">
+    <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} />
+    <div class="beside">${is_open && html`<${Side} viewer=${viewer} />`}<div class="panes" ref=${host}></div></div>
+    <${Toasts} />
+  </div>`
+}
+
+site.loaded = load_site()
+const body = document.createElement("div")
+body.id = "shell"
+document.body.append(body)
+if (PATH) {
+  const viewer = new Viewer(PATH, site)
+  addEventListener("popstate", () => viewer.read_address())
+  window.streamvisShell = {viewer}
+  render(html`<${Page} viewer=${viewer} />`, body)
+} else {
+  render(html`<${Home} site=${site} list=${new RunList(address.read().app)} />`, body)
+}

@@ -1,0 +1,155 @@
+// What the shell shows and when it changes: the page's address, the panes that follow from it, a newer run that is offered or shown.
+import * as address from "./address.js"
+import {ask} from "./api.js"
+import {Pane} from "./pane.js"
+import {Store} from "./ui.js"
+
+// Runs that start every second, as a sweep's do, do not make a page that flickers.
+const CALM_MS = 5000, CLICKED_MS = 300, LEAST_WIDTH = 420, LEAST_HEIGHT = 320
+
+export class Viewer extends Store {
+  #timer = null
+  #clicked = null
+  #arranged = 0
+
+  constructor(path, site) {
+    super({path, site, ...address.read(), offer: null, panes: [], left_out: 0})
+  }
+
+  begin(host) {
+    this.host = host
+    this.#arrange()
+  }
+
+  get is_pinned() { return this.runs.length > 0 }
+
+  get page() { return this.site.pages.find(({path}) => path == this.path) }
+
+  get view_url() { return address.view_address(this.path, address.page_query()) }
+
+  // What all panes show, as if they were one page.
+  get shown() {
+    const all = this.panes.map(({shown}) => shown).filter(Boolean)
+    return all.length == 0 ? null : {...all[0], runs: all.flatMap(({runs}) => runs)}
+  }
+
+  get shown_ids() { return new Set((this.shown?.runs ?? []).map(({id}) => id)) }
+
+  // After a step back or forward in the history.
+  read_address() {
+    this.set(address.read())
+    this.#arrange()
+  }
+
+  // Stay with what is shown, or follow the newest again.
+  pin(is_pinned) { this.show(is_pinned ? [...this.shown_ids] : []) }
+
+  // Shows these runs; none: the newest.
+  show(runs) {
+    address.change({run: runs.length > 0 ? runs : null}, {as_step: true})
+    this.set({runs, offer: null})
+    clearTimeout(this.#clicked)
+    this.#clicked = setTimeout(() => this.#arrange(), CLICKED_MS)
+  }
+
+  choose(ids, is_chosen) {
+    const others = this.runs.filter((id) => !ids.includes(id))
+    this.show(is_chosen ? [...others, ...ids] : others)
+  }
+
+  // The group is in the address: pages that can show several runs draw one thing for each of its values.
+  regroup() {
+    const {group} = address.read()
+    if (group == this.group) return
+    this.set({group})
+    this.#arrange()
+  }
+
+  show_offered() {
+    this.set({offer: null})
+    this.panes[0].open()
+  }
+
+  #fit() {
+    const {clientWidth, clientHeight} = this.host
+    return Math.max(1, Math.floor(clientWidth / LEAST_WIDTH)) * Math.max(1, Math.floor(clientHeight / LEAST_HEIGHT))
+  }
+
+  // The runs to show one by one: several, on a page that can show only one. Null where one frame shows all.
+  async #apart() {
+    if (this.runs.length < 2 && this.where == null) return null
+    if (this.page == null) await this.site.loaded
+    if (this.page == null || this.page.many) return null
+    if (this.runs.length > 0) return this.runs
+    const {runs} = await ask("runs", {app: this.app ?? this.page.app, where: this.where, order: "-created", limit: 50})
+    return runs.map(({run}) => run)
+  }
+
+  async #arrange() {
+    const number = ++this.#arranged
+    let apart = null
+    try { apart = await this.#apart() } catch (error) { this.site.set({trouble: error.message}) }
+    if (number != this.#arranged) return
+    const keys = apart == null || apart.length < 2 ? [apart?.[0] ?? ""] : apart.slice(0, this.#fit())
+    const before = new Map(this.panes.map((pane) => [pane.key, pane]))
+    // A pane that is left alone keeps its place, and what is in it is swapped.
+    const spare = this.panes.filter(({key}) => !keys.includes(key))
+    this.panes = keys.map((key) => before.get(key) ?? spare.shift() ?? this.#made())
+    for (const pane of spare) pane.close()
+    this.panes.forEach((pane, i) => {
+      pane.key = keys[i]
+      pane.place(i, keys.length > 1)
+      const is_wanted = pane.url == pane.address().href || (keys.length == 1 && this.#shows(pane, this.runs))
+      if (!is_wanted) pane.open()
+    })
+    this.host.style.setProperty("--across", Math.min(keys.length, Math.max(1, Math.floor(this.host.clientWidth / LEAST_WIDTH))))
+    this.left_out = apart == null ? 0 : apart.length - keys.length
+    this.#consider()
+    this.changed()
+  }
+
+  // Whether a pane shows just that already: pinning what is shown loads nothing.
+  #shows(pane, runs) {
+    const shown = pane.shown?.runs?.map(({id}) => id) ?? []
+    const its = new URL(pane.url ?? location.href), wanted = pane.address()
+    for (const url of [its, wanted]) url.searchParams.delete("run")
+    return runs.length > 0 && shown.join() == runs.join() && its.href == wanted.href
+  }
+
+  #made() {
+    const pane = new Pane(this.host, {on: (kind, data) => this.#heard(pane, kind, data), address: () => {
+      const query = address.page_query()
+      if (pane.key) {
+        for (const name of ["run", "where", "group"]) query.delete(name)
+        query.set("run", pane.key)
+      }
+      return address.view_address(this.path, query)
+    }})
+    return pane
+  }
+
+  #heard(pane, kind, data) {
+    if (kind == "address" && !pane.key) {
+      address.adopt(data.search)
+      pane.url = pane.address().href
+    }
+    if (kind != "shows" && kind != "swapped") return
+    pane.head()
+    document.title = this.panes[0].title || "Streamvis"
+    this.#consider()
+    this.changed()
+  }
+
+  // Whether to show a newer run of the app: at once, soon, or when somebody asks for it.
+  #consider() {
+    clearTimeout(this.#timer)
+    const [pane] = this.panes, {newest, runs} = pane?.shown ?? {}
+    if (this.is_pinned || this.panes.length > 1 || newest == null || pane.is_loading) return this.set({offer: null})
+    const has_ended = runs.every(({state}) => state != "running")
+    if (!has_ended || pane.is_touched) return this.set({offer: newest})
+    const wait = pane.swapped + CALM_MS - performance.now()
+    if (wait <= 0) return this.show_offered()
+    this.set({offer: newest})
+    this.#timer = setTimeout(() => this.#consider(), wait)
+  }
+}
