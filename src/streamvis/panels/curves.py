@@ -15,7 +15,7 @@ from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live import LiveSpec, source_for
 from streamvis.page.look import PALETTE
 from streamvis.page.new_data import NUMBER, column_form
-from streamvis.panels.frames import GREY, plot_frame, short, title_of
+from streamvis.panels.frames import GREY, plot_frame, short, title_of, whole_view
 
 __all__ = ["curves", "number_columns"]
 
@@ -82,6 +82,8 @@ def curves(
     axis = {"x_axis_type": "datetime"} if x == "time" else {"x_axis_label": "seconds since start" if x == "elapsed" else x}
     plot = plot_frame(title_of(title, keys), options, reads=True, **axis)
     filler = _Curves(plot, keys, columns, x, smooth=smooth, band=band, window=window, line=dict(line or {}))
+    if len(pairs) != 1:
+        filler.add_legend()
     attach(plot, filler)
     if pairs:
         filler.wants_keys = False
@@ -131,14 +133,16 @@ class _Curves(Filler):
         self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
         self._drawn: dict[tuple[str, str], list[GlyphRenderer]] = {}
-        # There from the beginning: what comes into a figure that is drawn gets no room.
-        self._legend = Legend(**_LEGEND)
-        plot.add_layout(self._legend, "below")
         self._said: Title | None = None
         self._is_log = options_log(plot)
 
     def begin(self, page: Page) -> None:
         self._page = page
+
+    def add_legend(self) -> None:
+        """Give the figure a legend, before it is drawn: what comes later gets no room."""
+        self._legend = Legend(**_LEGEND)
+        self._plot.add_layout(self._legend, "below")
 
     def keys_changed(self) -> None:
         found: list[tuple[str, str]] = []
@@ -183,9 +187,10 @@ class _Curves(Filler):
         options = {"line_color": color, "line_width": 1.8, "line_join": "round"} | self._line
         # Not by `line`, which makes three more glyphs for selections that lines do not have.
         faint = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
-        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)))]
+        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)), view=whole_view())]
         if self._smooth:
-            lines.append(self._plot.add_glyph(source, Line(x=self._x, y=smoothed_name(column), **options)))
+            smoothed = Line(x=self._x, y=smoothed_name(column), **options)
+            lines.append(self._plot.add_glyph(source, smoothed, view=whole_view()))
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
         return lines
