@@ -96,6 +96,11 @@ class BrowserLink:
         """Whether the shell is around the page, and decides what it shows."""
         return self._model.framed
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether a browser has ever painted the page."""
+        return self._model.seen > 0
+
     def attach(self) -> None:
         """Make sure that the document holds the link: hang it on the first root, or make it one where there is none."""
         if self._model.document is self._doc:

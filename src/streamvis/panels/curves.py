@@ -16,7 +16,7 @@ from streamvis.page.new_data import NUMBER, column_form
 from streamvis.page.sources import LiveSpec, band_columns, source_for
 from streamvis.palette import PALETTE
 from streamvis.panels.beside import Thing, things_shown
-from streamvis.panels.frames import GREY, plot_frame, short, title_of
+from streamvis.panels.frames import GREY, plot_frame, short, title_of, whole_view
 
 __all__ = ["curves", "number_columns"]
 
@@ -86,6 +86,8 @@ def curves(
     axis = {"x_axis_type": "datetime"} if x == "time" else {"x_axis_label": "seconds since start" if x == "elapsed" else x}
     plot = plot_frame(title_of(title, keys), options, reads=True, **axis)
     filler = _Curves(plot, keys, columns, x, smooth=smooth, band=band, window=window, line=dict(line or {}))
+    if len(pairs) != 1 or len(filler.things) > 1:
+        filler.add_legend()
     attach(plot, filler)
     if pairs:
         filler.wants_keys = False
@@ -134,16 +136,18 @@ class _Curves(Filler):
     ) -> None:
         self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
-        self._things = things_shown()
+        self.things = things_shown()
         self._drawn: dict[tuple[Thing, str, str], list[GlyphRenderer]] = {}
-        # There from the beginning: what comes into a figure that is drawn gets no room.
-        self._legend = Legend(**_LEGEND)
-        plot.add_layout(self._legend, "below")
         self._said: Title | None = None
         self._is_log = options_log(plot)
 
     def begin(self, page: Page) -> None:
         self._page = page
+
+    def add_legend(self) -> None:
+        """Give the figure a legend, before it is drawn: what comes later gets no room."""
+        self._legend = Legend(**_LEGEND)
+        self._plot.add_layout(self._legend, "below")
 
     def keys_changed(self) -> None:
         found: list[tuple[str, str]] = []
@@ -152,7 +156,7 @@ class _Curves(Filler):
             there = self._columns_of(key)
             wanted = there if self._columns is None else [name for name in self._columns if name in there]
             found += [(key, column) for column in wanted if (key, column) not in drawn and column not in passed]
-        room = max(1, _MOST_CURVES // len(self._things)) - len(drawn)
+        room = max(1, _MOST_CURVES // len(self.things)) - len(drawn)
         if found:
             self.add(found[:room])
         if len(found) > room:
@@ -163,7 +167,7 @@ class _Curves(Filler):
         found: dict[str, None] = {}
         for page in self._page.all:
             info = page.keys.get(key)
-            if info is not None and info.kind == "rows" and any(thing.is_of(page.run.id) for thing in self._things):
+            if info is not None and info.kind == "rows" and any(thing.is_of(page.run.id) for thing in self.things):
                 found |= dict.fromkeys(number_columns(info.columns))
         return list(found)
 
@@ -175,7 +179,7 @@ class _Curves(Filler):
     def add(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Draw columns, each with its key: a line for each thing that the page shows."""
         for key, column in pairs:
-            for thing in self._things:
+            for thing in self.things:
                 self._drawn[thing, key, column] = self._line_of(thing, key, column)
         for name, ((thing, _, column), lines) in zip(self._names(), self._drawn.items(), strict=True):
             y, smooth = column, smoothed_name(column) if self._smooth else None
@@ -196,7 +200,7 @@ class _Curves(Filler):
 
     def _name(self) -> None:
         labels = [short(name, _LABEL) for name in self._names()]
-        if len(self._things) > 1 and len(labels) > _MOST_NAMED:
+        if len(self.things) > 1 and len(labels) > _MOST_NAMED:
             # The list of runs has the colors, and the mouse reads the names.
             self._legend.items = []
             return
@@ -220,9 +224,10 @@ class _Curves(Filler):
             self._plot.varea(self._x, *extra, source=source, fill_color=options["line_color"], fill_alpha=0.2)
         # Not by `line`, which makes three more glyphs for selections that lines do not have.
         faint = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
-        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)))]
+        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)), view=whole_view())]
         if self._smooth:
-            lines.append(self._plot.add_glyph(source, Line(x=self._x, y=smoothed_name(column), **options)))
+            smoothed = Line(x=self._x, y=smoothed_name(column), **options)
+            lines.append(self._plot.add_glyph(source, smoothed, view=whole_view()))
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
         return lines
@@ -232,7 +237,7 @@ class _Curves(Filler):
         middle, low, high, _ = band_columns(column)
         x = "step" if self._x in ("time", "elapsed") else self._x
         source = source_for(LiveSpec(key, x, [column], 4000, None, runs=thing.runs, stat=thing.stat))
-        line = self._plot.add_glyph(source, Line(x=x, y=middle, **options))
+        line = self._plot.add_glyph(source, Line(x=x, y=middle, **options), view=whole_view())
         band = self._plot.varea(x, low, high, source=source, fill_color=options["line_color"], fill_alpha=0.2)
         return [line, band]
 
