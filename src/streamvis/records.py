@@ -27,6 +27,7 @@ __all__ = [
     "Ack",
     "AppHead",
     "AppInfo",
+    "Band",
     "Batch",
     "Chunk",
     "Clear",
@@ -299,6 +300,25 @@ class History:
     buckets: int
     table: Any
     means: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The middle and the spread over `runs` runs at each x, over the range `start` to `stop`.
+
+    `table` is an Arrow table of `x`, and of COLUMN.middle, COLUMN.low, COLUMN.high and COLUMN.runs for each column, by rising x;
+    a number is missing where no run has one. `complete` tells that the range has no other x than these. `first_x` and `last_x`
+    are of all rows of these runs, None where there are none; `ends` has each run's last x.
+    """
+
+    table: Any
+    complete: bool
+    runs: int
+    ends: Sequence[tuple[str, float]]
+    first_x: float | None
+    last_x: float | None
+    start: float | None
+    stop: float | None
 
 
 @dataclass(frozen=True, slots=True)

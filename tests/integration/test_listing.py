@@ -100,3 +100,21 @@ def test_what_can_be_named_is_told_and_is_no_id_of_a_run(api):
     assert names["tags"] == ["a", "b"]
     assert {"name": "config.lr", "values": 2, "differs": True, "kind": "number"} in names["config"]
     api.ask("POST", "runs", body={"app": "app", "run": "names"}, status=422)
+
+
+def test_a_band_over_runs_is_given_in_json_and_in_arrow(api):
+    for i in range(4):
+        rows = {"kind": "rows", "key": "train", "step": 3, "data": {"loss": [float(i)]}}
+        api.ask("POST", "runs", f"r{i}", "batches", body={"records": [rows]})
+    asked = {"key": "train", "column": "loss", "stat": "range"}
+    found = api.ask("GET", "band", run=["r0", "r3"], **asked)
+    assert {name: column["data"] for name, column in found["columns"].items()} == {
+        "x": [3.0], "loss.middle": [1.5], "loss.low": [0.0], "loss.high": [3.0], "loss.runs": [2],
+    }  # fmt: skip
+    assert (found["runs"], found["complete"], found["ends"]) == (2, True, [{"run": "r0", "x": 3.0}, {"run": "r3", "x": 3.0}])
+    meta, table = table_of(api.ask("GET", "band", app="app", where="config.lr < 0.05", accept=ARROW, **asked))
+    assert meta["kind"] == "band" and table["loss.middle"].to_pylist() == [2.0] and table["loss.runs"].to_pylist() == [2]
+    assert api.ask("GET", "band", app="app", where="config.lr < 0", **asked)["columns"]["x"]["data"] == []
+    assert api.ask("GET", "band", status=404, run="none-such", **asked)["error"]["code"] == "unknown_run"
+    assert api.ask("GET", "band", status=422, **asked)["error"]["where"] == "run"
+    assert api.ask("GET", "band", status=422, app="app", where="x <", **asked)["error"]["code"] == "invalid"

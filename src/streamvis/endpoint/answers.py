@@ -30,11 +30,11 @@ from streamvis.errors import (
     UnknownKey,
     UnknownRun,
 )
-from streamvis.records import PROTOCOL, Ack, History, KeyInfo, RunInfo, Tail
+from streamvis.records import PROTOCOL, Ack, Band, History, KeyInfo, RunInfo, Tail
 from streamvis.store import FoundRuns, RowsPiece, RunNames
 from streamvis.transport import PROTOCOL_HEADER
 from streamvis.wire.arrow import ARROW, body_of, encode_head, encode_history, table_of
-from streamvis.wire.columns import arrow_column, json_column
+from streamvis.wire.columns import arrow_column, column_dtype, json_column
 from streamvis.wire.joining import join_rows
 from streamvis.wire.jsonform import body_to_json, rows_to_json
 from streamvis.wire.tree import to_plain, unpack
@@ -44,6 +44,7 @@ __all__ = [
     "ProtocolHeader",
     "ack_json",
     "add_error_answers",
+    "band_answer",
     "error_answer",
     "found_runs_answer",
     "history_answer",
@@ -162,6 +163,31 @@ def history_answer(key: str, x: str, history: History, *, as_arrow: bool) -> byt
     if as_arrow:
         return encode_history(meta, table)
     return {**meta, "rows": table.column(0).to_pylist(), **rows_to_json(table.remove_column(0))}
+
+
+def band_answer(key: str, x: str, stat: str, band: Band, buckets: int, *, as_arrow: bool) -> bytes | dict[str, Any]:
+    """The middle and the spread over runs, as Arrow or as JSON."""
+    meta = {
+        "key": key,
+        "x": x,
+        "stat": stat,
+        "runs": band.runs,
+        "ends": [{"run": run, "x": its} for run, its in band.ends],
+        "complete": band.complete,
+        "first_x": band.first_x,
+        "last_x": band.last_x,
+        "from": band.start,
+        "to": band.stop,
+        "buckets": buckets,
+    }
+    if as_arrow:
+        return body_of({"kind": "band", **meta}, band.table)
+    fields, columns = band.table.schema, band.table.columns
+    made = {
+        field.name: {"dtype": column_dtype(field), "data": to_plain(column.to_pylist())}
+        for field, column in zip(fields, columns, strict=True)
+    }
+    return {**meta, "columns": made}
 
 
 def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:

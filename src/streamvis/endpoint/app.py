@@ -34,6 +34,7 @@ from streamvis.endpoint.answers import (
     wants_arrow,
     whole_run_answer,
 )
+from streamvis.endpoint.bands import band_routes
 from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
 from streamvis.endpoint.given_up import GivenUp
@@ -112,6 +113,7 @@ def create_app(
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
     app.include_router(listing_routes(store, presence))
+    app.include_router(band_routes(store, presence))
     app.include_router(_reading(store, presence, version))
     app.include_router(_tails(store, presence))
     app.include_router(_writing(store, presence))

@@ -19,6 +19,7 @@ __all__ = [
     "Ack",
     "AppTail",
     "Apps",
+    "Band",
     "ChangedRuns",
     "Description",
     "Ending",
@@ -351,6 +352,30 @@ class History(RowsData):
     buckets: Count
     means: dict[str, tuple[float, int]]
     rows: list[Count]
+
+
+class RunEnd(BaseModel):
+    """Where the rows of a run end."""
+
+    run: RunId
+    x: float
+
+
+class Band(BaseModel):
+    """Columns by rising x: `x`, and for each column COLUMN.middle, .low, .high, and in .runs how many runs have a number."""
+
+    key: Name
+    x: Name
+    stat: str
+    runs: Count
+    ends: list[RunEnd]
+    complete: bool
+    first_x: float | None
+    last_x: float | None
+    start: Annotated[float | None, Field(alias="from")]
+    stop: Annotated[float | None, Field(alias="to")]
+    buckets: Count
+    columns: dict[str, TypedCells]
 
 
 class Value(BaseModel):

@@ -5,9 +5,11 @@ from streamvis.store.checking import check
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
 from streamvis.store.repair import repair
+from streamvis.store.spread import STATISTICS_OF_RUNS
 from streamvis.store.sqlite import SqliteStore
 
 __all__ = [
+    "STATISTICS_OF_RUNS",
     "Changes",
     "Damage",
     "DataFolder",

@@ -197,11 +197,13 @@ def _end_key_at(db: sqlite3.Connection, key: _Key, first_changed: int, first_gon
     """Bring the key's row and its summaries in line with its chunks: from the row `first_changed` on these are others."""
     if not rows:
         db.execute(sql.DELETE_SUMMARIES, (key.no,))
+        db.execute(sql.DELETE_DIGESTS, (key.no,))
         db.execute(sql.DELETE_KEY, (key.no,))
         return
     summed = min(key.summed, sizes.covered(1, first_gone))
     for level in range(1, sizes.levels(key.summed) + 1):
         db.execute(sql.DELETE_SUMMARIES_FROM, (key.no, level, summed - sizes.body_rows_of(level)))
+    db.execute(sql.DELETE_DIGESTS, (key.no,))
     db.execute(sql.SET_KEY_CUT, (rows, min(key.sealed, first_changed), summed, key.no))
 
 

@@ -35,6 +35,7 @@ def _doomed(db: sqlite3.Connection, log: int) -> Iterator[tuple[str, tuple[int, 
             yield sql.DELETE_VALUE, (no,), size
         for no, size in _rows(db, sql.GET_SUMMARIES_TO_DELETE, key):
             yield sql.DELETE_SUMMARY, (no,), size
+        yield sql.DELETE_DIGESTS, (key,), 0
         yield sql.DELETE_KEY, (key,), 0
     for stretch in _rows(db, sql.GET_STRETCHES_TO_DELETE, log):
         yield sql.DELETE_STRETCH, stretch, 0

@@ -20,6 +20,7 @@ from streamvis.filters import MISSING, Path, format_path
 from streamvis.naming import readable_name
 from streamvis.records import RUNNING, VANISHED
 from streamvis.store import statements as sql
+from streamvis.store.digests import Digest, read_digests
 from streamvis.store.interface import FoundRun, FoundRuns, RunQuery
 from streamvis.store.run_rows import RunRow, info_of
 from streamvis.wire.tree import to_plain, unpack
@@ -166,10 +167,18 @@ class _Reader:
         configs = "LEFT JOIN configs ON configs.no = runs.no" if self._with_config else ""
         # CROSS keeps the order of the tables: apps have no more to say than their name.
         text = f"SELECT {', '.join(wanted)} FROM runs CROSS JOIN apps ON apps.no = runs.app {configs} WHERE {' AND '.join(where)}"
-        summaries: Mapping[tuple[str, str], Mapping[int, Sequence[Any]]] = {}
+        summaries = self._summaries(where, given)
         for row in self._db.execute(text, given):
             fields = dict(zip(self._fields, row[len(_ALWAYS) :], strict=False))
             yield _Run(*row[: len(_ALWAYS)], fields, row[-1] if self._with_config else None, summaries, query.vanished)
+
+
+    def _summaries(self, where: Sequence[str], given: Sequence[Any]) -> Mapping[Path, Mapping[int, Digest]]:
+        """Of each column that is asked for the digest in each run's log."""
+        if not self._columns:
+            return {}
+        logs = [log for (log,) in self._db.execute(f"SELECT runs.log FROM runs WHERE {' AND '.join(where)}", given)]
+        return {(key, column): read_digests(self._db, logs, key, column) for key, column in self._columns}
 
 
 class _Run:
@@ -184,7 +193,7 @@ class _Run:
         is_newest: int,
         fields: Mapping[str, Any],
         config_text: str | None,
-        summaries: Mapping[tuple[str, str], Mapping[int, Sequence[Any]]],
+        summaries: Mapping[Path, Mapping[int, Digest]],
         vanished: frozenset[str],
     ) -> None:
         self.no, self.created, self.is_newest, self.config_text = no, created, bool(is_newest), config_text
@@ -199,7 +208,8 @@ class _Run:
                 self._config = plain_config(self.config_text or "{}")
             return config_value(self._config, path[1:])
         if head == "summary":
-            return MISSING
+            digest = self._summaries[path[1:3]].get(self._log)
+            return MISSING if digest is None else digest.value(path[3])
         value = self._fields[head]
         made = _MADE.get(head)
         return made(self, value) if made else MISSING if value is None else value

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from streamvis.errors import StreamvisError
 from streamvis.filters import Filter, Path
-from streamvis.records import Ack, AppHead, AppInfo, Batch, Cursor, Description, History, KeyInfo, RunInfo, Tail
+from streamvis.records import Ack, AppHead, AppInfo, Band, Batch, Cursor, Description, History, KeyInfo, RunInfo, Tail
 
 __all__ = ["TAIL_BYTES", "Changes", "ConfigName", "Damage", "FoundRun", "FoundRuns", "RowsPiece", "RunNames", "RunQuery", "Store"]
 
@@ -242,6 +242,26 @@ class Store(Protocol):
 
         x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are no arrays or
         nested. Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
+        """
+        ...
+
+    def band(
+        self,
+        runs: Sequence[str],
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        stat: str,
+        start: float | None = None,
+        stop: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> Band:
+        """The middle and the spread of columns over runs, from all rows of equal x; see `Band`, and `store.spread` for `stat`.
+
+        Where there are more x than buckets, of each bucket the rows with the lowest and the highest of each returned column.
+        Runs that are gone, or lack the key or x, are left out. Raises UnknownRun where none of the runs is there.
         """
         ...
 

@@ -19,6 +19,8 @@ __all__ = ["names_of_runs"]
 _MOST_RUNS = 10_000
 _MOST_BYTES = 32 * 2**20
 """How many runs are looked at, and how much of their configs."""
+_MOST_DIGESTED = 1000
+"""Of how many runs the columns that have summaries are looked at."""
 _MOST_NAMES = 1000
 _MOST_VALUES = 100
 _MOST_DEPTH = 8
@@ -29,8 +31,10 @@ ORDER BY created DESC LIMIT ?2
 """
 _CONFIG = "SELECT config FROM configs WHERE no = ?"
 _SUMMARIES = """
-SELECT DISTINCT keys.name, digests.column FROM runs JOIN keys ON keys.log = runs.log JOIN digests ON digests.key = keys.no
-WHERE deleted = 0 AND (?1 IS NULL OR runs.app = (SELECT no FROM apps WHERE name = ?1)) LIMIT ?2
+SELECT DISTINCT keys.name, digests.column FROM (
+    SELECT log FROM runs WHERE deleted = 0 AND (?1 IS NULL OR runs.app = (SELECT no FROM apps WHERE name = ?1))
+    ORDER BY created DESC LIMIT ?2
+) AS newest JOIN keys ON keys.log = newest.log JOIN digests ON digests.key = keys.no LIMIT ?3
 """
 
 
@@ -41,8 +45,9 @@ def names_of_runs(db: sqlite3.Connection, app: str | None) -> RunNames:
         tags.update(json.loads(its_tags))
         if configs.bytes <= _MOST_BYTES:
             configs.add((db.execute(_CONFIG, (no,)).fetchone() or ("{}",))[0])
-    summaries = [format_path(("summary", key, column)) for key, column in db.execute(_SUMMARIES, (app, _MOST_NAMES))]
-    return RunNames(configs.names(), sorted(summaries), sorted(tags)[:_MOST_NAMES])
+    columns = db.execute(_SUMMARIES, (app, _MOST_DIGESTED, _MOST_NAMES))
+    summaries = sorted(format_path(("summary", key, column)) for key, column in columns)
+    return RunNames(configs.names(), summaries, sorted(tags)[:_MOST_NAMES])
 
 
 class _Configs:

@@ -1,4 +1,4 @@
-"""Rows of one key, by their numbers, out of the chunks of the SQLite store."""
+"""Rows of a key, by their numbers, out of the chunks of the SQLite store: of one run, or of several."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
+from streamvis.errors import InvalidData, UnknownRun
 from streamvis.store import statements as sql
+from streamvis.store.band import RunRows
 from streamvis.store.bodies import read_chunk, read_summary
+from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken
+from streamvis.store.history import axis_name
+from streamvis.store.run_rows import find_run
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import with_numbers
+from streamvis.store.tables import inner_name, with_numbers
 
-__all__ = ["KeyLevels", "read_rows"]
+__all__ = ["KeyLevels", "read_rows", "rows_of_runs"]
 
 
 def read_rows(
@@ -47,6 +52,37 @@ class KeyLevels:
         except Broken as broken:
             self._note(broken)
             return None
+
+
+def rows_of_runs(
+    db: sqlite3.Connection,
+    runs: Sequence[str],
+    key: str,
+    *,
+    x: str,
+    columns: Sequence[str],
+    sizes: Sizes,
+    note: Callable[[Broken], object],
+) -> list[RunRows]:
+    """The rows of a key in each of the runs that has it, with this x. Raises UnknownRun where none of the runs is there."""
+    found, is_there = [], not runs
+    for run in dict.fromkeys(runs):
+        row = find_run(db, run)
+        if row is None or row.deleted:
+            continue
+        is_there = True
+        its = db.execute(sql.GET_KEY, (row.log, key)).fetchone()
+        dtypes = dtypes_of(its[2]) if its is not None and its[1] == "rows" else {}
+        try:
+            name = axis_name(x, dtypes)
+        except InvalidData:
+            continue
+        if dtypes:
+            levels = KeyLevels(db, its[0], sizes, note=note)
+            found.append(RunRows(run, levels, name, [inner_name(column) if column in dtypes else None for column in columns]))
+    if not is_there:
+        raise UnknownRun(runs[0])
+    return found
 
 
 def _positions(schema: pa.Schema, names: Sequence[str]) -> list[int]:

@@ -33,6 +33,7 @@ from streamvis.records import (
     Ack,
     AppHead,
     AppInfo,
+    Band,
     Batch,
     Cursor,
     Description,
@@ -45,6 +46,7 @@ from streamvis.records import (
 )
 from streamvis.store import statements as sql
 from streamvis.store.applying import apply_batch, end_run, start_over
+from streamvis.store.band import BandAxis, band_of
 from streamvis.store.bodies import read_chunk, read_value
 from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken, Damages, is_damage
@@ -55,7 +57,7 @@ from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
 from streamvis.store.offering import names_of_runs
 from streamvis.store.readers import Readers
-from streamvis.store.rows import KeyLevels
+from streamvis.store.rows import KeyLevels, rows_of_runs
 from streamvis.store.run_rows import RunRow, find_run, info_of, required_run, save_run
 from streamvis.store.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from streamvis.store.smoothing import smoothed
@@ -527,6 +529,27 @@ class SqliteStore:
             levels = KeyLevels(db, no, self._sizes, note=note)
             found = select(levels, axis, names, measured)
             return smoothed(levels, axis, measured, found, smooth) if smooth else found
+
+    def band(
+        self,
+        runs: Sequence[str],
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        stat: str,
+        start: float | None = None,
+        stop: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> Band:
+        """The middle and the spread over runs at each x. Some at a time, as histories."""
+        with self._histories, self._reading() as db:
+            def note(broken: Broken) -> None:
+                self._named(db, broken)
+
+            rows = rows_of_runs(db, runs, key, x=x, columns=columns, sizes=self._sizes, note=note)
+            return band_of(rows, BandAxis(start, stop, buckets, log), columns, stat)
 
     def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
         """The body of the key's value at the step, or of the newest."""

@@ -195,9 +195,10 @@ GET_CHUNK_STEPS = "SELECT min(first_step), max(last_step) FROM chunks WHERE key 
 SET_KEY_CUT = """
 UPDATE keys SET (pending, open_bytes) =
     (SELECT max(1, count(*)), coalesce(sum(size), 0) FROM chunks WHERE key = ?4 AND first_row >= ?2),
-    rows = ?1, sealed = ?2, summed = ?3, due = 1
+    rows = ?1, sealed = ?2, summed = ?3, due = 1, digested = 0
 WHERE no = ?4
 """
+DELETE_DIGESTS = "DELETE FROM digests WHERE key = ?"
 DELETE_SUMMARIES_FROM = "DELETE FROM summaries WHERE key = ? AND level = ? AND first_row > ?"
 DELETE_SUMMARIES = "DELETE FROM summaries WHERE key = ?"
 DELETE_KEY = "DELETE FROM keys WHERE no = ?"

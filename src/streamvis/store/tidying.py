@@ -1,4 +1,4 @@
-"""Housekeeping in the SQLite store, a short piece at a time: merging small chunks, summaries, deleting, giving space back.
+"""Housekeeping in the SQLite store, a short piece at a time: merging chunks, summaries, digests, deleting, giving space back.
 
 What readers see never changes by it. Chunks and summaries that are there are changed here, and where a run's past is taken back;
 appending only adds. So a piece of work is prepared from a snapshot, without a lock, and put in place in a short transaction,
@@ -25,6 +25,7 @@ import pyarrow as pa
 from streamvis.errors import DamagedData, StoreUnavailable
 from streamvis.store import statements as sql
 from streamvis.store.bodies import chunk_row, read_chunk, read_summary, summary_row
+from streamvis.store.digests import Digesting
 from streamvis.store.discarding import discard_piece
 from streamvis.store.packed import Marks, pack
 from streamvis.store.rows import read_rows
@@ -104,7 +105,9 @@ class Tidier:
     ) -> None:
         self._reading, self._writing, self._vacuum, self._sizes = reading, writing, vacuum, sizes
         self._lock = threading.Lock()
-        self._kinds = deque([take_back, self._tidy_keys, self._delete_dropped, self._give_space_back])
+        self._kinds = deque(
+            [take_back, self._tidy_keys, Digesting(reading, writing).go_on, self._delete_dropped, self._give_space_back]
+        )
         self._last_key = 0
         self._given_up: set[int] = set()
         self._damaged_logs: set[int] = set()

@@ -1,0 +1,201 @@
+"""Digests: what is known of each column of numbers in a run without reading its rows, for lists of runs.
+
+Of a column: how many numbers it has, the one stored last, the lowest and the highest, each with its step. A NaN is no number, but
+may be the last. A digest covers the first rows of a key, as many as the key's row says; what came since is added in the
+background, a moment after it was stored. A cut changes rows that were digested: that key begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamvis.filters import MISSING
+from streamvis.store.bodies import read_chunk
+from streamvis.store.damage import Broken
+from streamvis.store.tables import numbers_of
+from streamvis.wire.columns import column_dtype
+
+__all__ = ["Digest", "Digesting", "digests_of", "joined", "read_digests"]
+
+_KEYS_AT_ONCE = 64
+_BYTES_AT_ONCE = 16 * 2**20
+_CHUNKS_AT_ONCE = 2000
+
+_GET_KEYS_UNDIGESTED = """
+SELECT keys.no, log, digested, rows, cuts FROM keys JOIN logs ON logs.no = log
+WHERE kind = 'rows' AND digested < rows AND dropped = 0 AND keys.no > ? ORDER BY keys.no LIMIT ?
+"""
+_GET_CHUNKS = """
+SELECT no, first_row, count FROM chunks
+WHERE key = ?1 AND first_row >= (SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2)
+ORDER BY first_row
+"""
+_GET_OF_KEY = "SELECT column, count, last, last_step, min, min_step, max, max_step FROM digests WHERE key = ?"
+_GET_CUTS = "SELECT cuts FROM logs WHERE no = ? AND dropped = 0"
+_GET_STORE = "SELECT value FROM meta WHERE name = 'id'"
+_SAVE = """
+INSERT OR REPLACE INTO digests (key, column, count, last, last_step, min, min_step, max, max_step)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SET_DIGESTED = "UPDATE keys SET digested = ? WHERE no = ?"
+_GET_OF_LOGS = """
+SELECT log, count, last, last_step, min, min_step, max, max_step
+FROM json_each(?3) JOIN keys ON keys.log = json_each.value AND keys.name = ?1
+JOIN digests ON digests.key = keys.no AND digests.column = ?2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is known of a column. The lowest and highest are None, with their steps, while there is no number."""
+
+    count: int
+    last: float | int
+    last_step: int
+    min: float | int | None
+    min_step: int | None
+    max: float | int | None
+    max_step: int | None
+
+    def value(self, statistic: str) -> Any:
+        """The value of a statistic, or MISSING."""
+        value = getattr(self, statistic)
+        return MISSING if value is None else value
+
+
+def digests_of(table: pa.Table) -> dict[str, Digest]:
+    """The digest of each column of numbers in rows as `tables` has them."""
+    steps = numbers_of(table, "step")
+    found = {}
+    for i, field in enumerate(table.schema):
+        if i < 2 or field.metadata or not column_dtype(field).startswith(("int", "uint", "float")):
+            continue
+        column = table.column(i)
+        its_steps = steps
+        if column.null_count:
+            there = np.asarray(column.is_valid())
+            column, its_steps = column.drop_null(), steps[there]
+        if len(column):
+            found[field.name[1:]] = _digest(column.to_numpy(), its_steps)
+    return found
+
+
+def _digest(numbers: np.ndarray, steps: np.ndarray) -> Digest:
+    last, last_step = _stored(numbers[-1]), int(steps[-1])
+    if numbers.dtype.kind == "f" and np.isnan(numbers).any():
+        there = ~np.isnan(numbers)
+        numbers, steps = numbers[there], steps[there]
+    if not len(numbers):
+        return Digest(0, last, last_step, None, None, None, None)
+    low, high = int(np.argmin(numbers)), int(np.argmax(numbers))
+    lowest, highest = (_stored(numbers[low]), int(steps[low])), (_stored(numbers[high]), int(steps[high]))
+    return Digest(len(numbers), last, last_step, *lowest, *highest)
+
+
+def _stored(number: np.generic) -> float | int:
+    """The number, as SQLite can hold it."""
+    value = number.item()
+    return float(value) if isinstance(value, int) and value >= 2**63 else value
+
+
+def joined(one: Digest | None, other: Digest) -> Digest:
+    """The digest of the rows of one, and of the other's, which were stored later. Of equal numbers the first counts."""
+    if one is None:
+        return other
+    made = replace(other, count=one.count + other.count)
+    if one.min is not None and (other.min is None or one.min <= other.min):
+        made = replace(made, min=one.min, min_step=one.min_step)
+    if one.max is not None and (other.max is None or one.max >= other.max):
+        made = replace(made, max=one.max, max_step=one.max_step)
+    return made
+
+
+def read_digests(db: sqlite3.Connection, logs: Sequence[int], key: str, column: str) -> Mapping[int, Digest]:
+    """The digest of a column in each of the logs that has it."""
+    return {log: _of_row(row) for log, *row in db.execute(_GET_OF_LOGS, (key, column, json.dumps(logs)))}
+
+
+def _of_row(row: Sequence[Any]) -> Digest:
+    count, last, *rest = row
+    return Digest(count, math.nan if last is None else last, *rest)  # SQLite has no NaN
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    no: int
+    log: int
+    digested: int
+    rows: int
+    cuts: int
+
+
+class Digesting:
+    """Brings digests up to date, a short piece at a time, in the file that `reading` and `writing` open transactions of."""
+
+    def __init__(
+        self,
+        reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
+    ) -> None:
+        self._reading, self._writing = reading, writing
+        self._last_key = 0
+
+    def go_on(self) -> bool:
+        """Do a piece; False where nothing is to be done."""
+        with self._reading() as db:
+            store = db.execute(_GET_STORE).fetchone()
+            found = list(self._prepared(db))
+        if not found:
+            return False
+        with self._writing() as (db, _):
+            if db.execute(_GET_STORE).fetchone() != store:  # a backup was put in its place meanwhile
+                return True
+            for key, rows, digests in found:
+                if db.execute(_GET_CUTS, (key.log,)).fetchone() == (key.cuts,):
+                    db.executemany(_SAVE, [(key.no, column, *astuple(digest)) for column, digest in digests.items()])
+                    db.execute(_SET_DIGESTED, (rows, key.no))
+        return True
+
+    def _prepared(self, db: sqlite3.Connection) -> Iterator[tuple[_Key, int, dict[str, Digest]]]:
+        """Keys with how many rows are digested then, and the digests that changed: after those of the last time, in turn."""
+        rows = db.execute(_GET_KEYS_UNDIGESTED, (self._last_key, _KEYS_AT_ONCE)).fetchall()
+        if not rows and self._last_key:
+            rows = db.execute(_GET_KEYS_UNDIGESTED, (0, _KEYS_AT_ONCE)).fetchall()
+        budget = [_BYTES_AT_ONCE, _CHUNKS_AT_ONCE]
+        self._last_key = 0
+        for key in (_Key(*row) for row in rows):
+            yield key, *_digested(db, key, budget)
+            self._last_key = key.no
+            if min(budget) <= 0:
+                return
+
+
+def _digested(db: sqlite3.Connection, key: _Key, budget: list[int]) -> tuple[int, dict[str, Digest]]:
+    known = {column: _of_row(row) for column, *row in db.execute(_GET_OF_KEY, (key.no,))}
+    changed: dict[str, Digest] = {}
+    done = key.digested
+    for no, first_row, count in db.execute(_GET_CHUNKS, (key.no, key.digested)):
+        if first_row + count <= done:
+            continue
+        try:
+            chunk = read_chunk(db, key.no, no)
+            table = chunk.rows()[1].slice(done - first_row)
+            budget[0] -= len(chunk.body)
+        except Broken:
+            table = None  # whoever reads these rows is told
+        for column, digest in digests_of(table).items() if table is not None else ():
+            changed[column] = joined(changed.get(column) or known.get(column), digest)
+        done = first_row + count
+        budget[1] -= 1
+        if min(budget) <= 0:
+            return done, changed
+    return key.rows, changed
