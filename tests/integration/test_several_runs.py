@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
 
@@ -27,6 +28,20 @@ def init_page(doc, config, runs):
 def update_page(doc, new_data):
     if "train" in new_data:
         doc.get_model_by_name(new_data.run.id).stream({"loss": new_data["train"]["loss"]})
+'''
+BANDS = '''
+from bokeh.plotting import figure
+from streamvis import band_source
+
+app = "sweep"
+
+
+def init_page(doc, config, runs):
+    for stat in ("std", "sem", "ci95", "quartiles", "range"):
+        source = band_source("train", columns=["loss"], runs=runs, stat=stat, name=stat)
+        plot = figure()
+        plot.varea("step", "loss.low", "loss.high", source=source)
+        doc.add_root(plot)
 '''
 ONE = '''
 from bokeh.models import Div
@@ -146,6 +161,53 @@ def test_panels_draw_each_run_in_its_colour_or_stand_side_by_side(open_page, swe
     titles = [plot.title.text for plot in page.doc.select({"type": Plot})]
     assert [f"run {i} · confusion" in titles for i in range(3)] == [True] * 3
     page.wait_for(lambda: any("run 1" in div.text and "seed" in div.text for div in page.doc.select({"type": Div})))
+
+
+def bands_of(page: OpenedPage) -> dict[str, dict[str, list[float]]]:
+    sources = {source.name: source for source in page.doc.select({"type": ColumnDataSource}) if source.name}
+    return {stat: {name: list(map(float, column)) for name, column in source.data.items()} for stat, source in sources.items()}
+
+
+def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open_page, sweep):
+    endpoint, ids = sweep
+    rows = {run: {step: 10.0 * i + step for step in range(5 + i)} for i, run in enumerate(ids)}
+    live = open_page(BANDS, run=ids)
+
+    def expected():
+        steps = sorted({step for its in rows.values() for step in its})
+        values = [np.array([its[step] for its in rows.values() if step in its]) for step in steps]
+        sd = np.array([v.std(ddof=1) if len(v) > 1 else 0.0 for v in values])
+        sem = sd / np.sqrt([len(v) for v in values])
+        mean = np.array([v.mean() for v in values])
+        quartiles = np.array([np.quantile(v, [0.25, 0.5, 0.75]) for v in values]).T
+        return steps, [len(v) for v in values], {
+            "std": (mean - sd, mean, mean + sd),
+            "sem": (mean - sem, mean, mean + sem),
+            "quartiles": quartiles,
+            "range": (np.array([v.min() for v in values]), mean, np.array([v.max() for v in values])),
+        }
+
+    def shows(page):
+        steps, counts, bands = expected()
+        found = bands_of(page)
+        for stat, (low, middle, high) in bands.items():
+            its = found[stat]
+            if its["step"] != steps or its["loss.runs"] != counts:
+                return False
+            for name, want in (("loss.low", low), ("loss.middle", middle), ("loss.high", high)):
+                if not np.allclose(its[name], want):
+                    return False
+        return True
+
+    live.wait_for(lambda: shows(live), what="the bands of the past")
+    with Client(endpoint.url, "sweep") as client:
+        client.init(run=ids[0])
+        for step in range(5, 12):
+            rows[ids[0]][step] = -3.5 * step
+            client.sendl(step, "train", {"loss": -3.5 * step})
+    live.wait_for(lambda: shows(live), what="the bands with what came live")
+    fresh = open_page(BANDS, run=ids)
+    fresh.wait_for(lambda: bands_of(fresh) == bands_of(live), what="a fresh page shows the same")
 
 
 def test_which_pages_can_show_several_runs_is_known_from_their_scripts(tmp_path):

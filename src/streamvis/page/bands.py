@@ -14,7 +14,6 @@ import numpy as np
 from streamvis.page.live import Change
 from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.sources import LiveSpec
-from streamvis.records import Rows
 
 __all__ = ["BandTrack"]
 
@@ -57,7 +56,7 @@ class BandTrack:
             self.is_stale, self._next_at = True, 0.0
         self._view, self._buckets = view, buckets
 
-    def fetch(self, reader: EndpointReader, run: str) -> tuple[Rows | None]:
+    def fetch(self, reader: EndpointReader, run: str) -> tuple[dict[str, np.ndarray] | None]:
         """Ask for the rows that the figures show, of all of its runs."""
         began, spec = time.monotonic(), self.spec
         start, stop = (None, None) if self._view is None else self._around(*self._view)
@@ -74,14 +73,12 @@ class BandTrack:
             return low * low / high, high * high / low
         return 2 * low - high, 2 * high - low
 
-    def take(self, rows: Rows | None) -> Change | None:
+    def take(self, found: dict[str, np.ndarray] | None) -> Change | None:
         """The endpoint answered: the source's new data."""
         self.is_fetching, self.trouble = False, ""
-        if rows is None:
+        if found is None:
             return None
-        first = next(iter(rows.columns.values()), np.empty(0))
-        lacking = np.full(len(first), np.nan)
-        return Change(True, {name: rows.columns.get(name, lacking) for name in self.spec.names})
+        return Change(True, {name: found["x" if name == self.spec.x else name] for name in self.spec.names})
 
     def add(self, pieces: Sequence[Piece]) -> Change | None:
         """Pieces of a run's log came."""

@@ -15,7 +15,7 @@ from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, L
 from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Rows, Value
 from streamvis.transport import Response, Transport, check, path
-from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body
+from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body, table_of
 from streamvis.wire.tree import unpack
 
 __all__ = ["AppTail", "ChosenRuns", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
@@ -226,7 +226,7 @@ class EndpointReader:
         stop: float | None = None,
         buckets: int,
         log: bool = False,
-    ) -> Rows | None:
+    ) -> dict[str, np.ndarray] | None:
         """The middle and the spread of columns over runs, by rising x; None while no run has such a key.
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
@@ -238,8 +238,8 @@ class EndpointReader:
             return None
         if response.status != 200:
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
-        _, _, rows = decode_history(response.body)
-        return rows
+        _, table = table_of(response.body)
+        return {name: table.column(name).to_numpy() for name in table.column_names}
 
     def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
         """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""
