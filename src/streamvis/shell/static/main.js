@@ -27,21 +27,22 @@ const load_site = async () => {
   }
 }
 
-// The list of the runs of the app that the page shows, once that is known.
-const Side = ({viewer}) => {
+// The list of the runs of the app that the page shows, once that is known. It is followed when it is folded away, too.
+const Side = ({viewer, is_open}) => {
   useStore(viewer)
+  useStore(site)
   const app = viewer.shown?.app ?? viewer.app ?? viewer.page?.app, list = useRef(null)
+  useEffect(() => { list.current?.show_app(app) }, [app])
+  useEffect(() => { list.current?.look(is_open) }, [is_open])
   if (list.current == null && app != null) {
-    list.current = new RunList(app)
+    list.current = new RunList(app, {page: viewer.path, edited: () => viewer.reload(), is_shown: is_open})
     list.current.listen(() => viewer.regroup())
   }
-  useEffect(() => { if (app != null) list.current.show_app(app) }, [app])
-  useEffect(() => () => list.current?.close(), [])
-  if (list.current == null) return html`<aside class="side"></aside>`
+  if (!is_open) return null
   const href = (run) => address.shell_address(viewer.path, [["app", run.app], ["run", run.run]])
-  return html`<aside class="side"><${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_ids} href=${href}
-    choose=${(ids, is_chosen) => viewer.choose(ids, is_chosen)} open=${(run) => viewer.show([run.run])} clear=${() => viewer.show([])}
-    follows=${!viewer.is_pinned} /></aside>`
+  return html`<aside class="side">${list.current && html`<${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_ids}
+    href=${href} choose=${(ids, is_chosen) => viewer.choose(ids, is_chosen)} open=${(run) => viewer.show([run.run])} clear=${() => viewer.show([])}
+    follows=${!viewer.is_pinned} />`}</aside>`
 }
 
 const Page = ({viewer}) => {
@@ -50,7 +51,7 @@ const Page = ({viewer}) => {
   const toggle = () => { kept.set("list-open", is_open ? "0" : "1"); open(!is_open) }
   return html`<div class="shell">
     <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} />
-    <div class="beside">${is_open && html`<${Side} viewer=${viewer} />`}<div class="panes" ref=${host}></div></div>
+    <div class="beside"><${Side} viewer=${viewer} is_open=${is_open} /><div class="panes" ref=${host}></div></div>
     <${Toasts} />
   </div>`
 }

@@ -65,6 +65,9 @@ export class Viewer extends Store {
     this.#arrange()
   }
 
+  // The page's script was edited.
+  reload() { for (const pane of this.panes) pane.reload() }
+
   show_offered() {
     this.set({offer: null})
     this.panes[0].open()
@@ -77,10 +80,10 @@ export class Viewer extends Store {
 
   // The runs to show one by one: several, on a page that can show only one. Null where one frame shows all.
   async #apart() {
-    if (this.runs.length < 2 && this.where == null) return null
+    if (this.runs.length < 2 && this.where == null && this.group == null) return null
     if (this.page == null) await this.site.loaded
     if (this.page == null || this.page.many) return null
-    if (this.runs.length > 0) return this.runs
+    if (this.runs.length > 0 || this.where == null) return this.runs
     const {runs} = await ask("runs", {app: this.app ?? this.page.app, where: this.where, order: "-created", limit: 50})
     return runs.map(({run}) => run)
   }
@@ -119,10 +122,8 @@ export class Viewer extends Store {
   #made() {
     const pane = new Pane(this.host, {on: (kind, data) => this.#heard(pane, kind, data), address: () => {
       const query = address.page_query()
-      if (pane.key) {
-        for (const name of ["run", "where", "group"]) query.delete(name)
-        query.set("run", pane.key)
-      }
+      if (this.page?.many === false) for (const name of ["where", "group"]) query.delete(name)
+      if (pane.key) query.set("run", pane.key)
       return address.view_address(this.path, query)
     }})
     return pane
