@@ -36,7 +36,10 @@ const Side = ({viewer, is_open}) => {
   useEffect(() => { list.current?.look(is_open) }, [is_open])
   if (list.current == null && app != null) {
     list.current = new RunList(app, {page: viewer.path, edited: () => viewer.reload(), is_shown: is_open})
-    list.current.listen(() => viewer.regroup())
+    list.current.listen(() => {
+      viewer.regroup()
+      viewer.learn(list.current.rows)
+    })
   }
   if (!is_open) return null
   const href = (run) => address.shell_address(viewer.path, [["app", run.app], ["run", run.run]])

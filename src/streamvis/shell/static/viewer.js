@@ -13,7 +13,7 @@ export class Viewer extends Store {
   #arranged = 0
 
   constructor(path, site) {
-    super({path, site, ...address.read(), offer: null, panes: [], left_out: 0})
+    super({path, site, ...address.read(), offer: null, panes: [], left_out: 0, listed: new Map()})
   }
 
   begin(host) {
@@ -30,7 +30,7 @@ export class Viewer extends Store {
   // What all panes show, as if they were one page.
   get shown() {
     const all = this.panes.map(({shown}) => shown).filter(Boolean)
-    return all.length == 0 ? null : {...all[0], runs: all.flatMap(({runs}) => runs)}
+    return all.length == 0 ? null : {...all[0], runs: all.flatMap(({runs}) => runs).map((run) => ({...run, ...this.listed.get(run.id)}))}
   }
 
   get shown_ids() { return new Set((this.shown?.runs ?? []).map(({id}) => id)) }
@@ -55,6 +55,14 @@ export class Viewer extends Store {
   choose(ids, is_chosen) {
     const others = this.runs.filter((id) => !ids.includes(id))
     this.show(is_chosen ? [...others, ...ids] : others)
+  }
+
+  // Names and colours as the list has them: a page learns of a new name later.
+  learn(rows) {
+    const ids = this.shown_ids, found = rows.filter(({run}) => ids.has(run)).map(({run, name, color}) => [run, {name, color}])
+    if (JSON.stringify(found) == JSON.stringify([...this.listed])) return
+    this.set({listed: new Map(found)})
+    for (const pane of this.panes) pane.head()
   }
 
   // The group is in the address: pages that can show several runs draw one thing for each of its values.
