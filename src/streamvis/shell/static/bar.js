@@ -47,8 +47,8 @@ export const Bar = ({site, viewer, is_open, toggle}) => {
     </span>
     ${runs.length > 0 && html`<${State} shown=${shown} />`}
     ${runs.length > 0 && html`<button class="pin" aria-pressed=${viewer.is_pinned} onClick=${() => viewer.pin(!viewer.is_pinned)}
-      title=${viewer.is_pinned ? "This page stays with its run. Click to follow the newest" : "This page follows the newest run. Click to stay with this one"}>
-      ${viewer.is_pinned ? "Pinned" : "Newest"}</button>`}
+      title=${viewer.is_pinned ? "This page stays with what was chosen. Click to follow the newest run" : "This page follows the newest run. Click to stay with this one"}>
+      ${viewer.where != null ? "Filter" : viewer.runs.length > 0 ? "Pinned" : viewer.is_pinned ? "Groups" : "Newest"}</button>`}
     ${viewer.left_out > 0 && html`<span class="muted">${viewer.left_out} more do not fit</span>`}
     ${offer && html`<span class="offer" role="status">New run <b>${offer.name}</b> <button onClick=${() => viewer.show_offered()}>Show</button></span>`}
     <span class="space"></span>

@@ -127,6 +127,12 @@ export class RunList extends Store {
     }
   }
 
+  // The filter that stands in the search box; null where there are words, nothing, or a fault.
+  get filter() {
+    const text = this.find.trim()
+    return text && this.error == null && asked_as(text) == "where" ? text : null
+  }
+
   get asked_columns() { return [...new Set([...this.shown_columns, ...(this.group ? [this.group] : [])])] }
 
   async #load_names() {

@@ -21,7 +21,8 @@ export class Viewer extends Store {
     this.#arrange()
   }
 
-  get is_pinned() { return this.runs.length > 0 }
+  // Whether the page stays with what was chosen, rather than with the newest run.
+  get is_pinned() { return this.runs.length > 0 || this.where != null || (this.group != null && this.page?.many === true) }
 
   get page() { return this.site.pages.find(({path}) => path == this.path) }
 
@@ -42,12 +43,17 @@ export class Viewer extends Store {
   }
 
   // Stay with what is shown, or follow the newest again.
-  pin(is_pinned) { this.show(is_pinned ? [...this.shown_ids] : []) }
+  pin(is_pinned) {
+    if (is_pinned) return this.show([...this.shown_ids])
+    address.change({group: null})
+    this.set({group: null})
+    this.show([])
+  }
 
-  // Shows these runs; none: the newest.
-  show(runs) {
-    address.change({run: runs.length > 0 ? runs : null}, {as_step: true})
-    this.set({runs, offer: null})
+  // Shows these runs, or all that fit a filter, also those that come; neither: the newest.
+  show(runs, where = null) {
+    address.change({run: runs.length > 0 ? runs : null, where}, {as_step: true})
+    this.set({runs, where, offer: null})
     clearTimeout(this.#clicked)
     this.#clicked = setTimeout(() => this.#arrange(), CLICKED_MS)
   }
