@@ -1,21 +1,29 @@
-"""The shell around pages in a real Chromium: its bar, its frame, and what stays usable when a page does not."""
+"""The shell around pages in a real Chromium: its bar, its run list, and how one load of a page takes the place of another."""
 
 from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from streamvis import Client
+from streamvis.transport import Transport
 from support import processes
 from support.conditions import wait_until
 
 PAGE = """
-from bokeh.models import ColumnDataSource
+from bokeh.models import ColumnDataSource, Slider, TabPanel, Tabs
 from bokeh.plotting import figure
 def init_page(doc, config):
     source = ColumnDataSource({"x": []}, name="main_plot")
     plot = figure(name="plot", height=300)
     plot.line("x", "x", source=source, name="curve")
     doc.add_root(plot)
+    doc.add_root(Slider(start=0, end=10, value=2))
+    doc.add_root(Tabs(tabs=[TabPanel(child=figure(height=2000), title=title) for title in "ab"]))
 def update_page(doc, new_data):
     if "k" in new_data:
         doc.get_model_by_name("main_plot").stream({"x": new_data["k"]["x"]})
@@ -92,3 +100,209 @@ def test_on_a_phone_the_bar_fits_and_the_page_fills_the_rest(site, open_page):
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
         box = tab.page.locator("iframe").bounding_box()
         assert box["width"] == 390 and box["y"] + box["height"] == 844
+
+
+# The run list
+
+
+def make_runs(url, app, count):
+    """Runs 0, 1, ... of an app, each with a config of its own."""
+
+    def make(i):
+        config = {"lr": i / 1000, "net": "vit" if i % 2 else "resnet"}
+        order = {"app": app, "run": f"{app}-{i}", "name": f"run {i}", "config": config}
+        sent = Transport(url).request("POST", "/api/v1/runs", body=json.dumps(order).encode(), headers=JSON)
+        assert sent.status == 201
+
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(make, range(count)))
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def listed(tab):
+    return tab.evaluate("Array.from(document.querySelectorAll('.rows .run'), (one) => one.textContent)")
+
+
+def expect_listed(tab, *names):
+    wait_until(lambda: sorted(listed(tab)) == sorted(names), what=f"the list of {names}", pause=tab._pause_s)
+
+
+def test_runs_are_found_by_words_and_filters_and_an_error_points_at_its_place(site, open_page):
+    endpoint, pages = site
+    make_runs(endpoint.url, "found", 4)
+    tab = open_page(f"{pages.root}/?app=found")
+    tab.expect_errors()  # a filter that is refused is one
+    asked = []
+    tab.page.on("request", lambda request: asked.append(request.url) if "where=" in request.url else None)
+    expect_listed(tab, "run 0", "run 1", "run 2", "run 3")
+    box = tab.page.get_by_role("combobox", name="Search or filter runs")
+    box.press_sequentially("config.lr < 0.002")
+    expect_listed(tab, "run 0", "run 1")
+    assert {parse_qs(urlsplit(url).query)["where"][0] for url in asked} == {"config.lr < 0.002"}  # nothing that was half typed
+    assert "list.find=config.lr" in tab.page.url
+    tab.page.reload()
+    expect_listed(tab, "run 0", "run 1")
+    box.fill("VIT 3")
+    expect_listed(tab, "run 3")
+    box.fill("config.lr < 0.002 and or")
+    tab.page.locator(".error mark").wait_for()
+    assert tab.page.locator(".error mark").inner_text() == "or"
+    box.fill("config.n")
+    tab.page.get_by_role("option", name="config.net", exact=True).click()
+    box.press_sequentially(' == "resnet"')
+    expect_listed(tab, "run 0", "run 2")
+
+
+def test_chosen_runs_are_in_the_address_and_side_by_side_on_a_page_for_one(site, open_page):
+    endpoint, pages = site
+    make_runs(endpoint.url, "chosen", 3)
+    tab = open_page(f"{pages.root}/lines?app=chosen")
+    expect_listed(tab, "run 0", "run 1", "run 2")
+    for name in ("run 0", "run 2"):
+        tab.page.get_by_label(f"Choose {name}").click()
+    headings = tab.page.locator(".pane.headed h2")
+    wait_until(lambda: headings.all_inner_texts() == ["run 0", "run 2"], what="two panes", pause=tab._pause_s)
+    assert tab.page.url == f"{pages.root}/lines?app=chosen&run=chosen-0&run=chosen-2"
+    tab.page.get_by_role("button", name="Compare").click()
+    line = tab.page.get_by_role("row", name="lr")
+    assert line.inner_text().split() == ["lr", "0", "0.002"] and "differs" in line.get_attribute("class")
+    tab.page.get_by_role("button", name="Close").click()
+    linked = open_page(tab.page.url)
+    wait_until(lambda: linked.page.locator("iframe").count() == 2, what="the same from a link", pause=linked._pause_s)
+    tab.page.get_by_role("button", name="Newest only").click()
+    wait_until(lambda: tab.page.locator("iframe").count() == 1, what="the newest alone", pause=tab._pause_s)
+    assert tab.page.url == f"{pages.root}/lines?app=chosen"
+
+
+def test_of_many_runs_few_are_in_the_document_and_the_last_is_there_at_the_end(site, open_page):
+    endpoint, pages = site
+    make_runs(endpoint.url, "many", 500)
+    tab = open_page(f"{pages.root}/?app=many&list.order=step")
+    wait_until(lambda: "500 runs" in tab.page.locator(".counts").inner_text(), what="the count", pause=tab._pause_s)
+    seen = set(listed(tab))
+    assert 0 < len(seen) < 60
+    tab.evaluate("document.querySelector('.runs .scroller').scrollTop = 1e9")
+    wait_until(lambda: listed(tab) and not seen & set(listed(tab)), what="the end of the list", pause=tab._pause_s)
+    rows = tab.page.locator(".rows .row")
+    wait_until(lambda: rows.last.get_attribute("aria-rowindex") == "501", what="the last row", pause=tab._pause_s)
+    assert len(listed(tab)) < 60
+
+
+def test_what_one_viewer_changes_others_see_and_what_was_archived_comes_back(site, open_page):
+    endpoint, pages = site
+    make_runs(endpoint.url, "shared", 2)
+    mine, theirs = open_page(f"{pages.root}/?app=shared"), open_page(f"{pages.root}/?app=shared")
+    for tab in (mine, theirs):
+        expect_listed(tab, "run 0", "run 1")
+
+    def act(run, action):
+        mine.page.get_by_label(f"Actions for {run}").click()
+        mine.page.get_by_role("menuitem", name=action).click()
+
+    act("run 1", "Rename")
+    mine.page.keyboard.type("the good one")
+    mine.page.keyboard.press("Enter")
+    act("run 0", "Tags")
+    mine.page.get_by_label("Tags, with commas between").fill("seed, first")
+    mine.page.get_by_role("button", name="Save").click()
+    expect_listed(theirs, "the good one", "run 0")
+    wait_until(lambda: theirs.page.locator(".tag").all_inner_texts() == ["seed", "first"], what="tags", pause=theirs._pause_s)
+    act("the good one", "Archive")
+    expect_listed(theirs, "run 0")
+    mine.page.get_by_role("button", name="Undo").click()
+    expect_listed(theirs, "the good one", "run 0")
+
+
+# One load of a page in place of another
+
+_WATCH = """() => { window.gaps = 0
+    const look = () => {
+        const shown = document.querySelector(".pane iframe:not(.coming)")?.contentDocument
+        if (shown?.querySelector(".bk-Figure") == null) window.gaps += 1
+        requestAnimationFrame(look)
+    }
+    look() }"""
+_SET = """() => { const doc = Bokeh.documents[0], of = (type) => [...doc.all_models].find((model) => model.type == type)
+    const range = doc.get_model_by_name("plot").x_range
+    range.have_updated_interactively = true
+    range.setv({start: 1, end: 2})
+    of("Slider").value = 7
+    of("Tabs").active = 1
+    doc.get_model_by_name("curve").visible = false
+    scrollTo(0, 200) }"""
+_GET = """() => { const doc = Bokeh.documents[0], of = (type) => [...doc.all_models].find((model) => model.type == type)
+    const {start, end} = doc.get_model_by_name("plot").x_range
+    return [start, end, of("Slider").value, of("Tabs").active, doc.get_model_by_name("curve").visible, scrollY] }"""
+
+
+def rows(tab):
+    frame = tab.frame
+    return frame and frame.evaluate("window.Bokeh?.documents[0]?.get_model_by_name('main_plot')?.data.x.length ?? -1")
+
+
+def test_a_new_epoch_and_a_restart_swap_without_a_gap_and_keep_what_a_person_set(site, open_page):
+    endpoint, pages = site
+    with Client(endpoint.url, "kept") as client:
+        client.init()
+        send(client, *range(5))
+        tab = open_page(f"{pages.root}/lines?app=kept")
+        tab.expect_errors()  # while the page server is away
+        wait_until(lambda: rows(tab) == 5, what="the page", pause=tab._pause_s)
+        tab.frame.evaluate(_SET)
+        tab.evaluate(_WATCH)
+        client.clear()
+        send(client, *range(3))
+        wait_until(lambda: rows(tab) == 3, what="the new epoch", pause=tab._pause_s)
+        assert tab.frame.evaluate(_GET) == [1, 2, 7, 1, False, 200]
+        frame = tab.frame
+        pages.restart()
+        wait_until(lambda: tab.frame not in (None, frame), within_s=40, what="the page after the restart", pause=tab._pause_s)
+        wait_until(lambda: rows(tab) == 3, what="its data", pause=tab._pause_s)
+        assert tab.frame.evaluate(_GET) == [1, 2, 7, 1, False, 200]
+        assert tab.evaluate("window.gaps") == 0
+        assert tab.evaluate("streamvisShell.viewer.panes[0].swaps") == 2
+
+
+def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touched_the_page(site, open_page):
+    endpoint, pages = site
+    with Client(endpoint.url, "next") as client:
+        client.init(name="run 0")
+        send(client, 0)
+        tab = open_page(f"{pages.root}/lines?app=next")
+        wait_until(lambda: rows(tab) == 1, what="the page", pause=tab._pause_s)
+        tab.frame.evaluate("window.is_first = true")
+        with Client(endpoint.url, "next") as other:
+            other.init(name="run 1")
+            send(other, 0, 1)
+            tab.page.get_by_text("New run run 1").wait_for()  # the one that is shown goes on
+        client.close()
+    wait_until(lambda: rows(tab) == 2 and "run 1" in bar(tab), what="the new run", pause=tab._pause_s)
+    assert tab.frame.evaluate("window.is_first") is None
+    tab.page.locator("iframe").click(position={"x": 300, "y": 100})
+    with Client(endpoint.url, "next") as client:
+        client.init(name="run 2")
+        send(client, 0, 1, 2)
+        tab.page.get_by_text("New run run 2").wait_for()
+        assert rows(tab) == 2
+        tab.page.get_by_role("button", name="Show", exact=True).click()
+        wait_until(lambda: rows(tab) == 3, what="the run that was asked for", pause=tab._pause_s)
+
+
+def test_a_page_stays_calm_while_runs_come_one_after_the_other(site, open_page):
+    endpoint, pages = site
+    with Client(endpoint.url, "sweep") as client:
+        client.init(name="run 0")
+        send(client, 0)
+        tab = open_page(f"{pages.root}/lines?app=sweep")
+        wait_until(lambda: rows(tab) == 1, what="the page", pause=tab._pause_s)
+    began, told = time.monotonic(), set()
+    for i in range(1, 9):
+        with Client(endpoint.url, "sweep") as client:
+            client.init(name=f"run {i}")
+            send(client, 0)
+        wait_until(lambda name=f"run {i}": name in bar(tab), what=f"run {i} in the bar", pause=tab._pause_s)
+        told.add(i)
+    swaps = tab.evaluate("streamvisShell.viewer.panes[0].swaps")
+    assert swaps <= 1 + (time.monotonic() - began) / 5 and len(told) == 8

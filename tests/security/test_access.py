@@ -57,7 +57,7 @@ def guarded(start_endpoint):
 def ask(url, method="GET", where="/api/v1/apps", *, token=None, body=None, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     if body is not None:
-        headers["Content-Type"] = "application/json"
+        headers = {"Content-Type": "application/json"} | headers
         body = json.dumps(body).encode()
     return Transport(url, token=token).request(method, where, body=body, headers=headers)
 
@@ -306,6 +306,30 @@ def test_every_token_that_may_read_opens_pages_and_each_cookie_ends_with_its_own
         assert kept == b"in" if token != WRITE else kept and token.encode() not in base64.b64decode(kept)
         assert ask(pages.root, where="/shown", Cookie=given).status == 200
     assert ask(pages.root, where=f"/shown?token={READ}").status == 401
+
+
+def test_runs_are_changed_only_for_who_came_with_the_token_that_may_write_and_not_from_another_site(guarded, start_pages, page):
+    pages = start_pages(page, url=guarded.url, env={"STREAMVIS_PAGE_TOKEN": READ, "STREAMVIS_TOKEN": WRITE})
+    with Client(guarded.url, "shown", token=WRITE) as client:
+        run = client.init(name="first")
+    given = {}
+    for token in (READ, WRITE):
+        given[token] = ask(pages.root, where=f"/?token={token}").headers["set-cookie"].partition(";")[0]
+        may = json.loads(ask(pages.root, where="/shell/may", Cookie=given[token]).body)
+        assert may == {"write": token == WRITE}
+
+    def renamed(name, token, kind="application/json", **headers):
+        headers |= {"Cookie": given[token], "Content-Type": kind}
+        return ask(pages.root, "PATCH", "/shell/runs", body={"runs": [run], "set": {"name": name}}, **headers).status
+
+    assert renamed("by a reader", READ) == 403
+    assert renamed("as a form", WRITE, "text/plain") == 415
+    assert renamed("by another site", WRITE, Origin="http://localhost:1") == 403
+    assert renamed("second", WRITE, Origin=pages.root) == 200
+    listed = json.loads(ask(pages.root, where="/shell/runs?app=shown", Cookie=given[READ]).body)["runs"]
+    assert [one["name"] for one in listed] == ["second"]
+    for verb in ("delete", "restore", "finish"):
+        assert ask(pages.root, "POST", f"/shell/{verb}", body={"runs": [run]}, Cookie=given[READ]).status == 403, verb
 
 
 def test_a_websocket_from_another_site_does_not_open(pages):

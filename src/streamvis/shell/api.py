@@ -7,15 +7,18 @@ another site cannot make: the door has looked at the origin, and a JSON content 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 from tornado.web import RequestHandler
 
 from streamvis.errors import PageScriptError, StreamvisError
-from streamvis.page.feed import FEEDS
+from streamvis.page.feed import FEEDS, ChoiceFeed
 from streamvis.page.mount import page_path
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts import PageScript, read_script
@@ -25,7 +28,9 @@ from streamvis.transport import Response, path
 
 __all__ = ["api_routes"]
 
-_WAIT_S = 20.0
+_WAIT_S, _LOOK_S = 20.0, 1.0
+_MOST_FILES = 1000
+_OF_PAGES = {".py", ".html", ".yaml", ".css", ".js"}
 _MOST_RUNS = 10_000
 _ASKED = {
     "runs": {"app", "where", "order", "limit", "after", "archived", "column", "config", "run", "search"},
@@ -187,8 +192,12 @@ def _for_each(writer: EndpointReader, runs: list[str], verb: str, body: bytes) -
 
 class _Tail(_Handler):
     async def get(self) -> None:
-        """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time."""
-        app, after = self.get_query_argument("app", None), self.get_query_argument("after", None)
+        """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time.
+
+        With `page`, the path of one, also once its script was edited.
+        """
+        app, after, page = (self.get_query_argument(name, None) for name in ("app", "after", "page"))
+        script = next((script for script in self._site.scripts if page_path(script.name) == page), None)
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         feed = FEEDS.choice(self._site.reader, Selection(app=app), self, lambda: loop.call_soon_threadsafe(changed.set))
         self._feed = feed
@@ -196,31 +205,45 @@ class _Tail(_Handler):
             deadline = loop.time() + _WAIT_S
             while (left_s := deadline - loop.time()) > 0:
                 changed.clear()
-                if feed.lost is not None or (feed.known.is_set() and f"{feed.cursor}-{feed.answers}" != after):
+                if feed.lost is not None or (feed.known.is_set() and _head(feed, script) != after):
                     break
-                try:
-                    await asyncio.wait_for(changed.wait(), left_s)
-                except TimeoutError:
-                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), min(left_s, _LOOK_S))
         finally:
             feed.leave(self)
         if feed.lost is not None:
             return self.refuse(502, "no_endpoint", feed.lost.reason)
         newest = feed.heads[0].run.id if feed.heads else None
-        self.finish({"cursor": f"{feed.cursor}-{feed.answers}", "newest": newest})
+        self.finish({"cursor": _head(feed, script), "newest": newest, "edited": _edited(script) if script else None})
 
     def on_connection_close(self) -> None:
         """The browser has given up: nobody listens."""
         self._feed.leave(self)
 
 
+def _head(feed: ChoiceFeed, script: PageScript | None) -> str:
+    return f"{feed.cursor}-{feed.answers}" + (f"-{_edited(script)}" if script else "")
+
+
+def _edited(script: PageScript) -> str:
+    """A text that is another one once the script, or a file of its folder, was edited."""
+    paths = script.path.parent.rglob("*") if script.is_folder else [script.path]
+    try:
+        times = [path.stat().st_mtime_ns for path in itertools.islice(paths, _MOST_FILES) if path.suffix in _OF_PAGES]
+    except OSError:  # it is being written
+        times = []
+    return f"{max(times, default=0):x}"
+
+
 def _as_it_is(script: PageScript) -> PageScript:
     """What its file says now of a script, which may have been edited; what it said last where it is broken."""
+    if script.any_app:
+        return script
     try:
         now = read_script(script.path.parent if script.is_folder else script.path)
     except PageScriptError:
         return script
-    return PageScript(script.path, script.name, now.app, script.is_folder, script.any_app, now.many)
+    return replace(script, app=now.app, many=now.many)
 
 
 def _shown(name: str) -> str:

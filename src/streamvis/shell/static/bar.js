@@ -18,12 +18,12 @@ export const ThemeButton = () =>
   html`<button class="icon" onClick=${switch_theme} title="Switch between light and dark" aria-label="Switch between light and dark"><${Icon} name="theme" /></button>`
 
 // How the data are: the state of the runs, and how long ago their producers were last heard of.
-const State = ({shown, behind}) => {
+const State = ({shown}) => {
   useClock(1000)
   const {runs} = shown, states = new Set(runs.map(({state}) => state))
   const state = states.size == 1 ? [...states][0] : states.has("running") ? "running" : "ended"
   const heard = Math.max(...runs.map(({heard}) => heard))
-  const age = heard > 0 ? Date.now() / 1000 - behind - heard : null
+  const age = heard > 0 ? Date.now() / 1000 - shown.behind - heard : null
   const told = age == null ? "" : age < 2 && state == "running" ? "live" : `${duration(age)} ago`
   return html`<span class="state ${state}" title="State, and when its producers were last heard of">${state}</span><span class="age">${told}</span>`
 }
@@ -32,8 +32,6 @@ export const Bar = ({site, viewer, is_open, toggle}) => {
   useStore(site)
   useStore(viewer)
   const {shown, offer, path} = viewer, runs = shown?.runs ?? [], here = site.pages.find((page) => page.path == path)
-  // Clocks differ: ages are by the page server's.
-  if (shown != null && shown != viewer.measured) Object.assign(viewer, {measured: shown, behind: Date.now() / 1000 - shown.now})
   const go = (event) => { location.href = address.shell_address(event.target.value, address.page_query()) }
   return html`<header class="bar">
     <button class="icon" aria-expanded=${is_open} onClick=${toggle} title="Runs" aria-label="Runs"><${Icon} name="list" /></button>
@@ -47,10 +45,10 @@ export const Bar = ({site, viewer, is_open, toggle}) => {
       ${runs.slice(0, MOST_NAMED).map((run) => html`<span class="run" title=${run.id} key=${run.id}><${Dot} color=${run.color} />${run.name}</span>`)}
       ${runs.length > MOST_NAMED && html`<span class="muted">and ${runs.length - MOST_NAMED} more</span>`}
     </span>
-    ${runs.length > 0 && html`<${State} shown=${shown} behind=${viewer.behind} />`}
+    ${runs.length > 0 && html`<${State} shown=${shown} />`}
     ${runs.length > 0 && html`<button class="pin" aria-pressed=${viewer.is_pinned} onClick=${() => viewer.pin(!viewer.is_pinned)}
-      title=${viewer.is_pinned ? "This page stays with its run. Click to follow the newest" : "This page follows the newest run. Click to stay with this one"}>
-      ${viewer.is_pinned ? "Pinned" : "Newest"}</button>`}
+      title=${viewer.is_pinned ? "This page stays with what was chosen. Click to follow the newest run" : "This page follows the newest run. Click to stay with this one"}>
+      ${viewer.where != null ? "Filter" : viewer.runs.length > 0 ? "Pinned" : viewer.is_pinned ? "Groups" : "Newest"}</button>`}
     ${viewer.left_out > 0 && html`<span class="muted">${viewer.left_out} more do not fit</span>`}
     ${offer && html`<span class="offer" role="status">New run <b>${offer.name}</b> <button onClick=${() => viewer.show_offered()}>Show</button></span>`}
     <span class="space"></span>

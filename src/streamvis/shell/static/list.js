@@ -24,7 +24,7 @@ const Arrange = ({list, close}) => {
 }
 
 // `chosen` and `shown` are sets of ids; `choose(ids, is_chosen)`, `open(run)` and `href(run)` are of the page around.
-export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear, follows}) => {
+export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear, follows, show_all}) => {
   useStore(list)
   useStore(site)
   const [is_arranging, arrange] = useState(false), [menu, set_menu] = useState(null), [form, set_form] = useState(null)
@@ -49,6 +49,7 @@ export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear,
       <span>${list.is_known ? `${list.matching.toLocaleString("en-US")} ${list.matching == 1 ? "run" : "runs"}` : list.trouble || list.error ? "" : "Loading …"}</span>
       ${list.trouble && html`<span class="trouble">${list.trouble}</span>`}
       ${follows != null && html`<button class="pin" aria-pressed=${follows} disabled=${follows} onClick=${clear}>Newest only</button>`}
+      ${show_all != null && list.filter != null && html`<button onClick=${() => show_all(list.filter)} title="Also those that come later">Show all that fit</button>`}
       ${chosen.size > 0 && html`<span>${chosen.size} chosen</span>`}
       ${picked.length > 1 && html`<button onClick=${() => compare(true)}>Compare</button>`}
       ${picked.length > 0 && site.may_write && html`<button aria-haspopup="menu" onClick=${(event) => set_menu({runs: picked, x: event.clientX, y: event.clientY})}>Change …</button>`}

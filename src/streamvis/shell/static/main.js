@@ -12,7 +12,7 @@ import {html, kept, render, Store, useEffect, useRef, useState, useStore} from "
 
 const is_embedded = (() => { try { return top.location.origin != location.origin } catch { return true } })()
 
-const WIDE_PX = 1200
+const WIDE_PX = 1200, PHONE_PX = 700
 const site = new Store({pages: [], endpoint: "", may_write: false, trouble: null})
 
 const load_site = async () => {
@@ -27,21 +27,31 @@ const load_site = async () => {
   }
 }
 
-// The list of the runs of the app that the page shows, once that is known.
-const Side = ({viewer}) => {
+// The list of the runs of the app that the page shows, once that is known. It is followed when it is folded away, too.
+const Side = ({viewer, is_open, fold}) => {
   useStore(viewer)
+  useStore(site)
   const app = viewer.shown?.app ?? viewer.app ?? viewer.page?.app, list = useRef(null)
+  useEffect(() => { list.current?.show_app(app) }, [app])
+  useEffect(() => { list.current?.look(is_open) }, [is_open])
+  useEffect(() => { if (list.current != null && list.current.group != viewer.group) list.current.arrange({group: viewer.group}) }, [viewer.group])
   if (list.current == null && app != null) {
-    list.current = new RunList(app)
-    list.current.listen(() => viewer.regroup())
+    list.current = new RunList(app, {page: viewer.path, edited: () => viewer.reload(), is_shown: is_open})
+    list.current.listen(() => {
+      viewer.regroup()
+      viewer.learn(list.current.rows)
+    })
   }
-  useEffect(() => { if (app != null) list.current.show_app(app) }, [app])
-  useEffect(() => () => list.current?.close(), [])
-  if (list.current == null) return html`<aside class="side"></aside>`
+  if (!is_open) return null
   const href = (run) => address.shell_address(viewer.path, [["app", run.app], ["run", run.run]])
-  return html`<aside class="side"><${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_ids} href=${href}
-    choose=${(ids, is_chosen) => viewer.choose(ids, is_chosen)} open=${(run) => viewer.show([run.run])} clear=${() => viewer.show([])}
-    follows=${!viewer.is_pinned} /></aside>`
+  const open_run = (run) => {
+    viewer.show([run.run])
+    // On a phone the list covers the page.
+    if (innerWidth <= PHONE_PX) fold()
+  }
+  return html`<aside class="side">${list.current && html`<${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_ids}
+    href=${href} choose=${(ids, is_chosen) => viewer.choose(ids, is_chosen)} open=${open_run} clear=${() => viewer.pin(false)}
+    follows=${!viewer.is_pinned} show_all=${(where) => viewer.show([], where)} />`}</aside>`
 }
 
 const Page = ({viewer}) => {
@@ -50,7 +60,7 @@ const Page = ({viewer}) => {
   const toggle = () => { kept.set("list-open", is_open ? "0" : "1"); open(!is_open) }
   return html`<div class="shell">
     <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} />
-    <div class="beside">${is_open && html`<${Side} viewer=${viewer} />`}<div class="panes" ref=${host}></div></div>
+    <div class="beside"><${Side} viewer=${viewer} is_open=${is_open} fold=${() => open(false)} /><div class="panes" ref=${host}></div></div>
     <${Toasts} />
   </div>`
 }
@@ -65,5 +75,7 @@ if (PATH) {
   window.streamvisShell = {viewer}
   render(html`<${Page} viewer=${viewer} />`, body)
 } else {
-  render(html`<${Home} site=${site} list=${new RunList(address.read().app)} />`, body)
+  const list = new RunList(address.read().app)
+  addEventListener("popstate", () => list.show_app(address.read().app))
+  render(html`<${Home} site=${site} list=${list} />`, body)
 }

@@ -21,6 +21,8 @@ export class Pane {
     this.hear = (event) => {
       const {streamvis: kind, ...data} = event.data ?? {}
       if (event.origin != location.origin || kind == null) return
+      // Clocks differ: ages are by the page server's.
+      if (kind == "shows") data.behind = Date.now() / 1000 - data.now
       if (event.source == this.#next?.contentWindow) this.#said_by_next(kind, data)
       else if (event.source == this.frame?.contentWindow) this.#said(kind, data)
     }

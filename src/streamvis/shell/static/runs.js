@@ -18,8 +18,9 @@ export class RunList extends Store {
   #loaded_at = 0
   #seen = PIECE
 
-  constructor(app) {
-    super({app: null, rows: [], matching: 0, after: null, more: false, is_loading: false, is_known: false, error: null, trouble: null,
+  // `page` is the path of a page whose script is followed too: `edited` hears when it changed.
+  constructor(app, {page = null, edited = () => {}, is_shown = true} = {}) {
+    super({page, edited, is_shown, app: null, rows: [], matching: 0, after: null, more: false, is_loading: false, is_known: false, error: null, trouble: null,
       names: {config: [], summaries: [], tags: []}, find: "", order: "-created", columns: null, archived: "false", group: null, folded: new Set()})
     this.show_app(app)
     this.timer = setInterval(() => this.#refresh_running(), REFRESH_MS)
@@ -35,15 +36,27 @@ export class RunList extends Store {
     const columns = list.columns != null ? list.columns.split("\n").filter(Boolean) : stored.columns ?? null
     Object.assign(this, {app, rows: [], matching: 0, after: null, is_known: false, find: list.find ?? "", columns, group,
       order: list.order ?? stored.order ?? "-created", archived: list.archived ?? "false", folded: new Set()})
-    this.#load_names()
-    this.reload()
-    this.#stop = follow(app, (head, is_first) => { if (!is_first) this.#changed_elsewhere() }, (error) => this.set({trouble: error?.message ?? null}))
+    if (this.is_shown) this.#load_all()
+    const {page, edited} = this
+    this.#stop = follow({app, page, edited, heard: () => this.#changed_elsewhere(), lost: (error) => this.set({trouble: error?.message ?? null})})
     this.changed()
   }
 
   close() {
     this.#stop?.()
     clearInterval(this.timer)
+  }
+
+  // A list that nobody looks at loads nothing.
+  look(is_shown) {
+    const was_shown = this.is_shown
+    this.is_shown = is_shown
+    if (is_shown && !was_shown) this.#load_all()
+  }
+
+  #load_all() {
+    this.#load_names()
+    this.reload()
   }
 
   // What is shown besides the columns that every list has: what was chosen, else the parts of configs in which runs differ.
@@ -114,6 +127,12 @@ export class RunList extends Store {
     }
   }
 
+  // The filter that stands in the search box; null where there are words, nothing, or a fault.
+  get filter() {
+    const text = this.find.trim()
+    return text && this.error == null && asked_as(text) == "where" ? text : null
+  }
+
   get asked_columns() { return [...new Set([...this.shown_columns, ...(this.group ? [this.group] : [])])] }
 
   async #load_names() {
@@ -128,14 +147,15 @@ export class RunList extends Store {
   }
 
   #changed_elsewhere() {
-    if (this.#again != null) return
-    const wait = Math.max(0, this.#loaded_at + CALM_MS - performance.now())
-    this.#again = setTimeout(() => { this.#load_names(); this.reload() }, wait)
+    if (this.#again != null || !this.is_shown) return
+    const wait = this.is_known ? Math.max(0, this.#loaded_at + CALM_MS - performance.now()) : CALM_MS
+    this.#again = setTimeout(() => this.#load_all(), wait)
   }
 
-  // Steps and summaries of runs that go on change all the time, and the list of runs does not.
+  // Steps and summaries of runs that go on change all the time, and the list of runs does not. Of all apps, only new runs are told.
   #refresh_running() {
-    if (!document.hidden && this.#again == null && this.rows.some(({state}) => state == "running")) this.reload()
+    const may_differ = this.app == null || this.rows.some(({state}) => state == "running")
+    if (!document.hidden && this.is_shown && this.#again == null && may_differ) this.reload()
   }
 
   // Puts what a change answered with into the rows, at once.

@@ -45,7 +45,7 @@ const Run = ({run, index, columns, widths, on, may_write}) => {
       <${Name} run=${run} href=${on.href} open=${on.open} is_edited=${on.edited == run.run} rename=${on.rename} />
       ${may_write && html`<button class="icon more" tabindex="-1" aria-label=${`Actions for ${run.name}`} onClick=${(event) => on.menu(run, event)}>⋯</button>`}
     </div>
-    ${columns.map((column) => html`<div role="cell" class="cell ${column.is_number ? "number" : ""}" key=${column.name}>${column.cell(run)}</div>`)}
+    ${columns.map((column) => html`<div role="gridcell" class="cell ${column.is_number ? "number" : ""}" key=${column.name}>${column.cell(run)}</div>`)}
   </div>`
 }
 
@@ -57,7 +57,7 @@ const Group = ({head, list, index, on}) => {
     list.set({folded})
   }
   return html`<div role="row" class="row group" aria-rowindex=${index + 2} style=${{top: `${index * ROW_PX}px`}}>
-    <div role="cell" class="cell name">
+    <div role="gridcell" class="cell name">
       <input type="checkbox" tabindex="-1" aria-label=${`Choose all of ${text(head.value)}`} checked=${all} onChange=${() => on.choose(ids, !all)} />
       <button class="icon" aria-expanded=${!head.is_folded} onClick=${fold}>${head.is_folded ? "▸" : "▾"} <b>${list.group.replace(/^config\./, "")} = ${text(head.value) || "–"}</b>
         <span class="muted"> ${ids.length}</span></button>
@@ -105,7 +105,7 @@ export const Table = ({list, on, may_write, is_narrow}) => {
       ? html`<${Run} key=${item.run.run} run=${item.run} index=${i} columns=${columns} widths=${widths} on=${its} may_write=${may_write} />`
       : html`<${Group} key=${item.key} head=${item} list=${list} index=${i} on=${its} />`)
   }
-  return html`<div class="scroller" ref=${scroller} onScroll=${measure} onKeyDown=${keyed} tabindex="0" role="table" aria-label="Runs"
+  return html`<div class="scroller" ref=${scroller} onScroll=${measure} onKeyDown=${keyed} tabindex="0" role="grid" aria-multiselectable="true" aria-label="Runs"
     aria-rowcount=${count + 1} aria-activedescendant=${items[active]?.run ? `run-${items[active].run.run}` : null}>
     <${Head} list=${list} columns=${columns} widths=${widths} />
     <div class="rows" role="rowgroup" style=${{height: `${count * ROW_PX}px`, minWidth: `${name_px + columns.reduce((sum, {width}) => sum + width, 0)}px`}}>${drawn}</div>

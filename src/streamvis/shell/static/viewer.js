@@ -13,7 +13,7 @@ export class Viewer extends Store {
   #arranged = 0
 
   constructor(path, site) {
-    super({path, site, ...address.read(), offer: null, panes: [], left_out: 0})
+    super({path, site, ...address.read(), offer: null, panes: [], left_out: 0, listed: new Map()})
   }
 
   begin(host) {
@@ -21,7 +21,8 @@ export class Viewer extends Store {
     this.#arrange()
   }
 
-  get is_pinned() { return this.runs.length > 0 }
+  // Whether the page stays with what was chosen, rather than with the newest run.
+  get is_pinned() { return this.runs.length > 0 || this.where != null || (this.group != null && this.page?.many === true) }
 
   get page() { return this.site.pages.find(({path}) => path == this.path) }
 
@@ -30,7 +31,7 @@ export class Viewer extends Store {
   // What all panes show, as if they were one page.
   get shown() {
     const all = this.panes.map(({shown}) => shown).filter(Boolean)
-    return all.length == 0 ? null : {...all[0], runs: all.flatMap(({runs}) => runs)}
+    return all.length == 0 ? null : {...all[0], runs: all.flatMap(({runs}) => runs).map((run) => ({...run, ...this.listed.get(run.id)}))}
   }
 
   get shown_ids() { return new Set((this.shown?.runs ?? []).map(({id}) => id)) }
@@ -42,12 +43,17 @@ export class Viewer extends Store {
   }
 
   // Stay with what is shown, or follow the newest again.
-  pin(is_pinned) { this.show(is_pinned ? [...this.shown_ids] : []) }
+  pin(is_pinned) {
+    if (is_pinned) return this.show([...this.shown_ids])
+    address.change({group: null})
+    this.set({group: null})
+    this.show([])
+  }
 
-  // Shows these runs; none: the newest.
-  show(runs) {
-    address.change({run: runs.length > 0 ? runs : null}, {as_step: true})
-    this.set({runs, offer: null})
+  // Shows these runs, or all that fit a filter, also those that come; neither: the newest.
+  show(runs, where = null) {
+    address.change({run: runs.length > 0 ? runs : null, where}, {as_step: true})
+    this.set({runs, where, offer: null})
     clearTimeout(this.#clicked)
     this.#clicked = setTimeout(() => this.#arrange(), CLICKED_MS)
   }
@@ -57,6 +63,14 @@ export class Viewer extends Store {
     this.show(is_chosen ? [...others, ...ids] : others)
   }
 
+  // Names and colours as the list has them: a page learns of a new name later.
+  learn(rows) {
+    const ids = this.shown_ids, found = rows.filter(({run}) => ids.has(run)).map(({run, name, color}) => [run, {name, color}])
+    if (JSON.stringify(found) == JSON.stringify([...this.listed])) return
+    this.set({listed: new Map(found)})
+    for (const pane of this.panes) pane.head()
+  }
+
   // The group is in the address: pages that can show several runs draw one thing for each of its values.
   regroup() {
     const {group} = address.read()
@@ -64,6 +78,9 @@ export class Viewer extends Store {
     this.set({group})
     this.#arrange()
   }
+
+  // The page's script was edited.
+  reload() { for (const pane of this.panes) pane.reload() }
 
   show_offered() {
     this.set({offer: null})
@@ -77,10 +94,10 @@ export class Viewer extends Store {
 
   // The runs to show one by one: several, on a page that can show only one. Null where one frame shows all.
   async #apart() {
-    if (this.runs.length < 2 && this.where == null) return null
+    if (this.runs.length < 2 && this.where == null && this.group == null) return null
     if (this.page == null) await this.site.loaded
     if (this.page == null || this.page.many) return null
-    if (this.runs.length > 0) return this.runs
+    if (this.runs.length > 0 || this.where == null) return this.runs
     const {runs} = await ask("runs", {app: this.app ?? this.page.app, where: this.where, order: "-created", limit: 50})
     return runs.map(({run}) => run)
   }
@@ -119,10 +136,8 @@ export class Viewer extends Store {
   #made() {
     const pane = new Pane(this.host, {on: (kind, data) => this.#heard(pane, kind, data), address: () => {
       const query = address.page_query()
-      if (pane.key) {
-        for (const name of ["run", "where", "group"]) query.delete(name)
-        query.set("run", pane.key)
-      }
+      if (this.page?.many === false) for (const name of ["where", "group"]) query.delete(name)
+      if (pane.key) query.set("run", pane.key)
       return address.view_address(this.path, query)
     }})
     return pane
