@@ -87,7 +87,7 @@ def await_fit(tab, count):
 
 def test_a_run_with_one_row_and_one_with_nothing_are_shown(show):
     tab = show("one row", lambda client: client.sendl(0, "k", {"y": 1.5}))
-    await_cards(tab, ["k/y"])
+    await_cards(tab, ["metrics/k/y"])
     wait_until(lambda: [one["last"] for one in figures(tab)] == [0], within_s=20, what="its row", pause=tab._pause_s)
     assert tab.page.get_by_text("0.1").count() >= 1
     tab = show("nothing", lambda client: None)

@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from bokeh.models import Column, ColumnDataSource, DataTable, Div, Legend, Plot
+from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Pane, Plot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -132,7 +132,7 @@ class OpenPage:
 def shown(page: OpenPage) -> list:
     """What each panel holds, as far as a person sees it; its place in the document is its name."""
     found = [what(root) for root in page.site.doc.roots if type(root).__name__ != "StreamvisLiveControl"]
-    frames = {child.id: child for root in page.site.doc.roots for child in root.select({"type": Column})}
+    frames = {child.id: child for root in page.site.doc.roots for child in root.select({"type": Pane})}
     cards = layout_of(page.site)["cards"]
     found[-1] = {card["name"]: (card["series"], what(frames[card["id"]])) for card in cards}
     return found

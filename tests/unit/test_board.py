@@ -47,7 +47,7 @@ def choose(site, **settings):
 def made(site):
     """The styles of the frames that exist, each by its card's name."""
     space = site.doc.roots[0].children[1]
-    styles = {child.id: child.styles for child in space.children}
+    styles = {child.id: child.styles for child in space.children if child.elements}
     return {one["name"]: styles[one["id"]] for one in layout_of(site)["cards"]}
 
 
@@ -167,11 +167,23 @@ def test_a_column_that_comes_later_comes_onto_the_board_and_the_other_panels_sta
 
 
 def test_splits_are_drawn_together_and_other_names_are_not():
-    names = ("train/loss", "val/loss", "rest/loss", "train/a/b", "m/val_f1", "m/train_f1")
-    places = {name: runs.place_of(name) for name in names}
+    places = runs.places_of(["train/loss", "val/loss", "rest/loss", "train/a/b", "m/val_f1", "m/train_f1"])
     assert places["train/loss"] == places["val/loss"] == ("metrics", "loss")
     assert places["m/val_f1"] == places["m/train_f1"] == ("m", "f1")
     assert len(set(places.values())) == 4
+
+
+def test_only_what_two_columns_begin_with_is_a_section():
+    curves = [("train", "images/s"), ("train", "loss"), ("net", "layer1/norm"), ("net", "layer1/mean"), ("k", "y")]
+    names = runs.names_of(curves)
+    assert names == ["train/images/s", "train/loss", "layer1/norm", "layer1/mean", "k/y"]
+    assert list(runs.places_of(names).values()) == [
+        ("metrics", "images/s"),
+        ("metrics", "loss"),
+        ("layer1", "norm"),
+        ("layer1", "mean"),
+        ("metrics", "k/y"),
+    ]
 
 
 ANY = st.recursive(
@@ -193,7 +205,7 @@ def test_settings_are_sound_whatever_the_address_says(said):
 )
 def test_a_hostile_address_opens_the_page_as_it_is(query):
     arguments = parse_qs_bytes(query)
-    request = type("Request", (), {"arguments": arguments})()
+    request = type("Request", (), {"arguments": arguments, "headers": {}})()
     context = type("Context", (), {"request": request})()
     panel = panels.board(lambda keys: boxes(3))
     site = Panels()

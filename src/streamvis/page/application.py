@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,18 +30,31 @@ __all__ = ["WebApplication"]
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request: the relative way from it to the root, the path in front, and whether another site's page asks for a script."""
+    """A request: the relative way from it to the root, the path in front, whether another site's page asks for a script, and
+    whether the page has formulas."""
 
     to_root: str
     outer: str
     is_autoload: bool
+    has_math: bool
 
 
 class WebApplication(BokehTornado):
-    """Serves each of `pages` at the path of its name. Takes requests whose path is the inner one (see `mount`)."""
+    """Serves each of `pages` at the path of its name. Takes requests whose path is the inner one (see `mount`).
 
-    def __init__(self, pages: Mapping[str, Application], *, mount: Mount, frames: tuple[str, ...] = (), **options: Any) -> None:
-        self._mount = mount
+    Pages `without_math` do not load MathJax, which takes browsers longer than the rest of BokehJS.
+    """
+
+    def __init__(
+        self,
+        pages: Mapping[str, Application],
+        *,
+        mount: Mount,
+        frames: tuple[str, ...] = (),
+        without_math: Collection[str] = (),
+        **options: Any,
+    ) -> None:
+        self._mount, self._without_math = mount, frozenset(without_math)
         # Made once a process; each request has a value of its own, since each is handled in a task of its own.
         self._asked: ContextVar[_Asked] = ContextVar("asked")
         if frames:
@@ -51,7 +64,8 @@ class WebApplication(BokehTornado):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
         """See Tornado's `Application`."""
         is_autoload = request.path.endswith("/autoload.js")
-        self._asked.set(_Asked(to_root(request.path), self._mount.outer(request), is_autoload))
+        has_math = request.path.rpartition("/")[2] not in self._without_math
+        self._asked.set(_Asked(to_root(request.path), self._mount.outer(request), is_autoload, has_math))
         return super().find_handler(request, **kwargs)
 
     def resources(self, absolute_url: str | bool | None = None) -> Resources:
@@ -64,6 +78,8 @@ class WebApplication(BokehTornado):
             return Resources("server", root_url=root, path_versioner=found.path_versioner)
         made = _PageResources("server", root_url=asked.to_root, path_versioner=found.path_versioner)
         made.lifetime_s = self.session_token_expiration
+        if not asked.has_math:
+            made.components = [component for component in made.components if component != "bokeh-mathjax"]
         return made
 
 

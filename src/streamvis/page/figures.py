@@ -21,7 +21,7 @@ from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, Glyph, Gly
 
 from streamvis.page.sources import LiveSpec, spec_of
 
-__all__ = ["Changes", "Figures", "computed_once"]
+__all__ = ["Changes", "Figures", "computed_once", "moved_range"]
 
 _SECONDS_TO_MS = 1000.0
 _MOVED_TAG = "streamvis moves this range"
@@ -168,8 +168,7 @@ class Figures:
                 for side in ("x", "y"):
                     found = _range(plot, side, getattr(renderer, f"{side}_range_name"))
                     if isinstance(found, DataRange1d) and found.id not in self._moved:
-                        start, end = (1, 10) if _is_log(plot, side, getattr(renderer, f"{side}_range_name")) else (0, 1)
-                        self._moved[found.id] = Range1d(start, end, tags=[_MOVED_TAG])
+                        self._moved[found.id] = moved_range(log=_is_log(plot, side, getattr(renderer, f"{side}_range_name")))
             for found in _ranges(plot):
                 if found.id in self._moved:
                     to_change |= self._automatic.pop(found.id, {})
@@ -219,6 +218,12 @@ class Figures:
             its = self._log_plots.setdefault(curve["source"], {})
             its[plot] = its.get(plot, False) or now["ranges"][curve["x"]]["log"]
         return concerned
+
+
+def moved_range(*, log: bool = False) -> Range1d:
+    """A range that the browser moves, so that it fits what live sources hold."""
+    start, end = (1, 10) if log else (0, 1)
+    return Range1d(start, end, tags=[_MOVED_TAG])
 
 
 @contextmanager

@@ -61,6 +61,11 @@ class BrowserLink:
         """Whether the browser has painted all that was sent, for the first time when the page is ready."""
         return self._model.seen >= self._model.sent
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether a browser has ever painted the page."""
+        return self._model.seen > 0
+
     def attach(self) -> None:
         """Make sure that the document holds the link: hang it on the first root, or make it one where there is none."""
         if self._model.document is self._doc:

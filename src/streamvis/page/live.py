@@ -32,6 +32,8 @@ _SECONDS_TO_MS = 1000.0
 _LEAST_WIDTH_PX = 100
 _FEW_ROWS = 1000
 _FEW_BUCKETS = 8
+_FIRST_BUCKETS = 256
+"""Of a key with few rows, the first question is answered with all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,10 @@ class LiveTrack:
             if found is None or found.rising:
                 return found, self._around(view), width
         window = spec.window if view is None else None
-        whole = self._history(reader, run, window=window, buckets=1, **ask)
+        whole = self._history(reader, run, window=window, buckets=_FIRST_BUCKETS, **ask)
         if whole is None or whole.first_x is None:
+            return whole, None, 0.0
+        if view is None and window is None and whole.complete and whole.rising and not self._log:
             return whole, None, 0.0
         if not whole.rising:
             start, stop = view or (None, None)

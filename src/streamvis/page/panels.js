@@ -44,8 +44,8 @@ if (window.streamvisPanels == null) {
   const field = (object, name) => object instanceof Map ? object.get(name) : object?.[name]
   const curve_of = (renderer) => renderer.tags.map((tag) => field(tag, "streamvis curve")).find((tag) => tag != null)
   // The values of all curves of a figure at the x where the mouse is.
-  const read = (event, plot) => {
-    const rows = [], x_is_time = plot.below[0]?.type == "DatetimeAxis"
+  const read = (event) => {
+    const rows = [], plot = event.origin, x_is_time = plot.below[0]?.type == "DatetimeAxis"
     let at = null
     for (const renderer of plot.renderers) {
       const curve = curve_of(renderer)
@@ -76,6 +76,45 @@ if (window.streamvisPanels == null) {
     card.style.display = "block"
     place(pointer)
   }
+  // What tools would do in a figure that has none: a line where the mouse is, dragging zooms, a double click goes back.
+  const LEAST_DRAG_PX = 8
+  const mark = element("div"), area = element("div")
+  let drag = null
+  const frame_of = (plot) => view_of(plot)?.frame?.bbox
+  const put = (shown, plot, left, top, width, height, look) => {
+    const view = view_of(plot), inside = view?.el.shadowRoot ?? view?.el
+    if (inside == null) return
+    shown.style.cssText = `position:absolute;pointer-events:none;z-index:10;left:${left}px;top:${top}px;width:${width}px;height:${height}px;${look}`
+    if (shown.parentNode != inside) inside.append(shown)
+  }
+  const between = (a, b, low, high) => [Math.min(a, b), Math.max(a, b)].map((at) => Math.min(Math.max(at, low), high))
+  const ends = (range) => [Math.min(range.start, range.end), Math.max(range.start, range.end)]
+  const mouse = (event) => {
+    const plot = event.origin, frame = frame_of(plot)
+    if (frame == null) return
+    const is_inside = event.sx >= frame.left && event.sx <= frame.right && event.sy >= frame.top && event.sy <= frame.bottom
+    if (event.event_name == "doubletap") return plot.reset.emit()
+    if (event.event_name == "mouseleave" || (event.event_name == "mousemove" && !is_inside)) { mark.remove(); return hide() }
+    if (event.event_name == "mousemove") {
+      put(mark, plot, event.sx, frame.top, 1, frame.height, "background:#76808a99")
+      return read(event)
+    }
+    if (event.event_name == "panstart") drag = is_inside ? {plot, x: event.x, y: event.y, sx: event.sx, sy: event.sy} : null
+    if (drag?.plot != plot) return
+    const [left, right] = between(drag.sx, event.sx, frame.left, frame.right), [top, bottom] = between(drag.sy, event.sy, frame.top, frame.bottom)
+    const is_wide = right - left >= LEAST_DRAG_PX, is_high = bottom - top >= LEAST_DRAG_PX
+    if (event.event_name == "pan") {
+      put(area, plot, is_wide ? left : frame.left, is_high ? top : frame.top, is_wide ? right - left : frame.width, is_high ? bottom - top : frame.height,
+        `display:${is_wide || is_high ? "block" : "none"};background:#2f7ed822;border:1px solid #2f7ed8;box-sizing:border-box`)
+    } else if (event.event_name == "panend") {
+      area.remove()
+      for (const [range, is_chosen, from, to] of [[plot.x_range, is_wide, drag.x, event.x], [plot.y_range, is_high, drag.y, event.y]]) {
+        const [start, end] = between(from, to, ...ends(range))
+        if (is_chosen && start < end) range.setv({start, end})
+      }
+      drag = null
+    }
+  }
   // An image as large as the window allows, until a click or Escape.
   const enlarge = (image) => {
     const cover = element("div", null, "position:fixed;inset:0;z-index:99996;background:#000c;display:grid;place-content:center;gap:12px;cursor:zoom-out;text-align:center;color:#fff;font:14px system-ui,sans-serif")
@@ -99,7 +138,7 @@ if (window.streamvisPanels == null) {
   }
   const view_of = (model) => Bokeh.index.find_one(model)
   const plot_in = (view) => {
-    for (const child of view?.child_views ?? []) {
+    for (const child of view?.children_views() ?? []) {
       if (typeof child.export == "function" && child.model.renderers != null) return child
       const found = plot_in(child)
       if (found != null) return found
@@ -254,5 +293,5 @@ if (window.streamvisPanels == null) {
     look()
   }
 
-  window.streamvisPanels = {read, hide, enlarge, board}
+  window.streamvisPanels = {read, mouse, hide, enlarge, board}
 }

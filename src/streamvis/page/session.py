@@ -210,7 +210,7 @@ class Session:
             self._reload()
         elif self._failures.has_ended:
             self._give_up()
-        elif self._link.is_echoed and self._followings and self._is_begun:
+        elif (self._link.is_echoed or self._is_ahead) and self._followings and self._is_begun:
             early_s = self._next_at - time.monotonic()
             if early_s > 0.001:
                 if self._has_news():
@@ -221,6 +221,11 @@ class Session:
             if news or self._live.has_news or self._fillers.has_news:
                 return self._hand_over(news)
         return None
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether the browser is still loading, and what it shows first can be made meanwhile: it takes no rows of the past."""
+        return not self._link.is_seen and self._fillers is not None and self._fillers.takes_rows
 
     def _give_up(self) -> None:
         """The author's code failed: what else comes is for nobody."""
@@ -330,7 +335,7 @@ class Session:
         took_s = time.monotonic() - began
         self._durations.append(took_s)
         # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
-        self._next_at = began + max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s())
+        self._next_at = began + (0 if self._is_ahead else max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s()))
         self._link.attach()
         self._link.send()
         self._link.show(self._notices())

@@ -6,6 +6,8 @@ and "val" with a column "loss") are drawn together. Values are shown by what the
     streamvis init mine --from runs
 """
 
+from collections import Counter
+
 from bokeh.layouts import row
 
 from streamvis import panels
@@ -31,20 +33,27 @@ def init_page(doc, config):
 
 def cards(keys):
     """What to show of the run: called with its keys, again when there are new ones."""
+    curves = [
+        (key.name, column)
+        for key in keys
+        for column, dtype in key.columns.items()
+        if is_number(dtype) and column not in ("step", "epoch", "time")
+    ]
+    values = [key.name for key in keys if key.kind == "value"]
+    names = names_of(curves)
+    places = places_of([*names, *values])
     charts, others = {}, []
+    for name, series in zip(names, curves, strict=True):
+        charts.setdefault(places[name], []).append(series)
     for key in keys:
         if key.kind == "value":
-            section, title = split_off(key.name)
+            section, title = places[key.name]
             make = PANELS[key.holds]
             show = lambda shared, make=make, key=key: make(key.name)  # noqa: E731
             others.append(panels.card(title, show, section=section, wide=key.holds in WIDE, shows=(key.name, key.holds)))
-        for column, dtype in key.columns.items():
-            if is_text(dtype):
-                make = lambda shared, key=key, column=column: panels.text(key.name, column)  # noqa: E731
-                others.append(panels.card(f"{key.name} {column}", make, section="text", wide=True, shows=(key.name, column)))
-            elif is_number(dtype) and column not in ("step", "epoch", "time"):
-                name = column if "/" in column else f"{key.name}/{column}"
-                charts.setdefault(place_of(name), []).append((key.name, column))
+        for column in (column for column, dtype in key.columns.items() if is_text(dtype)):
+            make = lambda shared, key=key, column=column: panels.text(key.name, column)  # noqa: E731
+            others.append(panels.card(f"{key.name} {column}", make, section="text", wide=True, shows=(key.name, column)))
         if any(is_for_tables(dtype) for dtype in key.columns.values()):
             make = lambda shared, key=key: panels.table(key.name)  # noqa: E731
             others.append(panels.card(key.name, make, section="tables", wide=True, shows=key.name))
@@ -61,22 +70,35 @@ def chart(shared, series, title):
     return panels.curves(series, x=shared.x, smooth=shared.smooth, title=title, **options)
 
 
-def place_of(name):
-    """The section and the title of a chart: the same for a name under several splits."""
+def names_of(curves):
+    """What each column is called: as it is where it begins as another one does ("layer1/norm"), else after its key."""
+    begins = Counter(column.partition("/")[0] for _, column in curves if "/" in column)
+    names = []
+    for key, column in curves:
+        begin = column.partition("/")[0] if "/" in column else ""
+        names.append(column if begins[begin] > 1 or begin.lower() in SPLITS else f"{key}/{column}")
+    return names
+
+
+def places_of(names):
+    """The section and the title of each name: the same for a name under several splits. What two names begin with is a section."""
+    paths = {name: without_split(name) for name in names}
+    begins = Counter(path.partition("/")[0] for path in paths.values() if "/" in path)
+    places = {}
+    for name, path in paths.items():
+        section, _, title = path.partition("/")
+        places[name] = (section, title) if begins[section] > 1 and title else ("metrics", path)
+    return places
+
+
+def without_split(name):
+    """The name without its split: "train/loss" and "val/loss" are both "loss", and "a/val_f1" is "a/f1"."""
     parts = name.split("/")
     rest = [part for part in parts if part.lower() not in SPLITS]
     if len(rest) < len(parts):
-        return "/".join(rest[:-1]) or "metrics", rest[-1] if rest else name
-    start, _, end = name.rpartition("/")[2].partition("_")
-    if start.lower() in SPLITS and end:
-        return "/".join(parts[:-1]) or "metrics", end
-    return split_off(name)
-
-
-def split_off(name):
-    """The section and the title of a name: its first part, and the rest."""
-    section, _, title = name.partition("/")
-    return (section, title) if title else ("values", section)
+        return "/".join(rest) or name
+    start, _, end = parts[-1].partition("_")
+    return "/".join([*parts[:-1], end]) if start.lower() in SPLITS and end else name
 
 
 def is_number(dtype):

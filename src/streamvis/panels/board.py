@@ -15,11 +15,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from bokeh.core.properties import String
+from bokeh.core.properties import AnyRef, List, String
 from bokeh.document import Document
 from bokeh.layouts import column as column_of
 from bokeh.model import DataModel
-from bokeh.models import Column, CustomJS, Div, LayoutDOM, Plot
+from bokeh.models import Column, CustomJS, Div, LayoutDOM, Pane, Plot
 
 from streamvis.descriptions import Description, description_of, pattern_of
 from streamvis.errors import UsageError
@@ -29,7 +29,7 @@ from streamvis.page.new_data import NewData
 from streamvis.page.sources import of_run
 from streamvis.panels.beside import parts_of
 from streamvis.panels.contents import Key, contents_of
-from streamvis.panels.frames import short
+from streamvis.panels.frames import Parts, short
 from streamvis.records import KeyInfo, Value
 
 __all__ = ["Card", "Shared", "board", "card"]
@@ -38,6 +38,8 @@ _GAP, _HEAD = 10, 38
 _SIZES = {"s": (240, 180), "m": (330, 250), "l": (620, 400)}
 """The least width and the height of a card, in pixels, for each size that a viewer can choose."""
 _AHEAD_PX = 300
+_USUAL_SIZE, _PHONE_SIZE, _AROUND = (1366, 768), (390, 844), (280, 60)
+"""What of a window is taken to be in view until the browser has told it, and what of that is not the board's, in pixels."""
 _AT_A_TIME = 6
 """How many panels are made before others have their turn."""
 _MOST_MADE = 300
@@ -110,7 +112,8 @@ def board(cards: Callable[[Sequence[Key]], Iterable[Card]], **options: Any) -> C
     if not callable(cards):
         raise UsageError(f"cards is {type(cards).__name__}. Give a function that returns a list of panels.card(...).")
     bar = Div(sizing_mode="stretch_width")
-    space = Column(sizing_mode="stretch_width", styles={"position": "relative", "height": "400px"})
+    # The first child stays: Bokeh warns of a column that has none.
+    space = Column(Pane(), sizing_mode="stretch_width", styles={"position": "relative", "height": "400px"})
     control = StreamvisBoard()
     panel = column_of(bar, space, **{"sizing_mode": "stretch_width", "spacing": 8, **options})
     attach(panel, _Board(cards, bar, space, control))
@@ -123,6 +126,8 @@ class StreamvisBoard(DataModel):
     layout = String(default="{}")
     view = String(default="{}")
     settings = String(default="{}")
+    parts = List(AnyRef, default=[])
+    """Keeps what figures share in the document: Bokeh cannot send a model again that it has let go of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +184,9 @@ class _Board(Filler):
         self._holds: dict[str, str] = {}
         self._cards: dict[str, Card] = {}
         self._places: dict[str, _Place] = {}
-        self._made: dict[str, Column] = {}
-        self._is_unfinished = False
+        self._made: dict[str, Pane] = {}
+        self._parts = Parts()
+        self._is_unfinished = self._is_seen = False
         self._settings = _Settings()
         self._view = {"top": 0.0, "bottom": 0.0, "width": 0.0}
         control.on_change("view", lambda attr, old, new: self._once(self._look, json.loads(new)))
@@ -193,6 +199,8 @@ class _Board(Filler):
     def begin(self, page: Page) -> None:
         self._page = page
         self._settings = _Settings.of(_arguments(page.doc))
+        # Charts are made while the browser still loads its scripts.
+        self._view = _usual_view(page.doc)
         self._control.settings = json.dumps(asdict(self._settings))
         args = {"control": self._control, "bar": self._bar, "space": self._space}
         start = CustomJS(args=args, code="window.streamvisPanels.board(control, bar, space)")
@@ -285,7 +293,7 @@ class _Board(Filler):
         self._lay_out()
 
     def _look(self, view: Mapping[str, Any]) -> None:
-        is_resized = view["width"] != self._view["width"]
+        self._is_seen, is_resized = True, view["width"] != self._view["width"]
         self._view = {name: float(view[name]) for name in ("top", "bottom", "width")}
         if is_resized:
             self._lay_out()
@@ -327,7 +335,8 @@ class _Board(Filler):
         """Make what has come into view, and let go of what has left it."""
         if not self._view["width"]:
             return
-        low, high = self._view["top"] - _AHEAD_PX, self._view["bottom"] + _AHEAD_PX
+        ahead = _AHEAD_PX if self._is_seen else 0
+        low, high = self._view["top"] - ahead, self._view["bottom"] + ahead
         seen = {name: place for name, place in self._places.items() if low < place.top + self._height and place.top < high}
         # Those that the viewer sees come first.
         ordered = sorted(seen.items(), key=lambda item: item[1].top + self._height < self._view["top"])
@@ -347,14 +356,16 @@ class _Board(Filler):
                     break
                 new += 1
                 # A board that is told of a run's news makes panels of all of them.
-                with of_run(""):
+                with of_run(""), self._parts.used():
                     self._made[name] = _framed(self._cards[name].make(shared))
             made = self._made[name]
             styles = _BIG if name == self._settings.big else self._styles(place)
             if made.styles != styles:
                 made.styles = styles
             shown.append({"id": made.id, "name": name, "series": self._cards[name].series, "title": self._cards[name].title})
-        children = list(self._made.values())
+        if self._parts.made != self._control.parts:
+            self._control.parts = self._parts.made
+        children = [self._space.children[0], *self._made.values()]
         if children != self._space.children:
             self._space.children = children
         columns = sorted({name for info in self._keys.values() for name in list(info.columns)[:50]})
@@ -375,16 +386,23 @@ class _Board(Filler):
         }
 
 
-def _framed(panel: LayoutDOM) -> Column:
-    """The panel in a frame whose size it takes."""
+def _framed(panel: LayoutDOM) -> Pane:
+    """The panel in a frame whose size it takes. In a pane it is laid out alone: in a column, with all others at each change."""
     for part in (panel, *parts_of(panel).values()):
         part.update(sizing_mode="stretch_both", width=None, height=None)
-    return Column(children=[panel], sizing_mode="fixed", spacing=0)
+    return Pane(elements=[panel])
 
 
 def _differs(one: Card, other: Card) -> bool:
     """Whether a card has other data now; functions cannot be compared."""
     return (one.wide, one.series, one.shows, one.said) != (other.wide, other.series, other.shows, other.said)
+
+
+def _usual_view(doc: Document) -> dict[str, float]:
+    request = doc.session_context.request if doc.session_context else None
+    agent = request.headers.get("User-Agent", "") if request else ""
+    width, height = _PHONE_SIZE if "Mobi" in agent else _USUAL_SIZE
+    return {"top": 0.0, "bottom": float(height - _AROUND[1]), "width": float(max(width - _AROUND[0], _PHONE_SIZE[0]))}
 
 
 def _arguments(doc: Document) -> dict[str, Any]:

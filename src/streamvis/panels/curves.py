@@ -16,7 +16,7 @@ from streamvis.page.new_data import NUMBER, column_form
 from streamvis.page.sources import LiveSpec, band_columns, source_for
 from streamvis.palette import PALETTE
 from streamvis.panels.beside import Thing, things_shown
-from streamvis.panels.frames import GREY, plot_frame, short, title_of
+from streamvis.panels.frames import GREY, plot_frame, short, title_of, whole_view
 
 __all__ = ["curves", "number_columns"]
 
@@ -86,6 +86,8 @@ def curves(
     axis = {"x_axis_type": "datetime"} if x == "time" else {"x_axis_label": "seconds since start" if x == "elapsed" else x}
     plot = plot_frame(title_of(title, keys), options, reads=True, **axis)
     filler = _Curves(plot, keys, columns, x, smooth=smooth, band=band, window=window, line=dict(line or {}))
+    if len(pairs) != 1 or len(things_shown()) > 1:
+        filler.add_legend()
     attach(plot, filler)
     if pairs:
         filler.wants_keys = False
@@ -136,14 +138,16 @@ class _Curves(Filler):
         self._smooth, self._band, self._window, self._line = smooth, band, window, line
         self._things = things_shown()
         self._drawn: dict[tuple[Thing, str, str], list[GlyphRenderer]] = {}
-        # There from the beginning: what comes into a figure that is drawn gets no room.
-        self._legend = Legend(**_LEGEND)
-        plot.add_layout(self._legend, "below")
         self._said: Title | None = None
         self._is_log = options_log(plot)
 
     def begin(self, page: Page) -> None:
         self._page = page
+
+    def add_legend(self) -> None:
+        """Give the figure a legend, before it is drawn: what comes later gets no room."""
+        self._legend = Legend(**_LEGEND)
+        self._plot.add_layout(self._legend, "below")
 
     def keys_changed(self) -> None:
         found: list[tuple[str, str]] = []
@@ -220,9 +224,10 @@ class _Curves(Filler):
             self._plot.varea(self._x, *extra, source=source, fill_color=options["line_color"], fill_alpha=0.2)
         # Not by `line`, which makes three more glyphs for selections that lines do not have.
         faint = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
-        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)))]
+        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)), view=whole_view())]
         if self._smooth:
-            lines.append(self._plot.add_glyph(source, Line(x=self._x, y=smoothed_name(column), **options)))
+            smoothed = Line(x=self._x, y=smoothed_name(column), **options)
+            lines.append(self._plot.add_glyph(source, smoothed, view=whole_view()))
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
         return lines

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 from typing import Any
 
-from bokeh.models import CrosshairTool, CustomJS, Div, InlineStyleSheet, Plot, WheelZoomTool
+from bokeh.models import (
+    AllIndices,
+    AllLabels,
+    BasicTicker,
+    BasicTickFormatter,
+    CDSView,
+    CrosshairTool,
+    CustomJS,
+    Div,
+    Grid,
+    InlineStyleSheet,
+    LinearAxis,
+    LinearScale,
+    Model,
+    Plot,
+    Title,
+    Toolbar,
+    WheelZoomTool,
+)
 from bokeh.plotting import figure
 
+from streamvis.page.figures import moved_range
 from streamvis.page.look import CARD, PANEL_HEIGHT
 
-__all__ = ["GREY", "box", "html_table", "plain_number", "plot_frame", "short"]
+__all__ = ["GREY", "Parts", "box", "html_table", "plain_number", "plot_frame", "short", "whole_view"]
 
 GREY = "#76808a"
 _TOOLS = "pan,box_zoom,reset,save"
-_READ = "window.streamvisPanels?.read(cb_obj, plot)"
+_READ = "window.streamvisPanels?.read(cb_obj)"
+_MOUSE = "window.streamvisPanels?.mouse(cb_obj)"
 _BOX = """
   :host {
     display: block; overflow: auto; box-sizing: border-box; color: var(--text, inherit); font: 13px/1.45 system-ui, sans-serif }
@@ -30,6 +52,44 @@ _BOX = """
 """
 
 
+class Parts:
+    """Models without a state of their own, which all figures of one document may share: they need not be made and sent for each."""
+
+    _used: ContextVar[Parts | None] = ContextVar("parts", default=None)
+
+    def __init__(self) -> None:
+        self._made: dict[str, Model] = {}
+
+    @property
+    def made(self) -> list[Model]:
+        """All of them, so far."""
+        return list(self._made.values())
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within this, panels share these parts."""
+        token = self._used.set(self)
+        try:
+            yield
+        finally:
+            self._used.reset(token)
+
+    @classmethod
+    def part(cls, name: str, make: Callable[[], Model]) -> Any:
+        """The shared part of this name, or a new one where nothing is shared."""
+        parts = cls._used.get()
+        if parts is None:
+            return make()
+        if name not in parts._made:
+            parts._made[name] = make()
+        return parts._made[name]
+
+
+def whole_view() -> CDSView:
+    """A view of all rows of a source."""
+    return CDSView(filter=Parts.part("all rows", AllIndices))
+
+
 def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, **defaults: Any) -> figure:
     """A figure as panels have them; `options` are the author's, and win. With `reads`, the mouse shows the values at its x.
 
@@ -39,20 +99,47 @@ def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, *
     settings |= {"title": short(title, 80), "toolbar_location": "above", "min_border": 12, "styles": CARD} | defaults
     if {"width", "frame_width"} & options.keys() and "sizing_mode" not in options:
         settings.pop("sizing_mode")
-    is_lean = reads and options.get("toolbar_location", "above") is None
-    if is_lean:
-        settings["tools"] = "box_zoom"
-    plot = figure(**(settings | dict(options)))
+    settings |= options
+    if reads and settings["toolbar_location"] is None:
+        return _lean(settings)
+    plot = figure(**settings)
     plot.toolbar.autohide, plot.toolbar.logo = True, None
     plot.js_on_event("doubletap", CustomJS(args={"plot": plot}, code="plot.reset.emit()"))
     if reads:
-        if not is_lean:
-            across = WheelZoomTool(dimensions="width")
-            plot.add_tools(across, WheelZoomTool(dimensions="height", modifiers="alt"))
-            plot.toolbar.active_scroll = across
+        across = WheelZoomTool(dimensions="width")
+        plot.add_tools(across, WheelZoomTool(dimensions="height", modifiers="alt"))
+        plot.toolbar.active_scroll = across
         plot.add_tools(CrosshairTool(dimensions="height", line_color=GREY, line_alpha=0.6))
-        plot.js_on_event("mousemove", CustomJS(args={"plot": plot}, code=_READ))
+        plot.js_on_event("mousemove", CustomJS(code=_READ))
         plot.js_on_event("mouseleave", CustomJS(code="window.streamvisPanels?.hide()"))
+    return plot
+
+
+def _lean(settings: dict[str, Any]) -> figure:
+    """A figure of as few models as can be, since a page may show dozens. What tools would do, panels.js does."""
+    if isinstance(settings["title"], str):
+        settings["title"] = Title(text=settings["title"])
+    is_log = {side: settings.get(f"{side}_axis_type") == "log" for side in "xy"}
+    axes = {side: settings.get(f"{side}_axis_type", "auto") for side in "xy"}
+    for side in "xy":
+        settings.setdefault(f"{side}_range", moved_range(log=is_log[side]))
+        if axes[side] in ("auto", "linear"):
+            settings |= {f"{side}_axis_type": None, f"{side}_scale": Parts.part("scale", LinearScale)}
+    label = settings.pop("x_axis_label", None), settings.pop("y_axis_label", None)
+    settings |= {"tools": [], "toolbar": Parts.part("toolbar", lambda: Toolbar(logo=None)), "context_menu": None}
+    plot = figure(**settings)
+    for dimension, (side, place) in enumerate((("x", "below"), ("y", "left"))):
+        if settings[f"{side}_axis_type"] is None:
+            ticker = Parts.part("ticker", BasicTicker)
+            formatter, policy = Parts.part("formatter", BasicTickFormatter), Parts.part("labels", AllLabels)
+            axis = LinearAxis(ticker=ticker, formatter=formatter, major_label_policy=policy, axis_label=label[dimension])
+            plot.add_layout(axis, place)
+            plot.add_layout(Grid(dimension=dimension, ticker=ticker))
+        elif label[dimension]:
+            getattr(plot, f"{side}axis").axis_label = label[dimension]
+    mouse = Parts.part("mouse", lambda: CustomJS(code=_MOUSE))
+    events = ("mousemove", "mouseleave", "doubletap", "panstart", "pan", "panend")
+    plot.js_event_callbacks = dict.fromkeys(events, [mouse])
     return plot
 
 
