@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import urlencode
 
 import numpy as np
@@ -10,12 +11,11 @@ from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
 
 from streamvis import Client
 from streamvis.transport import Transport
+from support.processes import endpoint, page_server
 from support.sessions import OpenedPage
 
 MANY = '''
 from bokeh.models import ColumnDataSource, Div
-
-app = "sweep"
 
 
 def init_page(doc, config, runs):
@@ -33,8 +33,6 @@ BANDS = '''
 from bokeh.plotting import figure
 from streamvis import band_source
 
-app = "sweep"
-
 
 def init_page(doc, config, runs):
     for stat in ("std", "sem", "ci95", "quartiles", "range"):
@@ -45,8 +43,6 @@ def init_page(doc, config, runs):
 '''
 ONE = '''
 from bokeh.models import Div
-
-app = "sweep"
 
 
 def init_page(doc, config):
@@ -59,8 +55,6 @@ def update_page(doc, new_data):
 PANELS = '''
 from streamvis import panels
 
-app = "sweep"
-
 
 def init_page(doc, config):
     doc.add_root(panels.curves(["train", "val"], "loss"))
@@ -69,30 +63,40 @@ def init_page(doc, config):
 '''
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """An endpoint, and a page server with the scripts above."""
+    folder = tmp_path_factory.mktemp("several runs")
+    scripts = {"many": MANY, "bands": BANDS, "one": ONE, "overlaid": PANELS}
+    for name, source in scripts.items():
+        (folder / f"{name}.py").write_text(source)
+    with contextlib.ExitStack() as stack:
+        rest = stack.enter_context(contextlib.closing(endpoint(folder / "data", log=folder / "rest.log")))
+        scripts = sorted(folder.glob("*.py"))
+        pages = stack.enter_context(contextlib.closing(page_server(*scripts, url=rest.url, log=folder / "pages.log")))
+        yield rest, pages
+
+
 @pytest.fixture
-def sweep(start_endpoint):
-    """Three runs with 5, 6 and 7 rows."""
-    endpoint = start_endpoint()
-    ids = []
+def sweep(served, request):
+    """The endpoint, and three runs with 5, 6 and 7 rows of an app of its own."""
+    rest, app, ids = served[0], request.node.name, []
     for i, lr in enumerate((0.1, 0.1, 0.01)):
-        with Client(endpoint.url, "sweep") as client:
+        with Client(rest.url, app) as client:
             ids.append(client.init({"lr": lr, "seed": i}, name=f"run {i}"))
             for step in range(5 + i):
                 client.sendl(step, "train", {"loss": 10 * i + step})
             client.send(0, "confusion", {"matrix": [[i, 1], [2, 3]]})
-    return endpoint, ids
+    return rest, app, ids
 
 
 @pytest.fixture
-def open_page(start_pages, tmp_path, sweep):
-    """Opens a page of this source, with this query; all are closed at the end."""
+def open_page(served, sweep):
+    """Opens one of the pages with this query; all are closed at the end."""
     opened = []
 
-    def open_(source: str, **query) -> OpenedPage:
-        path = tmp_path / f"page{len(opened)}.py"
-        path.write_text(source)
-        pages = start_pages(path, url=sweep[0].url)
-        opened.append(OpenedPage(f"{pages.url}/{path.stem}?{urlencode(query, doseq=True)}"))
+    def open_(name: str, **query) -> OpenedPage:
+        opened.append(OpenedPage(f"{served[1].url}/{name}?{urlencode({'app': sweep[1], **query}, doseq=True)}"))
         return opened[-1]
 
     yield open_
@@ -109,10 +113,10 @@ def runs_of(page: OpenedPage) -> list[list]:
 
 
 def test_each_run_of_a_page_brings_its_past_and_what_comes_live_once_and_by_its_name(open_page, sweep):
-    endpoint, ids = sweep
-    page = open_page(MANY, run=[ids[2], ids[0]])
+    rest, app, ids = sweep
+    page = open_page("many", run=[ids[2], ids[0]])
     page.wait_for(lambda: losses(page) == {ids[2]: [20, 21, 22, 23, 24, 25, 26], ids[0]: [0, 1, 2, 3, 4]}, what="both pasts")
-    with Client(endpoint.url, "sweep") as client:
+    with Client(rest.url, app) as client:
         client.init(run=ids[0])
         client.sendl(9, "train", {"loss": 99.0})
     page.wait_for(lambda: losses(page)[ids[0]] == [0, 1, 2, 3, 4, 99], what="the live row")
@@ -124,33 +128,33 @@ def test_each_run_of_a_page_brings_its_past_and_what_comes_live_once_and_by_its_
 
 
 def test_a_filter_shows_the_runs_that_fit_also_one_that_begins_later(open_page, sweep):
-    endpoint, ids = sweep
-    page = open_page(MANY, where="config.lr > 0.05", group="config.lr")
+    rest, app, ids = sweep
+    page = open_page("many", where="config.lr > 0.05", group="config.lr")
     page.wait_for(lambda: set(losses(page)) == set(ids[:2]) and all(losses(page).values()), what="the two runs that fit")
     assert {run[4] for run in runs_of(page)} == {"lr = 0.1"} and len({run[3] for run in runs_of(page)}) == 1
-    with Client(endpoint.url, "sweep") as client:
+    with Client(rest.url, app) as client:
         client.init({"lr": 0.001})
-    with Client(endpoint.url, "sweep") as client:
+    with Client(rest.url, app) as client:
         client.init({"lr": 0.5})
     page.wait_for(lambda: page.link.reload, what="the page reloads for the run that fits too")
 
 
 def test_a_page_of_two_parameters_shows_the_first_of_several_runs(open_page, sweep):
-    page = open_page(ONE, run=[sweep[1][2], sweep[1][0]])
+    page = open_page("one", run=[sweep[2][2], sweep[2][0]])
     page.wait_for(lambda: page.doc.get_model_by_name("config").text == "0.01")
 
 
 def test_a_run_that_is_deleted_leaves_the_others_on_the_page(open_page, sweep):
-    endpoint, ids = sweep
-    Transport(endpoint.url).request("DELETE", f"/api/v1/runs/{ids[1]}")
-    page = open_page(MANY, run=ids)
+    rest, app, ids = sweep
+    Transport(rest.url).request("DELETE", f"/api/v1/runs/{ids[1]}")
+    page = open_page("many", run=ids)
     page.wait_for(lambda: set(losses(page)) == {ids[0], ids[2]} and all(losses(page).values()), what="the runs that are there")
     assert "Some of the chosen runs are not shown" in page.told()
 
 
 def test_panels_draw_each_run_in_its_colour_or_stand_side_by_side(open_page, sweep):
-    endpoint, ids = sweep
-    page = open_page(PANELS, run=ids)
+    rest, app, ids = sweep
+    page = open_page("overlaid", run=ids)
 
     def drawn():
         plots = page.doc.select({"type": Plot})
@@ -169,9 +173,9 @@ def bands_of(page: OpenedPage) -> dict[str, dict[str, list[float]]]:
 
 
 def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open_page, sweep):
-    endpoint, ids = sweep
+    rest, app, ids = sweep
     rows = {run: {step: 10.0 * i + step for step in range(5 + i)} for i, run in enumerate(ids)}
-    live = open_page(BANDS, run=ids)
+    live = open_page("bands", run=ids)
 
     def expected():
         steps = sorted({step for its in rows.values() for step in its})
@@ -200,13 +204,13 @@ def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open
         return True
 
     live.wait_for(lambda: shows(live), what="the bands of the past")
-    with Client(endpoint.url, "sweep") as client:
+    with Client(rest.url, app) as client:
         client.init(run=ids[0])
         for step in range(5, 12):
             rows[ids[0]][step] = -3.5 * step
             client.sendl(step, "train", {"loss": -3.5 * step})
     live.wait_for(lambda: shows(live), what="the bands with what came live")
-    fresh = open_page(BANDS, run=ids)
+    fresh = open_page("bands", run=ids)
     fresh.wait_for(lambda: bands_of(fresh) == bands_of(live), what="a fresh page shows the same")
 
 
