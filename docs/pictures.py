@@ -50,16 +50,20 @@ class Picture:
     wait_s: float = 12
     before: str = field(default="", kw_only=True)  # JavaScript to run in the page a second before
     height: int | None = field(default=None, kw_only=True)  # of the window, for pages that fill only what is in view
+    runs: str = field(default="", kw_only=True)  # which runs, as an address says it; then the list of runs is in the picture too
 
 
 def pictures() -> list[Picture]:
     """All pictures, by name."""
-    waits = {"reinforcement": 25, "sensor": 40, "convolution": 50, "sweep": 30, "producers": 25, "widgets": 15, "point_cloud": 25}
+    waits = {"reinforcement": 25, "sensor": 40, "convolution": 50, "sweep": 30, "seeds": 60, "producers": 25, "widgets": 15}
+    waits["point_cloud"] = 25
+    groups = {"seeds": "group=config.rate"}
     selects = {"histograms": SELECT % "x < 0"}
     found = []
     for page in sorted(EXAMPLES.glob("*/page.py")):
         name = page.parent.name
-        found.append(Picture(name, name, page.parent / "producer.py", waits.get(name, 12), before=selects.get(name, "")))
+        more = {"before": selects.get(name, ""), "runs": groups.get(name, "")}
+        found.append(Picture(name, name, page.parent / "producer.py", waits.get(name, 12), **more))
     everything = Path(__file__).parent / "everything"
     producer, demo = everything / "producer.py", Picture("demo", "demo", DEMO / "train.py", 30, before=SELECT % "x < -1")
     return [*found, demo, Picture("panels", "panels", producer, 15), Picture("runs", "runs", producer, 15, height=1100)]
@@ -97,7 +101,8 @@ def photograph(browser: Browser, picture: Picture, addresses: tuple[str, str], *
         tab.on("console", lambda message: message.type == "error" and print(picture.name, message.text, file=sys.stderr))
         # What the page says of the pace of this machine does not belong into a picture.
         tab.add_init_script(HIDE_NOTICES)
-        tab.goto(f"{pages}/view/{picture.page}?app={picture.name}")
+        view = "" if picture.runs else "/view"
+        tab.goto(f"{pages}{view}/{picture.page}?app={picture.name}&{picture.runs}")
         time.sleep(picture.wait_s)
         if picture.before:
             tab.evaluate(picture.before)

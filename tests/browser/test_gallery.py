@@ -14,7 +14,7 @@ from support.conditions import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-OF_PANELS = ("audio", "convolution", "point_cloud", "producers", "reinforcement", "sensor", "sweep", "widgets")
+OF_PANELS = ("audio", "convolution", "point_cloud", "producers", "reinforcement", "seeds", "sensor", "sweep", "widgets")
 # What is still empty: figures that draw nothing, tables without rows, boxes with nothing below their title.
 EMPTY = """() => {
   const found = [], models = [...(window.Bokeh?.documents?.[0]?._all_models.values() ?? [])]

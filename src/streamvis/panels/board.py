@@ -308,7 +308,11 @@ class _Board(Filler):
             if all(word in f"{one.section}/{one.title}".lower() for word in words):
                 found.setdefault(one.section, []).append(name)
         least, height = _SIZES[self._settings.size]
-        across = max(1, int((self._view["width"] + _GAP) // (least + _GAP)))
+        fitting = max(1, int((self._view["width"] + _GAP) // (least + _GAP)))
+        # A few cards are wider rather than leave most of a large window empty.
+        spans = [[2 if self._is_wide(self._cards[name]) else 1 for name in names] for names in found.values()]
+        longest = max(map(sum, spans), default=1)
+        across = min(fitting, max(longest, math.ceil(self._view["width"] / (2 * least))))
         top, heads, self._places = 0.0, [], {}
         for i, (section, names) in enumerate(found.items()):
             folded = self._settings.fold.get(section, len(found) > _FOLD_FROM and i >= 3 and not words)

@@ -158,6 +158,9 @@ def _folded(content: str, summary: str, depth: int) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value)
+    if isinstance(value, float) and 1e-6 < abs(value) < 1e6:
+        # As it was written: a learning rate of 0.0005.
+        return f"{value:.6g}"
     if isinstance(value, (int, float)):
         return plain_number(value)
     text = str(value)
