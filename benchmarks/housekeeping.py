@@ -94,7 +94,7 @@ def take_back(values: int) -> None:
                 before = time.monotonic()
                 status = order().status
                 took_s = time.monotonic() - before
-                time.sleep(5 if name == "delete" else 0.5)
+                time.sleep(70 if name == "delete" else 0.5)  # its space is freed after a minute
             print(f"| {name} of a run with {values:,} values (answer {status}) | {number(took_s)} s |")
             print(f"| meanwhile, and just after it, another producer's batch waits at most | {number(max(longest))} s |")
         endpoint.stop()

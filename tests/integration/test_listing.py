@@ -94,6 +94,23 @@ def test_a_description_that_is_wrong_changes_nothing(api):
     assert api.ask("GET", "runs", "r0") == whole
 
 
+def test_runs_are_deleted_and_restored_and_those_who_follow_hear_of_it(api):
+    before = api.ask("GET", "apps", "tail", app="app")["cursor"]
+    whole = api.ask("GET", "runs", "r0")
+    api.ask("POST", "runs", "delete", body={"runs": ["r0", "none such"]}, status=404)
+    api.ask("POST", "runs", "delete", body={"runs": 1}, status=422)
+    until = api.ask("POST", "runs", "delete", body={"runs": ["r0", "r1"]})["restorable_until"]
+    assert api.ask("DELETE", "runs", "r2")["restorable_until"] >= until > whole["created"]
+    assert ids(api.ask("GET", "runs", app="app")) == ["r3"]
+    api.ask("GET", "runs", "r0", status=410)
+    api.ask("POST", "runs", "r0", "batches", body={"records": []}, status=410)
+    tail = api.ask("GET", "apps", "tail", app="app", after=before, wait=20)
+    assert tail["cursor"] != before and ids(tail) == ["r3"]
+    restored = api.ask("POST", "runs", "r0", "restore")
+    assert restored["name"] == whole["name"] and api.ask("GET", "runs", "r0")["config"] == whole["config"]
+    assert ids(api.ask("GET", "apps", "tail", app="app", after=tail["cursor"], wait=20)) == ["r3", "r0"]
+
+
 def test_what_can_be_named_is_told_and_is_no_id_of_a_run(api):
     api.ask("PATCH", "runs", "r0", body={"tags": ["b", "a"]})
     names = api.ask("GET", "runs", "names", app="app")

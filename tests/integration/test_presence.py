@@ -142,5 +142,5 @@ def test_a_batch_that_is_refused_and_a_deleted_run_give_no_sign_of_life(endpoint
     assert stored.run("job")["heard"] == heard
     assert post(endpoint, "/job/batches", app="app", producer="p", number=2, records=[]) == 200
     assert stored.run("job")["heard"] > heard
-    assert Transport(endpoint.url).request("DELETE", "/api/v1/runs/job").status == 204
+    assert Transport(endpoint.url).request("DELETE", "/api/v1/runs/job").status == 200
     assert post(endpoint, "/job/alive?producer=p") == 410

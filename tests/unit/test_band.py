@@ -19,6 +19,7 @@ from streamvis.store.choosing import Axis
 from streamvis.store.spread import t_of_95
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import encode_rows
+from support.stores import hasty_store
 
 SIZES = Sizes(seal_rows=8, merge_at=3, body_rows=16, fanout=2, block=2)
 STUDENT = {1: 12.706204736, 2: 4.302652730, 3: 3.182446305, 4: 2.776445105, 5: 2.570581836, 9: 2.262157163, 30: 2.042272456}
@@ -89,7 +90,7 @@ def test_a_band_is_what_the_slow_reference_says(runs, stat, span, at_once):
     with tempfile.TemporaryDirectory() as folder, mock.patch.multiple(
         band, _ENOUGH_ROWS=3 * at_once, _SORTED_AT_ONCE=5 * at_once, _LEAST_ROWS=4
     ):
-        store = SqliteStore(Path(folder), sizes=SIZES)
+        store = hasty_store(Path(folder), sizes=SIZES)
         filled(store, runs)
         ids, asked = [f"r{i}" for i in range(len(runs))], {"x": "step", "columns": ["y", "z"], "stat": stat}
         whole = store.band(ids, "k", **asked, buckets=10_000)

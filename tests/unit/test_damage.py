@@ -122,7 +122,7 @@ def test_a_damaged_page_under_a_deleted_run_does_not_stop_tidying(tmp_path):
     store.append([Batch("gone", "app", "q", 0, [Start("{}", 0.0)])])
     fill = {"fill": FILL, "text": ["<to be deleted>"] * 40}
     store.append([Batch("gone", "app", "q", n, [encode_rows("k", np.arange(40), np.zeros(40), fill)]) for n in range(1, 9)])
-    store.delete("gone")
+    store.delete("gone", restorable_s=0)
     store = reopened(store, break_page, tmp_path, b"<to be deleted>")
     for _ in range(1000):
         if not store.tidy():

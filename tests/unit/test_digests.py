@@ -18,6 +18,7 @@ from streamvis.records import Batch, Clear, Start
 from streamvis.store import RunQuery, SqliteStore, cutting, digests
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows
+from support.stores import hasty_store
 
 SIZES = Sizes(seal_rows=8, merge_at=3, body_rows=16, fanout=2, block=2)
 NAN = float("nan")
@@ -27,7 +28,7 @@ SENT = st.lists(st.tuples(st.integers(0, 30), CELLS, CELLS), min_size=1, max_siz
 ROWS = st.tuples(st.just("rows"), st.sampled_from("kl"), SENT)
 PARTS = st.one_of(ROWS, ROWS, ROWS, st.tuples(st.just("clear")), st.tuples(st.just("resume"), st.integers(0, 30)))
 # What is sent, how often it is tidied after it, and whether the store is closed and opened before it.
-HISTORIES = st.lists(st.tuples(PARTS, st.integers(0, 6), st.booleans()), max_size=12)
+HISTORIES = st.lists(st.tuples(PARTS, st.integers(0, 3), st.booleans()), max_size=12)
 
 
 def chunk(part):
@@ -108,12 +109,12 @@ def test_summaries_say_what_a_slow_reading_of_all_rows_says(history):
     with tempfile.TemporaryDirectory() as folder, mock.patch.multiple(
         digests, _CHUNKS_AT_ONCE=2, _KEYS_AT_ONCE=1
     ), mock.patch.object(cutting, "_RECORDS_AT_ONCE", 2):
-        store = SqliteStore(Path(folder), sizes=SIZES)
+        store = hasty_store(Path(folder), sizes=SIZES)
         store.append([Batch("run", "app", "p", 0, [Start("{}", 1.0)])])
         for number, (part, tidied, reopened) in enumerate(history, 1):
             if reopened:
                 store.close()
-                store = SqliteStore(Path(folder), sizes=SIZES)
+                store = hasty_store(Path(folder), sizes=SIZES)
             producer, at = ("p", number) if part[0] != "resume" else (f"q{number}", 0)
             (ack,) = store.append([Batch("run", "app", producer, at, [chunk(part)])])
             if part[0] == "resume":

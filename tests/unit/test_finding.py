@@ -19,6 +19,7 @@ from streamvis.palette import PALETTE, color_of
 from streamvis.records import Batch, Description, Finish, Start
 from streamvis.store import RunQuery, SqliteStore
 from streamvis.wire.arrow import encode_rows
+from support.stores import hasty_store
 
 RATES = st.sampled_from([0.1, 0.01, 1, True, None, "0.1", "low", [1], float("nan"), float("inf")])
 CONFIGS = st.dictionaries(st.sampled_from(["lr", "seed", "~odd", "a b"]), RATES, max_size=3)
@@ -48,7 +49,7 @@ def found(store, **query):
 
 
 def filled(folder, runs):
-    store = SqliteStore(folder, clock=iter(range(1000, 10**6)).__next__)
+    store = hasty_store(folder, clock=iter(range(1000, 10**6)).__next__)
     for i, (config, time, name, ends, tagged) in enumerate(runs):
         config = {("~" + key if key.startswith("~") else key): value for key, value in config.items()}
         start(store, f"r{i}", config, time=float(time), name=name)

@@ -174,7 +174,7 @@ def test_a_deleted_run_goes_in_pieces(keys, store):
     send_values(store, "run", 500, keys=keys)
     send_values(store, "other", 10, keys=1)
     store.changed.clear()
-    store.delete("run")
+    store.delete("run", restorable_s=0)
     assert max(store.changed) < 20
     pieces = tidy_all(store)
     assert max(store.changed) <= 2 * PIECE and pieces <= 3 * 750 // PIECE
@@ -222,7 +222,7 @@ def test_no_key_waits_for_ever_while_others_are_due_again_and_again(store):
 def test_what_was_deleted_goes_while_there_is_always_something_to_merge(store):
     start(store, "gone", "run")
     send_values(store, "gone", 300, keys=3)
-    store.delete("gone")
+    store.delete("gone", restorable_s=0)
     for number in range(1, 150):
         send_rows(store, "run", number, [f"k{i}" for i in range(20)])
         if number % 16 == 0:

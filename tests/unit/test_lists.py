@@ -89,5 +89,7 @@ def test_only_who_asks_for_a_config_reads_it(store):
     assert store.read and not [place for place in store.read if "config" in place]
     assert store.config("app-1") == config
     assert store.append([Batch("app-1", "app", "q", 1, [Start('{"other": 1}', 2.0)])])[0].warnings
-    store.delete("app-1")
+    store.delete("app-1", restorable_s=0)
+    while store.tidy():
+        pass
     assert store._writer.execute("SELECT count(*) FROM configs").fetchone() == (2,)

@@ -36,6 +36,7 @@ from streamvis.endpoint.answers import (
 )
 from streamvis.endpoint.bands import band_routes
 from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
+from streamvis.endpoint.deleting import deleting_routes
 from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
 from streamvis.endpoint.given_up import GivenUp
 from streamvis.endpoint.guard import Guard, may_read
@@ -113,6 +114,7 @@ def create_app(
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
     app.include_router(listing_routes(store, presence))
+    app.include_router(deleting_routes(store, presence))
     app.include_router(band_routes(store, presence))
     app.include_router(_reading(store, presence, version))
     app.include_router(_tails(store, presence))
@@ -374,13 +376,6 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
     async def clear(run: _Run) -> Response:
         """Take back a run's rows and values. Pages that show it load themselves again."""
         return JsonAnswer(run_json(await run_in_threadpool(store.clear, run), presence))
-
-    @routes.delete("/api/v1/runs/{run}", **told(None, *OF_A_RUN, 507, status=204))
-    async def delete(run: _Run) -> Response:
-        """Delete a run for ever."""
-        await run_in_threadpool(store.delete, run)
-        presence.forget(run)
-        return Response(status_code=204)
 
     return routes
 

@@ -21,6 +21,8 @@ __all__ = [
     "Apps",
     "Band",
     "ChangedRuns",
+    "DeletedRun",
+    "DeletedRuns",
     "Description",
     "Ending",
     "Error",
@@ -31,6 +33,7 @@ __all__ = [
     "Order",
     "Rows",
     "Run",
+    "RunIds",
     "RunNames",
     "RunTail",
     "Runs",
@@ -73,6 +76,12 @@ class ManyChanges(BaseModel):
     set: Description = Description()
     add_tags: Tags = []
     remove_tags: Tags = []
+
+
+class RunIds(BaseModel):
+    """Runs, by their ids."""
+
+    runs: Annotated[list[RunId], Field(max_length=MAX_RUNS_AT_ONCE)]
 
 
 class Ending(BaseModel):
@@ -281,6 +290,20 @@ class ChangedRuns(BaseModel):
     """The runs that were changed, as they are now."""
 
     runs: list[Run]
+
+
+class DeletedRun(BaseModel):
+    """A run that was deleted, and until when it can be restored, in seconds since 1970 UTC."""
+
+    run: RunId
+    restorable_until: float
+
+
+class DeletedRuns(BaseModel):
+    """Runs that were deleted, and until when they can be restored, in seconds since 1970 UTC."""
+
+    runs: list[RunId]
+    restorable_until: float
 
 
 class ConfigName(BaseModel):

@@ -114,6 +114,11 @@ class Presence:
         """The run was deleted: no sign of life is expected or taken."""
         self._heard.pop(run, None)
 
+    async def expect(self, run: str) -> None:
+        """The run is there again: its producers are heard of from now on, if it has any that have not ended."""
+        if run in await asyncio.to_thread(self._store.awaited):
+            self._heard.setdefault(run, _Heard(time.monotonic(), None))
+
     async def begin_anew(self) -> None:
         """Expect to hear of all that run by what the store says, from now on."""
         self._heard.clear()

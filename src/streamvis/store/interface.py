@@ -14,8 +14,22 @@ from streamvis.errors import StreamvisError
 from streamvis.filters import Filter, Path
 from streamvis.records import Ack, AppHead, AppInfo, Band, Batch, Cursor, Description, History, KeyInfo, RunInfo, Tail
 
-__all__ = ["TAIL_BYTES", "Changes", "ConfigName", "Damage", "FoundRun", "FoundRuns", "RowsPiece", "RunNames", "RunQuery", "Store"]
+__all__ = [
+    "RESTORABLE_S",
+    "TAIL_BYTES",
+    "Changes",
+    "ConfigName",
+    "Damage",
+    "FoundRun",
+    "FoundRuns",
+    "RowsPiece",
+    "RunNames",
+    "RunQuery",
+    "Store",
+]
 
+RESTORABLE_S = 60.0
+"""How long a deleted run can be restored."""
 TAIL_BYTES = 4 * 2**20
 """How many bytes of bodies one piece of a tail holds at most, unless told otherwise or a single batch is larger."""
 
@@ -293,8 +307,15 @@ class Store(Protocol):
         """Take back the run's rows and values."""
         ...
 
-    def delete(self, run: str) -> None:
-        """Delete the run for ever."""
+    def delete(self, *runs: str, restorable_s: float = RESTORABLE_S) -> float:
+        """Delete runs: all of them in one commit, or none where one is not there. Returns until when they can be restored.
+
+        What they hold is freed after that.
+        """
+        ...
+
+    def restore(self, run: str) -> RunInfo:
+        """Take the deletion of a run back: all that it had is there again. Raises DeletedRun where it is too late."""
         ...
 
     def tidy(self, *, only_merge: bool = False) -> bool:

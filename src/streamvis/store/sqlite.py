@@ -50,11 +50,12 @@ from streamvis.store.band import BandAxis, band_of
 from streamvis.store.bodies import read_chunk, read_value
 from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken, Damages, is_damage
-from streamvis.store.describing import describe_run, set_newest
+from streamvis.store.deleting import bury_next, delete_run, is_any_due, restore_run
+from streamvis.store.describing import describe_run
 from streamvis.store.finding import find_runs
 from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
-from streamvis.store.interface import TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
+from streamvis.store.interface import RESTORABLE_S, TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
 from streamvis.store.offering import names_of_runs
 from streamvis.store.readers import Readers
 from streamvis.store.rows import KeyLevels, rows_of_runs
@@ -98,7 +99,7 @@ class SqliteStore:
         self._shorten_at = 0.0
         self._listeners: list[Callable[[Changes], None]] = []
         self._unmerged = 0
-        self._tidier = Tidier(self._reading, self._writing, self._vacuum, self._take_back_more, sizes)
+        self._tidier = Tidier(self._reading, self._writing, self._vacuum, [self._take_back_more, self._bury], sizes)
         try:
             make_own(self._path)
             self._writer = self._connect()
@@ -285,19 +286,35 @@ class SqliteStore:
             start_over(db, row)
         return self.run(run)
 
-    def delete(self, run: str) -> None:
-        """Delete the run for ever; its id stays taken."""
-        with self._changing(run) as (db, row):
-            start_over(db, row)
-            db.execute(sql.DELETE_PRODUCERS, (row.no,))
-            db.execute(sql.DELETE_ATTEMPTS, (row.no,))
-            save_run(db, row)
-            db.execute(sql.DELETE_CONFIG, (row.no,))
-            db.execute(sql.BURY_RUN, (row.no,))
-            db.execute(sql.COUNT_RUN, (-1, row.app_no))
-            if row.newest:
-                set_newest(db, row.app_no)
-            row.deleted = 1
+    def delete(self, *runs: str, restorable_s: float = RESTORABLE_S) -> float:
+        """Delete the runs, in one commit; they can be restored for so long."""
+        until = self._clock() + restorable_s
+        with self._writing() as (db, changes):
+            for run in dict.fromkeys(runs):
+                with self._changed(db, changes, run) as row:
+                    delete_run(db, row, restorable_until=until)
+                    row.deleted = 1
+        return until
+
+    def restore(self, run: str) -> RunInfo:
+        """Take the deletion of a run back."""
+        with self._writing() as (db, changes):
+            row = find_run(db, run)
+            if row is None:
+                raise UnknownRun(run)
+            if row.deleted:
+                restore_run(db, row, now=self._clock())
+                changes.runs.add(row.id)
+                changes.apps.add(row.app)
+        return self.run(run)
+
+    def _bury(self) -> bool:
+        """Begin to free what a deleted run holds that can no longer be restored."""
+        with self._reading() as db:
+            if not is_any_due(db, now=self._clock()):
+                return False
+        with self._writing() as (db, _):
+            return bury_next(db, now=self._clock())
 
     def tidy(self, *, only_merge: bool = False) -> bool:
         """Do a short piece of housekeeping; True when there may be more to do."""

@@ -52,7 +52,6 @@ UPDATE runs SET name = ?, state = ?, updated = ?, first_step = ?, last_step = ?,
 WHERE no = ?
 """
 DESCRIBE_RUN = "UPDATE runs SET color = ?, archived = ?, tags = ?, note = ? WHERE no = ?"
-BURY_RUN = "UPDATE runs SET deleted = 1, name = NULL, live = NULL, seq = seq + 1 WHERE no = ?"
 
 ADD_LOG = "INSERT INTO logs DEFAULT VALUES"
 DROP_LOG = "UPDATE logs SET dropped = 1 WHERE no = ?"

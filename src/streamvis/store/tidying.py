@@ -92,7 +92,7 @@ class _Work:
 class Tidier:
     """Tidies the file that `reading` and `writing` open transactions of.
 
-    `vacuum` gives so many free pages of it back, and `take_back` does a piece of a cut that was begun.
+    `vacuum` gives so many free pages of it back; `others` are more kinds of work, of which each call does a piece.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class Tidier:
         reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
         writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
         vacuum: Callable[[int], None],
-        take_back: Callable[[], bool],
+        others: Sequence[Callable[[], bool]],
         sizes: Sizes,
     ) -> None:
         self._reading, self._writing, self._vacuum, self._sizes = reading, writing, vacuum, sizes
         self._lock = threading.Lock()
         self._kinds = deque(
-            [take_back, self._tidy_keys, Digesting(reading, writing).go_on, self._delete_dropped, self._give_space_back]
+            [*others, self._tidy_keys, Digesting(reading, writing).go_on, self._delete_dropped, self._give_space_back]
         )
         self._last_key = 0
         self._given_up: set[int] = set()
