@@ -51,6 +51,12 @@ def site(tmp_path_factory):
         endpoint.close()
 
 
+def until(tab, condition, what):
+    """Wait for something in a tab. Pages open slowly where many tests run."""
+    __tracebackhide__ = True
+    wait_until(condition, within_s=40, what=what, pause=tab._pause_s)
+
+
 def send(client, *values):
     for value in values:
         client.sendl(value, "k", {"x": value})
@@ -68,11 +74,11 @@ def test_the_page_is_in_a_frame_below_a_bar_that_names_its_run_and_state(site, o
         send(client, 0, 1)
         tab = open_page(f"{pages.root}/lines?app=named")
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0, 1])
-        wait_until(lambda: "first try" in bar(tab) and "running" in bar(tab), what="the bar", pause=tab._pause_s)
+        until(tab, lambda: "first try" in bar(tab) and "running" in bar(tab), "the bar")
         assert tab.frame.url == f"{pages.url}/lines?app=named"
         tab.page.get_by_role("button", name="Newest", exact=True).click()
         assert tab.page.url.endswith(f"run={client.run}") and "Pinned" in bar(tab)
-    wait_until(lambda: "finished" in bar(tab), what="the end of the run in the bar", pause=tab._pause_s)
+    until(tab, lambda: "finished" in bar(tab), "the end of the run in the bar")
 
 
 def test_a_page_that_fails_leaves_the_shell_usable(site, open_page):
@@ -83,7 +89,7 @@ def test_a_page_that_fails_leaves_the_shell_usable(site, open_page):
         tab = open_page(f"{pages.root}/fails?app=failing")
         tab.expect_errors()
         told = "document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''"
-        wait_until(lambda: tab.frame and "ZeroDivisionError" in tab.frame.evaluate(told), what="the error", pause=tab._pause_s)
+        until(tab, lambda: tab.frame and "ZeroDivisionError" in tab.frame.evaluate(told), "the error")
         tab.page.get_by_label("Page", exact=True).select_option("lines")
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0])
         assert tab.page.url == f"{pages.root}/lines?app=failing"
@@ -96,7 +102,7 @@ def test_on_a_phone_the_bar_fits_and_the_page_fills_the_rest(site, open_page):
         send(client, 0)
         tab = open_page(f"{pages.root}/lines?app=phone", viewport={"width": 390, "height": 844})
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0])
-        wait_until(lambda: "running" in bar(tab), what="the bar", pause=tab._pause_s)
+        until(tab, lambda: "running" in bar(tab), "the bar")
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
         box = tab.page.locator("iframe").bounding_box()
         assert box["width"] == 390 and box["y"] + box["height"] == 844
@@ -126,7 +132,7 @@ def listed(tab):
 
 
 def expect_listed(tab, *names):
-    wait_until(lambda: sorted(listed(tab)) == sorted(names), what=f"the list of {names}", pause=tab._pause_s)
+    until(tab, lambda: sorted(listed(tab)) == sorted(names), f"the list of {names}")
 
 
 def test_runs_are_found_by_words_and_filters_and_an_error_points_at_its_place(site, open_page):
@@ -163,16 +169,16 @@ def test_chosen_runs_are_in_the_address_and_side_by_side_on_a_page_for_one(site,
     for name in ("run 0", "run 2"):
         tab.page.get_by_label(f"Choose {name}").click()
     headings = tab.page.locator(".pane.headed h2")
-    wait_until(lambda: headings.all_inner_texts() == ["run 0", "run 2"], what="two panes", pause=tab._pause_s)
+    until(tab, lambda: headings.all_inner_texts() == ["run 0", "run 2"], "two panes")
     assert tab.page.url == f"{pages.root}/lines?app=chosen&run=chosen-0&run=chosen-2"
     tab.page.get_by_role("button", name="Compare").click()
     line = tab.page.get_by_role("row", name="lr")
     assert line.inner_text().split() == ["lr", "0", "0.002"] and "differs" in line.get_attribute("class")
     tab.page.get_by_role("button", name="Close").click()
     linked = open_page(tab.page.url)
-    wait_until(lambda: linked.page.locator("iframe").count() == 2, what="the same from a link", pause=linked._pause_s)
+    until(linked, lambda: linked.page.locator("iframe").count() == 2, "the same from a link")
     tab.page.get_by_role("button", name="Newest only").click()
-    wait_until(lambda: tab.page.locator("iframe").count() == 1, what="the newest alone", pause=tab._pause_s)
+    until(tab, lambda: tab.page.locator("iframe").count() == 1, "the newest alone")
     assert tab.page.url == f"{pages.root}/lines?app=chosen"
 
 
@@ -180,13 +186,13 @@ def test_of_many_runs_few_are_in_the_document_and_the_last_is_there_at_the_end(s
     endpoint, pages = site
     make_runs(endpoint.url, "many", 500)
     tab = open_page(f"{pages.root}/?app=many&list.order=step")
-    wait_until(lambda: "500 runs" in tab.page.locator(".counts").inner_text(), what="the count", pause=tab._pause_s)
+    until(tab, lambda: "500 runs" in tab.page.locator(".counts").inner_text(), "the count")
     seen = set(listed(tab))
     assert 0 < len(seen) < 60
     tab.evaluate("document.querySelector('.runs .scroller').scrollTop = 1e9")
-    wait_until(lambda: listed(tab) and not seen & set(listed(tab)), what="the end of the list", pause=tab._pause_s)
+    until(tab, lambda: listed(tab) and not seen & set(listed(tab)), "the end of the list")
     rows = tab.page.locator(".rows .row")
-    wait_until(lambda: rows.last.get_attribute("aria-rowindex") == "501", what="the last row", pause=tab._pause_s)
+    until(tab, lambda: rows.last.get_attribute("aria-rowindex") == "501", "the last row")
     assert len(listed(tab)) < 60
 
 
@@ -208,7 +214,7 @@ def test_what_one_viewer_changes_others_see_and_what_was_archived_comes_back(sit
     mine.page.get_by_label("Tags, with commas between").fill("seed, first")
     mine.page.get_by_role("button", name="Save").click()
     expect_listed(theirs, "the good one", "run 0")
-    wait_until(lambda: theirs.page.locator(".tag").all_inner_texts() == ["seed", "first"], what="tags", pause=theirs._pause_s)
+    until(theirs, lambda: theirs.page.locator(".tag").all_inner_texts() == ["seed", "first"], "tags")
     act("the good one", "Archive")
     expect_listed(theirs, "run 0")
     mine.page.get_by_role("button", name="Undo").click()
@@ -249,17 +255,17 @@ def test_a_new_epoch_and_a_restart_swap_without_a_gap_and_keep_what_a_person_set
         send(client, *range(5))
         tab = open_page(f"{pages.root}/lines?app=kept")
         tab.expect_errors()  # while the page server is away
-        wait_until(lambda: rows(tab) == 5, what="the page", pause=tab._pause_s)
+        until(tab, lambda: rows(tab) == 5, "the page")
         tab.frame.evaluate(_SET)
         tab.evaluate(_WATCH)
         client.clear()
         send(client, *range(3))
-        wait_until(lambda: rows(tab) == 3, what="the new epoch", pause=tab._pause_s)
+        until(tab, lambda: rows(tab) == 3, "the new epoch")
         assert tab.frame.evaluate(_GET) == [1, 2, 7, 1, False, 200]
         frame = tab.frame
         pages.restart()
-        wait_until(lambda: tab.frame not in (None, frame), within_s=40, what="the page after the restart", pause=tab._pause_s)
-        wait_until(lambda: rows(tab) == 3, what="its data", pause=tab._pause_s)
+        until(tab, lambda: tab.frame not in (None, frame), "the page after the restart")
+        until(tab, lambda: rows(tab) == 3, "its data")
         assert tab.frame.evaluate(_GET) == [1, 2, 7, 1, False, 200]
         assert tab.evaluate("window.gaps") == 0
         assert tab.evaluate("streamvisShell.viewer.panes[0].swaps") == 2
@@ -271,14 +277,14 @@ def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touche
         client.init(name="run 0")
         send(client, 0)
         tab = open_page(f"{pages.root}/lines?app=next")
-        wait_until(lambda: rows(tab) == 1, what="the page", pause=tab._pause_s)
+        until(tab, lambda: rows(tab) == 1, "the page")
         tab.frame.evaluate("window.is_first = true")
         with Client(endpoint.url, "next") as other:
             other.init(name="run 1")
             send(other, 0, 1)
             tab.page.get_by_text("New run run 1").wait_for()  # the one that is shown goes on
         client.close()
-    wait_until(lambda: rows(tab) == 2 and "run 1" in bar(tab), what="the new run", pause=tab._pause_s)
+    until(tab, lambda: rows(tab) == 2 and "run 1" in bar(tab), "the new run")
     assert tab.frame.evaluate("window.is_first") is None
     tab.page.locator("iframe").click(position={"x": 300, "y": 100})
     with Client(endpoint.url, "next") as client:
@@ -287,7 +293,7 @@ def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touche
         tab.page.get_by_text("New run run 2").wait_for()
         assert rows(tab) == 2
         tab.page.get_by_role("button", name="Show", exact=True).click()
-        wait_until(lambda: rows(tab) == 3, what="the run that was asked for", pause=tab._pause_s)
+        until(tab, lambda: rows(tab) == 3, "the run that was asked for")
 
 
 def test_a_page_stays_calm_while_runs_come_one_after_the_other(site, open_page):
@@ -296,13 +302,13 @@ def test_a_page_stays_calm_while_runs_come_one_after_the_other(site, open_page):
         client.init(name="run 0")
         send(client, 0)
         tab = open_page(f"{pages.root}/lines?app=sweep")
-        wait_until(lambda: rows(tab) == 1, what="the page", pause=tab._pause_s)
+        until(tab, lambda: rows(tab) == 1, "the page")
     began, told = time.monotonic(), set()
     for i in range(1, 9):
         with Client(endpoint.url, "sweep") as client:
             client.init(name=f"run {i}")
             send(client, 0)
-        wait_until(lambda name=f"run {i}": name in bar(tab), what=f"run {i} in the bar", pause=tab._pause_s)
+        until(tab, lambda name=f"run {i}": name in bar(tab), f"run {i} in the bar")
         told.add(i)
     swaps = tab.evaluate("streamvisShell.viewer.panes[0].swaps")
     assert swaps <= 1 + (time.monotonic() - began) / 5 and len(told) == 8
