@@ -309,7 +309,7 @@ class Session:
         changed = [its.learn(pieces) for its, pieces in news]
         told: list[NewData] = []
         with self._failures.ours():
-            is_live_changed = self._live.update({its.run.id: pieces for its, pieces in news})
+            is_live_changed = self._live.update({its.run.id: pieces for its, pieces in news}, is_ahead=self._is_ahead)
             is_answered = self._fillers.has_news
             for its, pieces in news:
                 told.append(its.fold(pieces, without=self._without(its, pieces)))

@@ -29,6 +29,7 @@ from tornado.ioloop import IOLoop
 from streamvis.errors import LiveSourceRefused, StreamvisError
 from streamvis.page.bands import BandTrack
 from streamvis.page.figures import Figures
+from streamvis.page.fitting import fit_once
 from streamvis.page.link import Notice
 from streamvis.page.live import Change, LiveTrack
 from streamvis.page.reader import EndpointReader, Piece
@@ -88,7 +89,7 @@ class LiveSources:
         loop: IOLoop,
         wake: Callable[[], None],
     ) -> None:
-        self._reader, self._executor, self._loop, self._wake = reader, executor, loop, wake
+        self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
         self._figures, self._runs = Figures(doc, wake), {run.id: run for run in runs}
         self._shown: dict[str, _Shown] = {}
         self._by_place: dict[_Place, list[_Shown]] = {}
@@ -201,8 +202,11 @@ class LiveSources:
             shown.track.is_stale |= run in shown.spec.runs
         self._fetch()
 
-    def update(self, pieces: Mapping[str, Sequence[Piece]]) -> bool:
-        """Put into the sources what was fetched, and what came live by run; whether that changed anything."""
+    def update(self, pieces: Mapping[str, Sequence[Piece]], *, is_ahead: bool = False) -> bool:
+        """Put into the sources what was fetched, and what came live by run; whether that changed anything.
+
+        With `is_ahead` the browser has not painted yet, and finds its ranges where they have to be.
+        """
         is_changed = False
         while self._fetched:
             shown, track, future = self._fetched.pop(0)
@@ -215,6 +219,8 @@ class LiveSources:
         if is_changed:
             self.control.scales = json.dumps({its: shown.track.scale for its, shown in self._shown.items()})
             self.control.tick += 1
+            if is_ahead:
+                fit_once(self._doc, self._figures.drawn)
         self._fetch()
         return is_changed
 

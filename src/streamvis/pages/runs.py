@@ -81,7 +81,7 @@ def names_of(curves):
 
 
 def places_of(names):
-    """The section and the title of each name: the same for a name under several splits. What two begin with is a section."""
+    """The section and the title of each name, the same under all splits. What two names begin with is a section."""
     paths = {name: without_split(name) for name in names}
     begins = Counter(path.partition("/")[0] for path in paths.values() if "/" in path)
     places = {}

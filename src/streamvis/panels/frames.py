@@ -53,7 +53,7 @@ _BOX = """
 
 
 class Parts:
-    """Models without a state of their own, which all figures of one document may share: not made and sent for each."""
+    """Models without a state of their own, which all figures of one document may share, so that they are made and sent once."""
 
     _used: ContextVar[Parts | None] = ContextVar("parts", default=None)
 
