@@ -260,6 +260,27 @@ def test_a_column_becomes_what_can_say_all_its_cells_however_many_columns_there_
         assert words == 2 * [{2: "int64", 3: "int64", 4: "float64", 5: "float64", 6: "json"}[number]]
 
 
+def test_a_tail_has_the_keys_that_are_asked_for_and_goes_on_to_the_end_without_the_others(store):
+    started(store)
+    for number, key in enumerate("abcd", start=2):
+        body = encode_rows(key, [number], [0.0], {"x": [1]}) if key in "ab" else encode_value(key, number, 0.0, {"x": 1})
+        store.append([Batch("run", "app", "p", number, [body])])
+    head = store.run("run").cursor
+
+    def keys(**which):
+        found, cursor = [], None
+        while cursor != head:
+            tail = store.tail("run", cursor, max_bytes=1, **which)
+            found += [item.key for body in tail.bodies for item in decode_tail_body(body)]
+            cursor = tail.cursor
+        return found
+
+    assert keys() == ["a", "b", "c", "d"]
+    assert keys(only=["b", "d", "no such key"]) == ["b", "d"]
+    assert keys(kind="rows") == ["a", "b"] and keys(kind="value") == ["c", "d"]
+    assert keys(only=["a", "c"], exclude=["a"]) == ["c"] and keys(only=["a"], kind="value") == []
+
+
 def test_the_newest_run_is_the_one_made_live_last(store):
     started(store, "one")
     started(store, "two")

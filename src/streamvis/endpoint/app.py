@@ -279,6 +279,8 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
         wait: _Wait = 0,
         max_bytes: Annotated[int, Query(ge=1, le=2**28)] = 4 * 2**20,
         exclude: Annotated[list[str], Query(description="Keys to leave out.")] = [],  # noqa: B006  # FastAPI copies it
+        only: Annotated[list[str], Query(description="Keys to give; all, where none are named.")] = [],  # noqa: B006
+        kind: Annotated[Literal["rows", "value"] | _Left, Query(description="What the keys to give hold.")] = None,
     ) -> Response:
         """What came to a run's log after the cursor `after`: the rows in log order, and the newest values.
 
@@ -289,7 +291,8 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
         deadline, was_gone = time.monotonic() + wait, presence.is_gone(run)
         while True:
             with news.listen("run", run) as future:
-                tail = await run_in_threadpool(lambda: store.tail(run, start, until=end, max_bytes=max_bytes, exclude=exclude))
+                which = {"max_bytes": max_bytes, "exclude": exclude, "only": only, "kind": kind}
+                tail = await run_in_threadpool(lambda which=which: store.tail(run, start, until=end, **which))
                 left_s = deadline - time.monotonic()
                 is_news = tail.cursor != start or tail.restart or presence.is_gone(run) != was_gone
                 if is_news or left_s <= 0 or news.is_closing:

@@ -10,6 +10,7 @@ import asyncio
 import csv
 import io
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,11 +18,13 @@ import numpy as np
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from streamvis.errors import StreamvisError
+from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.page.reader import EndpointReader
 from streamvis.records import Rows
 
 __all__ = ["RowsHandler", "csv_pieces"]
+
+_log = logging.getLogger("streamvis.page")
 
 _MOST_SERIES = 1000
 
@@ -42,14 +45,25 @@ class RowsHandler(RequestHandler):
         self.set_header("Cache-Control", "no-store")
         pieces = csv_pieces(self._reader, run, series)
         loop = asyncio.get_running_loop()
+        is_begun = False
         try:
+            await loop.run_in_executor(None, self._reader.run, run)
             while (piece := await loop.run_in_executor(None, next, pieces, None)) is not None:
                 self.write(piece)
+                is_begun = True
                 await self.flush()
         except StreamClosedError:
             return
         except StreamvisError as error:
-            raise HTTPError(502, reason="The endpoint does not answer", log_message=str(error)) from error
+            if is_begun:
+                # Cut off, so that nobody takes what there is for all of it.
+                _log.warning("the rows of the run %r could not be read to their end: %s", run, error)
+                self.request.connection.close()
+                return
+            self.clear()
+            self.set_status({UnknownRun: 404, DeletedRun: 410}.get(type(error), 502))
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(f"{error}\n")
 
 
 def _pair(text: str) -> tuple[str, str]:

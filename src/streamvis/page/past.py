@@ -36,10 +36,8 @@ class Past:
                     rows[key], counts[key] = found
                     dtypes[key] = its
             self._reduced, self._reduced_until = frozenset(rows), until
-        if no_rows:
-            exclude = exclude | self._reader.row_keys(self._run).keys()
-        left_out = sorted(exclude | self._reduced)
-        piece = self.fresh(self._reader.tail(self._run, after=after, until=until, exclude=left_out))
+        which = {"kind": "value"} if no_rows else {"exclude": sorted(exclude | self._reduced)}
+        piece = self.fresh(self._reader.tail(self._run, after=after, until=until, **which))
         if not rows:
             return piece
         return replace(piece, items=[*rows.values(), *piece.items], dtypes={**piece.dtypes, **dtypes}, reduced=counts)

@@ -160,9 +160,15 @@ class EndpointReader:
         wait_s: float = 0,
         max_bytes: int | None = None,
         exclude: Sequence[str] = (),
+        only: Sequence[str] = (),
+        kind: str | None = None,
     ) -> Piece:
-        """The next piece of the run's log after `after`, not past `until`; waits up to `wait_s` seconds for news."""
-        params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes, "exclude": list(exclude)}
+        """The next piece of the run's log after `after`, not past `until`; waits up to `wait_s` seconds for news.
+
+        Without the keys `exclude`; of the keys `only` alone, where some are named, and of those of a `kind` ("rows" or "value").
+        """
+        params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes}
+        params |= {"exclude": list(exclude), "only": list(only), "kind": kind}
         response = self._get(
             path("runs", run, "tail"), run=run, params=params, accept=ARROW, timeout_s=wait_s + 2 * _SLACK_S
         )
@@ -254,10 +260,9 @@ class EndpointReader:
 
     def rows_of(self, run: str, key: str) -> Iterator[Rows]:
         """All rows of one key, in pieces, in log order."""
-        others = [other for other in self.keys(run) if other != key]
         cursor, more = None, True
         while more:
-            piece = self.tail(run, after=cursor, exclude=others)
+            piece = self.tail(run, after=cursor, only=[key])
             yield from (item for item in piece.items if isinstance(item, Rows))
             cursor, more = piece.cursor, piece.more
 

@@ -214,9 +214,12 @@ class Store(Protocol):
         until: Cursor | None = None,
         max_bytes: int = TAIL_BYTES,
         exclude: Sequence[str] = (),
+        only: Sequence[str] = (),
+        kind: str | None = None,
     ) -> Tail:
         """The piece of the run's log after `after` (None: from the beginning), and not past `until`, without the keys `exclude`.
 
+        With names in `only`, of these keys alone; with a `kind`, "rows" or "value", of keys that hold that.
         A key's value is in the piece in which the newest one (greatest step, then stored last) was stored, and nowhere else.
         What is damaged is left out, and its key named in `damaged`.
         """

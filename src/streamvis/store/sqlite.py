@@ -470,6 +470,8 @@ class SqliteStore:
         until: Cursor | None = None,
         max_bytes: int = TAIL_BYTES,
         exclude: Sequence[str] = (),
+        only: Sequence[str] = (),
+        kind: str | None = None,
     ) -> Tail:
         """The piece of the run's log after `after`, and not past `until`."""
         with self._reading() as db:
@@ -478,7 +480,8 @@ class SqliteStore:
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
-            stop, parts, broken = read_parts(db, row.log, start, end, max_bytes=max_bytes, exclude=exclude)
+            which = {"exclude": exclude, "only": only, "kind": kind}
+            stop, parts, broken = read_parts(db, row.log, start, end, max_bytes=max_bytes, **which)
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
                 name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()

@@ -123,7 +123,8 @@ WHERE no = ?1
 SET_KEY_NEWEST = "UPDATE keys SET newest_step = ?, newest_seq = ?, newest_size = ? WHERE no = ?"
 GET_KEYS_WITH_NEWS = """
 SELECT newest_seq, newest_size, no, newest_step FROM keys
-WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4)) ORDER BY newest_seq
+WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4))
+    AND (?5 IS NULL OR name IN (SELECT value FROM json_each(?5))) AND coalesce(?6, 'value') = 'value' ORDER BY newest_seq
 """
 GET_KEYS_DUE = """
 SELECT keys.no, log, name, sealed, summed, pending, cuts FROM keys JOIN logs ON logs.no = log
@@ -147,15 +148,19 @@ ADD_CHUNK = """
 INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, packed, marks, checksum, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-# What a tail leaves out, as a JSON array of names.
-_AND_NOT_EXCLUDED = "AND key NOT IN (SELECT no FROM keys WHERE log = ?1 AND name IN (SELECT value FROM json_each(?4)))"
+# Which keys a tail has, as JSON arrays of names: not those of ?4, only those of ?5 unless it is NULL, and of the kind ?6.
+_AND_CHOSEN = """
+    AND key NOT IN (SELECT no FROM keys WHERE log = ?1 AND name IN (SELECT value FROM json_each(?4)))
+    AND (?5 IS NULL OR key IN (SELECT no FROM keys WHERE log = ?1 AND name IN (SELECT value FROM json_each(?5))))
+    AND coalesce(?6, 'rows') = 'rows'
+"""
 GET_CHUNK_SIZES = f"""
-SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_NOT_EXCLUDED}
+SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_CHOSEN}
 ORDER BY last_seq, first_seq
 """
 GET_CHUNKS = f"""
 SELECT key, no FROM chunks
-WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_NOT_EXCLUDED} ORDER BY last_seq, key, first_row
+WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_CHOSEN} ORDER BY last_seq, key, first_row
 """
 GET_CHUNKS_OF_KEY = """
 SELECT no, first_step, last_step, count, size FROM chunks

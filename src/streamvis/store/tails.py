@@ -26,15 +26,23 @@ class Part:
 
 
 def read_parts(
-    db: sqlite3.Connection, log: int, start: int, end: int, *, max_bytes: int, exclude: Sequence[str]
+    db: sqlite3.Connection,
+    log: int,
+    start: int,
+    end: int,
+    *,
+    max_bytes: int,
+    exclude: Sequence[str] = (),
+    only: Sequence[str] = (),
+    kind: str | None = None,
 ) -> tuple[int, list[Part], list[Broken]]:
-    """What came with the batches after `start` and up to `end`, or up to an earlier one that is given back, without some keys.
+    """What came with the batches after `start` and up to `end`, or up to an earlier one that is given back, of some keys.
 
     What is damaged is left out; of each key that it is met in, the first is given back too.
     """
-    left_out = json.dumps(list(exclude))
-    stop = _stop(db, (log, start, end, left_out), max_bytes)
-    piece = (log, start, stop, left_out)
+    chosen = (json.dumps(list(exclude)), json.dumps(list(only)) if only else None, kind)
+    stop = _stop(db, (log, start, end, *chosen), max_bytes)
+    piece = (log, start, stop, *chosen)
     parts: list[Part] = []
     broken: dict[int, Broken] = {}
     for key, no in db.execute(sql.GET_CHUNKS, piece).fetchall():
@@ -64,8 +72,8 @@ def _part(chunk: StoredChunk, start: int, stop: int) -> Part:
     return Part(chunk.key, body, chunk.first_row + first)
 
 
-def _stop(db: sqlite3.Connection, piece: tuple[int, int, int, str], max_bytes: int) -> int:
-    """The last batch of a piece (log, start, end, what to leave out): at least one batch, and at most `max_bytes` if possible."""
+def _stop(db: sqlite3.Connection, piece: tuple[object, ...], max_bytes: int) -> int:
+    """The last batch of a piece (log, start, end, which keys): at least one batch, and at most `max_bytes` if possible."""
     values = [(seq, size) for seq, size, *_ in db.execute(sql.GET_KEYS_WITH_NEWS, piece)]
     total, last = 0, None
     chunks = db.execute(sql.GET_CHUNK_SIZES, piece)
