@@ -106,6 +106,24 @@ def test_a_frame_of_a_site_that_was_named_shows_pages_with_a_token_and_lives(
     alone.wait_for_source("main_plot", lambda columns: columns["x"] == [5, 6, 7])
 
 
+def test_the_shell_in_a_frame_of_a_site_that_was_named_shows_its_page_and_offers_no_changes_there(
+    site, endpoint, client, page, start_pages, open_page
+):
+    pages = start_pages(page, url=endpoint.url, args=["--allow-frame", origin(site(""))])
+    tab = open_page(site(f'<iframe src="{pages.root}/framed" width=1250 height=500></iframe>'))
+    listed = "document.querySelectorAll('.rows .run').length"
+
+    def page_and_list():
+        shell, *views = [frame for frame in tab.page.frames if frame.url.startswith(pages.root)]
+        return [view.evaluate(SEEN) for view in views] == [1] and shell.evaluate(listed) == 1
+
+    wait_until(page_and_list, within_s=40, what="the page and the run list in the frame", pause=tab._pause_s)
+    assert in_frame(tab, "document.querySelectorAll('.more').length") == 0
+    alone = open_page(f"{pages.root}/framed")
+    wait_until(lambda: alone.evaluate(listed) == 1, within_s=40, what="the run list", pause=alone._pause_s)
+    assert alone.evaluate("document.querySelectorAll('.more').length") == 1
+
+
 def test_a_site_that_was_not_named_shows_nothing_and_the_door_says_what_is_missing(
     site, endpoint, page, start_pages, open_page
 ):

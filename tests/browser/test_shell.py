@@ -172,7 +172,7 @@ def test_chosen_runs_are_in_the_address_and_side_by_side_on_a_page_for_one(site,
     until(tab, lambda: headings.all_inner_texts() == ["run 0", "run 2"], "two panes")
     assert tab.page.url == f"{pages.root}/lines?app=chosen&run=chosen-0&run=chosen-2"
     tab.page.get_by_role("button", name="Compare").click()
-    line = tab.page.get_by_role("row", name="lr")
+    line = tab.page.get_by_role("dialog").get_by_role("row", name="lr")
     assert line.inner_text().split() == ["lr", "0", "0.002"] and "differs" in line.get_attribute("class")
     tab.page.get_by_role("button", name="Close").click()
     linked = open_page(tab.page.url)
@@ -196,7 +196,7 @@ def test_of_many_runs_few_are_in_the_document_and_the_last_is_there_at_the_end(s
     assert len(listed(tab)) < 60
 
 
-def test_what_one_viewer_changes_others_see_and_what_was_archived_comes_back(site, open_page):
+def test_what_one_viewer_changes_others_see_and_what_was_archived_or_deleted_comes_back(site, open_page):
     endpoint, pages = site
     make_runs(endpoint.url, "shared", 2)
     mine, theirs = open_page(f"{pages.root}/?app=shared"), open_page(f"{pages.root}/?app=shared")
@@ -219,6 +219,12 @@ def test_what_one_viewer_changes_others_see_and_what_was_archived_comes_back(sit
     expect_listed(theirs, "run 0")
     mine.page.get_by_role("button", name="Undo").click()
     expect_listed(theirs, "the good one", "run 0")
+    act("run 0", "Delete")
+    expect_listed(theirs, "the good one")
+    assert "Deleted run 0" in mine.page.locator(".toast").last.inner_text()
+    mine.page.get_by_role("button", name="Undo").click()
+    expect_listed(theirs, "the good one", "run 0")
+    assert theirs.page.locator(".tag").all_inner_texts() == ["seed", "first"]
 
 
 # One load of a page in place of another

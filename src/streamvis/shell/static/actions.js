@@ -2,16 +2,16 @@
 import {change} from "./api.js"
 import {html, Store, useEffect, useLayoutEffect, useRef, useStore} from "./ui.js"
 
-const UNDO_S = 60, SAID_MS = 6000
+const UNDO_MS = 60000, SAID_MS = 6000
 const COLORS = "#3f90da #ffa90e #d63a20 #9c5bd0 #94a4a2 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split(" ")
 
 export const toasts = new Store({all: []})
 
-const say = (text, {undo = null, until = null, is_error = false} = {}) => {
+const say = (text, {undo = null, is_error = false} = {}) => {
   const toast = {text, undo, is_error, id: Math.random()}
   toasts.set({all: [...toasts.all, toast].slice(-4)})
-  const ms = until != null ? Math.max(0, until * 1000 - Date.now()) : undo ? UNDO_S * 1000 : SAID_MS
-  setTimeout(() => leave(toast), Math.min(ms, UNDO_S * 1000))
+  // Not by the endpoint's clock, which may differ from this one.
+  setTimeout(() => leave(toast), undo ? UNDO_MS : SAID_MS)
 }
 const leave = (toast) => toasts.set({all: toasts.all.filter((other) => other != toast)})
 
@@ -49,12 +49,10 @@ export class Actions {
   }
 
   async remove(runs) {
-    const told = await attempt(() => change("delete", {runs: ids_of(runs)}))
-    if (told == null) return
+    if (await attempt(() => change("delete", {runs: ids_of(runs)})) == null) return
     this.list.drop(ids_of(runs))
     const steps = runs.reduce((sum, {last_step}) => sum + (last_step == null ? 0 : last_step + 1), 0)
     say(`Deleted ${several(runs)}: all rows and values of ${steps.toLocaleString("en-US")} steps, config, tags and note.`, {
-      until: told.restorable_until ?? null,
       undo: async () => {
         if (await attempt(() => change("restore", {runs: ids_of(runs)})) == null) return
         say(`Restored ${several(runs)}.`)

@@ -36,7 +36,7 @@ export const Home = ({site, list}) => {
       ${site.trouble && html`<span class="trouble" role="status">${site.trouble}</span>`}
       <${ThemeButton} />
     </header>
-    <main class="whole"><${RunsPanel} list=${list} site=${site} chosen=${chosen} shown=${new Set()} choose=${choose} href=${(run) => href_of(site, run)}
+    <main class="whole"><${RunsPanel} list=${list} site=${site} chosen=${chosen} shown=${new Map()} choose=${choose} href=${(run) => href_of(site, run)}
       clear=${() => set_chosen(new Set())} /></main>
     <${Toasts} />
   </div>`

@@ -23,7 +23,7 @@ const Arrange = ({list, close}) => {
   </div>`
 }
 
-// `chosen` and `shown` are sets of ids; `choose(ids, is_chosen)`, `open(run)` and `href(run)` are of the page around.
+// `chosen` is a set of ids, `shown` maps those of the runs on the page to their colours; `choose(ids, is_chosen)`, `open(run)` and `href(run)` are of the page around.
 export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear, follows, show_all}) => {
   useStore(list)
   useStore(site)

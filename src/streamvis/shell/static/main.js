@@ -49,7 +49,7 @@ const Side = ({viewer, is_open, fold}) => {
     // On a phone the list covers the page.
     if (innerWidth <= PHONE_PX) fold()
   }
-  return html`<aside class="side">${list.current && html`<${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_ids}
+  return html`<aside class="side">${list.current && html`<${RunsPanel} list=${list.current} site=${site} chosen=${new Set(viewer.runs)} shown=${viewer.shown_colors}
     href=${href} choose=${(ids, is_chosen) => viewer.choose(ids, is_chosen)} open=${open_run} clear=${() => viewer.pin(false)}
     follows=${!viewer.is_pinned} show_all=${(where) => viewer.show([], where)} />`}</aside>`
 }

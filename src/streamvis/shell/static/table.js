@@ -41,7 +41,7 @@ const Run = ({run, index, columns, widths, on, may_write}) => {
     style=${{top: `${index * ROW_PX}px`, gridTemplateColumns: widths}} onClick=${() => on.activate(index)}>
     <div role="rowheader" class="cell name">
       <input type="checkbox" tabindex="-1" aria-label=${`Choose ${run.name}`} checked=${is_chosen} onChange=${() => on.choose([run.run], !is_chosen)} />
-      <span class="dot ${is_shown ? "" : "hollow"}" style=${{"--its": run.color || "var(--muted)"}} title=${is_shown ? "Shown on this page" : "Not shown"}></span>
+      <span class="dot ${is_shown ? "" : "hollow"}" style=${{"--its": on.shown.get(run.run) || run.color || "var(--muted)"}} title=${is_shown ? "Shown on this page" : "Not shown"}></span>
       <${Name} run=${run} href=${on.href} open=${on.open} is_edited=${on.edited == run.run} rename=${on.rename} />
       ${may_write && html`<button class="icon more" tabindex="-1" aria-label=${`Actions for ${run.name}`} onClick=${(event) => on.menu(run, event)}>⋯</button>`}
     </div>
@@ -50,7 +50,7 @@ const Run = ({run, index, columns, widths, on, may_write}) => {
 }
 
 const Group = ({head, list, index, on}) => {
-  const ids = head.runs.map(({run}) => run), all = ids.every((id) => on.chosen.has(id))
+  const ids = head.runs.map(({run}) => run), all = ids.every((id) => on.chosen.has(id)), color = ids.map((id) => on.shown.get(id)).find(Boolean)
   const fold = () => {
     const folded = new Set(list.folded)
     if (!folded.delete(head.key)) folded.add(head.key)
@@ -59,6 +59,7 @@ const Group = ({head, list, index, on}) => {
   return html`<div role="row" class="row group" aria-rowindex=${index + 2} style=${{top: `${index * ROW_PX}px`}}>
     <div role="gridcell" class="cell name">
       <input type="checkbox" tabindex="-1" aria-label=${`Choose all of ${text(head.value)}`} checked=${all} onChange=${() => on.choose(ids, !all)} />
+      ${color && html`<span class="dot" style=${{"--its": color}}></span>`}
       <button class="icon" aria-expanded=${!head.is_folded} onClick=${fold}>${head.is_folded ? "▸" : "▾"} <b>${list.group.replace(/^config\./, "")} = ${text(head.value) || "–"}</b>
         <span class="muted"> ${ids.length}</span></button>
     </div></div>`

@@ -31,8 +31,13 @@ export class Viewer extends Store {
   // What all panes show, as if they were one page.
   get shown() {
     const all = this.panes.map(({shown}) => shown).filter(Boolean)
-    return all.length == 0 ? null : {...all[0], runs: all.flatMap(({runs}) => runs).map((run) => ({...run, ...this.listed.get(run.id)}))}
+    if (all.length == 0) return null
+    // Runs of one group have one colour on the page.
+    const known = ({id}) => this.group == null ? this.listed.get(id) : this.listed.has(id) ? {name: this.listed.get(id).name} : {}
+    return {...all[0], runs: all.flatMap(({runs}) => runs).map((run) => ({...run, ...known(run)}))}
   }
+
+  get shown_colors() { return new Map((this.shown?.runs ?? []).map(({id, color}) => [id, color])) }
 
   get shown_ids() { return new Set((this.shown?.runs ?? []).map(({id}) => id)) }
 
