@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import urllib.error
 import urllib.request
 from urllib.parse import quote
 
@@ -120,3 +121,126 @@ def test_a_chart_enlarges_goes_back_with_escape_and_gives_all_its_rows(show, sit
         found = list(csv.DictReader(io.StringIO(answer.read().decode())))
     assert download.value.path().read_text().splitlines()[0] == "step,time,key,a"
     assert [float(row["a"]) for row in found] == (steps / 3).tolist()
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(address.replace(tab.run, "no-such-run"), timeout=30)
+    assert refused.value.code == 404 and "There is no run 'no-such-run'" in refused.value.read().decode()
+
+
+# Where the board's cards are, from the window's left and top edge.
+_BOXES = """() => { const control = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
+    .find((m) => "layout" in m.attributes && "settings" in m.attributes)
+    return (JSON.parse(control?.layout ?? "{}").cards ?? []).map(({id}) => { const model = Bokeh.documents[0].get_model_by_id(id)
+      const box = model && Bokeh.index.find_one(model)?.el.getBoundingClientRect()
+      return box == null ? null : [box.left, box.top, box.right, box.bottom] }) }"""
+# The titles of the figures that the page draws: Bokeh keeps models that were let go of for a while, but not their views.
+_TITLES = """() => Array.from(Bokeh.documents[0]._all_models.values())
+    .filter((model) => model.type == "Figure" && Bokeh.index.find_one(model) != null).map((model) => model.title.text)"""
+_KINDS = {
+    "sound": {"samples": np.sin(np.arange(8000) * 0.2).astype(np.float32), "rate": 8000},
+    "spread": {"w": np.arange(100.0)},
+    "pictures": {"image": np.zeros((3, 8, 8))},
+    "confusion": {"count": np.eye(4)},
+    "cloud": {"x": np.arange(5.0), "y": np.arange(5.0)},
+    "ranking": {"name": ["first", "second"], "score": [0.25, 0.5]},
+    "report": {"text": "all is well"},
+    "state": {"info": {"deep": {"deeper": "deepest"}}},
+}
+
+
+def boxes(tab, count):
+    """The boxes of the board's cards, once there are so many."""
+
+    def found():
+        its = tab.evaluate(_BOXES)
+        assert len(its) == count and None not in its, f"the boxes are {its}"
+        return its
+
+    return wait_until(found, within_s=30, what=f"{count} cards", pause=tab._pause_s)
+
+
+def test_a_run_with_every_kind_of_value_shows_each_as_what_it_is(show):
+    def send(client):
+        for key, data in _KINDS.items():
+            client.send(0, key, data)
+        client.sendl(0, "log", {"line": "a line of a log"})
+
+    tab = show("kinds", send, viewport={"width": 1366, "height": 2600})
+    await_cards(tab, [*(f"metrics/{key}" for key in _KINDS), "text/log line"])
+    for text in ("first", "0.5", "all is well", "a line of a log"):
+        tab.page.get_by_text(text).first.wait_for()
+    tab.page.get_by_text("deepest").wait_for(state="attached")
+    tab.page.locator("audio").wait_for(state="attached")
+    wait_until(lambda: tab.page.locator("img").count() == 3, within_s=20, what="three images", pause=tab._pause_s)
+    wait_until(lambda: len(tab.evaluate(_TITLES)) == 4, within_s=20, what="histograms, matrix and points", pause=tab._pause_s)
+    assert tab.page.get_by_text("cannot show").count() == 0
+
+
+def test_of_five_thousand_columns_only_what_is_near_the_view_is_drawn(show):
+    names = [f"block{i // 50}/layer{i}" for i in range(5000)]
+    tab = show("wide", lambda client: client.sendl(0, "layers", dict.fromkeys(names, 0.5)), "&q=layer")
+    total = tab.page.get_by_text("5000 of 5000")
+    total.wait_for()
+    counts = []
+    for place in (0, 0.2, 0.5, 0.8, 1.0, 0):
+        tab.evaluate("place => scrollTo(0, place * document.documentElement.scrollHeight)", place)
+        wait_until(
+            lambda: any(box and 0 < box[1] < 700 for box in tab.evaluate(_BOXES)),
+            within_s=30,
+            what=f"charts at {place} of the page",
+            pause=tab._pause_s,
+        )
+        counts.append(len(tab.evaluate(_TITLES)))
+    search = tab.page.get_by_placeholder("Search charts")
+    for words, found in (("layer4711", 1), ("block7/ layer35", 10)):
+        search.fill(words)
+        tab.page.get_by_text(f"{found} of 5000").wait_for()
+        def are_drawn(words=words, found=found):
+            drawn = tab.evaluate(_TITLES)
+            assert 1 <= len(drawn) <= found and all(words.split()[-1] in title for title in drawn), f"{drawn} are drawn"
+            return True
+
+        wait_until(are_drawn, within_s=20, what="those found", pause=tab._pause_s)
+    assert 6 <= min(counts) and max(counts) <= 30
+
+
+def test_the_address_shows_a_second_tab_what_the_first_one_shows(show, open_page):
+    def send(client):
+        for step in range(3):
+            client.sendl(step, "k", {"loss": 1.5, "gain": 2.5, "other": 3.5})
+
+    tab = show("address", send)
+    await_cards(tab, ["k/loss", "k/gain", "k/other"])
+    tab.page.get_by_placeholder("Search charts").fill("a")
+    tab.page.get_by_label("Log y").check()
+    tab.page.get_by_label("Size").select_option("Large")
+    tab.page.locator("select").first.select_option("elapsed")
+    await_cards(tab, ["k/gain"])
+    tab.page.wait_for_url(lambda url: all(part in url for part in ("q=a", "log=1", "size=l", "x=elapsed")))
+    other = open_page(tab.page.url)
+    await_cards(other, ["k/gain"])
+    plots = "() => Bokeh.documents[0]._all_models.values().filter((m) => m.type == 'Figure' && Bokeh.index.find_one(m))"
+    told = f"{plots}.map((m) => [m.title.text, m.y_scale.type, m.renderers[0].glyph.x.field]).toArray()"
+    expected = [["gain", "LogScale", "elapsed"]]
+    for each in (tab, other):
+        wait_until(lambda each=each: each.evaluate(told) == expected, within_s=20, what=f"{expected}", pause=each._pause_s)
+    assert other.page.get_by_label("Size").input_value() == "l" and other.page.get_by_label("Log y").is_checked()
+
+
+def test_the_board_fills_the_window_in_light_and_dark_whatever_names_are(show, open_page):
+    names = ["🦊🚀 loss", "x" * 300, "<b>bold</b>", "$$x^2$$", *(f"c{i}" for i in range(6))]
+    tab = show("names", lambda client: client.sendl(0, "a key 🙂" + "y" * 300, dict.fromkeys(names, 0.5)))
+    backgrounds = []
+    for width, scheme in ((1366, "light"), (2560, "dark"), (390, "light")):
+        if backgrounds:
+            tab = open_page(tab.page.url, viewport={"width": width, "height": 4000}, color_scheme=scheme)
+        else:
+            tab.page.set_viewport_size({"width": width, "height": 4000})
+        found = boxes(tab, len(names))
+        assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{width}: it scrolls sideways"
+        assert width - 25 <= max(right for _, _, right, _ in found) <= width, f"{width}: {found}"
+        for i, (left, top, right, bottom) in enumerate(found):
+            for other in found[:i]:
+                assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top, f"{width}: cards overlap"
+        backgrounds.append(tab.evaluate("() => getComputedStyle(document.body).backgroundColor"))
+    assert backgrounds[0] == backgrounds[2] != backgrounds[1]

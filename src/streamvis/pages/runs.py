@@ -28,7 +28,9 @@ WIDE = {"histogram", "table", "text"}
 
 def init_page(doc, config):
     side = panels.config(width=250, height=None, max_height=900)
-    doc.add_root(row(side, panels.board(cards), sizing_mode="stretch_width", spacing=10))
+    # On a phone the config comes below the charts.
+    fold = {"flex-wrap": "wrap-reverse", "align-items": "flex-end"}
+    doc.add_root(row(side, panels.board(cards, min_width=340), sizing_mode="stretch_width", spacing=10, styles=fold))
 
 
 def cards(keys):

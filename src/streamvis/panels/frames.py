@@ -126,6 +126,7 @@ def _lean(settings: dict[str, Any]) -> figure:
         if axes[side] in ("auto", "linear"):
             settings |= {f"{side}_axis_type": None, f"{side}_scale": Parts.part("scale", LinearScale)}
     label = settings.pop("x_axis_label", None), settings.pop("y_axis_label", None)
+    settings.setdefault("min_border_bottom", 28)
     settings |= {"tools": [], "toolbar": Parts.part("toolbar", lambda: Toolbar(logo=None)), "context_menu": None}
     plot = figure(**settings)
     for dimension, (side, place) in enumerate((("x", "below"), ("y", "left"))):
