@@ -99,17 +99,29 @@ class _Watcher:
 
     def _run(self) -> None:
         pages: Counter[str] = Counter()
+        noted = ""
         while True:
             time.sleep(self._hang_s / _LOOKS)
             if time.monotonic() - self._moved_at < _LATE * self._hang_s + min(1.0, self._hang_s / 4):
-                if pages:
-                    pages.clear()
+                if noted:
                     self._note.unlink(missing_ok=True)
+                pages.clear()
+                noted = ""
                 continue
             page = page_at_work(sys._current_frames().get(self._watched))
-            if page is not None:
-                pages[page] += 1
-                self._note.write_text(pages.most_common(1)[0][0])
+            if page is None:
+                continue
+            pages[page] += 1
+            most = pages.most_common(1)[0][0]
+            if most != noted:
+                self._write(most)
+                noted = most
+
+    def _write(self, page: str) -> None:
+        """Note the page in one step: this process may end at any moment, and each step may wait long for the interpreter's lock."""
+        begun = self._note.with_name(f"{self._note.name}.new")
+        begun.write_text(page)
+        begun.replace(self._note)
 
 
 def _put_off(file: TextIO, hang_s: float) -> None:
