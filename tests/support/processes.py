@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support import warm
 from support.conditions import wait_until
 
+STREAMVIS = [sys.executable, "-m", "streamvis.cli"]
 ENDPOINT_READY = r"Streamvis endpoint ready at (?P<url>https?://\S+:(?P<port>\d+)\S*)"
 PAGES_READY = r"Streamvis pages ready at (?P<url>https?://\S+:(?P<port>\d+)\S*)"
 
@@ -33,7 +35,8 @@ class Program:
     """One command that runs now, and can be killed, stopped, and started again.
 
     `command` is a list; `env` is laid over this process's environment (a value of None takes a name out). Standard output
-    and error go, in order, to one file, which `output()` reads. The program leads a process group of its own.
+    and error go, in order, to one file, which `output()` reads. The program leads a process group of its own. One that is
+    warm starts as `support.warm` says.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class Program:
         log: Path,
         env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
+        is_warm: bool = False,
     ) -> None:
+        self._is_warm = is_warm
         self.command = [os.fspath(word) for word in command]
         self.env = dict(env or {})
         self.cwd = cwd
@@ -57,16 +62,20 @@ class Program:
     def _start(self) -> None:
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, **self.env}
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        environment = {name: value for name, value in environment.items() if value is not None}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command,
-                env={name: value for name, value in environment.items() if value is not None},
-                cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            if self._is_warm:
+                self._process = warm.start(self.command[1:], env=environment, cwd=self.cwd, log=log)
+            else:
+                self._process = subprocess.Popen(
+                    self.command,
+                    env=environment,
+                    cwd=self.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         self._groups.append(self._process.pid)
         # Reads until this process closes the pipe, which it also does by dying, however it dies.
         self._guards.append(
@@ -218,10 +227,11 @@ class Service(Program):
         env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
         within_s: float = 30,
+        is_warm: bool = False,
     ) -> None:
         self._without_port = [os.fspath(word) for word in command]
         self._ready = ready
-        super().__init__([*self._without_port, "--port", str(port)], log=log, env=env, cwd=cwd)
+        super().__init__([*self._without_port, "--port", str(port)], log=log, env=env, cwd=cwd, is_warm=is_warm)
         try:
             self.wait_until_ready(within_s)
         except BaseException:
@@ -266,8 +276,8 @@ def endpoint(
     within_s: float = 30,
 ) -> Service:
     """Start `streamvis rest` over the folder `data`, and wait until it is ready."""
-    command = [sys.executable, "-m", "streamvis.cli", "rest", "--data", data, *args]
-    return Service(command, ready=ENDPOINT_READY, log=log, port=port, env=env, within_s=within_s)
+    command = [*STREAMVIS, "rest", "--data", data, *args]
+    return Service(command, ready=ENDPOINT_READY, log=log, port=port, env=env, within_s=within_s, is_warm=True)
 
 
 def page_server(
@@ -280,8 +290,8 @@ def page_server(
     within_s: float = 30,
 ) -> PageServer:
     """Start `streamvis page` for `scripts`, which reads from the endpoint at `url`, and wait until it is ready."""
-    command = [sys.executable, "-m", "streamvis.cli", "page", *scripts, "--url", url, *args]
-    return PageServer(command, ready=PAGES_READY, log=log, port=port, env=env, within_s=within_s)
+    command = [*STREAMVIS, "page", *scripts, "--url", url, *args]
+    return PageServer(command, ready=PAGES_READY, log=log, port=port, env=env, within_s=within_s, is_warm=True)
 
 
 @pytest.fixture
@@ -307,7 +317,7 @@ def keep(tmp_path: Path) -> Iterator[Callable[[Callable[[Path], Program]], Progr
 
 @pytest.fixture
 def start_program(keep) -> Callable[..., Program]:
-    """`start_program(command, *, env=None, cwd=None)` starts any command; killed with all its children after the test."""
+    """`start_program(command, *, env=None, cwd=None, is_warm=False)` starts a command; it ends with its children at last."""
 
     def start(command: Sequence[str | os.PathLike[str]], **options) -> Program:
         return keep(lambda log: Program(command, log=log, **options))
@@ -316,8 +326,18 @@ def start_program(keep) -> Callable[..., Program]:
 
 
 @pytest.fixture
+def start_streamvis(start_program) -> Callable[..., Program]:
+    """`start_streamvis(*words, env=None, cwd=None)` starts `streamvis WORDS`."""
+
+    def start(*words: str | os.PathLike[str], **options) -> Program:
+        return start_program([*STREAMVIS, *words], is_warm=True, **options)
+
+    return start
+
+
+@pytest.fixture
 def start_service(keep) -> Callable[..., Service]:
-    """`start_service(command, *, ready, port=0, env=None, cwd=None, within_s=30)` starts a command that takes `--port`."""
+    """`start_service(command, *, ready, port=0, env=None, cwd=None, within_s=30, is_warm=False)`: one that takes `--port`."""
 
     def start(command: Sequence[str | os.PathLike[str]], **options) -> Service:
         return keep(lambda log: Service(command, log=log, **options))
@@ -333,6 +353,36 @@ def start_endpoint(keep, tmp_path: Path) -> Callable[..., Service]:
         return keep(lambda log: endpoint(data or tmp_path / "data", log=log, **options))
 
     return start
+
+
+@pytest.fixture(scope="module")
+def shared_endpoint(tmp_path_factory) -> Iterator[Service]:
+    """One endpoint for all tests of a file: each keeps to runs and apps of its own, and leaves the endpoint as it was."""
+    folder = tmp_path_factory.mktemp("shared")
+    # Set up before a test's own environment is.
+    settings = {name: None for name in os.environ if name.startswith("STREAMVIS_")}
+    service = endpoint(folder / "data", log=folder / "endpoint.log", env=settings)
+    yield service
+    service.close()
+
+
+@pytest.fixture(scope="module")
+def share_pages(tmp_path_factory, shared_endpoint) -> Iterator[Callable[..., PageServer]]:
+    """`share_pages(**sources)`: one page server on the shared endpoint for all tests of a file, with a page for each name."""
+    started: list[PageServer] = []
+
+    def share(**sources: str) -> PageServer:
+        folder = tmp_path_factory.mktemp("pages")
+        for name, source in sources.items():
+            (folder / f"{name}.py").write_text(source)
+        settings = {name: None for name in os.environ if name.startswith("STREAMVIS_")}
+        scripts = [folder / f"{name}.py" for name in sources]
+        started.append(page_server(*scripts, url=shared_endpoint.url, log=folder / "pages.log", env=settings))
+        return started[-1]
+
+    yield share
+    for service in started:
+        service.close()
 
 
 @pytest.fixture
