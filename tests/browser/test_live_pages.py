@@ -193,7 +193,7 @@ def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, st
     rows, first_calls, calls = 10_000, 100, 400
     with Client(endpoint.url, "lines") as client:
         client.init({"ycolumns": ["y"]})
-        tab = open_page(f"{pages.url}/lines")
+        tab = open_page(f"{pages.url}/view/lines")
 
         def send_rows(first, last):
             for step in range(first, last):
@@ -224,7 +224,6 @@ def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, st
             for process in browser:
                 process.resume()
         sent = (calls - first_calls) * rows * 4 * 8
-        print(f"grown {grown / 2**20:.1f} of {sent / 2**20:.1f} MiB")
         assert grown < 30 * 2**20 < sent / 3, f"the page server grew by {grown / 2**20:.0f} MiB while {sent / 2**20:.0f} came"
         expect_end(calls)
 
