@@ -84,7 +84,8 @@ SqliteStore.describe = broken
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_an_endpoint_does_wrong_is_found(fault, schema, start_service, tmp_path, monkeypatch):
     operation, broken, title = FAULTS[fault]
-    monkeypatch.setattr(schema, "LIMIT_S", 1.0)
+    if title == "timeout":
+        monkeypatch.setattr(schema, "LIMIT_S", 2.0)
     command = [sys.executable, "-c", BROKEN.format(broken=broken), tmp_path / "data", *OPTIONS]
     endpoint = start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))", is_warm=True)
     found = tried(schema, endpoint.url, operations=[operation])
