@@ -14,6 +14,7 @@ import pytest
 
 from streamvis import Client
 from support.conditions import wait_until
+from support.processes import PAGES_READY
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "quickstart"
 LINES = '''
@@ -32,6 +33,17 @@ def update_page(doc, new_data):
 '''
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+# Holds less for a session that does not take its data than it otherwise would.
+SMALL_INBOXES = """
+import sys
+from streamvis.page.feed import Inbox
+Inbox.__init__.__kwdefaults__["limit_bytes"] = 2 * 2**20
+from streamvis.cli import main
+sys.argv[1:] = ["page", *sys.argv[1:]]
+sys.exit(main())
+"""
 
 
 def notices(tab) -> str:
@@ -92,14 +104,14 @@ def test_a_page_opened_late_gets_all_and_survives_every_kill(tmp_path, start_end
         expect_rows(tab, 9)
 
 
-def test_an_open_page_follows_a_restore(tmp_path, start_endpoint, start_pages, start_program, open_page):
+def test_an_open_page_follows_a_restore(tmp_path, start_endpoint, start_pages, start_streamvis, open_page):
     page = tmp_path / "lines.py"
     page.write_text(LINES)
     endpoint = start_endpoint(tmp_path / "data")
     pages = start_pages(page, url=endpoint.url)
 
     def streamvis(*words):
-        program = start_program([sys.executable, "-m", "streamvis.cli", *words, "--data", str(tmp_path / "data")])
+        program = start_streamvis(*words, "--data", tmp_path / "data")
         assert program.wait() == 0, program.output()
 
     with Client(endpoint.url, "lines") as client:
@@ -172,15 +184,16 @@ def test_the_quickstart_draws_three_growing_lines_in_any_order(order, tmp_path, 
 
 
 @pytest.mark.faults
-def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, start_endpoint, start_pages, open_page):
+def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, start_endpoint, start_service, open_page):
     page = tmp_path / "lines.py"
     page.write_text(LINES.replace('.stream(new_data["main_plot"])', '.stream(new_data["main_plot"], rollover=1000)'))
     endpoint = start_endpoint()
-    pages = start_pages(page, url=endpoint.url)
-    rows, calls = 10_000, 1_500
+    command = [sys.executable, "-c", SMALL_INBOXES, page, "--url", endpoint.url]
+    pages = start_service(command, ready=PAGES_READY, is_warm=True)
+    rows, first_calls, calls = 10_000, 100, 400
     with Client(endpoint.url, "lines") as client:
         client.init({"ycolumns": ["y"]})
-        tab = open_page(f"{pages.url}/lines")
+        tab = open_page(f"{pages.url}/view/lines")
 
         def send_rows(first, last):
             for step in range(first, last):
@@ -196,8 +209,8 @@ def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, st
             assert columns["y"] == [x / 4 for x in wanted]
 
         # What the page server needs at work, the allocator's reserves included, is taken before it is measured.
-        send_rows(0, 300)
-        expect_end(300)
+        send_rows(0, first_calls)
+        expect_end(first_calls)
         server = psutil.Process(pages.pid)
         before = server.memory_info().rss
         browser = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
@@ -205,13 +218,13 @@ def test_a_browser_that_stops_reading_costs_the_page_server_nothing(tmp_path, st
         for process in browser:
             process.suspend()
         try:
-            send_rows(300, calls)
+            send_rows(first_calls, calls)
             grown = server.memory_info().rss - before
         finally:
             for process in browser:
                 process.resume()
-        sent = (calls - 300) * rows * 4 * 8
-        assert grown < 120 * 2**20 < sent / 3, f"the page server grew by {grown / 2**20:.0f} MiB while {sent / 2**20:.0f} came"
+        sent = (calls - first_calls) * rows * 4 * 8
+        assert grown < 30 * 2**20 < sent / 3, f"the page server grew by {grown / 2**20:.0f} MiB while {sent / 2**20:.0f} came"
         expect_end(calls)
 
 
@@ -242,7 +255,7 @@ def free_port() -> int:
 
 
 def test_a_page_shows_what_a_killed_producer_left_and_how_much_it_dropped(
-    tmp_path, start_program, start_endpoint, start_pages, open_page
+    tmp_path, start_program, start_streamvis, start_endpoint, start_pages, open_page
 ):
     source = """
         import threading
@@ -262,8 +275,7 @@ def test_a_page_shows_what_a_killed_producer_left_and_how_much_it_dropped(
     producer.wait_for_line("sent")
     producer.kill()
     endpoint = start_endpoint()
-    sync = [sys.executable, "-m", "streamvis.cli", "sync", tmp_path / "spool", "--url", endpoint.url]
-    assert start_program(sync).wait() == 0
+    assert start_streamvis("sync", tmp_path / "spool", "--url", endpoint.url).wait() == 0
     page = tmp_path / "lines.py"
     page.write_text(LINES)
     tab = open_page(f"{start_pages(page, url=endpoint.url).url}/lines?run={run}")

@@ -45,7 +45,7 @@ MORE = {
     "awaited": """
 import asyncio, sys
 async def update_page(doc, new_data):
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     sys.exit('after an await')""",
     "slider": """
 def change(attr, old, new): raise SystemExit(f'{attr} is {new}')

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,18 +25,19 @@ from support.stored import Stored
 
 
 @pytest.fixture
-def endpoint(start_endpoint):
+def endpoint(shared_endpoint):
+    return shared_endpoint
+
+
+@pytest.fixture
+def mortal(start_endpoint):
+    """An endpoint that a test may kill."""
     return start_endpoint()
 
 
 @pytest.fixture
 def stored(endpoint):
     return Stored(endpoint.url)
-
-
-@pytest.fixture
-def start_script(start_script, endpoint):
-    return partial(start_script, endpoint.url)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_init_again_starts_another_run_and_finishes_the_one_before(client, store
     two = client.init()
     client.send(0, "k", {"x": [1]})
     assert client.flush()
-    assert one < two and [run["run"] for run in stored.runs("app")] == [two, one]
+    assert one < two and [run["run"] for run in stored.runs("app")][:2] == [two, one]
     assert stored.run(one)["state"] == "finished" and stored.run(two)["state"] == "running"
     assert client.close()
     three = client.init()
@@ -173,44 +173,49 @@ def test_a_producer_may_start_before_the_endpoint(start_endpoint, caplog):
     assert client.close()
 
 
-def test_a_killed_endpoint_costs_the_loop_no_exception_and_no_record(client, endpoint, stored, caplog):
+def test_a_killed_endpoint_costs_the_loop_no_exception_and_no_record(mortal, caplog):
+    client = Client(mortal.url, "app")
     run = client.init()
-    slowest_s = 0.0
     for step in range(6000):
-        began = time.monotonic()
         client.sendl(step, "k", {"x": step})
-        slowest_s = max(slowest_s, time.monotonic() - began)
         if step == 2000:
             assert client.flush()
-            endpoint.kill()
+            mortal.kill()
         if step % 500 == 0:
             client.send(step, "value", {"step": [step]})
     wait_until(lambda: len(caplog.records) == 1, what="one warning")
-    endpoint.restart()
+    wait_until(lambda: client._sender.producer.kept_records, what="records in files")
+    folder = client._sender.producer._spool.folder
+    mortal.restart()
     assert client.flush()
+    stored = Stored(mortal.url)
     assert stored.rows(run, "k", "x") == list(range(6000)) and stored.values(run) == {"value": {"step": [5500]}}
-    assert slowest_s < 1.5
     wait_until(lambda: len(caplog.records) == 2, what="one line on the recovery")
-    assert not list(client._sender.producer._spool.folder.glob("*.spool"))
+    assert folder.is_dir() and not list(folder.glob("[0-9]*.spool"))
+    assert client.close() and not folder.exists()
 
 
-def test_traffic_resumes_within_a_second_of_the_endpoints_return(client, endpoint, stored):
+def test_traffic_resumes_within_a_second_of_the_endpoints_return(mortal):
+    client = Client(mortal.url, "app")
     run = client.init()
-    endpoint.kill()
+    mortal.kill()
     for step in range(10):
         client.sendl(step, "k", {"x": step})
     wait_until(lambda: client._sender.producer._deliverer._failures > 8, what="the tries to be far apart")
-    endpoint.restart()
-    wait_until(lambda: stored.rows(run, "k", "x") == list(range(10)), within_s=1.5)
+    mortal.restart()
+    wait_until(lambda: Stored(mortal.url).rows(run, "k", "x") == list(range(10)), within_s=1.5)
+    assert client.close()
 
 
 def test_a_stopped_endpoint_holds_up_no_call_and_loses_nothing(client, endpoint, stored):
     run = client.init()
     endpoint.stop()
-    for step in range(1000):
-        client.sendl(step, "k", {"x": step})
-    wait_until(lambda: client._sender.producer.kept_in, what="records in the spool")
-    endpoint.resume()
+    try:
+        for step in range(1000):
+            client.sendl(step, "k", {"x": step})
+        wait_until(lambda: client._sender.producer.kept_in, what="records in the spool")
+    finally:
+        endpoint.resume()
     assert client.flush()
     assert stored.rows(run, "k", "x") == list(range(1000))
 
@@ -241,15 +246,17 @@ def test_a_second_ctrl_c_gives_up_waiting(start_script, endpoint):
     )
     program.wait_for_line("sending")
     endpoint.stop()
-    program.send_signal(signal.SIGINT)
-    program.wait_for_line("delivering")
-    program.send_signal(signal.SIGINT)
-    program.wait(within_s=5)
-    assert "did not reach" in program.output() or "KeyboardInterrupt" in program.output()
-    endpoint.resume()
+    try:
+        program.send_signal(signal.SIGINT)
+        program.wait_for_line("delivering")
+        program.send_signal(signal.SIGINT)
+        program.wait(within_s=5)
+        assert "did not reach" in program.output() or "KeyboardInterrupt" in program.output()
+    finally:
+        endpoint.resume()
 
 
-def test_a_program_whose_endpoint_is_gone_ends_in_time_and_says_what_is_kept(start_script, endpoint, own_home):
+def test_a_program_whose_endpoint_is_gone_ends_in_time_and_says_what_is_kept(start_script, mortal, own_home):
     program = start_script(
         """
         print("ready", flush=True)
@@ -257,10 +264,11 @@ def test_a_program_whose_endpoint_is_gone_ends_in_time_and_says_what_is_kept(sta
         while not os.path.exists(sys.argv[0] + ".go"): time.sleep(0.01)
         client.sendl(0, "k", {"x": 1})
         client.close(timeout_s=1.5)
-        """
+        """,
+        url=mortal.url,
     )
     program.wait_for_line("ready")
-    endpoint.kill()
+    mortal.kill()
     open(program.command[1] + ".go", "w").close()
     assert program.wait() == 0
     program.wait_for_line("delivering 1")
@@ -269,6 +277,7 @@ def test_a_program_whose_endpoint_is_gone_ends_in_time_and_says_what_is_kept(sta
 
 
 def test_forked_children_join_the_run_as_producers_of_their_own(start_script, stored):
+    before = len(stored.runs("app"))
     program = start_script(
         """
         for step in range(100): client.sendl(step, "parent", {"x": step})
@@ -288,7 +297,7 @@ def test_forked_children_join_the_run_as_producers_of_their_own(start_script, st
     run = run_of(program)
     assert stored.rows(run, "parent", "x") == list(range(200))
     assert stored.rows(run, "child", "x") == list(range(100))
-    assert stored.run(run)["state"] == "finished" and len(stored.runs("app")) == 1
+    assert stored.run(run)["state"] == "finished" and len(stored.runs("app")) == before + 1
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])

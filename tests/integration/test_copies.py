@@ -4,33 +4,23 @@ import copy
 import os
 import pickle
 import textwrap
-from functools import partial
 
 import pytest
 
 from streamvis import Client
-from support import processes
 from support.conditions import wait_until
 from support.scripts import run_of
 from support.stored import Stored
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("copies")
-    service = processes.endpoint(folder / "data", log=folder / "endpoint.log")
-    yield service
-    service.close()
+@pytest.fixture
+def endpoint(shared_endpoint):
+    return shared_endpoint
 
 
 @pytest.fixture
 def stored(endpoint):
     return Stored(endpoint.url)
-
-
-@pytest.fixture
-def start_script(start_script, endpoint):
-    return partial(start_script, endpoint.url)
 
 
 def finished(stored, run):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -28,7 +27,7 @@ def send(client, run, keys, steps):
 
 @pytest.mark.parametrize("damage", [flip_byte, break_page])
 def test_a_damaged_key_is_named_once_in_the_log_in_its_answers_and_in_healthz_and_all_others_go_on(
-    damage, start_endpoint, start_program, tmp_path
+    damage, start_endpoint, start_streamvis, tmp_path
 ):
     data = tmp_path / "data"
     endpoint = start_endpoint(data, args=["--token", "write-token-1", "--read-token", "read-token-1"])
@@ -57,12 +56,12 @@ def test_a_damaged_key_is_named_once_in_the_log_in_its_answers_and_in_healthz_an
         status, rows = get(endpoint, f"/api/v1/runs/{run}/rows", key="weather", token="read-token-1")
         assert rows["columns"]["x"]["data"] == list(range(60))
         assert endpoint.output().count("is damaged") == 1
-    check = start_program([sys.executable, "-m", "streamvis.cli", "check", str(data)])
+    check = start_streamvis("check", data)
     assert check.wait() == 1 and f"key 'bad' of run '{run}'" in check.output()
-    refused = start_program([sys.executable, "-m", "streamvis.cli", "check", "--repair", str(data)])
+    refused = start_streamvis("check", "--repair", data)
     assert refused.wait() == 1 and "End it" in refused.output()
     endpoint.terminate()
-    repair = start_program([sys.executable, "-m", "streamvis.cli", "check", "--repair", str(data)])
+    repair = start_streamvis("check", "--repair", data)
     assert repair.wait() == 0 and "Lost: key 'bad'" in repair.output() and "is kept" in repair.output()
     endpoint.restart()
     assert get(endpoint, f"/api/v1/runs/{run}/rows", key="bad", token="read-token-1")[0] == 200

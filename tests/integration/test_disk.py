@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -39,11 +38,11 @@ def steps(endpoint, run):
 
 
 @pytest.fixture
-def streamvis(start_program):
+def streamvis(start_streamvis):
     """Runs the program to its end: its status, and what it printed."""
 
     def run(*words):
-        program = start_program([sys.executable, "-m", "streamvis.cli", *map(str, words)])
+        program = start_streamvis(*words)
         return program.wait(), program.output()
 
     return run

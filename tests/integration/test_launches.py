@@ -7,22 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from support import processes
 from support.scripts import run_of
 from support.stored import Stored
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("launches")
-    service = processes.endpoint(folder / "data", log=folder / "endpoint.log")
-    yield service
-    service.close()
+@pytest.fixture
+def endpoint(shared_endpoint):
+    return shared_endpoint
 
 
 @pytest.fixture
-def start_script(start_script, endpoint):
-    return partial(start_script, endpoint.url, head=False)
+def start_script(start_script):
+    return partial(start_script, head=False)
 
 
 RANK = """

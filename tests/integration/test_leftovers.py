@@ -67,26 +67,26 @@ def killed_producer(start_producer, spool, url, source=SEND_AND_WAIT):
     return run
 
 
-def sync(start_program, spool, *options, status=0):
-    program = start_program([sys.executable, "-m", "streamvis.cli", "sync", str(spool), *options])
+def sync(start_streamvis, spool, *options, status=0):
+    program = start_streamvis("sync", spool, *options)
     assert program.wait() == status, program.output()
     return program.output()
 
 
-def test_sync_delivers_what_a_killed_producer_left_without_an_endpoint(start_producer, start_program, start_endpoint, spool):
+def test_sync_delivers_what_a_killed_producer_left_without_an_endpoint(start_producer, start_streamvis, start_endpoint, spool):
     run = killed_producer(start_producer, spool, None)
     endpoint = start_endpoint()
-    output = sync(start_program, spool, "--url", endpoint.url)
+    output = sync(start_streamvis, spool, "--url", endpoint.url)
     assert f"Delivered to the run {run}" in output and f"{ROWS} records delivered, 0 refused, 0 bytes left" in output
     stored = Stored(endpoint.url)
     assert stored.rows(run, "k", "x") == list(range(ROWS))
     assert not stored.run(run)["newest"]
     assert not list(spool.glob("*/*"))
-    assert "0 records delivered" in sync(start_program, spool, "--url", endpoint.url)
+    assert "0 records delivered" in sync(start_streamvis, spool, "--url", endpoint.url)
     assert stored.rows(run, "k", "x") == list(range(ROWS))
 
 
-def test_what_was_delivered_without_the_run_is_delivered_with_it(start_producer, start_program, start_endpoint, spool):
+def test_what_was_delivered_without_the_run_is_delivered_with_it(start_producer, start_streamvis, start_endpoint, spool):
     """The endpoint that the run began at is gone with all its data: what is in the spool makes the run again at another."""
     first = start_endpoint()
     flag = spool.with_name("go")
@@ -99,7 +99,7 @@ def test_what_was_delivered_without_the_run_is_delivered_with_it(start_producer,
     program.kill()
     program.wait()
     other = start_endpoint()
-    sync(start_program, spool, "--url", other.url)
+    sync(start_streamvis, spool, "--url", other.url)
     assert Stored(other.url).rows(run, "k", "x") == list(range(ROWS))
     assert Stored(other.url).run(run)["config"] == {"a": 1}
 
@@ -119,21 +119,21 @@ def test_the_next_producer_delivers_what_the_last_one_left(start_producer, start
         wait_until(lambda: not list(spool.glob("*/*.spool")))
 
 
-def test_a_spool_whose_producer_lives_is_left_alone(start_producer, start_program, start_endpoint, spool):
+def test_a_spool_whose_producer_lives_is_left_alone(start_producer, start_streamvis, start_endpoint, spool):
     endpoint = start_endpoint()
     program = start_producer(None, SEND_AND_WAIT)
     run = program.wait_for_line(r"run (\S+)")[1]
     program.wait_for_line("sent")
     wait_until(lambda: spooled(spool) == ROWS)
-    assert "Left alone" in sync(start_program, spool, "--url", endpoint.url)
+    assert "Left alone" in sync(start_streamvis, spool, "--url", endpoint.url)
     assert spooled(spool) == ROWS
     program.kill()
     program.wait()
-    sync(start_program, spool, "--url", endpoint.url)
+    sync(start_streamvis, spool, "--url", endpoint.url)
     assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS))
 
 
-def test_a_forked_child_does_not_free_its_parents_spool(start_producer, start_program, start_endpoint, spool):
+def test_a_forked_child_does_not_free_its_parents_spool(start_producer, start_streamvis, start_endpoint, spool):
     endpoint = start_endpoint()
     program = start_producer(
         None,
@@ -148,51 +148,52 @@ def test_a_forked_child_does_not_free_its_parents_spool(start_producer, start_pr
         """,
     )
     program.wait_for_line("forked")
-    assert "Left alone" in sync(start_program, spool, "--url", endpoint.url)
+    assert "Left alone" in sync(start_streamvis, spool, "--url", endpoint.url)
 
 
-def test_of_a_spool_that_was_cut_off_all_whole_batches_are_delivered(start_producer, start_program, start_endpoint, spool):
+def test_of_a_spool_that_was_cut_off_all_whole_batches_are_delivered(start_producer, start_streamvis, start_endpoint, spool):
     run = killed_producer(start_producer, spool, None)
     (segment,) = spool.glob("*/*.spool")
     os.truncate(segment, segment.stat().st_size - 100)
     left = spooled(spool)
     assert 0 < left < ROWS
     endpoint = start_endpoint()
-    sync(start_program, spool, "--url", endpoint.url)
+    sync(start_streamvis, spool, "--url", endpoint.url)
     assert Stored(endpoint.url).rows(run, "k", "x") == list(range(left))
 
 
-def test_two_at_once_deliver_everything_once(start_producer, start_program, start_endpoint, spool):
+def test_two_at_once_deliver_everything_once(start_producer, start_streamvis, start_endpoint, spool):
     run = killed_producer(start_producer, spool, None)
     endpoint = start_endpoint()
-    command = [sys.executable, "-m", "streamvis.cli", "sync", str(spool), "--url", endpoint.url]
-    programs = [start_program(command) for _ in range(2)]
+    programs = [start_streamvis("sync", spool, "--url", endpoint.url) for _ in range(2)]
     assert [program.wait() for program in programs] == [0, 0]
     assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS))
 
 
-def test_without_an_endpoint_sync_leaves_all_and_says_so(start_producer, start_program, spool):
+def test_without_an_endpoint_sync_leaves_all_and_says_so(start_producer, start_streamvis, spool):
     killed_producer(start_producer, spool, None)
-    output = sync(start_program, spool, "--url", "http://127.0.0.1:1", status=1)
+    output = sync(start_streamvis, spool, "--url", "http://127.0.0.1:1", status=1)
     assert "No answer from http://127.0.0.1:1" in output
     assert spooled(spool) == ROWS
-    assert "--url" in sync(start_program, spool, status=1)
+    assert "--url" in sync(start_streamvis, spool, status=1)
 
 
-def test_a_client_without_an_endpoint_keeps_all_and_says_how_to_deliver_it(start_producer, start_program, start_endpoint, spool):
+def test_a_client_without_an_endpoint_keeps_all_and_says_how_to_deliver_it(
+    start_producer, start_streamvis, start_endpoint, spool
+):
     program = start_producer(None, 'client.sendl(0, "k", {"x": 1})\nprint("closed", client.close(), flush=True)')
     run = program.wait_for_line(r"run (\S+)")[1]
     assert program.wait() == 0
     assert "closed True" in program.output()
     assert f"streamvis sync {spool} --url" in program.output()
     endpoint = start_endpoint()
-    sync(start_program, spool, "--url", endpoint.url)
+    sync(start_streamvis, spool, "--url", endpoint.url)
     assert Stored(endpoint.url).run(run)["state"] == "finished"
 
 
 @pytest.mark.parametrize("given", ["argument", "environment"])
 def test_a_relative_spool_stays_where_it_was_when_the_program_changes_its_folder(
-    given, start_program, start_endpoint, tmp_path, monkeypatch
+    given, start_streamvis, start_endpoint, tmp_path, monkeypatch
 ):
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
@@ -208,12 +209,12 @@ def test_a_relative_spool_stays_where_it_was_when_the_program_changes_its_folder
     client.close()
     assert not list((tmp_path / "two").iterdir()) and not list((tmp_path / "three").iterdir())
     endpoint = start_endpoint()
-    sync(start_program, tmp_path / "one" / "kept" / "here", "--url", endpoint.url)
+    sync(start_streamvis, tmp_path / "one" / "kept" / "here", "--url", endpoint.url)
     assert Stored(endpoint.url).rows(run, "k", "x") == list(range(60))
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_durable_record_is_never_lost(is_there, start_producer, start_program, start_endpoint, spool):
+def test_a_durable_record_is_never_lost(is_there, start_producer, start_streamvis, start_endpoint, spool):
     endpoint = start_endpoint()
     if not is_there:
         endpoint.kill()
@@ -231,7 +232,7 @@ def test_a_durable_record_is_never_lost(is_there, start_producer, start_program,
     if not is_there:
         endpoint.restart()
     if any(spool.glob("*/owner")):  # also where the endpoint was there, and slow for a moment
-        sync(start_program, spool)
+        sync(start_streamvis, spool)
     assert Stored(endpoint.url).rows(run, "k", "x") == list(range(30))
 
 
@@ -256,7 +257,7 @@ def test_records_that_were_dropped_are_counted_in_the_run(start_endpoint, spool)
 
 @pytest.mark.parametrize("owner", ["", None, {"host": "elsewhere", "boot": "another"}])
 def test_a_spool_of_another_machine_or_of_nobody_is_delivered_only_when_asked_to(
-    owner, start_producer, start_program, start_endpoint, spool
+    owner, start_producer, start_streamvis, start_endpoint, spool
 ):
     run = killed_producer(start_producer, spool, None)
     (path,) = spool.glob("*/owner")
@@ -267,21 +268,23 @@ def test_a_spool_of_another_machine_or_of_nobody_is_delivered_only_when_asked_to
     url = start_endpoint().url
     with Client(url, "other", spool=spool) as client:
         client.init()
-    assert "--other-hosts delivers it" in sync(start_program, spool, "--url", url, status=1)
+    assert "--other-hosts delivers it" in sync(start_streamvis, spool, "--url", url, status=1)
     assert spooled(spool) == ROWS
-    sync(start_program, spool, "--url", url, "--other-hosts")
+    sync(start_streamvis, spool, "--url", url, "--other-hosts")
     assert Stored(url).rows(run, "k", "x") == list(range(ROWS))
 
 
-def test_the_folder_of_one_producer_can_be_delivered_alone(start_producer, start_program, start_endpoint, spool):
+def test_the_folder_of_one_producer_can_be_delivered_alone(start_producer, start_streamvis, start_endpoint, spool):
     run = killed_producer(start_producer, spool, None)
     (folder,) = spool.iterdir()
     endpoint = start_endpoint()
-    sync(start_program, folder, "--url", endpoint.url)
+    sync(start_streamvis, folder, "--url", endpoint.url)
     assert Stored(endpoint.url).rows(run, "k", "x") == list(range(ROWS)) and not folder.exists()
 
 
-def test_of_a_damaged_spool_all_that_is_whole_is_delivered_and_a_copy_stays(start_producer, start_program, start_endpoint, spool):
+def test_of_a_damaged_spool_all_that_is_whole_is_delivered_and_a_copy_stays(
+    start_producer, start_streamvis, start_endpoint, spool
+):
     # Every record is a batch of its own: a durable one is on the disk before the next is sent.
     source = f"""
     for step in range({ROWS}):
@@ -298,7 +301,7 @@ def test_of_a_damaged_spool_all_that_is_whole_is_delivered_and_a_copy_stays(star
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
     endpoint = start_endpoint()
-    output = sync(start_program, spool, "--url", endpoint.url, status=1)
+    output = sync(start_streamvis, spool, "--url", endpoint.url, status=1)
     stored = Stored(endpoint.url).rows(run, "k", "x")
     assert len(stored) == ROWS - 1 and stored == sorted(stored)
     assert "is damaged" in output
@@ -306,7 +309,7 @@ def test_of_a_damaged_spool_all_that_is_whole_is_delivered_and_a_copy_stays(star
     assert copy.read_bytes() == content
 
 
-def test_a_kill_loses_what_was_sent_just_before_and_no_more(start_producer, start_program, start_endpoint, spool):
+def test_a_kill_loses_what_was_sent_just_before_and_no_more(start_producer, start_streamvis, start_endpoint, spool):
     """Whether the endpoint takes everything at once, or is there and answers nothing."""
     endpoint = start_endpoint()
     spool.mkdir()  # an endpoint that takes everything at once may leave nothing to be spooled
@@ -328,13 +331,15 @@ def test_a_kill_loses_what_was_sent_just_before_and_no_more(start_producer, star
         program.kill()
         if is_stopped:
             endpoint.resume()
-        sync(start_program, spool)
+        sync(start_streamvis, spool)
         stored = Stored(endpoint.url).rows(run, "k", "x")
         # A record every 10 ms at most: those of the last half a second may be missing, where a tenth is promised.
         assert stored == list(range(len(stored))) and len(stored) > 200 - 50
 
 
-def test_what_is_refused_is_set_aside_and_delivered_when_asked_to(start_producer, start_program, start_endpoint, spool, tmp_path):
+def test_what_is_refused_is_set_aside_and_delivered_when_asked_to(
+    start_producer, start_streamvis, start_endpoint, spool, tmp_path
+):
     endpoint, elsewhere = start_endpoint(), start_endpoint(tmp_path / "elsewhere")
     with Client(endpoint.url, "another app") as client:
         client.init(run="taken")
@@ -349,18 +354,18 @@ def test_what_is_refused_is_set_aside_and_delivered_when_asked_to(start_producer
     )
     following = program.wait_for_line(r"next (\S+)")[1]
     assert program.wait() == 0
-    output = sync(start_program, spool, "--url", endpoint.url, status=1)
+    output = sync(start_streamvis, spool, "--url", endpoint.url, status=1)
     assert "1 records delivered, 1 refused" in output and "another app" in output
     assert Stored(endpoint.url).rows(following, "k", "x") == [2]
     assert "taken" in "".join(path.read_text() for path in (spool / "refused").glob("*.txt"))
-    assert "0 records delivered, 0 refused" in sync(start_program, spool, "--url", elsewhere.url)
-    assert "0 records delivered, 1 refused" in sync(start_program, spool, "--url", endpoint.url, "--refused", status=1)
-    assert "1 records delivered, 0 refused" in sync(start_program, spool, "--url", elsewhere.url, "--refused")
+    assert "0 records delivered, 0 refused" in sync(start_streamvis, spool, "--url", elsewhere.url)
+    assert "0 records delivered, 1 refused" in sync(start_streamvis, spool, "--url", endpoint.url, "--refused", status=1)
+    assert "1 records delivered, 0 refused" in sync(start_streamvis, spool, "--url", elsewhere.url, "--refused")
     assert Stored(elsewhere.url).rows("taken", "k", "x") == [1]
     assert not list((spool / "refused").iterdir())
 
 
-def test_what_a_killed_producer_dropped_is_counted_in_the_run(start_producer, start_program, start_endpoint, spool):
+def test_what_a_killed_producer_dropped_is_counted_in_the_run(start_producer, start_streamvis, start_endpoint, spool):
     program = start_producer(
         None,
         """
@@ -377,7 +382,7 @@ def test_what_a_killed_producer_dropped_is_counted_in_the_run(start_producer, st
     wait_until(lambda: list(spool.glob("*/dropped")))
     program.kill()
     endpoint = start_endpoint()
-    sync(start_program, spool, "--url", endpoint.url)
+    sync(start_streamvis, spool, "--url", endpoint.url)
     stored = Stored(endpoint.url)
     kept = len(stored.rows(run, "k", "x")) // 1000
     assert 0 < kept < 100 and stored.run(run)["dropped"] == 100 - kept

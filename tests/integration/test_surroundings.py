@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import endpoint as start_endpoint
 from support.stored import Stored
 
 # What a program has before it gives up a right, or a folder, that Python itself would need to find modules.
@@ -40,12 +39,9 @@ def run_program(start_program, tmp_path):
     return run
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("endpoint")
-    service = start_endpoint(folder / "data", log=folder / "log")
-    yield service
-    service.close()
+@pytest.fixture
+def endpoint(shared_endpoint):
+    return shared_endpoint
 
 
 @pytest.fixture
@@ -78,14 +74,13 @@ def test_where_no_thread_can_be_started_the_next_call_tries_again(run_program, e
 
 @pytest.mark.parametrize("has_endpoint", [True, False])
 def test_where_no_thread_is_ever_to_be_had_what_was_sent_is_kept_and_where_is_said(
-    run_program, endpoint, start_program, tmp_path, has_endpoint
+    run_program, endpoint, start_streamvis, tmp_path, has_endpoint
 ):
     program = run_program(WITHOUT_THREADS, endpoint.url if has_endpoint else "none")
     assert results(program) == ("False", str(not has_endpoint), "5")
     assert program.output().count("no thread could be started") == 1
     folder = program.wait_for_line(r"kept in (\S+)\.")[1]
-    sync = [sys.executable, "-m", "streamvis.cli", "sync", os.path.dirname(folder), "--url", endpoint.url]
-    assert start_program(sync).wait() == 0
+    assert start_streamvis("sync", os.path.dirname(folder), "--url", endpoint.url).wait() == 0
     assert Stored(endpoint.url).rows(program.wait_for_line(r"run (\S+)")[1], "k", "x") == list(range(5))
 
 
@@ -125,14 +120,13 @@ client = Client(url, "app")
     assert "5 records" in program.output()
 
 
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password_and_all_is_kept(run_program, endpoint, start_program):
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password_and_all_is_kept(run_program, endpoint, start_streamvis):
     env = {"http_proxy": "socks5://me:secret@127.0.0.1:9", "no_proxy": None, "NO_PROXY": None}
     program = run_program(f'client = Client(url, "app")\n{CALLS}', "http://streamvis.test:1234", env=env)
     assert results(program) == ("False", "False", "5")
     assert "a proxy of the kind socks5, at 127.0.0.1" in program.output() and "secret" not in program.output()
     folder = program.wait_for_line(r"kept in (\S+)\.")[1]
-    sync = [sys.executable, "-m", "streamvis.cli", "sync", os.path.dirname(folder), "--url", endpoint.url]
-    assert start_program(sync).wait() == 0
+    assert start_streamvis("sync", os.path.dirname(folder), "--url", endpoint.url).wait() == 0
     assert Stored(endpoint.url).rows(program.wait_for_line(r"run (\S+)")[1], "k", "x") == list(range(5))
 
 
@@ -158,7 +152,7 @@ def temporary(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody without a home")
 @pytest.mark.parametrize("home", HOMES)
 def test_a_program_without_a_folder_of_its_own_runs_and_what_waits_lies_where_it_says(
-    home, run_program, endpoint, nowhere, start_program, temporary, tmp_path
+    home, run_program, endpoint, nowhere, start_streamvis, temporary, tmp_path
 ):
     (tmp_path / "closed").mkdir(mode=0o555)
     env = {"XDG_STATE_HOME": None, "HOME": str(tmp_path / "closed"), "TMPDIR": str(temporary)}
@@ -172,8 +166,7 @@ def test_a_program_without_a_folder_of_its_own_runs_and_what_waits_lies_where_it
         assert told.count("records that have to wait are kept in") == 1 and "memory" not in told
         folder = program.wait_for_line(r"(?:are|They are) kept in (\S+)\. (?:Deliver|The next)")[1]
         assert folder.startswith(str(temporary)) and os.stat(os.path.dirname(folder)).st_mode & 0o077 == 0
-        sync = [sys.executable, "-m", "streamvis.cli", "sync", os.path.dirname(folder), "--url", endpoint.url]
-        assert start_program(sync).wait() == 0
+        assert start_streamvis("sync", os.path.dirname(folder), "--url", endpoint.url).wait() == 0
         assert Stored(endpoint.url).rows(program.wait_for_line(r"run (\S+)")[1], "k", "x") == list(range(5))
 
 

@@ -120,12 +120,12 @@ def test_where_others_can_connect_a_token_is_made_kept_and_asked_for(start_endpo
     assert not any(token in endpoint.output(all_starts=True) for token in made.values())
 
 
-def test_a_token_file_that_others_may_read_is_refused(tmp_path, start_program):
+def test_a_token_file_that_others_may_read_is_refused(tmp_path, start_streamvis):
     data = tmp_path / "data"
     data.mkdir()
     (data / "token").write_text("x" * 40)
     os.chmod(data / "token", 0o644)
-    program = start_program([sys.executable, "-m", "streamvis.cli", "rest", "--data", data, "--host", "0.0.0.0", "--port", "0"])
+    program = start_streamvis("rest", "--data", data, "--host", "0.0.0.0", "--port", "0")
     assert program.wait() == 1
     assert "others may read the token" in program.output()
 
@@ -473,7 +473,7 @@ def test_both_servers_speak_tls(start_endpoint, start_pages, page, tmp_path, mon
         ask(pages.root.replace("https", "http"))
 
 
-def test_half_of_a_certificate_is_refused(start_program, tmp_path):
+def test_half_of_a_certificate_is_refused(start_streamvis, tmp_path):
     (tmp_path / "cert.pem").write_text("")
-    program = start_program([sys.executable, "-m", "streamvis.cli", "rest", "--tls-cert", tmp_path / "cert.pem", "--port", "0"])
+    program = start_streamvis("rest", "--tls-cert", tmp_path / "cert.pem", "--port", "0")
     assert program.wait() == 1 and "--tls-key" in program.output()

@@ -47,7 +47,7 @@ def endpoint(start_service, tmp_path):
 
     def make(*, files=None, **limits):
         command = [sys.executable, "-c", REST, repr(limits), repr(files), "--data", tmp_path / "data"]
-        return start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))")
+        return start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))", is_warm=True)
 
     return make
 
@@ -59,7 +59,7 @@ def pages(start_service, tmp_path):
     def make(**limits):
         script = tmp_path / "shown.py"
         script.write_text(PAGE)
-        return start_service([sys.executable, "-c", PAGES, repr(limits), script], ready=PAGES_READY)
+        return start_service([sys.executable, "-c", PAGES, repr(limits), script], ready=PAGES_READY, is_warm=True)
 
     return make
 

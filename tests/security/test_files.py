@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import struct
-import sys
 import zlib
 
 import pytest
@@ -19,7 +18,6 @@ from streamvis.errors import FolderUnusable
 from streamvis.transport import Transport
 from support.stored import Stored
 
-CLI = [sys.executable, "-m", "streamvis.cli"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes of files and links are those of POSIX")
 
 
@@ -38,7 +36,7 @@ def modes(folder):
 # What is kept
 
 
-def test_a_store_and_its_backups_are_their_owners_alone_whatever_the_folder_is(start_endpoint, start_program, tmp_path):
+def test_a_store_and_its_backups_are_their_owners_alone_whatever_the_folder_is(start_endpoint, start_streamvis, tmp_path):
     data = tmp_path / "data"
     data.mkdir(mode=0o777)
     endpoint = start_endpoint(data)
@@ -47,9 +45,9 @@ def test_a_store_and_its_backups_are_their_owners_alone_whatever_the_folder_is(s
         client.flush()
     beside = ["streamvis.sqlite", "streamvis.sqlite-wal", "streamvis.sqlite-shm"]
     assert [modes(data)[name] for name in beside] == [0o600] * 3
-    assert start_program([*CLI, "backup", tmp_path / "copy.sqlite", "--data", data]).wait() == 0
+    assert start_streamvis("backup", tmp_path / "copy.sqlite", "--data", data).wait() == 0
     assert modes(tmp_path)["copy.sqlite"] == 0o600
-    assert start_program([*CLI, "restore", "--yes", tmp_path / "copy.sqlite", "--data", tmp_path / "other"]).wait() == 0
+    assert start_streamvis("restore", "--yes", tmp_path / "copy.sqlite", "--data", tmp_path / "other").wait() == 0
     assert modes(tmp_path)["other"] == 0o700 and modes(tmp_path / "other")["streamvis.sqlite"] == 0o600
 
 
@@ -100,7 +98,7 @@ def test_tokens_come_from_files_that_their_owner_wrote(start_endpoint, tmp_path)
 
 
 @pytest.mark.parametrize("token", ["secret\nword", "secret word", "secret€", "secret\0", b"secret", "secret\udcff"])
-def test_a_token_that_no_header_holds_is_refused_and_not_told(token, start_program, caplog):
+def test_a_token_that_no_header_holds_is_refused_and_not_told(token, start_streamvis, caplog):
     for make in (lambda: Client("http://127.0.0.1:9", "app", token=token), lambda: Transport("http://127.0.0.1:9", token=token)):
         with pytest.raises(StreamvisError) as refused:
             make()
@@ -108,7 +106,7 @@ def test_a_token_that_no_header_holds_is_refused_and_not_told(token, start_progr
     if isinstance(token, str) and "\0" not in token:
         for command in (["rest", "--port", "0"], ["page", __file__, "--port", "0"]):
             env = {"STREAMVIS_TOKEN": token, "STREAMVIS_PAGE_TOKEN": token}
-            program = start_program([*CLI, *command], env=env)
+            program = start_streamvis(*command, env=env)
             assert program.wait() == 1 and "secret" not in program.output()
     assert "secret" not in caplog.text
 
@@ -130,9 +128,9 @@ def frame(**head):
     return struct.pack("<4sIII", b"SVB1", len(text), len(body), zlib.crc32(body, zlib.crc32(text))) + text + body
 
 
-def good(producer="good", number=1):
+def good(run, number=1):
     notes = b'[0, 1.0, "k", {"x": 7}]\n'
-    return frame_of(Outgoing("joined", "app", producer, number, 1, notes, True))
+    return frame_of(Outgoing(run, "app", f"good-{run}", number, 1, notes, True))
 
 
 @pytest.fixture
@@ -144,16 +142,21 @@ def hostile(tmp_path):
 
 
 @pytest.fixture
-def synced(start_endpoint, start_program, tmp_path):
+def joined(shared_endpoint):
+    """A run that is there."""
+    answer = Transport(shared_endpoint.url).request("POST", "/api/v1/runs", body=b'{"app":"app"}')
+    return json.loads(answer.body)["run"]
+
+
+@pytest.fixture
+def synced(shared_endpoint, start_streamvis, tmp_path):
     """Delivers all spools; returns the program, ended, and the endpoint's url."""
-    endpoint = start_endpoint()
-    Transport(endpoint.url).request("POST", "/api/v1/runs", body=b'{"app":"app","run":"joined"}')
 
     def run(*options):
-        options = options or ("--url", endpoint.url, "--other-hosts")
-        program = start_program([*CLI, "sync", tmp_path / "spools", *options], cwd=tmp_path)
+        options = options or ("--url", shared_endpoint.url, "--other-hosts")
+        program = start_streamvis("sync", tmp_path / "spools", *options, cwd=tmp_path)
         program.wait()
-        return program, endpoint.url
+        return program, shared_endpoint.url
 
     return run
 
@@ -182,35 +185,36 @@ def everything(folder):
         {"raw": b"[" * 60_000},
     ],
 )
-def test_a_frame_leads_nowhere_else_and_holds_up_nobody(head, hostile, synced, tmp_path):
-    sound = {"run": "joined", "app": "other", "producer": "evil", "number": 1, "records": 1, "is_notes": False, "body": b"evil"}
-    (hostile / "00000001.spool").write_bytes(frame(**(sound | head)) + good())
+def test_a_frame_leads_nowhere_else_and_holds_up_nobody(head, hostile, joined, synced, tmp_path):
+    sound = {"run": joined, "app": "other", "producer": "evil", "number": 1, "records": 1, "is_notes": False, "body": b"evil"}
+    (hostile / "00000001.spool").write_bytes(frame(**(sound | head)) + good(joined))
     before = everything(tmp_path)
     program, url = synced()
-    assert Stored(url).rows("joined", "k", "x") == [7] and "Traceback" not in program.output()
+    assert Stored(url).rows(joined, "k", "x") == [7] and "Traceback" not in program.output()
     new = everything(tmp_path) - before
     assert {path.parent for path in new if "evil" in path.name} <= {tmp_path / "spools" / "refused"}
     assert [path.name for path in new if path.suffix == ".damaged"] == ["one-00000001.damaged"]
 
 
-def test_lengths_of_a_frame_are_not_believed(hostile, synced):
+def test_lengths_of_a_frame_are_not_believed(hostile, joined, synced):
     for number, size in enumerate((2**32 - 1, 2**31, 2**20)):
         head = struct.pack("<4sIII", b"SVB1", 100, size, 0)
         (hostile / f"0000000{number}.spool").write_bytes(head + b"x" * 200)
-    (hostile / "00000009.spool").write_bytes(good())
+    (hostile / "00000009.spool").write_bytes(good(joined))
     program, url = synced()
-    assert Stored(url).rows("joined", "k", "x") == [7] and "Traceback" not in program.output()
+    assert Stored(url).rows(joined, "k", "x") == [7] and "Traceback" not in program.output()
 
 
 @pytest.mark.parametrize("notes", [b"[" * 10**5, b'[0, 0, "k", "text"]', b"[1, 2]", b"null", b'[{}, [], {}, {"a": 1}]', b"\xff"])
-def test_notes_that_are_none_are_set_aside(notes, hostile, synced):
-    (hostile / "00000001.spool").write_bytes(frame_of(Outgoing("joined", "app", "evil", 1, 1, notes, True)) + good(number=2))
+def test_notes_that_are_none_are_set_aside(notes, hostile, joined, synced):
+    evil = frame_of(Outgoing(joined, "app", "evil", 1, 1, notes, True))
+    (hostile / "00000001.spool").write_bytes(evil + good(joined, number=2))
     program, url = synced()
-    assert Stored(url).rows("joined", "k", "x") == [7] and "Traceback" not in program.output()
+    assert Stored(url).rows(joined, "k", "x") == [7] and "Traceback" not in program.output()
     assert (hostile.parent / "refused" / "evil-1.spool").exists()
 
 
-def test_links_and_pipes_in_a_spool_are_not_followed(hostile, synced, tmp_path):
+def test_links_and_pipes_in_a_spool_are_not_followed(hostile, joined, synced, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("a private key")
     (hostile / "00000001.spool").symlink_to(secret)
@@ -221,11 +225,11 @@ def test_links_and_pipes_in_a_spool_are_not_followed(hostile, synced, tmp_path):
     for name in ("two", "three"):
         (hostile.parent / name).mkdir()
     os.mkfifo(hostile.parent / "three" / "00000001.spool")
-    bad = frame_of(Outgoing("joined", "app", "evil", 1, 1, b"not arrow"))
-    (hostile.parent / "two" / "00000001.spool").write_bytes(bad + good(number=2))
+    bad = frame_of(Outgoing(joined, "app", "evil", 1, 1, b"not arrow"))
+    (hostile.parent / "two" / "00000001.spool").write_bytes(bad + good(joined, number=2))
     program, url = synced()
     assert program.status == 1 and "Traceback" not in program.output()
-    assert Stored(url).rows("joined", "k", "x") == [7]
+    assert Stored(url).rows(joined, "k", "x") == [7]
     assert secret.read_text() == "a private key"
     kept = [path for path in everything(hostile.parent) if path.is_file() and not path.is_symlink()]
     assert kept and not any(b"private" in path.read_bytes() for path in kept)
@@ -242,13 +246,13 @@ def test_what_is_set_aside_takes_no_links_place(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-def test_another_users_spool_does_not_say_where_the_token_goes(hostile, synced, start_endpoint, tmp_path):
+def test_another_users_spool_does_not_say_where_the_token_goes(hostile, joined, synced, start_endpoint, tmp_path):
     thief = start_endpoint(tmp_path / "thief")
     told = {"url": thief.url, "host": platform.node(), "boot": "", "pid": 2**22 - 1, "since": 0.0}
     (hostile / "owner").write_text(json.dumps(told))
-    (hostile / "00000001.spool").write_bytes(good())
+    (hostile / "00000001.spool").write_bytes(good(joined))
     os.chown(hostile / "owner", 12345, 12345)
     program, _ = synced("--token", "secret")
     assert program.status == 1 and "by another user. Say where it goes: --url" in program.output()
     program, url = synced()
-    assert Stored(url).rows("joined", "k", "x") == [7]
+    assert Stored(url).rows(joined, "k", "x") == [7]

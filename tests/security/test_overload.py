@@ -29,7 +29,8 @@ sys.exit(main())
 @pytest.fixture
 def small(start_service, tmp_path):
     """An endpoint with small limits."""
-    return start_service([sys.executable, "-c", SMALL, tmp_path / "data"], ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))")
+    command = [sys.executable, "-c", SMALL, tmp_path / "data"]
+    return start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))", is_warm=True)
 
 
 def connect(endpoint, head, body=b""):

@@ -33,15 +33,18 @@ def update_page(doc, new_data):
 
 
 @pytest.fixture
-def endpoint(start_endpoint):
-    return start_endpoint()
+def endpoint(shared_endpoint):
+    return shared_endpoint
 
 
-@pytest.fixture
-def pages(start_pages, endpoint, tmp_path):
-    script = tmp_path / "shown.py"
-    script.write_text(PAGE)
-    return start_pages(script, url=endpoint.url)
+@pytest.fixture(scope="module")
+def pages(share_pages):
+    return share_pages(shown=PAGE)
+
+
+def runs_of_apps(endpoint):
+    """How many runs each app has."""
+    return {app["name"]: app["runs"] for app in json.loads(asked(endpoint.url).body)["apps"]}
 
 
 def said(server, head, body=b""):
@@ -116,12 +119,13 @@ def test_who_is_not_known_by_that_name_is_told_what_to_do(endpoint, pages):
     ],
 )
 def test_a_request_whose_end_can_be_seen_in_two_places_is_refused_and_none_follows_it(lengths, endpoint, pages):
+    before = runs_of_apps(endpoint)
     second = "POST /api/v1/runs HTTP/1.1\nHost: localhost:PORT\nContent-Length: 11\n\n".replace("\n", "\r\n")
     for server in (endpoint, pages):
         inner = b"0\r\n\r\n" + second.replace("PORT", str(server.port)).encode() + b'{"app":"a"}'
         content = said(server, f"POST /api/v1/runs HTTP/1.1\nHost: localhost:PORT\n{lengths}", inner)
         assert statuses(content) == [400], content
-    assert json.loads(asked(endpoint.url).body) == {"apps": []}
+    assert runs_of_apps(endpoint) == before
 
 
 def test_a_compressed_body_is_refused_before_it_is_unpacked(endpoint):
@@ -134,26 +138,27 @@ def test_a_compressed_body_is_refused_before_it_is_unpacked(endpoint):
 
 
 def test_a_question_for_too_much_is_refused_with_a_reason(endpoint):
-    assert asked(endpoint.url, "POST", "/api/v1/runs", b'{"app":"a","run":"r"}').status == 201
+    assert asked(endpoint.url, "POST", "/api/v1/runs", b'{"app":"a","run":"asked"}').status == 201
     long = "x" * 1001
     for question in ("rows?key=k&limit=1000001", "history?key=k&buckets=100001", "tail?max_bytes=268435457", "tail?wait=26",
                      "tail?wait=inf", f"value?key={long}", f"history?key=k&x={long}"):
-        response = asked(endpoint.url, where=f"/api/v1/runs/r/{question}")
+        response = asked(endpoint.url, where=f"/api/v1/runs/asked/{question}")
         assert (response.status, json.loads(response.body)["error"]["code"]) == (422, "invalid_arguments"), question
     for many in ("rows?key=k&columns=", "tail?exclude="):
         name = many.rpartition("?")[2].rpartition("&")[2]
         for count, allowed in ((3000, (200, 404)), (30_000, (400, 431))):
-            where = f"/api/v1/runs/r/{many}x" + f"&{name}x" * count
+            where = f"/api/v1/runs/asked/{many}x" + f"&{name}x" * count
             head = f"GET {where} HTTP/1.1\nHost: localhost:PORT\nConnection: close"
             assert statuses(said(endpoint, head))[0] in allowed, (many, count)
     assert asked(endpoint.url).status == 200
 
 
 def test_json_nested_without_end_is_refused(endpoint):
+    before = runs_of_apps(endpoint)
     nested = b'{"app":"a","config":' + b'{"a":' * 10**5 + b"1" + b"}" * (10**5 + 1)
     for body in (b"[" * 10**6, nested, b'{"app":' + b"9" * 10**6 + b"}"):
         assert asked(endpoint.url, "POST", "/api/v1/runs", body).status == 422
-    assert json.loads(asked(endpoint.url).body) == {"apps": []}
+    assert runs_of_apps(endpoint) == before
 
 
 def test_a_page_server_takes_no_large_messages_and_unpacks_none(endpoint, pages):
@@ -259,6 +264,7 @@ def test_a_browser_on_another_port_and_on_another_site_reads_and_writes_nothing(
     with Client(endpoint.url, "shown") as client:
         client.init({"title": "t"}, run="r")
         client.flush()
+    before = runs_of_apps(endpoint)
     site = tmp_path / "site"
     site.mkdir()
     (site / "index.html").write_text("<body>")
@@ -275,5 +281,4 @@ def test_a_browser_on_another_port_and_on_another_site_reads_and_writes_nothing(
     finally:
         server.shutdown()
         server.server_close()
-    (app,) = json.loads(asked(endpoint.url).body)["apps"]
-    assert (app["name"], app["runs"], app["newest"]) == ("shown", 1, "r")
+    assert runs_of_apps(endpoint) == before and asked(endpoint.url, where="/api/v1/runs/r").status == 200

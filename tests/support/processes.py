@@ -367,11 +367,11 @@ def shared_endpoint(tmp_path_factory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def share_pages(tmp_path_factory, shared_endpoint) -> Iterator[Callable[..., Service]]:
+def share_pages(tmp_path_factory, shared_endpoint) -> Iterator[Callable[..., PageServer]]:
     """`share_pages(**sources)`: one page server on the shared endpoint for all tests of a file, with a page for each name."""
-    started: list[Service] = []
+    started: list[PageServer] = []
 
-    def share(**sources: str) -> Service:
+    def share(**sources: str) -> PageServer:
         folder = tmp_path_factory.mktemp("pages")
         for name, source in sources.items():
             (folder / f"{name}.py").write_text(source)

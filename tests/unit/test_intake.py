@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from streamvis.client import copying
 from streamvis.client.encoding import encode
 from streamvis.client.entries import ROW, ROWS, VALUE
 from streamvis.client.intake import Intake
@@ -215,7 +216,8 @@ def test_what_nobody_can_store_is_refused_with_its_place(intake, case):
         assert refused.value.where == 'data["y"][1][\'z\']'
 
 
-def test_data_that_contains_itself_is_refused(intake):
+def test_data_that_contains_itself_is_refused(intake, monkeypatch):
+    monkeypatch.setattr(copying, "MAX_CALL_BYTES", 2**20)
     loop = []
     loop.append(loop)
     bomb = []
@@ -223,7 +225,7 @@ def test_data_that_contains_itself_is_refused(intake):
         bomb = [bomb, bomb]
     for data in (loop, bomb):
         for call in (intake.rows, intake.value):
-            with pytest.raises(InvalidData, match="contains itself|bytes in one call"):
+            with pytest.raises(InvalidData, match="contains itself|1,048,576 bytes in one call"):
                 call(0, "k", {"y": data})
 
 

@@ -339,11 +339,11 @@ def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_
     SqliteStore(tmp_path, sizes=SIZES).close()
 
 
-def all_cells(store):
+def all_cells(store, *, max_bytes=500):
     """All that a run's readers are given, to the last digit: rows by key, as steps, times and cells, and values."""
     rows, values, cursor = defaultdict(list), {}, None
     while True:
-        tail = store.tail("run", cursor, max_bytes=500)
+        tail = store.tail("run", cursor, max_bytes=max_bytes)
         for body in tail.bodies:
             meta, table = table_of(body)
             if meta["kind"] == "value":
@@ -376,7 +376,7 @@ def test_what_was_acknowledged_never_changes_by_migration_merging_and_restarts(s
             chunk = encode_rows(key, [number], [number / 3], {"x": cells})
             (ack,) = store.append([Batch("run", "app", f"p {key}", number, [chunk])])
             assert not ack.refused
-        now = all_cells(store)
+        now = all_cells(store, max_bytes=10**9)
         for key, rows in before[0].items():
             assert now[0][key][: len(rows)] == rows, key
         assert now[1] == before[1]

@@ -118,7 +118,7 @@ class _Watcher:
                 noted = most
 
     def _write(self, page: str) -> None:
-        """Note the page in one step: this process may end at any moment, and each step may wait long for Python's lock."""
+        """Note the page in one step: this process may end while any of them waits for the interpreter's lock."""
         begun = self._note.with_name(f"{self._note.name}.new")
         begun.write_text(page)
         begun.replace(self._note)
