@@ -23,7 +23,7 @@ def table(rows, series):
     shelf = Shelf()
     for its in rows:
         shelf.rows.setdefault(its.key, []).append(its)
-    return list(csv.reader(io.StringIO("".join(csv_pieces(shelf, "run", series)))))
+    return list(csv.reader(io.StringIO("".join(csv_pieces(shelf, ["run"], series)))))
 
 
 def rows(key, count, **columns):
@@ -122,3 +122,11 @@ def test_anything_may_be_stored_as_a_description(says):
 def test_names_are_matched_with_their_case():
     assert not fnmatchcase("Loss", "loss")
     assert description_of("Loss", {"loss": Description(title="no")}) == Description()
+
+
+def test_of_several_runs_each_row_says_of_which_it_is():
+    shelf = Shelf()
+    shelf.rows["k"] = [rows("k", 2, x=np.array([1, 2]))]
+    found = list(csv.reader(io.StringIO("".join(csv_pieces(shelf, ["one", "two"], [("k", "x")])))))
+    assert found[0] == ["run", "step", "time", "key", "x"]
+    assert [" ".join([row[0], row[1], row[4]]) for row in found[1:]] == ["one 0 1", "one 1 2", "two 0 1", "two 1 2"]

@@ -1,7 +1,8 @@
 """Rows as CSV: what the download button of a chart gives, all rows and not those that are drawn.
 
-`/rows.csv?run=ID&series=["KEY","COLUMN"]&series=...` answers with a table of `step`, `time`, `key` and the columns. Rows of one
-key come in log order, the keys one after the other. Nothing is held but a piece at a time.
+`/rows.csv?run=ID&series=["KEY","COLUMN"]&series=...` answers with a table of `step`, `time`, `key` and the columns; with several
+`run`, the run's id is the first column. Rows of one key come in log order, keys and runs one after the other. Nothing is held
+but a piece at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["RowsHandler", "csv_pieces"]
 
 _log = logging.getLogger("streamvis.page")
 
-_MOST_SERIES = 1000
+_MOST_SERIES, _MOST_RUNS = 1000, 100
 
 
 class RowsHandler(RequestHandler):
@@ -37,17 +38,20 @@ class RowsHandler(RequestHandler):
 
     async def get(self) -> None:
         """The rows, as they are read."""
-        run, series = self.get_query_argument("run"), [_pair(text) for text in self.get_query_arguments("series")]
+        runs, series = self.get_query_arguments("run"), [_pair(text) for text in self.get_query_arguments("series")]
+        if not runs or len(runs) > _MOST_RUNS:
+            raise HTTPError(400, reason=f"Give 1 to {_MOST_RUNS} runs")
         if not series or len(series) > _MOST_SERIES:
             raise HTTPError(400, reason=f"Give 1 to {_MOST_SERIES} series")
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", "attachment")
         self.set_header("Cache-Control", "no-store")
-        pieces = csv_pieces(self._reader, run, series)
+        pieces = csv_pieces(self._reader, runs, series)
         loop = asyncio.get_running_loop()
         is_begun = False
         try:
-            await loop.run_in_executor(None, self._reader.run, run)
+            for run in runs:
+                await loop.run_in_executor(None, self._reader.run, run)
             while (piece := await loop.run_in_executor(None, next, pieces, None)) is not None:
                 self.write(piece)
                 is_begun = True
@@ -57,7 +61,7 @@ class RowsHandler(RequestHandler):
         except StreamvisError as error:
             if is_begun:
                 # Cut off, so that nobody takes what there is for all of it.
-                _log.warning("the rows of the run %r could not be read to their end: %s", run, error)
+                _log.warning("the rows of %s could not be read to their end: %s", runs, error)
                 self.request.connection.close()
                 return
             self.clear()
@@ -76,14 +80,17 @@ def _pair(text: str) -> tuple[str, str]:
     return key, column
 
 
-def csv_pieces(reader: EndpointReader, run: str, series: Sequence[tuple[str, str]]) -> Iterator[str]:
+def csv_pieces(reader: EndpointReader, runs: Sequence[str], series: Sequence[tuple[str, str]]) -> Iterator[str]:
     """The lines of the table, in pieces. What has no value is left empty; numbers are written so that they read back the same."""
     columns = list(dict.fromkeys(column for _, column in series))
-    yield _lines([["step", "time", "key", *columns]])
-    for key in dict.fromkeys(key for key, _ in series):
-        its = {column for its_key, column in series if its_key == key}
-        for rows in reader.rows_of(run, key):
-            yield _lines(_table(rows, [column if column in its else None for column in columns]))
+    yield _lines([[*(["run"] if len(runs) > 1 else []), "step", "time", "key", *columns]])
+    for run in runs:
+        first = [run] if len(runs) > 1 else []
+        for key in dict.fromkeys(key for key, _ in series):
+            its = {column for its_key, column in series if its_key == key}
+            for rows in reader.rows_of(run, key):
+                table = _table(rows, [column if column in its else None for column in columns])
+                yield _lines([*first, *line] for line in table)
 
 
 def _table(rows: Rows, columns: Sequence[str | None]) -> Iterator[list[Any]]:

@@ -258,7 +258,7 @@ if (window.streamvisPanels == null) {
         for (const type of ["png", "svg"]) add(type.toUpperCase(), `Download as ${type.toUpperCase()}`, async () => save(await plot.export(type).to_blob(), `${name}.${type}`))
       }
       if (entry.series.length) {
-        const query = new URLSearchParams([["run", layout.run], ...entry.series.map((pair) => ["series", JSON.stringify(pair)])])
+        const query = new URLSearchParams([...layout.runs.map((run) => ["run", run]), ...entry.series.map((pair) => ["series", JSON.stringify(pair)])])
         add("CSV", "Download all rows as CSV", () => { const link = element("a"); link.href = `../rows.csv?${query}`; link.download = `${name}.csv`; link.click() })
       }
       tools.replaceChildren(...made)

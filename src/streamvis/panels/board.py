@@ -374,7 +374,7 @@ class _Board(Filler):
             self._space.children = children
         columns = sorted({name for info in self._keys.values() for name in list(info.columns)[:50]})
         about = {"heads": self._heads, "cards": shown, "total": len(self._cards), "found": len(self._places)}
-        self._control.layout = json.dumps({**about, "run": self._page.run.id, "columns": columns[:200]})
+        self._control.layout = json.dumps({**about, "runs": [page.run.id for page in self._page.all], "columns": columns[:200]})
 
     def _go_on(self) -> None:
         self._is_unfinished = False
