@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from urllib.parse import urlencode
 
 import numpy as np
@@ -11,6 +12,7 @@ from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
 
 from streamvis import Client
 from streamvis.transport import Transport
+from support.conditions import wait_until
 from support.processes import endpoint, page_server
 from support.sessions import OpenedPage
 
@@ -137,6 +139,22 @@ def test_a_filter_shows_the_runs_that_fit_also_one_that_begins_later(open_page, 
     with Client(rest.url, app) as client:
         client.init({"lr": 0.5})
     page.wait_for(lambda: page.link.reload, what="the page reloads for the run that fits too")
+
+
+@pytest.mark.parametrize("chosen", ["named", "filtered"])
+def test_a_page_that_opens_beside_another_has_the_names_and_colours_of_now(open_page, sweep, chosen):
+    rest, app, ids = sweep
+    query = {"run": ids[:2]} if chosen == "named" else {"where": "config.lr > 0.05"}
+    first = open_page("many", **query)
+    first.wait_for(lambda: all(losses(first).values()) and len(losses(first)) == 2)
+    change = json.dumps({"name": "the best", "color": "#123456"}).encode()
+    Transport(rest.url).request("PATCH", f"/api/v1/runs/{ids[0]}", body=change, headers={"Content-Type": "application/json"})
+
+    def shows_now():
+        page = open_page("many", **query)
+        return ["the best", "#123456"] in [[run[2], run[3]] for run in runs_of(page)]
+
+    wait_until(shows_now, within_s=20, every_s=0.5, what="a new page has the new name")
 
 
 def test_a_page_of_two_parameters_shows_the_first_of_several_runs(open_page, sweep):

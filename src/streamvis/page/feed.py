@@ -253,18 +253,22 @@ class ChoiceFeed(_Feed):
         if choice.app is not None and choice.is_many:
             known = {head.run.id: head for head in self.heads}
             found = self._reader.runs(app=choice.app, where=choice.where, order="-created", limit=MOST_RUNS)
-            return tuple(known.get(run) or self._reader.run(run) for run in found.ids), found.count
+            heads = []
+            for its in found.runs:
+                head = known.get(its["run"]) or self._reader.run(its["run"])
+                heads.append(head.now(name=its["name"], state=its["state"], color=its["color"]))
+            return tuple(heads), found.count
         if choice.app is not None and choice.follow == OLDEST:
             running = self._reader.runs(app=choice.app, where='state == "running"', order="created", limit=1)
-            newest = next(iter(running.ids), newest)
+            newest = next((its["run"] for its in running.runs), newest)
         return ((self._reader.run(newest),) if newest is not None else ()), 1
 
 
 class RunFeed(_Feed):
     """The live tail of one run.
 
-    `head` is the run as it was when the feed began; `folds` is for its sessions, on their event loop; `restarts` counts how often
-    its past was taken back; `gone` says that it is not there (any more).
+    `head` is the run as it is now, with the cursor of when the feed began; `folds` is for its sessions, on their event loop;
+    `restarts` counts how often its past was taken back; `gone` says that it is not there (any more).
     """
 
     def __init__(self, reader: EndpointReader, run: str, *, ended: Callable[[], None]) -> None:
@@ -318,6 +322,8 @@ class RunFeed(_Feed):
             # A run vanishes, and comes back, without anything new in its log.
             is_news = (piece.cursor, piece.state) != (self._cursor, self._state)
             self._cursor, self._state = piece.cursor, piece.state
+            if self.head is not None:
+                self.head = self.head.now(name=piece.name, state=piece.state, color=piece.color)
             inboxes = list(self._inboxes.values())
             if is_news:
                 # Under the lock, so that a session that joins meanwhile gets each piece once.

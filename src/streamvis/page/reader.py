@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,11 @@ class RunHead:
     cursor: str
     last_step: int | None
 
+    def now(self, **changed: str) -> RunHead:
+        """The same run with what is known of it now, where that is anything else."""
+        run = replace(self.run, **{name: text for name, text in changed.items() if text})
+        return self if run == self.run else replace(self, run=run)
+
 
 @dataclass(frozen=True, slots=True)
 class AppTail:
@@ -46,9 +51,9 @@ class AppTail:
 
 @dataclass(frozen=True, slots=True)
 class ChosenRuns:
-    """The ids of the runs that fit, in order, as many as were asked for, and how many fit in all."""
+    """The runs that fit, in order, as many as were asked for, as the endpoint describes them, and how many fit in all."""
 
-    ids: Sequence[str]
+    runs: Sequence[Mapping[str, Any]]
     count: int
 
 
@@ -70,6 +75,7 @@ class Piece:
     reduced: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
     heard: float = 0.0
+    color: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class EndpointReader:
         response = self._get(path("runs", run), run=run, accept=ARROW)
         head, _ = decode_head(response.body)
         config = unpack(json.loads(head["config"]), ())
-        about = {"app": head["app"], "color": head.get("color", "")}
+        about = {"app": head["app"], "color": head["color"]}
         its = PageRun(head["run"], head["name"], config, head["state"], head["dropped"], head["created"], **about)
         return RunHead(its, head["cursor"], head["last_step"])
 
@@ -128,8 +134,7 @@ class EndpointReader:
         """The runs of an app for which the filter `where` holds, in the order of `order`."""
         params = {"app": app, "where": where or None, "order": order, "limit": limit}
         answer = json.loads(self._get(path("runs"), params=params).body)
-        ids = [run["run"] for run in answer["runs"]]
-        return ChosenRuns(ids, answer.get("matching", len(ids)))
+        return ChosenRuns(answer["runs"], answer["matching"])
 
     def apps_tail(self) -> AppTail:
         """The newest run of all apps. The cursor is another one once anything in the list of apps has changed."""
@@ -185,6 +190,7 @@ class EndpointReader:
             first_rows={key: info["first_row"] for key, info in head["keys"].items()},
             dropped=head["run"]["dropped"],
             heard=head["run"]["heard"],
+            color=head["run"]["color"],
         )
 
     def history(
