@@ -85,17 +85,17 @@ class Tab:
 
     def evaluate(self, script: str, argument: Any = None) -> Any:
         """What the script gives in the page. A page that is just loading again is an AssertionError: not yet."""
-        return self._evaluated(self.page, script, argument)
+        return self._now(lambda: self.page.evaluate(script, argument))
 
     def in_page(self, script: str, argument: Any = None) -> Any:
         """What the script gives in the page that the shell shows. None yet, or one that is swapped, is an AssertionError."""
         frame = self.frame
         assert frame is not None, "the shell shows no page yet"
-        return self._evaluated(frame, script, argument)
+        return self._now(lambda: frame.evaluate(script, argument))
 
-    def _evaluated(self, where: Page | Frame, script: str, argument: Any) -> Any:
+    def _now(self, ask: Callable[[], Any]) -> Any:
         try:
-            return where.evaluate(script, argument)
+            return ask()
         except PlaywrightError as error:
             is_going = any(sign in str(error) for sign in ("navigation", "context was destroyed", "was detached"))
             assert not is_going, "the page is loading again"
@@ -104,8 +104,8 @@ class Tab:
     @property
     def frame(self) -> Frame | None:
         """The frame with the page that the shell shows; None where there is no shell, or no page yet."""
-        shown = self.page.query_selector("#shell iframe:not(.coming)")
-        return shown.content_frame() if shown else None
+        shown = self._now(lambda: self.page.query_selector("#shell iframe:not(.coming)"))
+        return self._now(shown.content_frame) if shown else None
 
     def source(self, name: str) -> dict[str, list[Any]]:
         """The columns that the browser's own ColumnDataSource `name` holds now, as lists; NaN stays NaN, null is None."""
