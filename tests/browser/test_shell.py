@@ -89,7 +89,7 @@ def test_a_page_that_fails_leaves_the_shell_usable(site, open_page):
         tab = open_page(f"{pages.root}/fails?app=failing")
         tab.expect_errors()
         told = "document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''"
-        until(tab, lambda: tab.frame and "ZeroDivisionError" in tab.frame.evaluate(told), "the error")
+        until(tab, lambda: "ZeroDivisionError" in tab.in_page(told), "the error")
         tab.page.get_by_label("Page", exact=True).select_option("lines")
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0])
         assert tab.page.url == f"{pages.root}/lines?app=failing"
@@ -250,8 +250,7 @@ _GET = """() => { const doc = Bokeh.documents[0], of = (type) => [...doc.all_mod
 
 
 def rows(tab):
-    frame = tab.frame
-    return frame and frame.evaluate("window.Bokeh?.documents[0]?.get_model_by_name('main_plot')?.data.x.length ?? -1")
+    return tab.in_page("window.Bokeh?.documents[0]?.get_model_by_name('main_plot')?.data.x.length ?? -1")
 
 
 def test_a_new_epoch_and_a_restart_swap_without_a_gap_and_keep_what_a_person_set(site, open_page):
@@ -262,17 +261,17 @@ def test_a_new_epoch_and_a_restart_swap_without_a_gap_and_keep_what_a_person_set
         tab = open_page(f"{pages.root}/lines?app=kept")
         tab.expect_errors()  # while the page server is away
         until(tab, lambda: rows(tab) == 5, "the page")
-        tab.frame.evaluate(_SET)
+        tab.in_page(_SET)
         tab.evaluate(_WATCH)
         client.clear()
         send(client, *range(3))
         until(tab, lambda: rows(tab) == 3, "the new epoch")
-        assert tab.frame.evaluate(_GET) == [1, 2, 7, 1, False, 200]
+        assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200]
         frame = tab.frame
         pages.restart()
         until(tab, lambda: tab.frame not in (None, frame), "the page after the restart")
         until(tab, lambda: rows(tab) == 3, "its data")
-        assert tab.frame.evaluate(_GET) == [1, 2, 7, 1, False, 200]
+        assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200]
         assert tab.evaluate("window.gaps") == 0
         assert tab.evaluate("streamvisShell.viewer.panes[0].swaps") == 2
 
@@ -284,14 +283,14 @@ def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touche
         send(client, 0)
         tab = open_page(f"{pages.root}/lines?app=next")
         until(tab, lambda: rows(tab) == 1, "the page")
-        tab.frame.evaluate("window.is_first = true")
+        tab.in_page("window.is_first = true")
         with Client(endpoint.url, "next") as other:
             other.init(name="run 1")
             send(other, 0, 1)
             tab.page.get_by_text("New run run 1").wait_for()  # the one that is shown goes on
         client.close()
     until(tab, lambda: rows(tab) == 2 and "run 1" in bar(tab), "the new run")
-    assert tab.frame.evaluate("window.is_first") is None
+    assert tab.in_page("window.is_first") is None
     tab.page.locator("iframe").click(position={"x": 300, "y": 100})
     with Client(endpoint.url, "next") as client:
         client.init(name="run 2")

@@ -11,6 +11,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.transport import Transport
+from support.conditions import wait_until
 
 PAGE = "def init_page(doc, config):\n    raise ValueError(config['note'])\ndef update_page(doc, new_data):\n    pass\n"
 
@@ -37,6 +38,30 @@ def test_each_page_opens_at_the_path_that_the_shell_is_told_whatever_its_file_is
         (script,) = set(re.findall(r'src="([^"]+/bokeh\.min\.js)', answer.body.decode()))
         where = urlsplit(urljoin(f"{pages.url}{page['path']}", script)).path
         assert Transport(pages.root).request("HEAD", where).status == 200
+
+
+def test_the_shell_hears_of_a_new_run_and_of_an_edited_script(start_endpoint, start_pages, page):
+    endpoint = start_endpoint()
+    pages = start_pages(page, url=endpoint.url)
+
+    def told(where, **params):
+        return json.loads(Transport(pages.root).request("GET", f"/shell/{where}", params=params, timeout_s=40).body)
+
+    def head(after=None):
+        return told("tail", app="noted", page="/noted", after=after)
+
+    def many():
+        return {one["name"]: one["many"] for one in told("pages")["pages"]}["noted"]
+
+    first = head()
+    assert first["newest"] is None and not many()
+    with Client(endpoint.url, "noted") as client:
+        run = client.init()
+        second = head(first["cursor"])
+        assert second["newest"] == run and second["edited"] == first["edited"]
+        page.write_text(PAGE.replace("config)", "config, runs)"))
+        wait_until(lambda: head(second["cursor"])["edited"] != second["edited"], what="the edit")
+        assert many()
 
 
 def test_below_a_prefix_all_is_found_also_the_address_that_is_printed(start_endpoint, start_pages, page):

@@ -85,23 +85,33 @@ class Tab:
 
     def evaluate(self, script: str, argument: Any = None) -> Any:
         """What the script gives in the page. A page that is just loading again is an AssertionError: not yet."""
+        return self._now(lambda: self.page.evaluate(script, argument))
+
+    def in_page(self, script: str, argument: Any = None) -> Any:
+        """What the script gives in the page that the shell shows. None yet, or one that is swapped, is an AssertionError."""
+        frame = self.frame
+        assert frame is not None, "the shell shows no page yet"
+        return self._now(lambda: frame.evaluate(script, argument))
+
+    def _now(self, ask: Callable[[], Any]) -> Any:
         try:
-            return self.page.evaluate(script, argument)
+            return ask()
         except PlaywrightError as error:
-            assert "navigation" not in str(error) and "context was destroyed" not in str(error), "the page is loading again"
+            is_going = any(sign in str(error) for sign in ("navigation", "context was destroyed", "was detached"))
+            assert not is_going, "the page is loading again"
             raise
 
     @property
     def frame(self) -> Frame | None:
         """The frame with the page that the shell shows; None where there is no shell, or no page yet."""
-        shown = self.page.query_selector("#shell iframe:not(.coming)")
-        return shown.content_frame() if shown else None
+        shown = self._now(lambda: self.page.query_selector("#shell iframe:not(.coming)"))
+        return self._now(shown.content_frame) if shown else None
 
     def source(self, name: str) -> dict[str, list[Any]]:
         """The columns that the browser's own ColumnDataSource `name` holds now, as lists; NaN stays NaN, null is None."""
         columns = self.evaluate(_READ_SOURCE, name)
-        if columns is None and (frame := self.frame) is not None:
-            columns = frame.evaluate(_READ_SOURCE, name)
+        if columns is None and self.frame is not None:
+            columns = self.in_page(_READ_SOURCE, name)
         assert columns is not None, f"no Bokeh document in the browser has a source named {name!r}"
         return columns
 

@@ -48,7 +48,6 @@ def api_routes(site: Site, executor: Executor) -> list[tuple[Any, ...]]:
         ("/shell/names", _PassedOn, {**own, "where": path("runs", "names"), "asked": _ASKED["names"]}),
         ("/shell/tail", _Tail, own),
         ("/shell/runs", _Runs, {**own, "where": path("runs"), "asked": _ASKED["runs"]}),
-        ("/shell/config", _Config, own),
         ("/shell/delete", _Delete, own),
         ("/shell/restore", _ForEach, {**own, "verb": "restore"}),
         ("/shell/finish", _ForEach, {**own, "verb": "finish"}),
@@ -138,13 +137,6 @@ class _PassedOn(_Handler):
         """What the endpoint says to the same question."""
         params = {name: self.get_query_arguments(name, strip=False) for name in self._asked & self.request.query_arguments.keys()}
         await self.pass_on(lambda: self._site.reader.ask("GET", self._where, params=params))
-
-
-class _Config(_Handler):
-    async def get(self) -> None:
-        """One run with its config, keys and columns."""
-        run = self.get_query_argument("run")
-        await self.pass_on(lambda: self._site.reader.ask("GET", path("runs", run)))
 
 
 class _Runs(_PassedOn):

@@ -28,15 +28,15 @@ const FIXED = {
   note: {title: "Note", width: 200, order: "note", cell: (run) => run.note ?? ""},
 }
 
-const value_column = (name) => ({
-  name, title: short(name), width: 110, order: name, hint: name,
+const value_column = (name, is_narrow) => ({
+  name, title: short(name), width: is_narrow ? 78 : 110, order: name, hint: name,
   cell: (run) => text(run.columns?.[name]), is_number: true,
 })
 
 export const columns_of = (list, is_narrow) => {
-  const {app, ...rest} = FIXED, state = {...rest.state, width: is_narrow ? 88 : rest.state.width}
+  const {app, ...rest} = FIXED, state = {...rest.state, width: is_narrow ? 78 : rest.state.width}
   delete rest.state
   const always = list.app == null ? {app, state} : {state}
   const named = (all) => Object.entries(all).map(([name, column]) => ({name, ...column}))
-  return [...named(always), ...list.shown_columns.map(value_column), ...named(rest)]
+  return [...named(always), ...list.shown_columns.map((name) => value_column(name, is_narrow)), ...named(rest)]
 }
