@@ -231,11 +231,11 @@ def test_the_board_fills_the_window_in_light_and_dark_whatever_names_are(show, o
     names = ["🦊🚀 loss", "x" * 300, "<b>bold</b>", "$$x^2$$", *(f"c{i}" for i in range(6))]
     tab = show("names", lambda client: client.sendl(0, "a key 🙂" + "y" * 300, dict.fromkeys(names, 0.5)))
     backgrounds = []
-    for width, scheme in ((1366, "light"), (2560, "dark"), (390, "light")):
+    for width, height, scheme in ((1366, 1200, "light"), (2560, 800, "dark"), (390, 3000, "light")):
         if backgrounds:
-            tab = open_page(tab.page.url, viewport={"width": width, "height": 4000}, color_scheme=scheme)
+            tab = open_page(tab.page.url, viewport={"width": width, "height": height}, color_scheme=scheme)
         else:
-            tab.page.set_viewport_size({"width": width, "height": 4000})
+            tab.page.set_viewport_size({"width": width, "height": height})
         found = boxes(tab, len(names))
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{width}: it scrolls sideways"
         assert width - 25 <= max(right for _, _, right, _ in found) <= width, f"{width}: {found}"

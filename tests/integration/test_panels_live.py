@@ -217,6 +217,7 @@ def test_what_a_producer_says_of_its_columns_is_followed_whenever_it_says_so(sta
     with Client(endpoint.url, "described") as client:
         client.init()
         client.describe("train/loss", title="Error <b>", scale="log", unit="m/s", section="Main")
+        client.describe("train/other", best="max")
         client.sendl(0, "train", {"loss": 1.0, "other": 2.0})
         assert client.flush()
         page = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
@@ -224,14 +225,14 @@ def test_what_a_producer_says_of_its_columns_is_followed_whenever_it_says_so(sta
         assert set(named) == {"Main/Error <b>", "metrics/other"}
         plot = plot_of(page, "Error <b>")
         assert plot.yaxis[0].axis_label == "m/s" and type(plot.y_scale).__name__ == "LogScale"
-        assert type(plot_of(page, "other").y_scale).__name__ == "LinearScale"
+        assert type(plot_of(page, "other · best 2 at step 0").y_scale).__name__ == "LinearScale"
 
         client.describe("*", title="The same for all", section="All")
         client.describe("train/loss", title="Replaced")
         assert client.flush()
         page.look(reader.run(client.run).cursor)
         assert layout_of(page.site)["total"] == 2
-        assert plot_of(page, "Replaced").yaxis[0].axis_label is None and plot_of(page, "The same for all")
+        assert plot_of(page, "Replaced").yaxis[0].axis_label is None and plot_of(page, "The same for all · best 2 at step 0")
         fresh = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
         assert {one["name"] for one in layout_of(fresh.site)["cards"]} == {one["name"] for one in layout_of(page.site)["cards"]}
         page.close()

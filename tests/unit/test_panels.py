@@ -14,6 +14,7 @@ from streamvis import panels
 from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
 from streamvis.panels.contents import contents_of
+from streamvis.panels.curves import best_of
 from streamvis.records import KeyInfo, Rows, Value
 from support.panels import Panels, piece
 
@@ -406,3 +407,20 @@ def test_a_value_from_before_the_panel_came_is_shown():
     site.doc.add_root(panels.tree("k"))
     site.take([piece()], NewData(site.run, {}, {}))
     assert "the newest" in site.html()
+
+
+def test_a_notice_on_data_that_cannot_be_shown_goes_when_they_are_right_again():
+    site = Panels(panels.histograms("h"), panels.histograms("other"))
+    site.send(h={"w": ["a"]})
+    assert site.troubles
+    site.send(other={"w": np.arange(5.0)})
+    assert site.troubles
+    site.send(h={"w": np.arange(5.0)})
+    assert not site.troubles
+
+
+def test_the_best_value_is_the_lowest_or_highest_of_those_that_are_numbers():
+    data = {"step": np.array([0, 10, 20, 30]), "y": np.array([np.nan, 2.0, -1.0, np.inf])}
+    assert best_of(data, "y", "min") == (-1.0, 20) and best_of(data, "y", "max") == (2.0, 10)
+    nothing = {"step": [], "y": []}, data | {"y": np.array([np.nan] * 4)}
+    assert all(best_of(its, "y", best) is None for its in nothing for best in ("min", "max"))

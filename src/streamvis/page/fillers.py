@@ -72,6 +72,8 @@ class Filler:
 
     wants_keys = False
     takes_rows = False
+    key = ""
+    """The key whose value it shows, if it shows one."""
     takes_all = False
     run = ""
 
@@ -122,10 +124,15 @@ class Fillers:
         self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any], str]] = []
         self._asked_keys: set[str] = set()
         self._under_way = 0
-        self.notices: list[Notice] = []
+        self._troubles: dict[int, Notice] = {}
         # Here, since panels may come when the document is ready already.
         doc.js_on_event("document_ready", CustomJS(code=files(__package__).joinpath("panels.js").read_text(encoding="utf-8")))
         self.look()
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What the page has to say of panels that cannot show their data."""
+        return list(dict.fromkeys(self._troubles.values()))
 
     @property
     def takes_rows(self) -> bool:
@@ -229,7 +236,9 @@ class Fillers:
         if described:
             self._tell_of_keys(page)
         for filler in self._concerned(page):
-            self._guard(filler.update, new_data, run=self._page_of(filler).run.id)
+            is_good = self._guard(filler.update, new_data, run=self._page_of(filler).run.id)
+            if is_good and filler.key in new_data:
+                self._troubles.pop(id(filler), None)
 
     def _put_off(self, function: Callable[[], object]) -> None:
         self._put_off_until_next.append(function)
@@ -245,16 +254,17 @@ class Fillers:
         self._answers.append((then, done, read, run))
         self._wake()
 
-    def _guard(self, function: Callable[..., object], *args: object, run: str = "") -> None:
-        """Call a filler's function; what it makes is of the run."""
+    def _guard(self, function: Callable[..., object], *args: object, run: str = "") -> bool:
+        """Call a filler's function; what it makes is of the run. Whether it went well: a failure is shown until it does."""
         try:
             with of_run(run if len(self._pages) > 1 else ""):
                 function(*args)
         except Exception as error:  # noqa: BLE001  # one panel's data must not take the others along
             _log.exception("a panel failed")
             notice = Notice("reading", "A panel cannot show its data", f"{type(error).__name__}: {str(error)[:200]}")
-            if notice not in self.notices:
-                self.notices.append(notice)
+            self._troubles[id(getattr(function, "__self__", None))] = notice
+            return False
+        return True
 
 
 def _keys_of(pieces: Sequence[Piece]) -> dict[str, KeyInfo]:

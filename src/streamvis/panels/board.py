@@ -29,6 +29,7 @@ from streamvis.page.new_data import NewData
 from streamvis.page.sources import of_run
 from streamvis.panels.beside import parts_of
 from streamvis.panels.contents import Key, contents_of
+from streamvis.panels.curves import mark_best
 from streamvis.panels.frames import Parts, short
 from streamvis.records import KeyInfo, Value
 
@@ -279,6 +280,8 @@ class _Board(Filler):
             if isinstance(panel, Plot):
                 panel.title.text = short(said.title, 80) if said.title else panel.title.text
                 panel.yaxis.axis_label = said.unit
+                if said.best is not None:
+                    mark_best(panel, said.best)
             return panel
 
         section = one.section if said.section is None else said.section

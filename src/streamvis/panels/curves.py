@@ -16,9 +16,9 @@ from streamvis.page.new_data import NUMBER, column_form
 from streamvis.page.sources import LiveSpec, band_columns, source_for
 from streamvis.palette import PALETTE
 from streamvis.panels.beside import Thing, things_shown
-from streamvis.panels.frames import GREY, plot_frame, short, title_of, whole_view
+from streamvis.panels.frames import GREY, plain_number, plot_frame, short, title_of, whole_view
 
-__all__ = ["curves", "number_columns"]
+__all__ = ["best_of", "curves", "mark_best", "number_columns"]
 
 _MOST_CURVES = 40
 _MOST_NAMED = 12
@@ -251,6 +251,33 @@ class _Curves(Filler):
             self._said = Title(text=text, text_font_size="11px", text_font_style="normal", text_color=GREY)
             self._plot.add_layout(self._said, "above")
         self._said.text = text
+
+
+def mark_best(plot: figure, best: str) -> None:
+    """Let the title say the best value of all curves and its step; `best` is "min" or "max"."""
+    # The first line of a source is the one as it was sent.
+    lines = [line for line in reversed(plot.renderers) if isinstance(line.glyph, Line)]
+    title, sources = plot.title.text, {line.data_source: line.glyph.y for line in lines}
+
+    def show(attr: str, old: object, new: object) -> None:
+        found = [at for source, column in sources.items() if (at := best_of(source.data, column, best)) is not None]
+        value, step = (min if best == "min" else max)(found, default=(None, None), key=lambda at: at[0])
+        plot.title.text = title if value is None else f"{title} · best {plain_number(value)} at step {step:,}"
+
+    for source in sources:
+        source.on_change("data", show)
+
+
+def best_of(data: Mapping[str, Any], column: str, best: str) -> tuple[float, int] | None:
+    """The lowest or the highest value of a column of a source, and its step; None where there is none."""
+    values = data.get(column)
+    if "step" not in data or not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
+        return None
+    there = np.flatnonzero(np.isfinite(values))
+    if not len(there):
+        return None
+    at = there[(np.argmin if best == "min" else np.argmax)(values[there])]
+    return float(values[at]), int(data["step"][at])
 
 
 def options_log(plot: figure) -> bool:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource, CustomJS, Div
 
+from streamvis.descriptions import description_of
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.new_data import NewData
 from streamvis.page.sources import LiveSpec, source_for
 from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
-from streamvis.panels.curves import number_columns
+from streamvis.panels.curves import best_of, number_columns
 from streamvis.panels.frames import box, boxed, plain_number, title_of
 
 __all__ = ["numbers"]
@@ -113,9 +114,12 @@ class _Numbers(Filler):
         if not len(good):
             return f'<div><div class="name">{name}</div><div class="now">–</div></div>'
         low, high = plain_number(good.min()), plain_number(good.max())
+        said = description_of(column if "/" in column else f"{self._key}/{column}", self._page.described if self._page else {})
+        best = best_of(data, column, said.best) if said.best else None
+        spread = f"{low} … {high}" + (f" · best {plain_number(best[0])} at step {best[1]:,}" if best else "")
         return (
             f'<div><div class="name" title="{name}">{name}</div><div class="now">{plain_number(good[-1])}</div>'
-            f'<div class="range">{low} … {high}</div>{_line(np.asarray(data["step"], dtype=np.float64), values, color)}</div>'
+            f'<div class="range">{spread}</div>{_line(np.asarray(data["step"], dtype=np.float64), values, color)}</div>'
         )
 
     def _progress(self) -> str:
