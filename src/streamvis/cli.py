@@ -51,6 +51,7 @@ def cli() -> None:
 @options.tls_cert
 @options.tls_key
 @options.vanish_after
+@options.pages_note
 @options.port_option
 @options.with_parent
 def rest(
@@ -63,6 +64,7 @@ def rest(
     tls_cert: Path | None,
     tls_key: Path | None,
     vanish_after_s: float,
+    pages_note: Path | None,
     port_option: str,
     with_parent: bool,
 ) -> None:
@@ -92,6 +94,7 @@ def rest(
         certificate=options.certificate_of(tls_cert, tls_key),
         port_option=port_option,
         vanish_after_s=vanish_after_s,
+        pages_note=pages_note,
         on_ready=ready,
     )
 

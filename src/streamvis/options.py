@@ -25,6 +25,7 @@ __all__ = [
     "host",
     "no_browser",
     "page_token",
+    "pages_note",
     "port",
     "port_option",
     "prefix",
@@ -63,6 +64,7 @@ trust_proxy = click.option(
 no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
 rest_port = _option("--rest-port", env="REST_PORT", type=int, default=REST_PORT, help="Port of the endpoint; 0 for any free one.")
 hang_note = click.option("--hang-note", type=click.Path(path_type=Path), hidden=True, help="Where to write what hung.")
+pages_note = click.option("--pages-note", type=click.Path(path_type=Path), hidden=True, help="Where the address of pages is.")
 hang_s = _option("--hang-s", env="HANG_S", type=float, default=20.0, hidden=True, help="How long the event loop may not move.")
 port_option = click.option("--port-option", default="--port", hidden=True, help="How the port is chosen where this is started.")
 with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")

@@ -151,7 +151,8 @@ class Refusal:
 class Ack:
     """The answer to a batch, made only after the commit. `seq` is the batch's place in the run's log.
 
-    The producer is asked to gather for `pace_s` seconds before its next batch.
+    The producer is asked to gather for `pace_s` seconds before its next batch. `page` is the address of the run's page, in the
+    answer to a start, where the endpoint knows it.
     """
 
     seq: int
@@ -159,6 +160,7 @@ class Ack:
     refused: tuple[Refusal, ...] = ()
     warnings: tuple[str, ...] = ()
     pace_s: float = 0.0
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ __all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_h
 
 REST_READY = "Streamvis endpoint ready at "
 PAGE_READY = "Streamvis pages ready at "
+_ANY_RUN = "/runs"
+"""The page that shows any run, where there are several others."""
 WRITER_KEY = "STREAMVIS_WRITER_KEY"
 """The variable that lets the page server know who may write, and so may open pages, without the token itself."""
 
@@ -54,10 +56,12 @@ class Both:
         shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
         if self.certificate:
             shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
+        where = Path(supervisor.folder) / "pages"
+        kept = ["--data", str(self.folder), "--pages-note", str(where)]
         read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
         endpoint = Child(
             "endpoint",
-            [*program, "rest", *shared, "--data", str(self.folder), "--port-option", "--rest-port", "--port"],
+            [*program, "rest", *shared, *kept, "--port-option", "--rest-port", "--port"],
             ready=REST_READY,
             port=self.rest_port,
             environment=self.environment | read,
@@ -80,7 +84,10 @@ class Both:
             port=self.port,
             environment=self.environment | tokens,
         )
-        first = f"{supervisor.start(server)}{self.first}"
+        address = supervisor.start(server)
+        first = f"{address}{self.first}"
+        (_, told), *_ = self.to_tell(url, f"{address}{_ANY_RUN if self.first == '/' else self.first}")
+        where.write_text(told)
         return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
 
     def to_tell(self, url: str, page_address: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.errors import TokenRefused
+from streamvis.naming import readable_name
 from streamvis.page.reader import EndpointReader
 from streamvis.transport import Transport
 from support.processes import PAGES_READY
@@ -152,3 +153,24 @@ def test_a_port_that_is_taken_is_chosen_with_the_option_that_is_named(scripts, s
         program = start_program([*words, *(word for pair in ports.items() for word in pair)])
         assert program.wait() == 1
         assert re.search(rf"is taken\. Choose another with {option}, or {option} 0 ", program.output())
+
+
+def test_a_producer_says_once_where_its_run_is_and_the_address_opens(serve, scripts, tmp_path):
+    served = serve(scripts[1])
+    url = served.wait_for_line(r"Producers send to (\S+)\.").group(1)
+    script = tmp_path / "produce.py"
+    script.write_text(
+        "import sys\n"
+        "from streamvis import Client\n"
+        "with Client(sys.argv[1], 'app') as client:\n"
+        "    run = client.init({'a': 1})\n"
+        "    for step in range(3):\n"
+        "        client.sendl(step, 'k', {'x': step})\n"
+        "        client.flush()\n"
+        "    print('run', run)\n"
+    )
+    done = subprocess.run([sys.executable, script, url], capture_output=True, text=True, timeout=60, check=True)
+    run = done.stdout.split()[1]
+    told = re.findall(r"Streamvis: the run (\S+) is at (\S+)", done.stderr)
+    assert [name for name, _ in told] == [readable_name(run)] and done.stderr.count("Streamvis") == 1
+    assert told[0][1].endswith(f"/b?run={run}") and status(told[0][1]) == 200

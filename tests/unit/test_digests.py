@@ -40,11 +40,18 @@ def chunk(part):
     key, rows = details
     steps, ones, others = zip(*rows, strict=True)
     texts = ["t" if i % 2 else i for i in range(len(rows))]
-    return encode_rows(key, list(steps), [0.0] * len(rows), {"a": list(ones), "b": cells_of_one_kind(others), "mixed": texts})
+    return encode_rows(key, list(steps), [0.0] * len(rows), {"a": cells_of_one_dtype(ones), "b": floats(others), "mixed": texts})
 
 
-def cells_of_one_kind(cells):
-    """Floats, as most columns are; what is missing stays so."""
+def cells_of_one_dtype(cells):
+    """Whole numbers where all are, and of one sign where they are very large; floats otherwise. What is missing stays so."""
+    there = [cell for cell in cells if cell is not None]
+    if all(isinstance(cell, int) for cell in there) and (len(there) == len(cells)) and (min(there) >= 0 or max(there) < 2**63):
+        return list(cells)
+    return floats(cells)
+
+
+def floats(cells):
     return [None if cell is None else float(cell) for cell in cells]
 
 

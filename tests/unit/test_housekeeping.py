@@ -198,13 +198,13 @@ def test_many_keys_are_merged_in_one_commit_and_all_sizes_at_once(store):
     store.changed.clear()
     tidy_all(store)
     assert chunks(store) == 40 and store.unmerged == 0
-    assert len([changed for changed in store.changed if changed]) <= 3
+    assert len([changed for changed in store.changed if changed]) <= 4  # one of them for the summaries
     start(store, "long")
     for number in range(1, 16 * 16 + 1):
         send_rows(store, "long", number, ["k"])
     store.changed.clear()
     tidy_all(store)
-    assert chunks(store) == 41 and len([changed for changed in store.changed if changed]) == 1
+    assert chunks(store) == 41 and len([changed for changed in store.changed if changed]) == 2  # and the summaries
 
 
 def test_no_key_waits_for_ever_while_others_are_due_again_and_again(store):
@@ -225,7 +225,7 @@ def test_what_was_deleted_goes_while_there_is_always_something_to_merge(store):
     store.delete("gone", restorable_s=0)
     for number in range(1, 150):
         send_rows(store, "run", number, [f"k{i}" for i in range(20)])
-        if number % 16 == 0:
+        if number % 8 == 0:
             assert store.tidy()
     assert store._writer.execute("SELECT count(*) FROM key_values").fetchone() == (0,)
 

@@ -78,7 +78,7 @@ def _ack(response: Response, *, url: str) -> Ack:
         told = json.loads(response.body)
         refused = tuple(Refusal(one["key"], one["reason"]) for one in told["refused"])
         warnings, pace_s = tuple(map(str, told["warnings"])), float(told.get("pace_s", 0.0))
-        return Ack(int(told["seq"]), bool(told["duplicate"]), refused, warnings, pace_s)
+        return Ack(int(told["seq"]), bool(told["duplicate"]), refused, warnings, pace_s, str(told.get("page", "")))
     except (ValueError, KeyError, TypeError) as error:
         raise NotNow(f"The endpoint at {url} answered something else than an acknowledgement.", url=url) from error
 

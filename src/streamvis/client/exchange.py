@@ -19,6 +19,7 @@ from streamvis.client.losses import Losses
 from streamvis.client.packing import Packer
 from streamvis.client.refused import set_aside
 from streamvis.client.spool_place import SpoolPlace
+from streamvis.client.whereabouts import tell_page
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, EndpointUnreachable, StreamvisError, UnknownRun
 
 __all__ = ["Exchange"]
@@ -55,6 +56,7 @@ class Exchange:
         self._show_alive: Any = None
         self._adopter: Adopter | None = None
         self._heard_at = 0.0
+        self._told_of = ""
         self._timeout_s = _TIMEOUT_S
         self.pace_s = 0.0
         self.set_aside_records = 0
@@ -105,6 +107,10 @@ class Exchange:
             self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
         for warning in ack.warnings:
             self._say(warning)
+        begin = self._packer.begins.get(batch.run)
+        if begin is not None and self._told_of != batch.run:
+            self._told_of = batch.run
+            tell_page(begin, ack.page)
         self._heard_at = time.monotonic()
         self.pace_s = min(max(0.0, ack.pace_s), _LONGEST_PACE_S)
         return None

@@ -18,7 +18,7 @@ from typing import Any
 from streamvis.client.ownership import boot
 from streamvis.errors import UsageError
 
-__all__ = ["LAUNCH", "attempt_of", "launch_of", "run_of"]
+__all__ = ["LAUNCH", "attempt_of", "is_first_rank", "launch_of", "run_of"]
 
 LAUNCH = "launch"
 """What `init(run=...)` takes in place of an id: the run of this launch."""
@@ -48,6 +48,11 @@ def attempt_of(environment: Mapping[str, str], given: str | None, *, resumes: bo
             "launch the same name, and the next launch another: init(..., attempt=NAME), or torchrun --rdzv-id=NAME."
         )
     return os.urandom(8).hex()
+
+
+def is_first_rank(environment: Mapping[str, str]) -> bool:
+    """Whether this is the first of several ranks that were launched together."""
+    return any(environment.get(rank) == "0" for rank, _, _ in _RANKS)
 
 
 def run_of(environment: Mapping[str, str], app: str) -> str | None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["hint", "say", "say_once"]
+__all__ = ["hint", "say", "say_once", "tell"]
 
 log = logging.getLogger("streamvis")
 hints = logging.getLogger("streamvis.hints")
@@ -37,6 +37,11 @@ def say_once() -> Callable[..., None]:
 def hint(text: str, *values: Any, stacklevel: int) -> None:
     """Log advice; `stacklevel` counts from the caller of this function."""
     _tell(hints, "Streamvis: " + text, *values, stacklevel=stacklevel + 2)
+
+
+def tell(text: str, *values: Any) -> None:
+    """Log something that is good to know, and can be silenced as advice can."""
+    _tell(hints, "Streamvis: " + text, *values)
 
 
 def _tell(logger: logging.Logger, text: str, *values: Any, **options: Any) -> None:

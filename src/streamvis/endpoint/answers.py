@@ -324,4 +324,5 @@ def ack_json(ack: Ack) -> dict[str, Any]:
     """An acknowledgement."""
     refused = [{"key": refusal.key, "reason": refusal.reason} for refusal in ack.refused]
     warnings, pace_s = list(ack.warnings), round(ack.pace_s, 3)
-    return {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": warnings, "pace_s": pace_s}
+    answer = {"seq": ack.seq, "duplicate": ack.duplicate, "refused": refused, "warnings": warnings, "pace_s": pace_s}
+    return answer | ({"page": ack.page} if ack.page else {})

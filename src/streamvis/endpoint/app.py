@@ -9,9 +9,9 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -86,10 +86,11 @@ def create_app(
     hosts: Hosts = Hosts(),  # noqa: B008  # frozen
     max_waiting: int = MAX_WAITING,
     vanish_after_s: float = VANISH_AFTER_S,
+    page_of: Callable[[str], str] = lambda run: "",
 ) -> FastAPI:
     """The endpoint as an ASGI application over `store`, for who has one of the tokens, under the names `hosts` and loopback's.
 
-    At most `max_waiting` requests wait for news at a time.
+    At most `max_waiting` requests wait for news at a time. `page_of` gives the address of a run's page, "" where it is not known.
     """
     presence = Presence(store, lambda changes: app.state.news.announce(changes), vanish_after_s=vanish_after_s)
 
@@ -118,7 +119,7 @@ def create_app(
     app.include_router(band_routes(store, presence))
     app.include_router(_reading(store, presence, version))
     app.include_router(_tails(store, presence))
-    app.include_router(_writing(store, presence))
+    app.include_router(_writing(store, presence, page_of))
     describe(app, wants_token=tokens.write is not None)
     return app
 
@@ -302,7 +303,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
     return routes
 
 
-def _writing(store: Store, presence: Presence) -> APIRouter:
+def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) -> APIRouter:
     routes = APIRouter(tags=[WRITE])
 
     @routes.post(
@@ -337,6 +338,8 @@ def _writing(store: Store, presence: Presence) -> APIRouter:
         await presence.coming(batch)
         ack = await request.app.state.writer.append(batch)
         presence.stored(batch)
+        if any(isinstance(chunk, Start) for chunk in batch.chunks):
+            ack = replace(ack, page=page_of(batch.run))
         return JsonAnswer(ack_json(ack))
 
     @routes.post("/api/v1/runs/{run}/alive", **told(None, *OF_A_RUN, status=204))

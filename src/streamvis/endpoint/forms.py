@@ -472,3 +472,4 @@ class Ack(BaseModel):
     refused: list[Refusal]
     warnings: list[str]
     pace_s: float = Field(description="For how many seconds the producer should gather before its next batch.")
+    page: str = Field("", description="The address of the run's page, in the answer to a start, where the endpoint knows it.")

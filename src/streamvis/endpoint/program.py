@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI
@@ -40,14 +41,16 @@ def run_endpoint(
     certificate: tuple[Path, Path] | None = None,
     port_option: str = "--port",
     vanish_after_s: float = VANISH_AFTER_S,
+    pages_note: Path | None = None,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
-    `vanish_after_s` is shown as vanished. The `limits` of connections are lower where the process may not open as many
-    files. Raises FolderInUse, FolderUnusable, or PortTaken, which names `port_option` as the one to choose another port with.
+    `vanish_after_s` is shown as vanished. The file `pages_note` holds the address of the page for any run, once there is one. The
+    `limits` of connections are lower where the process may not open as many files. Raises FolderInUse, FolderUnusable, or
+    PortTaken, which names `port_option` as the one to choose another port with.
     """
     held = DataFolder(folder)
     try:
@@ -60,6 +63,7 @@ def run_endpoint(
             tokens=tokens,
             hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
+            page_of=lambda run: _page_of(pages_note, run),
         )
         held.announce(url)
         connections = Connections(replace(limits, most_open=room_for_connections(limits.most_open)))
@@ -70,6 +74,13 @@ def run_endpoint(
             store.close()
     finally:
         held.release()
+
+
+def _page_of(note: Path | None, run: str) -> str:
+    try:
+        return f"{note.read_text()}?run={quote(run)}" if note is not None else ""
+    except OSError:
+        return ""  # the page server has not begun yet
 
 
 def _listen(host: str, port: int, port_option: str) -> socket.socket:
