@@ -47,7 +47,7 @@ from streamvis.records import (
 from streamvis.store import statements as sql
 from streamvis.store.applying import apply_batch, end_run, start_over
 from streamvis.store.band import BandAxis, band_of
-from streamvis.store.bodies import read_chunk, read_value
+from streamvis.store.bodies import read_value
 from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken, Damages, is_damage
 from streamvis.store.deleting import bury_next, delete_run, is_any_due, restore_run
@@ -57,13 +57,14 @@ from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import RESTORABLE_S, TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
 from streamvis.store.offering import names_of_runs
+from streamvis.store.pieces import rows_piece, spread_values
 from streamvis.store.readers import Readers
 from streamvis.store.rows import KeyLevels, rows_of_runs
 from streamvis.store.run_rows import RunRow, find_run, info_of, required_run, save_run
 from streamvis.store.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from streamvis.store.smoothing import smoothed
 from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows, inner_name
+from streamvis.store.tables import inner_name
 from streamvis.store.tails import read_parts
 from streamvis.store.taking_back import begin_cut, go_on_cutting
 from streamvis.store.tidying import Tidier
@@ -80,7 +81,6 @@ _SHORTEN_EVERY_S = 2.0
 _PAUSE_S = 0.5
 _MOST_PAUSE_S = 10.0
 """How long reads pause at most so that the write-ahead log can begin anew: some of it when it is just too large, then more."""
-_ALL = 2**63 - 1
 
 
 class SqliteStore:
@@ -509,17 +509,8 @@ class SqliteStore:
         """Bodies of one key's rows that overlap the steps."""
         with self._reading() as db:
             no, columns, _ = self._key(db, run, key, "rows")
-            last = _ALL if to_step is None else to_step
-            bodies, count, size = [], 0, 0
-            for chunk, first_step, last_step, rows, nbytes in db.execute(sql.GET_CHUNKS_OF_KEY, (no, from_step, last)).fetchall():
-                if (limit is not None and count >= limit) or (max_bytes is not None and bodies and size + nbytes > max_bytes):
-                    return RowsPiece(KeyInfo("rows", columns), bodies, more=True)
-                stored = read_chunk(db, no, chunk)
-                bodies.append(body_of_rows(*stored.rows()) if stored.is_packed else stored.body)
-                # Only a chunk that lies inside the range is sure to give all of its rows.
-                count += rows if from_step <= first_step and last_step <= last else 0
-                size += nbytes
-            return RowsPiece(KeyInfo("rows", columns), bodies, more=False)
+            limits = {"limit": limit, "max_bytes": max_bytes}
+            return rows_piece(db, no, columns, from_step=from_step, to_step=to_step, **limits)
 
     def history(
         self,
@@ -583,20 +574,7 @@ class SqliteStore:
         """The bodies of values of the steps, evenly spread."""
         with self._reading() as db:
             no, _, _ = self._key(db, run, key, "value")
-            steps = (from_step, _ALL if to_step is None else to_step)
-            first, last = db.execute(sql.GET_VALUE_SPAN, (no, *steps)).fetchone()
-            if first is None:
-                return []
-            # A search in the index for each, however many values there are.
-            at = [first + (last - first) * i // max(1, limit - 1) for i in range(limit - 1)] + [last]
-            found = dict(db.execute(sql.GET_LATEST_VALUE, (no, first, step)).fetchone() for step in at)
-            bodies = []
-            for its_step, size in found.items():
-                max_bytes -= size
-                if max_bytes < 0 and bodies:
-                    break
-                bodies.append(read_value(db, no, its_step))
-            return bodies
+            return spread_values(db, no, from_step=from_step, to_step=to_step, limit=limit, max_bytes=max_bytes)
 
     def _key(self, db: sqlite3.Connection, run: str, key: str, kind: str) -> tuple[int, Mapping[str, str], int | None]:
         found = db.execute(sql.GET_KEY, (required_run(db, run).log, key)).fetchone()
