@@ -71,6 +71,7 @@ def test_a_source_is_read_as_the_browser_holds_it(bokeh_url, open_page, tmp_path
 
 def test_a_source_that_never_fits_fails_with_what_it_held(bokeh_url, open_page):
     tab = open_page(bokeh_url)
+    tab.wait_for_source("rows")
     with pytest.raises(AssertionError, match=r"source 'rows'(?s:.*)int: 3 rows \[1, 2, 3\]"):
         tab.wait_for_source("rows", lambda columns: len(columns["int"]) > 3, within_s=1)
     with pytest.raises(AssertionError, match="no Bokeh document in the browser has a source named 'other'"):

@@ -130,7 +130,7 @@ class BrowserLink:
 
     def tell(self, shown: Shown) -> None:
         """Tell the shell what the page shows; that producers were heard of again, once a second."""
-        runs = [replace(run, heard=0.0) for run in shown.runs]
+        runs = [replace(run, heard=float(run.heard > 0)) for run in shown.runs]
         told, now = (shown.app, runs, shown.newest and shown.newest.id), time.monotonic()
         if told != self._told[0] or (shown.runs and now - self._told[1] > _HEARD_EVERY_S):
             self._told = (told, now)

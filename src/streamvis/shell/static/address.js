@@ -8,7 +8,7 @@ const OWN = ["token"]
 export const read = () => {
   const said = new URLSearchParams(location.search), list = {}
   for (const [name, value] of said) if (name.startsWith(LIST)) list[name.slice(LIST.length)] = value
-  return {app: said.get("app"), runs: said.getAll("run"), where: said.get("where"), group: said.get("group"), list}
+  return {app: said.get("app"), runs: said.getAll("run").filter(Boolean), where: said.get("where"), group: said.get("group"), list}
 }
 
 // The part of the query that pages get: everything but what arranges the list.

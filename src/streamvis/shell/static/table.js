@@ -3,7 +3,7 @@ import {columns_of} from "./columns.js"
 import {items_of} from "./runs.js"
 import {html, text, useEffect, useLayoutEffect, useRef, useState, useStore} from "./ui.js"
 
-const ROW_PX = 30, MARGIN_ROWS = 8, NAME_PX = 260, NARROW_NAME_PX = 170
+const ROW_PX = 30, MARGIN_ROWS = 8, NAME_PX = 260, NARROW_NAME_PX = 190
 
 const Name = ({run, href, is_edited, rename, open}) => {
   const input = useRef(null)
