@@ -166,7 +166,7 @@ def test_a_run_with_every_kind_of_value_shows_each_as_what_it_is(show):
         client.sendl(0, "log", {"line": "a line of a log"})
 
     tab = show("kinds", send, viewport={"width": 1366, "height": 2600})
-    await_cards(tab, [*(f"metrics/{key}" for key in _KINDS), "text/log line"])
+    await_cards(tab, [*(f"values/{key}" for key in _KINDS), "text/log line"])
     for text in ("first", "0.5", "all is well", "a line of a log"):
         tab.page.get_by_text(text).first.wait_for()
     tab.page.get_by_text("deepest").wait_for(state="attached")
