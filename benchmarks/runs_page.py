@@ -14,6 +14,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ SHOWN = """last => {
   return [inside.length, inside.filter((model) => Math.abs(model.x_range.end - last) < 1).length]
 }"""
 LIMIT_S = 120
+IN_VIEW = 9
+"""How many charts a window of that size shows."""
 
 
 def send_long(url: str, *, rows: int, charts: int) -> None:
@@ -54,22 +57,37 @@ def send_wide(url: str, *, columns: int) -> None:
             client.sendl(step, "layers", {f"block{i // 50}/layer{i}": float(np.sin(step / 5 + i)) for i in range(columns)})
 
 
-def opened_s(browser, address: str, last: float) -> tuple[float, int, float]:
-    """Seconds until all charts in view show their data, how many those are, and the MiB of the page's JavaScript."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Seconds until the first chart and all in view show their data, those that the page's main thread worked, and its MiB."""
+
+    first_s: float
+    all_s: float
+    busy_s: float
+    held_mib: float
+
+
+def opened(browser, address: str, last: float) -> Opened:
+    """Open a page, and wait for its charts."""
     page = browser.new_page(viewport={"width": 1366, "height": 768})
-    began = time.perf_counter()
+    began, first_s = time.perf_counter(), None
+    watch = page.context.new_cdp_session(page)
+    watch.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(address, wait_until="commit")
     while True:
         inside, done = page.evaluate(SHOWN, last) if page.evaluate("() => window.Bokeh?.documents?.length > 0") else (0, 0)
-        if inside and inside == done:
+        if done and first_s is None:
+            first_s = time.perf_counter() - began
+        if inside == IN_VIEW and inside == done:
             break
         if time.perf_counter() - began > LIMIT_S:
             raise SystemExit(f"{address}: {done} of {inside} charts after {LIMIT_S} s")
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(50)
     took_s = time.perf_counter() - began
     held_mib = tab_mib(page)
+    busy_s = next(one["value"] for one in watch.send("Performance.getMetrics")["metrics"] if one["name"] == "TaskDuration")
     page.close()
-    return took_s, inside, held_mib
+    return Opened(first_s, took_s, busy_s, held_mib)
 
 
 def main() -> None:
@@ -90,12 +108,23 @@ def main() -> None:
         with pages_of(endpoint.url, Path(folder)) as (other, process):
             address = other.rpartition("/")[0]
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=args)
+            found: list[Opened] = []
             for app, x, last in (("long", "n", given.rows - 1), ("wide", "step", 29)):
-                found = [opened_s(browser, f"{address}/runs?app={app}&x={x}", last) for _ in range(given.rounds + 1)][1:]
-                times = sorted(took_s for took_s, _, _ in found)
-                told = f"open {statistics.median(times):.2f} s (fastest {times[0]:.2f}, slowest {times[-1]:.2f})"
-                memory = f"page {found[-1][2]:.0f} MiB, page server {memory_mib(process):.0f} MiB"
-                print(f"{app}: {told}; {found[-1][1]} charts in view; {memory}", flush=True)
+                used_s = []
+                for _ in range(given.rounds + 1):
+                    before_s = [sum(its.cpu_times()[:2]) for its in (process, endpoint.process)]
+                    found.append(opened(browser, f"{address}/runs?app={app}&x={x}", last))
+                    after_s = [sum(its.cpu_times()[:2]) for its in (process, endpoint.process)]
+                    used_s.append([after - before for before, after in zip(before_s, after_s, strict=True)])
+                times, firsts = ([getattr(one, name) for one in found[1:]] for name in ("all_s", "first_s"))
+                told = f"first chart {statistics.median(firsts):.2f} s, all {IN_VIEW} in view {statistics.median(times):.2f} s"
+                told += f" ({min(times):.2f} to {max(times):.2f})"
+                busy = [statistics.median(one) for one in zip(*used_s[1:], strict=True)]
+                busy.append(statistics.median(one.busy_s for one in found[1:]))
+                told += "; processor seconds: page server {:.2f}, endpoint {:.2f}, page {:.2f}".format(*busy)
+                memory = f"page {found[-1].held_mib:.0f} MiB, page server {memory_mib(process):.0f} MiB"
+                print(f"{app}: {told}; {memory}; load {os.getloadavg()[0]:.1f}", flush=True)
+                found.clear()
             browser.close()
 
 

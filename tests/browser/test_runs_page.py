@@ -166,7 +166,7 @@ def test_a_run_with_every_kind_of_value_shows_each_as_what_it_is(show):
         client.sendl(0, "log", {"line": "a line of a log"})
 
     tab = show("kinds", send, viewport={"width": 1366, "height": 2600})
-    await_cards(tab, [*(f"metrics/{key}" for key in _KINDS), "text/log line"])
+    await_cards(tab, [*(f"values/{key}" for key in _KINDS), "text/log line"])
     for text in ("first", "0.5", "all is well", "a line of a log"):
         tab.page.get_by_text(text).first.wait_for()
     tab.page.get_by_text("deepest").wait_for(state="attached")
@@ -174,6 +174,25 @@ def test_a_run_with_every_kind_of_value_shows_each_as_what_it_is(show):
     wait_until(lambda: tab.page.locator("img").count() == 3, within_s=20, what="three images", pause=tab._pause_s)
     wait_until(lambda: len(tab.evaluate(_TITLES)) == 4, within_s=20, what="histograms, matrix and points", pause=tab._pause_s)
     assert tab.page.get_by_text("cannot show").count() == 0
+
+
+def test_the_first_charts_and_their_data_are_there_before_the_browser_has_its_scripts(show, open_page):
+    tab = show("ahead", lambda client: [client.sendl(step, "k", {"a": 1.5, "b": 2.5}) for step in range(3)])
+    page, held, frames = tab.page.context.new_page(), [], []
+    page.route("**/bokeh.min.js*", lambda route: held.append(route))
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))
+    page.goto(tab.page.url, wait_until="commit")
+    wait_until(lambda: held, within_s=20, what="the page asks for its scripts", pause=tab._pause_s)
+    # One that was opened later has all by now.
+    await_fit(open_page(tab.page.url), 2)
+    held[0].continue_()
+    whole = wait_until(
+        lambda: [frame for frame in frames if isinstance(frame, str) and '"roots"' in frame],
+        within_s=20,
+        what="the document",
+        pause=tab._pause_s,
+    )
+    assert whole[0].count('"name":"Figure"') == 2 and '"type":"ndarray"' in whole[0]
 
 
 def test_of_five_thousand_columns_only_what_is_near_the_view_is_drawn(show):

@@ -150,7 +150,7 @@ if (window.streamvisPanels == null) {
     * { box-sizing: border-box; font: 13px/1.4 system-ui, sans-serif }
     .bar { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; color: var(--muted, #667) }
     .bar input, .bar select, button { background: var(--field, #fff); color: var(--text, #123); border: 1px solid var(--line, #ccc); border-radius: 6px; padding: 4px 8px }
-    .bar input[type=search] { min-width: 220px } .bar input[type=range] { padding: 0; width: 110px; accent-color: var(--accent, #2f7ed8) } .bar label { display: flex; gap: 6px; align-items: center }
+    .bar select { max-width: 170px } .bar input[type=search] { min-width: 220px } .bar input[type=range] { padding: 0; width: 110px; accent-color: var(--accent, #2f7ed8) } .bar label { display: flex; gap: 6px; align-items: center }
     button { cursor: pointer }
     .head { position: absolute; left: 0; right: 0; height: 30px; display: flex; gap: 8px; align-items: center; cursor: pointer; border: 0; background: none; padding: 0 2px; color: var(--text, #123); text-align: left }
     .head b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap } .head span { color: var(--muted, #667); font-size: 12px } .head i { font-style: normal; width: 12px; color: var(--muted, #667) }

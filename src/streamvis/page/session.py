@@ -344,7 +344,8 @@ class Session:
         """Let the browser have what was changed since `began`, and echo it."""
         self._sync_live_sources()
         took_s = time.monotonic() - began
-        self._durations.append(took_s)
+        if not self._is_ahead:
+            self._durations.append(took_s)
         # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
         self._next_at = began + (0 if self._is_ahead else max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s()))
         self._link.attach()

@@ -50,6 +50,7 @@ def cards(keys):
     for key in keys:
         if key.kind == "value":
             section, title = places[key.name]
+            section = "values" if section == "metrics" else section
             make = PANELS[key.holds]
             show = lambda shared, make=make, key=key: make(key.name)  # noqa: E731
             others.append(panels.card(title, show, section=section, wide=key.holds in WIDE, shows=(key.name, key.holds)))

@@ -41,8 +41,8 @@ _SIZES = {"s": (240, 180), "m": (330, 250), "l": (620, 400)}
 _AHEAD_PX = 300
 _USUAL_SIZE, _PHONE_SIZE, _AROUND = (1366, 768), (390, 844), (280, 60)
 """What of a window is taken to be in view until the browser has told it, and what of that is not the board's, in pixels."""
-_AT_A_TIME = 6
-"""How many panels are made before others have their turn."""
+_AT_A_TIME = 9
+"""How many panels are made before others have their turn: what a window of a laptop shows."""
 _MOST_MADE = 300
 """How many panels exist at most, even on a page that is as high as its frame: more than a large screen has room for."""
 _FOLD_FROM = 30
