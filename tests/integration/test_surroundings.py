@@ -137,16 +137,11 @@ HOMES = {
 
 
 @pytest.fixture
-def temporary(tmp_path):
-    """A temporary folder as systems have it: all may write there."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent == Path(tempfile.gettempdir()):
-            break
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return folder
+def temporary():
+    """A temporary folder as systems have it: all may write there. Another run of pytest makes those around `tmp_path` private."""
+    with tempfile.TemporaryDirectory(prefix="streamvis-test-") as folder:
+        os.chmod(folder, 0o1777)
+        yield Path(folder)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody without a home")

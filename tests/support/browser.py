@@ -116,7 +116,7 @@ class Tab:
         return columns
 
     def wait_for_source(
-        self, name: str, predicate: Callable[[dict[str, list[Any]]], Any] = bool, within_s: float = 20
+        self, name: str, predicate: Callable[[dict[str, list[Any]]], Any] = bool, within_s: float = 40
     ) -> dict[str, list[Any]]:
         """Wait until the source `name` is there and `predicate` holds for its columns, and return these."""
         __tracebackhide__ = True
@@ -199,7 +199,7 @@ def open_page(chromium: _Chromium) -> Iterator[Callable[..., Tab]]:
 
     def open_tab(url: str, **context_options) -> Tab:
         contexts.append(chromium.browser.new_context(**context_options))
-        contexts[-1].set_default_timeout(20_000)
+        contexts[-1].set_default_timeout(40_000)
         tabs.append(Tab(contexts[-1].new_page()))
         tabs[-1].page.goto(url)
         return tabs[-1]

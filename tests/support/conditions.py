@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 def wait_until(
     predicate: Callable[[], T],
-    within_s: float = 10,
+    within_s: float = 20,
     what: str = "",
     *,
     every_s: float = 0.02,

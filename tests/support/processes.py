@@ -105,7 +105,7 @@ class Program:
             log.seek(0 if all_starts else self._log_start)
             return log.read().decode(errors="replace")
 
-    def wait_for_line(self, pattern: str, within_s: float = 20) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, within_s: float = 40) -> re.Match[str]:
         """Wait until something printed since the last start matches `pattern`, and return the match.
 
         Only whole lines are looked at. Fails at once, with the output, when the program has ended without printing it.
@@ -129,7 +129,7 @@ class Program:
             )
         return found
 
-    def wait(self, within_s: float = 20) -> int:
+    def wait(self, within_s: float = 40) -> int:
         """Wait until the program ends by itself, and return its exit status."""
         __tracebackhide__ = True
         try:
@@ -157,7 +157,7 @@ class Program:
         """SIGCONT after `stop`."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def terminate(self, within_s: float = 20) -> int:
+    def terminate(self, within_s: float = 40) -> int:
         """SIGTERM, as a service manager does, and the exit status."""
         self._process.terminate()
         return self.wait(within_s)
@@ -226,7 +226,7 @@ class Service(Program):
         port: int = 0,
         env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
-        within_s: float = 30,
+        within_s: float = 60,
         is_warm: bool = False,
     ) -> None:
         self._without_port = [os.fspath(word) for word in command]
@@ -238,7 +238,7 @@ class Service(Program):
             self.close()
             raise
 
-    def wait_until_ready(self, within_s: float = 30) -> None:
+    def wait_until_ready(self, within_s: float = 60) -> None:
         ready = self.wait_for_line(self._ready, within_s)
         self.url: str = ready["url"].rstrip("/.")
         self.port = int(ready["port"])
@@ -249,7 +249,7 @@ class Service(Program):
         *,
         env: Mapping[str, str | None] | None = None,
         port: int | None = None,
-        within_s: float = 30,
+        within_s: float = 60,
     ) -> None:
         """Start again, on the same port when none is named, and wait until it is ready. `command` is without `--port`."""
         if command is not None:
@@ -261,7 +261,7 @@ class Service(Program):
 class PageServer(Service):
     """A page server. `url` is where pages are alone, at `/NAME` below it; `root` is where the shell is around them."""
 
-    def wait_until_ready(self, within_s: float = 30) -> None:
+    def wait_until_ready(self, within_s: float = 60) -> None:
         super().wait_until_ready(within_s)
         self.root, self.url = self.url, f"{self.url}/view"
 
@@ -273,7 +273,7 @@ def endpoint(
     port: int = 0,
     args: Sequence[str] = (),
     env: Mapping[str, str | None] | None = None,
-    within_s: float = 30,
+    within_s: float = 60,
 ) -> Service:
     """Start `streamvis rest` over the folder `data`, and wait until it is ready."""
     command = [*STREAMVIS, "rest", "--data", data, *args]
@@ -287,7 +287,7 @@ def page_server(
     port: int = 0,
     args: Sequence[str] = (),
     env: Mapping[str, str | None] | None = None,
-    within_s: float = 30,
+    within_s: float = 60,
 ) -> PageServer:
     """Start `streamvis page` for `scripts`, which reads from the endpoint at `url`, and wait until it is ready."""
     command = [*STREAMVIS, "page", *scripts, "--url", url, *args]
@@ -337,7 +337,7 @@ def start_streamvis(start_program) -> Callable[..., Program]:
 
 @pytest.fixture
 def start_service(keep) -> Callable[..., Service]:
-    """`start_service(command, *, ready, port=0, env=None, cwd=None, within_s=30, is_warm=False)`: one that takes `--port`."""
+    """`start_service(command, *, ready, port=0, env=None, cwd=None, within_s=60, is_warm=False)`: one that takes `--port`."""
 
     def start(command: Sequence[str | os.PathLike[str]], **options) -> Service:
         return keep(lambda log: Service(command, log=log, **options))
@@ -347,7 +347,7 @@ def start_service(keep) -> Callable[..., Service]:
 
 @pytest.fixture
 def start_endpoint(keep, tmp_path: Path) -> Callable[..., Service]:
-    """`start_endpoint(data=None, *, port=0, args=(), env=None, within_s=30)`; without `data`, the test's own folder."""
+    """`start_endpoint(data=None, *, port=0, args=(), env=None, within_s=60)`; without `data`, the test's own folder."""
 
     def start(data: Path | None = None, **options) -> Service:
         return keep(lambda log: endpoint(data or tmp_path / "data", log=log, **options))
@@ -387,7 +387,7 @@ def share_pages(tmp_path_factory, shared_endpoint) -> Iterator[Callable[..., Pag
 
 @pytest.fixture
 def start_pages(keep) -> Callable[..., PageServer]:
-    """`start_pages(*scripts, url, port=0, args=(), env=None, within_s=30)`."""
+    """`start_pages(*scripts, url, port=0, args=(), env=None, within_s=60)`."""
 
     def start(*scripts: Path, url: str, **options) -> Service:
         return keep(lambda log: page_server(*scripts, url=url, log=log, **options))

@@ -32,7 +32,7 @@ class OpenedPage:
         self._trouble: Exception | None = None
         self._thread = threading.Thread(target=self._receive, args=(address,), daemon=True)
         self._thread.start()
-        wait_until(lambda: self._session is not None or self._trouble, within_s=20, what=f"{address} is opened")
+        wait_until(lambda: self._session is not None or self._trouble, within_s=40, what=f"{address} is opened")
         if self._trouble is not None:
             raise self._trouble
         self.doc = self._session.document
@@ -78,7 +78,7 @@ class OpenedPage:
         """All of that as one text."""
         return "\n".join(text for notice in self.notices() for text in notice.values())
 
-    def wait_for(self, predicate: Callable[[], Any], *, within_s: float = 15, what: str = "") -> Any:
+    def wait_for(self, predicate: Callable[[], Any], *, within_s: float = 30, what: str = "") -> Any:
         """Wait until the predicate holds; what the page says is told when it does not."""
         try:
             return wait_until(predicate, within_s=within_s, what=what)

@@ -89,13 +89,13 @@ class Scene:
         self._flush_every_s = 1.0 if crowded else 0.02
         endpoint = endpoint or ([sys.executable, HERE / "crowded.py", "rest"] if crowded else None)
         rest = [*(endpoint or [sys.executable, "-m", "streamvis.cli", "rest"]), "--data", folder / "data"]
-        self.endpoint = self._open(Service(rest, ready=ENDPOINT_READY, log=folder / "endpoint.log"))
+        self.endpoint = self._open(Service(rest, ready=ENDPOINT_READY, log=folder / "endpoint.log", is_warm=not endpoint))
         self._proxies = {name: self._open(Proxy(self.endpoint.port)) for name in ("producer", "reader", "page server")}
         pages = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._proxies["page server"].url]
-        self.pages = self._open(Service(pages, ready=PAGES_READY, log=folder / "pages.log"))
+        self.pages = self._open(Service(pages, ready=PAGES_READY, log=folder / "pages.log", is_warm=True))
         self._proxies["browser"] = self._open(Proxy(self.pages.port))
         shown = folder / "browser.journal"
-        self.browser = self._start("browser", f"{self._proxies['browser'].url}/page", shown)
+        self.browser = self._start("browser", f"{self._proxies['browser'].url}/view/page", shown)
         self._told_browser = Told("browser", shown)
         self._transport = Transport(self.endpoint.url)
         self.begin_run()
