@@ -45,13 +45,13 @@ def test_a_page_that_holds_up_the_loop_in_code_that_is_not_its_script_is_held_ba
     command = [sys.executable, "-m", "streamvis.cli", "serve", *scripts, "--data", tmp_path / "data", "--rest-port", "0"]
     ready = r"Open (?P<url>http://[^:]+:(?P<port>\d+))"
     served = start_service([*command, "--no-browser"], ready=ready, env={"STREAMVIS_HANG_S": "2"})
-    load(f"{served.url}/good")
-    load(f"{served.url}/bad")
+    load(f"{served.url}/view/good")
+    load(f"{served.url}/view/bad")
     served.wait_for_line(r"The page server ended .* started again", within_s=30)
     held_up = rf"the page script {tmp_path / 'bad.py'} held up the page server"
     served.wait_for_line(rf"{held_up}[\s\S]*Streamvis pages ready", within_s=30)
     for name in ("bad", "good", "other", "bad"):
-        assert "token" in load(f"{served.url}/{name}")
+        assert "token" in load(f"{served.url}/view/{name}")
     assert served.output().count("started again") == 1
 
 
