@@ -1,6 +1,6 @@
-"""Very many runs: how long lists, filters and orders take, and what the endpoint needs for them; beside MLflow with fewer runs.
+"""Very many runs: how long lists, filters and orders take, and what the endpoint needs for them.
 
-    python benchmarks/many_runs.py --runs 10000 --apps 2000 --peer-runs 1000
+    python benchmarks/many_runs.py --runs 10000 --apps 2000
 
 Each run has a config of six fields and two keys with two columns of numbers each. Lists are asked for by HTTP, as the shell does,
 of the page size that a table shows; each figure is the median of several requests. The memory is what the endpoint has resident.
@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from setting import Endpoint, installed, number
+from setting import Endpoint, folder_bytes, number
 
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
@@ -30,38 +28,6 @@ from streamvis.wire.arrow import encode_rows
 
 REPEATED = 7
 SHOWN = 100
-PEERS = {"MLflow": ["mlflow-skinny", "sqlalchemy", "alembic"]}
-
-PEER = """
-import json, statistics, sys, time
-import mlflow
-from mlflow.entities import Metric, Param, RunStatus
-folder, runs = sys.argv[1], int(sys.argv[2])
-client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-experiment = client.create_experiment("app", artifact_location=folder)
-began = time.perf_counter()
-for i in range(runs):
-    run = client.create_run(experiment).info.run_id
-    params = {"lr": [0.1, 0.01, 0.001][i % 3], "seed": i, "model": "mlp", "depth": i % 5, "width": 64, "data": "digits"}
-    metrics = {"loss": 1 / (1 + i), "accuracy": i / runs, "val_loss": 2 / (1 + i), "val_accuracy": i / runs}
-    client.log_batch(run, [Metric(k, v, 0, 3) for k, v in metrics.items()], [Param(k, str(v)) for k, v in params.items()])
-    client.set_terminated(run, RunStatus.to_string(RunStatus.FINISHED))
-filled_s = time.perf_counter() - began
-asked = {
-    "list": {},
-    "filter": {"filter_string": "params.lr = '0.01' and metrics.accuracy > 0.5"},
-    "order": {"order_by": ["metrics.val_loss ASC"]},
-}
-found = {}
-for name, more in asked.items():
-    took = []
-    for _ in range(7):
-        began = time.perf_counter()
-        client.search_runs([experiment], max_results=100, **more)
-        took.append(time.perf_counter() - began)
-    found[name] = statistics.median(took)
-print(json.dumps({"filled_s": filled_s, **found}))
-"""
 
 
 def main() -> None:
@@ -69,22 +35,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--runs", type=int, default=10_000)
     arguments.add_argument("--apps", type=int, default=2_000)
-    arguments.add_argument("--peer-runs", type=int, default=1_000)
     given = arguments.parse_args()
-    for runs in sorted({given.peer_runs, given.runs}):
-        ours(runs, given.apps)
-    for peer, packages in PEERS.items():
-        found = installed(peer, packages) if given.peer_runs else None
-        if found is not None:
-            beside(peer, *found, given.peer_runs)
+    with tempfile.TemporaryDirectory(prefix="streamvis-bench-") as folder:
+        measure(Path(folder), given.runs, given.apps)
 
 
-def ours(runs: int, apps: int) -> None:
-    """Times and memory of our endpoint with so many runs in one app, and one in each of the others."""
-    endpoint = Endpoint()
-    folder = Path(endpoint.folder.name)
-    endpoint.process.terminate()
-    endpoint.process.wait(20)
+def measure(folder: Path, runs: int, apps: int) -> None:
+    """Times and memory of an endpoint with so many runs in one app, and one in each of the others."""
     began = time.perf_counter()
     fill(folder, runs, apps)
     filled_s = time.perf_counter() - began
@@ -114,7 +71,7 @@ def ours(runs: int, apps: int) -> None:
         print(f"| {name} | {number(1000 * median_s(lambda p=path, q=params: get(transport, p, q)))} ms |")
     used = endpoint.process.memory_info().rss
     print(f"| memory of the endpoint before, after | {rested / 2**20:,.0f}, {used / 2**20:,.0f} MiB |")
-    print(f"| on disk | {endpoint.size_bytes() / 2**20:,.0f} MiB |")
+    print(f"| on disk | {folder_bytes(folder) / 2**20:,.0f} MiB |")
     endpoint.stop()
 
 
@@ -152,22 +109,6 @@ def median_s(work: Callable[[], None]) -> float:
         work()
         took.append(time.perf_counter() - began)
     return statistics.median(took)
-
-
-def beside(peer: str, python: str, its_version: str, runs: int) -> None:
-    """Times of a peer's own search in its SQLite store, in a process of its own; no HTTP is between."""
-    with tempfile.TemporaryDirectory(prefix="streamvis-bench-") as folder:
-        done = subprocess.run([python, "-c", PEER, folder, str(runs)], capture_output=True, text=True, timeout=900)
-        if done.returncode:
-            print(f"{peer} is left out: {done.stderr[-500:]}", file=sys.stderr)
-            return
-        found = json.loads(done.stdout.splitlines()[-1])
-    print(f"\n| {runs:,} runs, {peer} {its_version}, SQLite, without HTTP | median of {REPEATED} |")
-    print("|---|---|")
-    print(f"| filling the store | {number(found['filled_s'])} s |")
-    rows = {"list": f"first {SHOWN} runs", "filter": "a filter by params and metrics", "order": "an order by a metric"}
-    for name, told in rows.items():
-        print(f"| {told} | {number(1000 * found[name])} ms |")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from streamvis.store.damage import Broken
 from streamvis.store.tables import numbers_of
 from streamvis.wire.columns import column_dtype
 
-__all__ = ["Digest", "Digesting", "digests_of", "joined", "read_digests"]
+__all__ = ["Digest", "Digesting", "digests_of", "joined", "read_digests", "value_in"]
 
 _KEYS_AT_ONCE = 64
 _BYTES_AT_ONCE = 16 * 2**20
@@ -53,6 +53,8 @@ FROM json_each(?3) JOIN keys ON keys.log = json_each.value AND keys.name = ?1
 JOIN digests ON digests.key = keys.no AND digests.column = ?2
 """
 
+_PLACES = {name: i for i, name in enumerate(("count", "last", "last_step", "min", "min_step", "max", "max_step"), 1)}
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:
@@ -65,11 +67,6 @@ class Digest:
     min_step: int | None
     max: float | int | None
     max_step: int | None
-
-    def value(self, statistic: str) -> Any:
-        """The value of a statistic, or MISSING."""
-        value = getattr(self, statistic)
-        return MISSING if value is None else value
 
 
 def digests_of(table: pa.Table) -> dict[str, Digest]:
@@ -119,14 +116,22 @@ def joined(one: Digest | None, other: Digest) -> Digest:
     return made
 
 
-def read_digests(db: sqlite3.Connection, logs: Sequence[int], key: str, column: str) -> Mapping[int, Digest]:
-    """The digest of a column in each of the logs that has it."""
-    return {log: _of_row(row) for log, *row in db.execute(_GET_OF_LOGS, (key, column, json.dumps(logs)))}
+def read_digests(db: sqlite3.Connection, logs: Sequence[int], key: str, column: str) -> Mapping[int, Sequence[Any]]:
+    """The row of a column's digest in each of the logs that has it, see `value_in`: there may be very many."""
+    return {row[0]: row for row in db.execute(_GET_OF_LOGS, (key, column, json.dumps(logs)))}
+
+
+def value_in(row: Sequence[Any], statistic: str) -> Any:
+    """The value of a statistic in a row of `read_digests`, or MISSING."""
+    value = row[_PLACES[statistic]]
+    if value is None:
+        return math.nan if statistic == "last" else MISSING  # SQLite has no NaN
+    return value
 
 
 def _of_row(row: Sequence[Any]) -> Digest:
     count, last, *rest = row
-    return Digest(count, math.nan if last is None else last, *rest)  # SQLite has no NaN
+    return Digest(count, math.nan if last is None else last, *rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from streamvis.filters import MISSING, Path, format_path
 from streamvis.naming import readable_name
 from streamvis.records import RUNNING, VANISHED
 from streamvis.store import statements as sql
-from streamvis.store.digests import Digest, read_digests
+from streamvis.store.digests import read_digests, value_in
 from streamvis.store.interface import FoundRun, FoundRuns, RunQuery
 from streamvis.store.run_rows import RunRow, info_of
 from streamvis.wire.tree import to_plain, unpack
@@ -173,7 +173,7 @@ class _Reader:
             yield _Run(*row[: len(_ALWAYS)], fields, row[-1] if self._with_config else None, summaries, query.vanished)
 
 
-    def _summaries(self, where: Sequence[str], given: Sequence[Any]) -> Mapping[Path, Mapping[int, Digest]]:
+    def _summaries(self, where: Sequence[str], given: Sequence[Any]) -> Mapping[Path, Mapping[int, Sequence[Any]]]:
         """Of each column that is asked for the digest in each run's log."""
         if not self._columns:
             return {}
@@ -193,7 +193,7 @@ class _Run:
         is_newest: int,
         fields: Mapping[str, Any],
         config_text: str | None,
-        summaries: Mapping[Path, Mapping[int, Digest]],
+        summaries: Mapping[Path, Mapping[int, Sequence[Any]]],
         vanished: frozenset[str],
     ) -> None:
         self.no, self.created, self.is_newest, self.config_text = no, created, bool(is_newest), config_text
@@ -209,7 +209,7 @@ class _Run:
             return config_value(self._config, path[1:])
         if head == "summary":
             digest = self._summaries[path[1:3]].get(self._log)
-            return MISSING if digest is None else digest.value(path[3])
+            return MISSING if digest is None else value_in(digest, path[3])
         value = self._fields[head]
         made = _MADE.get(head)
         return made(self, value) if made else MISSING if value is None else value
