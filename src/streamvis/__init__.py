@@ -1,8 +1,9 @@
 """Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
 
 `Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
-`open` reads runs back from a script. `live_source` and `band_source` make sources that fill themselves, and `panels` has ready-made pieces of pages that do. `Client`
-alone is there at once; the others are loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
+`open` reads runs back in a script. `live_source` and `band_source` make sources that fill themselves, and `panels` has
+ready-made pieces of pages that do. `Client` alone is there at once; the others are loaded when asked for, so that a producer
+imports no Bokeh, no web server and no database.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def sends(draw):
         data = {name: draw(st.lists(draw(st.sampled_from(CELLS)), min_size=rows, max_size=rows)) for name in columns}
         made.append(("rows", draw(st.integers(0, 20)), f"rows {draw(NAMES)}", data))
     for _ in range(draw(st.integers(0, 3))):
-        data = {draw(NAMES): draw(st.sampled_from([{"a": [1, None, "x"]}, np.eye(2, dtype=np.float16), math.nan, list(range(40))]))}
+        parts = [{"a": [1, None, "x"]}, np.eye(2, dtype=np.float16), math.nan, list(range(40))]
+        data = {draw(NAMES): draw(st.sampled_from(parts))}
         made.append(("value", draw(st.integers(0, 3000)), f"value {draw(NAMES)}", data))
     return draw(st.permutations(made))
 
@@ -61,8 +62,8 @@ def contents(run):
             tables[key] = (types, repr(table.to_pydict()))
         else:
             tables[key] = [(value.step, value.time, repr(value.data)) for value in run.values(key)]
-    about = {name: run.about[name] for name in ("app", "state", "created", "tags", "note", "color", "archived", "first_step", "last_step")}
-    return about, run.config_text, tables
+    told = ("app", "state", "created", "tags", "note", "color", "archived", "first_step", "last_step")
+    return {name: run.about[name] for name in told}, run.config_text, tables
 
 
 def send(url, app, records, *, run, config):
@@ -76,7 +77,8 @@ def send(url, app, records, *, run, config):
 @given(sends(), st.sampled_from(["parquet", "arrow"]))
 def test_an_exported_and_imported_run_is_equal(shared_endpoint, records, format):
     id = f"r-{uuid.uuid4().hex[:12]}"
-    send(shared_endpoint.url, "property", records, run=id, config={"lr": math.nan, "when": dt.datetime(2024, 1, 1), "~odd": [1, None]})
+    config = {"lr": math.nan, "when": dt.datetime(2024, 1, 1), "~odd": [1, None]}
+    send(shared_endpoint.url, "property", records, run=id, config=config)
     with streamvis.open(shared_endpoint.url) as reader, tempfile.TemporaryDirectory() as folder:
         reader.connection.change("PATCH", "runs", id, run=id, body={"tags": ["one"], "note": "kept", "name": "a name"})
         before = reader.run(id)
@@ -130,7 +132,8 @@ def test_an_import_never_mixes_with_another_run_of_that_id(shared_endpoint, star
 
 
 def test_csv_and_json_lines_have_every_row(shared_endpoint, tmp_path):
-    rows = {"x": [1, None], "y": [math.nan, 0.5], "t": [dt.datetime(2024, 1, 2), None], "l": [np.ones(2), np.ones(3)], "s": ['a "b",\n', ""]}
+    rows = {"x": [1, None], "y": [math.nan, 0.5], "t": [dt.datetime(2024, 1, 2), None]}
+    rows |= {"l": [np.ones(2), np.ones(3)], "s": ['a "b",\n', ""]}
     records = [("rows", 7, "main plot", rows), ("value", 7, "v", {"a": [1, math.inf]})]
     send(shared_endpoint.url, "texts", records, run="texts-1", config={"lr": 0.1})
     with streamvis.open(shared_endpoint.url) as reader:

@@ -107,7 +107,8 @@ def test_a_run_tells_what_it_is(sent, reader, request):
 
 def test_runs_are_found_and_their_rows_come_together(sent, reader, request):
     for lr in (0.1, 0.2, 0.3):
-        sent(f"found-{lr}", lambda client, lr=lr: client.sendl(0, "train", {"loss": [lr], **({"b": 1} if lr > 0.2 else {})}), {"lr": lr})
+        row = {"loss": [lr], **({"b": [1]} if lr > 0.2 else {})}
+        sent(f"found-{lr}", lambda client, row=row: client.sendl(0, "train", row), {"lr": lr})
     runs = reader.runs(request.node.name, where="config.lr > 0.1", order="-config.lr")
     assert [run.id for run in runs] == ["found-0.3", "found-0.2"]
     table = runs.rows("train")

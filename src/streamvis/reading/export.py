@@ -56,9 +56,11 @@ def _write(run: Run, folder: Path, format: str, on_key: Callable[[str], None]) -
     for key, info in run.keys.items():
         on_key(key)
         if info.kind == "rows":
+            columns = list(info.columns)
+            batches = run.batches(key, columns=columns)
+            parts = write_rows(batches, format, lambda _, key=key: folder / _file(key, names, format))
             # By position: the manifest has the names that the columns have in the run.
-            parts = write_rows(run.batches(key, columns=list(info.columns)), format, lambda i, key=key: folder / _file(key, names, format))
-            keys.append({"key": key, "kind": "rows", "parts": _with_own_names(parts, list(info.columns))})
+            keys.append({"key": key, "kind": "rows", "parts": _with_own_names(parts, columns)})
         else:
             path = folder / _file(key, names, "values.arrows" if format in EXACT else "values.jsonl")
             values = run.value_bodies(key) if format in EXACT else run.values(key)

@@ -54,8 +54,7 @@ def follow(
             time.sleep(_RETRY_S)
             continue
         restart, away_since, is_known = piece.restart, None, True
-        for update in _updates(piece.items, piece.dtypes, restart=restart):
-            yield update
+        yield from _updates(piece.items, piece.dtypes, restart=restart)
         if restart and not piece.items:
             yield Update("", None, None, restart=True)
         cursor = piece.cursor
