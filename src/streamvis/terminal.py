@@ -143,16 +143,19 @@ def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str,
         if not follows:
             printer.print(_last_rows(its, key, count))
             return
-        is_first = True
+        past: pa.Table | None = None
+        is_past = True
         for update in its.follow([key]):
             if update.restart:
                 click.echo("The run's past was taken back.", err=True)
             if update.value is not None:
                 click.echo(json.dumps({"step": update.value.step, "data": to_plain(update.value.data)}))
             elif update.rows is not None:
-                rows = update.rows
-                printer.print(rows.slice(max(0, rows.num_rows - count)) if is_first else rows)
-            is_first = False
+                rows = _joined(past, update.rows, count) if is_past else update.rows
+                past = rows if is_past and update.more else None
+                is_past = past is not None
+                if not is_past:
+                    printer.print(rows)
 
 
 @click.command()
@@ -228,16 +231,22 @@ def _each(things: Sequence[Any], label: str, do: Callable[[Any], str]) -> None:
         sys.exit(1)
 
 
-def _last_rows(run: Run, key: str, count: int) -> pa.Table:
-    """The rows stored last, from the last pieces of all: no more than a piece is in memory."""
+def _last_rows(run: Run, key: str, count: int) -> pa.Table | None:
+    """The rows stored last: no more than a piece of the run is in memory."""
     import pyarrow as pa
 
     rows: pa.Table | None = None
     for batch in run.batches(key):
-        piece = pa.Table.from_batches([batch])
-        rows = piece if rows is None or rows.schema != piece.schema else pa.concat_tables([rows, piece])
-        rows = rows.slice(max(0, rows.num_rows - count))
+        rows = _joined(rows, pa.Table.from_batches([batch]), count)
     return rows
+
+
+def _joined(rows: pa.Table | None, more: pa.Table, count: int) -> pa.Table:
+    """The last rows of both; of the second alone where it has other columns."""
+    import pyarrow as pa
+
+    both = more if rows is None or rows.schema != more.schema else pa.concat_tables([rows, more])
+    return both.slice(max(0, both.num_rows - count))
 
 
 class _Rows:

@@ -167,6 +167,9 @@ def test_errors_name_what_is_there(sent, reader, shared_endpoint):
     sent("mistaken-1", lambda client: client.sendl(0, "train", {"loss": [1.0]}))
     with pytest.raises(UnknownRun, match="Did you mean 'mistaken-1'"):
         reader.run("mistakn-1")
+    for no_id in ("names", "newest", "a/b", "🦜"):
+        with pytest.raises(UnknownRun):
+            reader.run(no_id)
     run = reader.run("mistaken-1")
     with pytest.raises(UnknownKey, match="Did you mean 'train'"):
         run.rows("trian")

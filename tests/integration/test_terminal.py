@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -66,6 +67,17 @@ def test_tail_prints_the_last_rows_and_follows_to_the_end(shared_endpoint, told)
     assert json.loads(told("tail", "tailed-1", "image").stdout) == {"a": [1, 2]}
     with pytest.raises(StreamvisError, match="Did you mean 'train'"):
         told("tail", "tailed-1", "trian")
+
+
+def test_following_a_long_run_begins_with_its_last_rows_alone(shared_endpoint, told):
+    numbers = np.random.default_rng(1).random((4, 250_000))
+    with Client(shared_endpoint.url, "long") as client:
+        client.init({}, run="long-1")
+        for step in range(4):
+            client.sendl(step, "train", {"x": numbers[step]})
+            client.flush()
+    lines = [json.loads(line) for line in told("tail", "-f", "long-1", "train", "-n", "2", "--json").stdout.splitlines()]
+    assert [line["x"] for line in lines] == numbers[3, -2:].tolist()
 
 
 def test_export_and_import_take_the_runs_that_fit(shared_endpoint, told, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,12 +25,14 @@ class Update:
     """News of one key: `rows` as a table with step and time, or a `value` (the newest at that moment).
 
     `restart` tells that the run's past was taken back: what was given out before does not count, and the run is read anew.
+    `more` tells that more is there already.
     """
 
     key: str
     rows: pa.Table | None
     value: Value | None
     restart: bool = False
+    more: bool = False
 
 
 def follow(
@@ -54,7 +56,7 @@ def follow(
             time.sleep(_RETRY_S)
             continue
         restart, away_since, is_known = piece.restart, None, True
-        yield from _updates(piece.items, piece.dtypes, restart=restart)
+        yield from _updates(piece.items, piece.dtypes, restart=restart, more=piece.more)
         if restart and not piece.items:
             yield Update("", None, None, restart=True)
         cursor = piece.cursor
@@ -63,7 +65,7 @@ def follow(
 
 
 def _updates(
-    items: Sequence[tuple[str, pa.Table | Value]], dtypes: dict[str, dict[str, str]], *, restart: bool
+    items: Sequence[tuple[str, pa.Table | Value]], dtypes: Mapping[str, Mapping[str, str]], *, restart: bool, more: bool
 ) -> Iterator[Update]:
     """Neighbouring rows of a key come as one table."""
     tables: dict[str, list[pa.Table]] = {}
@@ -74,8 +76,8 @@ def _updates(
         else:
             tables.setdefault(key, []).append(item)
     for key, its in tables.items():
-        yield Update(key, named(join_rows(its, dtypes[key])), None, restart)
+        yield Update(key, named(join_rows(its, dtypes[key])), None, restart, more)
         restart = False
     for value in values:
-        yield Update(value.key, None, value, restart)
+        yield Update(value.key, None, value, restart, more)
         restart = False

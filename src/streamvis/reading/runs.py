@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,9 @@ __all__ = ["Reader", "Run", "Runs", "open_reader"]
 _MOST_COLUMNS = 100
 """So many summaries an endpoint gives at a time."""
 _PIECE = 1000
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NOT_IDS = ("names", "newest")
+"""No run has these ids: their addresses are of something else."""
 
 
 def open_reader(url: str, token: str | None = None) -> Reader:
@@ -71,9 +75,11 @@ class Reader:
     def run(self, id: str) -> Run:
         """The run with this id, or with this name where one run alone has it. Raises UnknownRun, which names runs like it."""
         try:
+            if not _RUN_ID.fullmatch(id) or id in _NOT_IDS:
+                raise UnknownRun(id)
             return Run(self.connection, self.connection.json("runs", id, run=id))
         except (UnknownRun, UsageError):
-            params = {"where": f"name == {json.dumps(id)}", "archived": "any", "limit": 10}
+            params = {"where": f"name == {json.dumps(id, ensure_ascii=False)}", "archived": "any", "limit": 10}
             same = self.connection.json("runs", params=params)["runs"]
             if len(same) == 1:
                 return Run(self.connection, same[0])
