@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from streamvis import options, scaffold, upkeep
+from streamvis import options, scaffold, terminal, upkeep
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
@@ -275,7 +275,7 @@ def demo(
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync):
+for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync, *terminal.COMMANDS):
     cli.add_command(command)
 
 

@@ -7,6 +7,8 @@ line and nothing was stored or sent. `EndpointError` and its kinds are about the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "DamagedData",
     "DeletedRun",
@@ -122,11 +124,11 @@ class StoreError(StreamvisError):
 
 
 class UnknownRun(StoreError):
-    """No run `run` is in the store."""
+    """No run `run` is in the store. `near` are ids or names like it, `listing` says how to see all."""
 
-    def __init__(self, run: str) -> None:
-        self.run = run
-        super().__init__(f"There is no run {run!r}. GET /api/v1/runs lists the runs that there are.")
+    def __init__(self, run: str, *, near: Sequence[str] = (), listing: str = "GET /api/v1/runs") -> None:
+        self.run, self.near = run, tuple(near)
+        super().__init__(f"There is no run {run!r}.{_did_you_mean(near)} {listing} lists the runs that there are.")
 
 
 class DeletedRun(StoreError):
@@ -138,11 +140,12 @@ class DeletedRun(StoreError):
 
 
 class UnknownKey(StoreError):
-    """The run has no key of that name."""
+    """The run has no key of that name. `near` are keys with a name like it, `listing` says how to see all."""
 
-    def __init__(self, run: str, key: str) -> None:
-        self.run, self.key = run, key
-        super().__init__(f"The run {run!r} has no key {key!r}. GET /api/v1/runs/{run} lists its keys.")
+    def __init__(self, run: str, key: str, *, near: Sequence[str] = (), listing: str = "") -> None:
+        self.run, self.key, self.near = run, key, tuple(near)
+        listing = listing or f"GET /api/v1/runs/{run}"
+        super().__init__(f"The run {run!r} has no key {key!r}.{_did_you_mean(near)} {listing} lists its keys.")
 
 
 class RunConflict(StoreError):
@@ -219,3 +222,7 @@ class PortTaken(StreamvisError):
         super().__init__(
             f"Port {port} on {host} is taken. Choose another with {option}, or {option} 0 for any free one."
         )
+
+
+def _did_you_mean(near: Sequence[str]) -> str:
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -25,6 +25,7 @@ from streamvis.wire.moments import UNITS, converted, storable, unit_of
 from streamvis.wire.tree import pack, unpack
 
 __all__ = [
+    "ARRAY",
     "JSON",
     "Unjoinable",
     "arrow_column",
@@ -40,7 +41,8 @@ __all__ = [
 
 JSON = {b"streamvis": b"json"}
 """The metadata of a field whose texts are JSON."""
-_ARRAY = {b"streamvis": b"array"}
+ARRAY = {b"streamvis": b"array"}
+"""The metadata of a field whose cells are arrays."""
 _CHECKED_TOGETHER = 2**14
 _TIMES = "times within 292,000 years of 1970, no finer than nanoseconds"
 _EXACT_WHOLE = 2**53
@@ -360,7 +362,7 @@ def _array_cells(name: str, flat: np.ndarray, shape: tuple[int, ...], count: int
 
 def _array_struct(name: str, data: pa.Array, shapes: pa.Array, *, mask: pa.Array | None) -> tuple[pa.Field, pa.Array]:
     array = pa.StructArray.from_arrays([data, shapes], names=["data", "shape"], mask=mask)
-    return pa.field(name, array.type, metadata=_ARRAY), array
+    return pa.field(name, array.type, metadata=ARRAY), array
 
 
 def _offsets(sizes: Sequence[int]) -> pa.Array:
