@@ -37,7 +37,7 @@ SELECT = """for (const model of Bokeh.documents[0]._all_models.values())
 HIDE_NOTICES = """addEventListener("DOMContentLoaded", () =>
   document.head.append(Object.assign(document.createElement("style"), {textContent: "#streamvis-notices { display: none }"})))"""
 READY = re.compile(r"ready at (http://\S+?)[/.]?\s")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass(frozen=True)

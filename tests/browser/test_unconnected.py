@@ -61,8 +61,8 @@ def test_a_page_whose_origin_is_refused_says_what_was_seen_and_the_option_that_a
 ):
     pages = start_pages(page, url="http://127.0.0.1:9")
     # $host drops the port, so the browser's origin is another one than the server sees.
-    address = start_nginx(f"location / {{ proxy_pass {pages.url}; proxy_set_header Host $host; {UPGRADE} }}")
-    tab = open_hurried(f"{address}/alone")
+    address = start_nginx(f"location / {{ proxy_pass {pages.root}; proxy_set_header Host $host; {UPGRADE} }}")
+    tab = open_hurried(f"{address}/view/alone")
     tab.expect_errors()
     told = expect_notice(tab, "refuses the connection")
     allowed = urlsplit(address).netloc
@@ -77,8 +77,8 @@ def test_a_page_whose_origin_is_refused_says_what_was_seen_and_the_option_that_a
 
 def test_a_page_behind_a_proxy_that_passes_no_websockets_on_says_so(page, start_pages, start_nginx, open_hurried):
     pages = start_pages(page, url="http://127.0.0.1:9")
-    address = start_nginx(f"location / {{ proxy_pass {pages.url}; proxy_set_header Host $http_host; }}")
-    tab = open_hurried(f"{address}/alone")
+    address = start_nginx(f"location / {{ proxy_pass {pages.root}; proxy_set_header Host $http_host; }}")
+    tab = open_hurried(f"{address}/view/alone")
     tab.expect_errors()
     told = expect_notice(tab, "no connection")
     assert f"for the host {urlsplit(address).netloc} from a page of {address}" in told and "$http_upgrade" in told

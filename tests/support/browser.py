@@ -13,7 +13,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from support.conditions import wait_until
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",  # as root, and in containers, Chromium starts in no other way
     "--disable-quic",
