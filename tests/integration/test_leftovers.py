@@ -116,7 +116,7 @@ def test_the_next_producer_delivers_what_the_last_one_left(start_producer, start
         wait_until(lambda: any(one["run"] == run for one in stored.runs("app")) and len(stored.rows(run, "k", "x")) == ROWS)
         assert stored.rows(run, "k", "x") == list(range(ROWS))
         assert stored.rows(own, "mine", "x") == [1]
-        wait_until(lambda: not list(spool.glob("*/*.spool")))
+    wait_until(lambda: not list(spool.glob("*/*.spool")))
 
 
 def test_a_spool_whose_producer_lives_is_left_alone(start_producer, start_streamvis, start_endpoint, spool):

@@ -231,7 +231,7 @@ def act(client: Client, live: Reader, sent: Sent, i: int, action: str, *details)
     elif action in ("hide", "show"):
         live.is_hidden = action == "hide"
     elif action == "reopen":
-        live.start_over(live.app_feed.heads[0])
+        live.start_over(next(iter(live.app_feed.heads), None))
     elif not live.is_hidden:
         # What the page has taken by now must not keep it from what comes later.
         assert client.flush(timeout_s=30)

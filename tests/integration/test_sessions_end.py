@@ -18,6 +18,7 @@ import soak
 from streamvis import Client
 from streamvis.page import feed as feeds_of_pages
 from streamvis.page.feed import Feeds
+from streamvis.selection import Selection
 from support.conditions import wait_until
 
 ROUNDS = 2
@@ -63,7 +64,7 @@ def test_a_feed_ends_after_its_last_session_left_and_the_next_session_has_anothe
         client.flush()
 
         def listened() -> list[feeds_of_pages._Feed]:
-            return [feeds.app(reader, "app", who, int), feeds.run(reader, "job", who, int)]
+            return [feeds.choice(reader, Selection("app"), who, int), feeds.run(reader, "job", who, int)]
 
         first = listened()
         assert listened() == first

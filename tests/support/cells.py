@@ -11,7 +11,7 @@ from streamvis.wire.columns import numpy_column
 
 __all__ = ["NANOSECONDS", "as_moment", "cells_of", "plain"]
 
-NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+NANOSECONDS = {"D": 86_400 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def cells_of(field: pa.Field, column: pa.ChunkedArray) -> list:

@@ -12,7 +12,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from streamvis.errors import UsageError
 from streamvis.page.door import checked_origin
-from streamvis.page.mount import Mount, page_path, page_route, to_root
+from streamvis.page.mount import Mount, to_root, view_path, view_route
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 
@@ -26,25 +26,25 @@ def request(uri, peer="127.0.0.1", **headers):
 
 @given(NAMES, st.sampled_from(["", "!*'()", "+&=,@:", "%"]))
 def test_a_page_is_found_under_every_spelling_of_its_name(name, left):
-    for spelled in (page_path(name), f"/{quote(name, safe='')}", f"/{quote(name, safe=left.replace('%', ''))}"):
-        assert re.fullmatch(page_route(name), Mount().inner(spelled))
-    raw = "/" + name.encode().decode("latin-1")  # as a program sends it that encodes nothing
+    for spelled in (view_path(name), f"/view/{quote(name, safe='')}", f"/view/{quote(name, safe=left.replace('%', ''))}"):
+        assert re.fullmatch(view_route(name), Mount().inner(spelled))
+    raw = "/view/" + name.encode().decode("latin-1")  # as a program sends it that encodes nothing
     if "%" not in name:
-        assert re.fullmatch(page_route(name), Mount().inner(raw))
+        assert re.fullmatch(view_route(name), Mount().inner(raw))
 
 
 @given(NAMES, NAMES)
 def test_a_page_is_not_found_under_another_name(one, other):
-    matches = re.fullmatch(page_route(one), Mount().inner(page_path(other))) is not None
-    assert matches == (page_path(one) == page_path(other))
+    matches = re.fullmatch(view_route(one), Mount().inner(view_path(other))) is not None
+    assert matches == (view_path(one) == view_path(other))
 
 
 def test_a_name_is_the_same_however_its_letters_are_composed_and_bytes_that_are_no_text_are_kept():
-    assert page_path("Ampe\u0300re") == page_path("Amp\u00e8re")
+    assert view_path("Ampe\u0300re") == view_path("Amp\u00e8re")
     name = b"run\xff.v1".decode("utf-8", "surrogateescape")
-    assert page_path(name) == "/run%FF.v1"
-    assert re.fullmatch(page_route(name), Mount().inner("/run%FF.v1"))
-    assert not re.fullmatch(page_route("a.b"), Mount().inner("/axb"))
+    assert view_path(name) == "/view/run%FF.v1"
+    assert re.fullmatch(view_route(name), Mount().inner("/view/run%FF.v1"))
+    assert not re.fullmatch(view_route("a.b"), Mount().inner("/view/axb"))
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))

@@ -13,6 +13,7 @@ from streamvis.page.new_data import Names, NewData, column_form, merge_rows
 from streamvis.page.reader import Piece
 from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
+from streamvis.selection import Selection
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from streamvis.wire.columns import unify_dtypes
 
@@ -180,7 +181,7 @@ def test_a_feed_is_of_an_endpoint_and_a_token():
     url = "http://127.0.0.1:9"
     one, other = feeds.reader(url, "right"), feeds.reader(url, "wrong")
     made = [feeds.run(reader, "run", "me", lambda: None) for reader in (one, other, one)]
-    apps = [feeds.app(reader, "app", "me", lambda: None) for reader in (one, other, one)]
+    apps = [feeds.choice(reader, Selection("app"), "me", lambda: None) for reader in (one, other, one)]
     assert made[0] is made[2] and made[0] is not made[1]
     assert apps[0] is apps[2] and apps[0] is not apps[1]
     assert feeds.reader(url, "right") is one

@@ -14,8 +14,9 @@ from bokeh.io import curdoc
 from bokeh.layouts import row as row_of
 from bokeh.models import LayoutDOM
 
-from streamvis.page.runs import PageRun, of_document
+from streamvis.page.runs import PageRun, Showing, of_document
 from streamvis.page.sources import bound_run, of_run
+from streamvis.selection import Selection
 
 __all__ = ["Thing", "for_each_run", "parts_of", "things_shown"]
 
@@ -41,9 +42,18 @@ class Thing:
         return not self.runs or run in self.runs
 
 
+def _showing() -> Showing:
+    """What the page that is being made shows; without a page, nothing."""
+    try:
+        return of_document(curdoc())
+    except RuntimeError:
+        # Bokeh says so where the document that was current is gone.
+        return Showing(Selection(), ())
+
+
 def _runs() -> Sequence[PageRun]:
     """The runs of the page that is being made, where it shows several and the panel is not for one of them."""
-    showing = of_document(curdoc())
+    showing = _showing()
     return showing.runs if len(showing.runs) > 1 and not bound_run() else ()
 
 
@@ -51,7 +61,7 @@ def things_shown() -> list[Thing]:
     """What a figure of the page that is being made has to draw."""
     if not _runs():
         return [Thing((bound_run(),) if bound_run() else ())]
-    showing = of_document(curdoc())
+    showing = _showing()
     if showing.groups:
         stat = showing.selection.stat
         groups = showing.groups.items()

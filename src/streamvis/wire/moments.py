@@ -27,7 +27,7 @@ UNITS = ("s", "ms", "us", "ns")
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _MOST_SECONDS = {"m": 60, "h": 3600, "D": 86_400, "W": 7 * 86_400, "M": 31 * 86_400, "Y": 366 * 86_400}
 """How long the units of NumPy that are coarser than seconds are at the most."""
-_MOMENT = re.compile(r"-?\d{4,}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?")
+_MOMENT = re.compile(r"(?:-\d{3,}|\d{4,})(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?")
 _DURATION = re.compile(r"(-?)PT(\d+)(?:\.(\d{1,9}))?S")
 
 
