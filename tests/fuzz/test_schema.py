@@ -88,7 +88,8 @@ def test_what_an_endpoint_does_wrong_is_found(fault, schema, start_service, tmp_
         monkeypatch.setattr(schema, "LIMIT_S", 2.0)
     command = [sys.executable, "-c", BROKEN.format(broken=broken), tmp_path / "data", *OPTIONS]
     endpoint = start_service(command, ready=r"ready at (?P<url>http://[^:]+:(?P<port>\d+))", is_warm=True)
-    found = tried(schema, endpoint.url, operations=[operation])
+    # Enough that some are right, whichever come: a request that is refused does not reach the fault.
+    found = tried(schema, endpoint.url, operations=[operation], examples=30)
     assert {label for label, _ in found.answers} == {label for label, _ in found.faults}
     assert any(title in told for told in found.faults.values()), found.faults
 

@@ -585,13 +585,17 @@ def test_while_a_backlog_is_delivered_what_comes_goes_to_the_spool_too(make_scri
         script.sendl(step)
         wait_until(lambda: is_kept(script) or script.lost_records, every_s=0.002)
     answers = threading.Semaphore(0)
-    endpoint.answer = lambda params, body: answers.acquire(timeout=0.01) or None  # quick, and one after another
+    endpoint.answer = lambda params, body: answers.acquire(timeout=10) and None  # one for ten calls
     script.outbox.max_entries = 100
     step, pace = 20, threading.Event()
     while script.producer._backlog.is_spooling and step < 2000:
         assert script.sendl(step)
         step += 1
+        if step % 10 == 0:
+            answers.release()
         pace.wait(0.001)
+    endpoint.answer = lambda params, body: None
+    answers.release(100)
     assert step > 150 and script.flush() and script.lost_records == 0
     assert steps(endpoint) == list(range(step))
 
