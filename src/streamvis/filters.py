@@ -255,7 +255,7 @@ class _Parser:
         is_tuple = closing == ")"
         while not self._take(closing):
             if self._next.is_name:
-                raise self._fault("Lists and tuples hold numbers and texts only. Put a text into quotes.")
+                raise self._fault("Lists and tuples hold numbers and texts only. Put text in quotes.")
             items.append(self._constant())
             if self._take(","):
                 continue
@@ -300,7 +300,7 @@ class _Parser:
         if len(summary) == 1 and head != "summary":
             known = ", ".join(FIELDS)
             raise self._fault(
-                f"There is no name `{head}`. Names are {known}, config.NAME and KEY.COLUMN.last. Put a text into quotes.", first
+                f"There is no name `{head}`. Names are {known}, config.NAME and KEY.COLUMN.last. Put text in quotes.", first
             )
         raise self._fault(f"Write a summary as KEY.COLUMN.STATISTIC, where the last is one of {', '.join(STATISTICS)}.", first)
 
