@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import urllib.request
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +68,7 @@ class Transport:
             if _is_local(urlsplit(self.url).hostname or ""):
                 options["assert_hostname"] = False  # the certificate is for the name by which others know this machine
         self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        self._pool.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
     def request(
         self,
@@ -99,6 +102,40 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
+
+
+class _Idle:
+    """The connections that wait for a request: what urllib3 needs of a queue, without a lock.
+
+    urllib3 empties the queue of each pool when the process exits. A child that is forked while a thread of its parent has the
+    lock of a `queue.LifoQueue` would wait there forever.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._connections: deque[Any] = deque()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: Any, block: bool = True, timeout: float | None = None) -> None:
+        if len(self._connections) >= self._most:
+            raise queue.Full
+        self._connections.append(connection)
+
+    def qsize(self) -> int:
+        return len(self._connections)
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    QueueCls = _Idle
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    QueueCls = _Idle
 
 
 def check(response: Response, *, url: str, token_file: str = WRITE_TOKEN) -> Response:

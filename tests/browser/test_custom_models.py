@@ -1,4 +1,4 @@
-"""Model classes with TypeScript of their own, in page scripts: compiled once for each version, and each page has its own."""
+"""Model classes with code of their own for the browser, in page scripts: compiled once for each version, and each page has its own."""
 
 from __future__ import annotations
 
@@ -21,43 +21,54 @@ from bokeh.models import Div
 app = "custom"
 
 class Placard(Div):
-    __implementation__ = "placard.ts"
+    __implementation__ = "placard.{suffix}"
     extra = String("")
 
 def init_page(doc, config):
     doc.add_root(Placard(text="", extra="{name}", name="placard"))
 """
-PLACARD = """
-import {{Div, DivView}} from "models/widgets/div"
+IN_TYPESCRIPT = """
+import {Div, DivView} from "models/widgets/div"
 import type * as p from "core/properties"
-import {{said}} from "./words"
-export class PlacardView extends DivView {{
+export class PlacardView extends DivView {
   declare model: Placard
-  override render(): void {{ super.render(); document.body.dataset.said = said + this.model.extra }}
-}}
-export namespace Placard {{
+  override render(): void { super.render(); document.body.dataset.said = "right says " + this.model.extra }
+}
+export namespace Placard {
   export type Attrs = p.AttrsOf<Props>
-  export type Props = Div.Props & {{extra: p.Property<string>}}
-}}
-export interface Placard extends Placard.Attrs {{}}
-export class Placard extends Div {{
+  export type Props = Div.Props & {extra: p.Property<string>}
+}
+export interface Placard extends Placard.Attrs {}
+export class Placard extends Div {
   declare properties: Placard.Props
   declare __view_type__: PlacardView
-  static {{
+  static {
     this.prototype.default_view = PlacardView
-    this.define<Placard.Props>(({{Str}}) => ({{extra: [Str, ""]}}))
-  }}
-}}
+    this.define<Placard.Props>(({Str}) => ({extra: [Str, ""]}))
+  }
+}
+"""
+IN_JAVASCRIPT = """
+import {Div, DivView} from "models/widgets/div"
+import {said} from "./words"
+export class PlacardView extends DivView {
+  render() { super.render(); document.body.dataset.said = said + this.model.extra }
+}
+export class Placard extends Div {
+  static {
+    this.prototype.default_view = PlacardView
+    this.define(({Str}) => ({extra: [Str, ""]}))
+  }
+}
 """
 # Stands before node, and counts how often it compiles.
 COUNTING = '#!/bin/sh\ncase "$1" in --version) ;; *) echo >> "{log}" ;; esac\nexec "{node}" "$@"\n'
 
 
-def write(folder: Path, name: str) -> None:
+def write(folder: Path, suffix: str, code: str) -> None:
     folder.mkdir()
-    (folder / f"{name}.py").write_text(SCRIPT.format(name=name))
-    (folder / "placard.ts").write_text(PLACARD.format())
-    (folder / "words.ts").write_text(f'export const said: string = "{name} says "\n')
+    (folder / f"{folder.name}.py").write_text(SCRIPT.format(name=folder.name, suffix=suffix))
+    (folder / f"placard.{suffix}").write_text(code)
 
 
 def test_each_page_has_its_own_and_compiles_them_once_for_each_version(tmp_path, start_endpoint, start_pages, open_page):
@@ -65,8 +76,9 @@ def test_each_page_has_its_own_and_compiles_them_once_for_each_version(tmp_path,
     node = tmp_path / "node"
     node.write_text(COUNTING.format(log=compiled, node=NODE))
     node.chmod(0o755)
-    for name in ("left", "right"):
-        write(tmp_path / name, name)
+    write(tmp_path / "left", "js", IN_JAVASCRIPT)
+    (tmp_path / "left" / "words.js").write_text("export const said = 'left says '\n")
+    write(tmp_path / "right", "ts", IN_TYPESCRIPT)
     plain = tmp_path / "plain.py"
     plain.write_text("app = 'custom'\ndef init_page(doc, config): pass\n")
     rest = start_endpoint()
@@ -89,17 +101,17 @@ def test_each_page_has_its_own_and_compiles_them_once_for_each_version(tmp_path,
         assert client.flush(timeout_s=30)
         for name in ("left", "right", "left"):
             assert shown(name) == f"{name} says {name}"
-        # The class, and the file that it imports, of each page.
-        assert len(compiled.read_text()) == 4
-        (tmp_path / "left" / "words.ts").write_text('export const said: string = "now it says "\n')
+        # The class of each page, and the file that one of them imports.
+        assert len(compiled.read_text()) == 3
+        (tmp_path / "left" / "words.js").write_text("export const said = 'now it says '\n")
         assert shown("left") == "now it says left"
         assert shown("right") == "right says right"
-        assert len(compiled.read_text()) == 5
-        (tmp_path / "left" / "placard.ts").write_text(PLACARD.format() + "\nconst wrong: number = 'a word'\n")
+        assert len(compiled.read_text()) == 4
+        (tmp_path / "left" / "placard.js").write_text(IN_JAVASCRIPT + "\nconst wrong = \n")
         asked("left")
         tab = open_page(f"{pages.url}/left")
-        told = "document.querySelector('#streamvis-notices')?.shadowRoot.textContent.includes('not assignable to type')"
+        told = "document.querySelector('#streamvis-notices')?.shadowRoot.textContent.includes('Expression expected')"
         tab.page.wait_for_function(told, timeout=60_000)
         assert shown("right") == "right says right"
         assert b"register_models" not in asked("plain") and b"register_models" in asked("right")
-        assert len(compiled.read_text()) == 6 and pages.running
+        assert len(compiled.read_text()) == 5 and pages.running

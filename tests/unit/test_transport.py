@@ -1,6 +1,8 @@
 """One HTTP exchange: an answer is a whole one, or there is none."""
 
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,3 +94,52 @@ def test_more_runs_than_a_small_pool_holds_keep_their_connections(caplog):
         server.shutdown()
     assert len(opened) == polls
     assert caplog.records == []
+
+
+# A thread is stopped where it has the lock of a queue, if it ever comes there, and the process is forked then.
+FORKED_IN_A_REQUEST = """
+import os, queue, sys, threading, time
+from streamvis.transport import Transport
+
+transport, inside, forked = Transport(sys.argv[1]), threading.Event(), threading.Event()
+transport.request("GET", "/")
+take = queue.LifoQueue._get
+
+def take_slowly(self):
+    inside.set()
+    forked.wait(20)
+    return take(self)
+
+def request():
+    transport.request("GET", "/")
+    inside.set()
+
+queue.LifoQueue._get = take_slowly
+threading.Thread(target=request).start()
+inside.wait(20)
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+queue.LifoQueue._get = take
+forked.set()
+deadline = time.monotonic() + 20
+while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(ended[0] == child and "ended" or os.kill(child, 9) or "hangs")
+"""
+
+
+def test_a_child_that_is_forked_within_a_request_can_end():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Kind", (BaseHTTPRequestHandler,), {"do_GET": _say_nothing}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = [sys.executable, "-c", FORKED_IN_A_REQUEST, f"http://127.0.0.1:{server.server_port}"]
+    try:
+        assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "ended\n"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _say_nothing(handler):
+    handler.send_response(204)
+    handler.end_headers()
