@@ -55,6 +55,7 @@ export class PlacardView extends DivView {
   render() { super.render(); document.body.dataset.said = said + this.model.extra }
 }
 export class Placard extends Div {
+  static __name__ = "Placard"
   static {
     this.prototype.default_view = PlacardView
     this.define(({Str}) => ({extra: [Str, ""]}))
