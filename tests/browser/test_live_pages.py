@@ -172,7 +172,8 @@ def test_the_quickstart_draws_three_growing_lines_in_any_order(order, tmp_path, 
     }
     started = {}
     for name in order:
-        started[name] = start_program(commands[name], cwd=EXAMPLES, env={"STREAMVIS_DATA": str(tmp_path / "data")})
+        settings = {"STREAMVIS_DATA": str(tmp_path / "data")}
+        started[name] = start_program(commands[name], cwd=EXAMPLES, env=settings, is_warm=True)
         if name == "page":
             found = started[name].wait_for_line(r"http://localhost:(\d+)/my-app-server")
             # 127.0.0.1 is an origin that `bokeh serve` alone refuses.

@@ -7,23 +7,28 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
+_PAUSE_SHARE = 0.1
+
 
 def wait_until(
     predicate: Callable[[], T],
     within_s: float = 20,
     what: str = "",
     *,
-    every_s: float = 0.02,
+    every_s: float | None = None,
     pause: Callable[[float], object] | None = None,
 ) -> T:
     """Ask `predicate` until what it returns is true, and return that.
 
     An AssertionError raised by `predicate` counts as "not yet". After `within_s` seconds an AssertionError names what was
-    awaited (`what`, else the predicate's name) and the last value or failed assertion. `pause` waits the given seconds
-    between two looks; it is there for the browser's tabs, which have events to hand out meanwhile.
+    awaited (`what`, else the predicate's name) and the last value or failed assertion. Without `every_s`, looks become rarer the
+    longer it takes: looking costs time that what is awaited needs. `pause` waits the given seconds between two looks; it is
+    there for the browser's tabs, which have events to hand out meanwhile.
     """
     __tracebackhide__ = True
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
+    deadline = began + within_s
     pause = pause or threading.Event().wait
     while True:
         try:
@@ -36,7 +41,7 @@ def wait_until(
             named = what or getattr(predicate, "__name__", repr(predicate))
             seen = f"the last value was {_shortened(repr(last))}" if failure is None else f"it last failed with: {failure}"
             raise AssertionError(f"waited {within_s:g} s for: {named}; {seen}") from failure
-        pause(every_s)
+        pause(every_s or min(max(_SHORTEST_PAUSE_S, (time.monotonic() - began) * _PAUSE_SHARE), _LONGEST_PAUSE_S))
 
 
 def _shortened(text: str, limit: int = 2000) -> str:

@@ -2,7 +2,7 @@
 
 Each process of the tests has one starter. It imports what an endpoint and a page server need, and forks for every program that
 is to start. The program is a process of its own, with its own session, environment and descriptors, and runs from its first
-line. The tests of `streamvis serve`, of the docs and of the quickstart start programs the usual way.
+line. The tests of `streamvis serve` and of the docs start programs the usual way.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Started:
 
 
 def start(words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, log: BinaryIO) -> Started:
-    """Start `python WORDS`, where the words begin with `-m MODULE` or `-c SOURCE`; what it prints goes to `log`."""
+    """Start `python WORDS`, where the words begin with `-m MODULE`, `-c SOURCE` or a file; what it prints goes to `log`."""
     connection = _starter().connect()
     os.umask(mask := os.umask(0o077))
     asked = json.dumps([list(words), dict(env), os.fspath(cwd or Path.cwd()), mask])
@@ -160,7 +160,13 @@ def _run(words: list[str], env: dict[str, str], cwd: str, mask: int, log: int) -
         os.dup2(given, own)
     for given in (nothing, log):
         os.close(given)
-    how, what, *words = words
+    how, *words = words
+    if how not in ("-m", "-c"):
+        sys.path[0] = os.path.dirname(os.path.abspath(how))
+        sys.argv = [how, *words]
+        runpy.run_path(how, run_name="__main__")
+        return
+    what, *words = words
     sys.path[0] = cwd
     sys.argv = [how, *words]
     if how == "-m":
