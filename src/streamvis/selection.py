@@ -1,8 +1,9 @@
-"""Which runs a page shows: read from an address, and written into one. Pure.
+"""Which runs a page shows, and as of when: read from an address, and written into one. Pure.
 
 A link is a view: everything that a page shows follows from its selection. Without `runs` and `where` that is one run of the app,
 the newest or the oldest that is running; `runs` names runs; `where` takes all runs of the app that fit, also those that come
-later. With `group`, runs with the same value there are one thing, drawn as a middle and a band.
+later. With `group`, runs with the same value there are one thing, drawn as a middle and a band. With `at`, a page shows the
+past: what the runs had at that step.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ class Selection:
     group: str = ""
     stat: str = STATS[0]
     follow: str = NEWEST
+    at: int | None = None
 
     @classmethod
     def read(cls, arguments: Mapping[str, Sequence[str]], *, app: str | None = None) -> Selection:
         """From an address's arguments, each with its values; `app` where none is named there.
 
-        Raises UsageError where `stat` or `follow` is not one that there is.
+        Raises UsageError where `stat`, `follow` or `at` is not one that there can be.
         """
 
         def one(name: str, default: str = "") -> str:
@@ -46,8 +48,11 @@ class Selection:
         for name, given, allowed in (("stat", stat, STATS), ("follow", follow, (NEWEST, OLDEST))):
             if given not in allowed:
                 raise UsageError(f"The address says {name}={given!r}. It can be {', '.join(allowed)}.")
+        at = one("at")
+        if at and not (at.isascii() and at.isdigit() and int(at) < 2**63):
+            raise UsageError(f"The address says at={at!r}. It is a step: a whole number from 0.")
         runs = tuple(dict.fromkeys(run for run in arguments.get("run", ()) if run))
-        return cls(one("app") or app, runs, one("where"), one("group"), stat, follow)
+        return cls(one("app") or app, runs, one("where"), one("group"), stat, follow, int(at) if at else None)
 
     @property
     def is_many(self) -> bool:
@@ -58,4 +63,5 @@ class Selection:
         """As the query of an address, without what is as usual."""
         pairs = [("app", self.app), *(("run", run) for run in self.runs), ("where", self.where), ("group", self.group)]
         pairs += [("stat", self.stat if self.stat != STATS[0] else ""), ("follow", self.follow if self.follow != NEWEST else "")]
+        pairs += [("at", "" if self.at is None else str(self.at))]
         return urlencode([(name, text) for name, text in pairs if text])

@@ -1,4 +1,4 @@
-"""Model classes with code of their own for the browser, in page scripts: compiled once for each version, and each page has its own."""
+"""Model classes with code of their own for the browser, in page scripts: compiled once a version, and each page has its own."""
 
 from __future__ import annotations
 

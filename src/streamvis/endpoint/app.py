@@ -37,7 +37,7 @@ from streamvis.endpoint.answers import (
 from streamvis.endpoint.bands import band_routes
 from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
 from streamvis.endpoint.deleting import deleting_routes
-from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, describe, told
+from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, AsOf, describe, told
 from streamvis.endpoint.given_up import GivenUp
 from streamvis.endpoint.guard import Guard, may_read
 from streamvis.endpoint.listing import listing_routes
@@ -169,9 +169,9 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         return await _whole_run(store, presence, found, request)
 
     @routes.get("/api/v1/runs/{run}", **told(forms.WholeRun, *OF_A_RUN, with_arrow=True))
-    async def one_run(run: _Run, request: Request) -> Response:
+    async def one_run(run: _Run, request: Request, at: AsOf = None) -> Response:
         """One run, with its config, keys and columns."""
-        return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request)
+        return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request, at=at)
 
     @routes.get("/api/v1/runs/{run}/rows", **told(forms.Rows, *OF_A_KEY, with_arrow=True))
     async def rows(
@@ -207,23 +207,26 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         scale: Annotated[Literal["linear", "log"], Query()] = "linear",
         having: Annotated[list[str] | _Left, Query(description="Only rows that have something in one of these columns.")] = None,
         smooth: Annotated[float, Query(ge=0, lt=1, description="Weight of the past in the smoothed columns; 0: none.")] = 0.0,
+        at: AsOf = None,
     ) -> Response:
         """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
 
         def read() -> bytes | dict[str, Any]:
-            asked = {"start": start, "stop": stop, "window": window, "having": having or (), "smooth": smooth}
+            asked = {"start": start, "stop": stop, "window": window, "having": having or (), "smooth": smooth, "at": at}
             found = store.history(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
             return history_answer(key, x, found, as_arrow=wants_arrow(request))
 
         return _answer(await run_in_threadpool(read))
 
     @routes.get("/api/v1/runs/{run}/value", **told(forms.Value, *OF_A_KEY, with_arrow=True))
-    async def value(run: _Run, key: _Key, request: Request, step: Annotated[int | _Left, _Step] = None) -> Response:
+    async def value(
+        run: _Run, key: _Key, request: Request, step: Annotated[int | _Left, _Step] = None, at: AsOf = None
+    ) -> Response:
         """A key's value at a step, or its newest."""
-        body = await run_in_threadpool(lambda: store.value(run, key, step=step))
+        body = await run_in_threadpool(lambda: store.value(run, key, step=step, at=at))
         if body is None:
             return JSONResponse(
-                {"error": {"code": "no_value", "message": f"The key {key!r} has no value at step {step}."}}, 404
+                {"error": {"code": "no_value", "message": f"The key {key!r} has no value at step {at if step is None else step}."}}, 404
             )
         return _answer(body if wants_arrow(request) else body_to_json(body))
 
@@ -282,6 +285,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
         exclude: Annotated[list[str], Query(description="Keys to leave out.")] = [],  # noqa: B006  # FastAPI copies it
         only: Annotated[list[str], Query(description="Keys to give; all, where none are named.")] = [],  # noqa: B006
         kind: Annotated[Literal["rows", "value"] | _Left, Query(description="What the keys to give hold.")] = None,
+        at: AsOf = None,
     ) -> Response:
         """What came to a run's log after the cursor `after`: the rows in log order, and the newest values.
 
@@ -292,7 +296,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
         deadline, was_gone = time.monotonic() + wait, presence.is_gone(run)
         while True:
             with news.listen("run", run) as future:
-                which = {"max_bytes": max_bytes, "exclude": exclude, "only": only, "kind": kind}
+                which = {"max_bytes": max_bytes, "exclude": exclude, "only": only, "kind": kind, "at": at}
                 tail = await run_in_threadpool(lambda which=which: store.tail(run, start, until=end, **which))
                 left_s = deadline - time.monotonic()
                 is_news = tail.cursor != start or tail.restart or presence.is_gone(run) != was_gone
@@ -386,11 +390,11 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
     return routes
 
 
-async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request) -> Response:
+async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request, *, at: int | None = None) -> Response:
     as_arrow = wants_arrow(request)
 
     def read() -> bytes | dict[str, Any]:
-        keys = {} if as_arrow else store.keys(run.id)
+        keys = {} if as_arrow else store.keys(run.id, at=at)
         return whole_run_answer(run, store.config(run.id), keys, presence, as_arrow=as_arrow)
 
     return _answer(await run_in_threadpool(read))

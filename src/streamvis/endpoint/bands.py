@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from streamvis import filters
 from streamvis.endpoint import forms
 from streamvis.endpoint.answers import JsonAnswer, band_answer, wants_arrow
-from streamvis.endpoint.description import READ, told
+from streamvis.endpoint.description import READ, AsOf, told
 from streamvis.endpoint.presence import Presence
 from streamvis.errors import InvalidData
 from streamvis.store import STATISTICS_OF_RUNS, RunQuery, Store
@@ -43,6 +43,7 @@ def band_routes(store: Store, presence: Presence) -> APIRouter:
         stop: Annotated[float | _Left, Query(alias="to", allow_inf_nan=False)] = None,
         buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
         scale: Literal["linear", "log"] = "linear",
+        at: AsOf = None,
     ) -> Response:
         """The middle and the spread over runs of a key's columns, at each x that any of them has."""
         if run is None and app is None:
@@ -53,7 +54,7 @@ def band_routes(store: Store, presence: Presence) -> APIRouter:
         columns = list(dict.fromkeys(column))
 
         def read() -> bytes | dict[str, Any]:
-            asked = {"x": x, "columns": columns, "stat": stat, "start": start, "stop": stop, "buckets": buckets}
+            asked = {"x": x, "columns": columns, "stat": stat, "start": start, "stop": stop, "buckets": buckets, "at": at}
             made = store.band(_ids(store, query) if run is None else run, key, **asked, log=scale == "log")
             return band_answer(key, x, stat, made, buckets, as_arrow=wants_arrow(request))
 

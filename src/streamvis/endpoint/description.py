@@ -6,17 +6,19 @@ answers against the document (benchmarks/schema.py).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import SkipJsonSchema, models_json_schema
 
 from streamvis.endpoint import forms
 from streamvis.endpoint.forms import Error
 from streamvis.wire.arrow import ARROW
 
-__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "describe", "told"]
+__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "AsOf", "describe", "told"]
+
+AsOf = Annotated[int | SkipJsonSchema[None], Query(ge=0, lt=2**63, description="As of this step: nothing of later steps.")]
 
 _ABOUT = """\
 Runs, and the data that producers sent. Everything is JSON, or Arrow with `Accept: application/vnd.apache.arrow.stream`.

@@ -1,7 +1,8 @@
 """One run on its way into one page: its past, piece by piece, then what its feed delivers.
 
 A session asks `take` for what is next, under the document lock, and hands it over. What lies before the cursor at which the run's
-feed delivers into the inbox is read here, in a thread; an inbox that overflowed leads back to reading.
+feed delivers into the inbox is read here, in a thread; an inbox that overflowed leads back to reading. As of a step, the past up
+to that is all there is: what comes later tells only how the run is now.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ class Following:
     """
 
     def __init__(
-        self, head: RunHead, reader: EndpointReader, feeds: Feeds, *, wake: Callable[[], None], budget: int | None
+        self, head: RunHead, reader: EndpointReader, feeds: Feeds, *, wake: Callable[[], None], budget: int | None, at: int | None
     ) -> None:
         # Other sessions share the feed's head; this config goes to this page's author.
-        self.run: PageRun = replace(head.run, config=own_copy(head.run.config))
+        self.run: PageRun = replace(head.run, config=own_copy(head.run.config), at=at)
         self._feeds, self._wake, self._loop = feeds, wake, IOLoop.current()
         self._feed = feeds.run(reader, head.run.id, self, wake)
         self._restarts = self._feed.restarts
         self._inbox = Inbox(wake)
-        self._past = Past(reader, head.run.id, budget=budget)
+        self._past = Past(reader.as_of(at), head.run.id, budget=budget)
         self._cursor: str | None = None
         self._target: str | None = None
         self._piece: Piece | None = None
@@ -103,6 +104,8 @@ class Following:
             self._read_on(without, no_rows)
             return []
         pieces = [self._past.fresh(piece) for piece in self._inbox.take()]
+        if self.run.at is not None:
+            pieces = [replace(piece, items=[], dtypes={}, first_rows={}) for piece in pieces]
         if pieces:
             self._cursor = self._target = pieces[-1].cursor
         return pieces

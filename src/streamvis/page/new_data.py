@@ -48,7 +48,7 @@ class NewData(Mapping[str, Mapping[str, Any]]):
     (anything else; None), all of the same length n: what `ColumnDataSource.stream` takes. For a value it is what was sent.
     All of it is this page's own, to be changed as it likes.
 
-    `run` is the run. `reduced` maps each key whose past was reduced to the page's budget to how many rows those given stand for.
+    `run` is the run, and `replay` tells whether the page shows the past, as of a step. `reduced` maps each key whose past was reduced to the page's budget to how many rows those given stand for.
     """
 
     def __init__(
@@ -61,6 +61,11 @@ class NewData(Mapping[str, Mapping[str, Any]]):
     ) -> None:
         self.run, self.reduced = run, reduced
         self._rows, self._values = rows, values
+
+    @property
+    def replay(self) -> bool:
+        """Whether the page shows the past, so that nothing here is live."""
+        return self.run.at is not None
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
         if key in self._rows:

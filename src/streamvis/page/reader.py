@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +105,16 @@ class EndpointReader:
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
         self._transport = Transport(url, token=token, most_kept=_MOST_KEPT)
+        self._at: int | None = None
         self.url = self._transport.url
+
+    def as_of(self, step: int | None) -> EndpointReader:
+        """This reader, or one that reads what runs had at that step: keys, rows and values, but not the runs themselves."""
+        if step is None:
+            return self
+        reader = copy.copy(self)
+        reader._at = step
+        return reader
 
     def run(self, run: str) -> RunHead:
         """The run with this id."""
@@ -117,7 +127,7 @@ class EndpointReader:
 
     def keys(self, run: str) -> dict[str, KeyInfo]:
         """The run's keys, with the dtype words of their columns where they hold rows."""
-        keys = json.loads(self._get(path("runs", run), run=run).body)["keys"]
+        keys = json.loads(self._get(path("runs", run), run=run, params={"at": self._at}).body)["keys"]
         return {key: KeyInfo(its["kind"], its["columns"]) for key, its in keys.items()}
 
     def row_keys(self, run: str) -> dict[str, Mapping[str, str]]:
@@ -173,7 +183,7 @@ class EndpointReader:
         Without the keys `exclude`; of the keys `only` alone, where some are named, and of those of a `kind` ("rows" or "value").
         """
         params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes}
-        params |= {"exclude": list(exclude), "only": list(only), "kind": kind}
+        params |= {"exclude": list(exclude), "only": list(only), "kind": kind, "at": self._at}
         response = self._get(
             path("runs", run, "tail"), run=run, params=params, accept=ARROW, timeout_s=wait_s + 2 * _SLACK_S
         )
@@ -216,7 +226,7 @@ class EndpointReader:
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having), "smooth": smooth or None}
+        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having), "smooth": smooth or None, "at": self._at}
         response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None
@@ -244,7 +254,7 @@ class EndpointReader:
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"run": list(runs), "key": key, "x": x, "column": list(columns), "stat": stat, "from": start, "to": stop}
-        params |= {"buckets": buckets, "scale": "log" if log else "linear"}
+        params |= {"buckets": buckets, "scale": "log" if log else "linear", "at": self._at}
         response = self._get(path("band"), params=params, accept=ARROW, timeout_s=120.0, may_lack=True)
         if response.status == 404:
             return None
@@ -255,12 +265,13 @@ class EndpointReader:
 
     def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
         """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""
-        response = self._get(path("runs", run, "value"), run=run, params={"key": key, "step": step}, accept=ARROW, may_lack=True)
+        params = {"key": key, "step": step, "at": self._at}
+        response = self._get(path("runs", run, "value"), run=run, params=params, accept=ARROW, may_lack=True)
         return next(iter(decode_tail_body(response.body)), None) if response.status == 200 else None
 
     def values(self, run: str, key: str, *, limit: int) -> list[Value]:
         """At most `limit` values of the key, evenly spread over its steps."""
-        params = {"key": key, "limit": limit}
+        params = {"key": key, "limit": limit, "to_step": self._at}
         response = self._get(path("runs", run, "values"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         return decode_tail_body(response.body) if response.status == 200 else []
 

@@ -26,7 +26,7 @@ class PageRun:
     when it started, in seconds since 1970 UTC, and its app.
 
     `color` ("#rrggbb") is the same for a run on all pages; runs of one group have one color. `label` is what to call it beside
-    the page's other runs, and `group` what its group is called, or "".
+    the page's other runs, and `group` what its group is called, or "". `at` is the step as of which the page shows it, or None.
     """
 
     id: str
@@ -39,6 +39,7 @@ class PageRun:
     color: str = ""
     label: str = ""
     group: str = ""
+    at: int | None = None
 
     def live_source(self, key: str, **arguments: Any) -> ColumnDataSource:
         """Make a live source of this run's rows; the arguments are those of `streamvis.live_source`."""

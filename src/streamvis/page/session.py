@@ -110,7 +110,7 @@ class Session:
         heads = self._heads()
         title = self._selection.app or "Streamvis"
         if heads:
-            follow = {"wake": self.wake, "budget": self._budget and max(1, self._budget // len(heads))}
+            follow = {"wake": self.wake, "budget": self._budget and max(1, self._budget // len(heads)), "at": self._selection.at}
             self._followings = [Following(head, self._reader, self._feeds, **follow) for head in heads]
             runs = grouped(labelled([its.run for its in self._followings]), self._selection.group)
             for its, run in zip(self._followings, runs, strict=True):
@@ -160,8 +160,9 @@ class Session:
     def _find_live_sources(self) -> None:
         runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
         look.dress(self._doc)
-        self._fillers = Fillers(self._doc, self._reader, runs, **shared)
-        self._live = LiveSources(self._doc, self._reader, runs, **shared)
+        reader = self._reader.as_of(self._selection.at)
+        self._fillers = Fillers(self._doc, reader, runs, **shared)
+        self._live = LiveSources(self._doc, reader, runs, **shared)
         self._link.keep(self._live.control)
         self._live.sync()
 

@@ -202,8 +202,8 @@ class Store(Protocol):
         """The run's config, as JSON text."""
         ...
 
-    def keys(self, run: str) -> Mapping[str, KeyInfo]:
-        """The run's keys."""
+    def keys(self, run: str, *, at: int | None = None) -> Mapping[str, KeyInfo]:
+        """The run's keys; with `at`, those that had something at that step."""
         ...
 
     def tail(
@@ -216,10 +216,12 @@ class Store(Protocol):
         exclude: Sequence[str] = (),
         only: Sequence[str] = (),
         kind: str | None = None,
+        at: int | None = None,
     ) -> Tail:
         """The piece of the run's log after `after` (None: from the beginning), and not past `until`, without the keys `exclude`.
 
-        With names in `only`, of these keys alone; with a `kind`, "rows" or "value", of keys that hold that.
+        With names in `only`, of these keys alone; with a `kind`, "rows" or "value", of keys that hold that. With `at`, as they
+        were at that step: rows of later steps, and values of later steps, are not there.
         A key's value is in the piece in which the newest one (greatest step, then stored last) was stored, and nowhere else.
         What is damaged is left out, and its key named in `damaged`.
         """
@@ -252,9 +254,11 @@ class Store(Protocol):
         log: bool = False,
         having: Sequence[str] = (),
         smooth: float = 0.0,
+        at: int | None = None,
     ) -> History:
         """Rows of one key for a screen, see `History` and `streamvis.store.history.Axis`.
 
+        With `at`, of the rows of that step and earlier ones alone.
         With `smooth` above 0, each column of numbers has its debiased exponential mean of that weight beside it, over all rows.
 
         x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are no arrays or
@@ -274,16 +278,18 @@ class Store(Protocol):
         stop: float | None = None,
         buckets: int,
         log: bool = False,
+        at: int | None = None,
     ) -> Band:
         """The middle and the spread of columns over runs, from all rows of equal x; see `Band`, and `store.spread` for `stat`.
 
         Where there are more x than buckets, of each bucket the rows with the lowest and the highest of each returned column.
+        With `at`, of the rows of that step and earlier ones alone.
         Runs that are gone, or lack the key or x, are left out. Raises UnknownRun where none of the runs is there.
         """
         ...
 
-    def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
-        """The body of the key's value at the step (None: the newest), or None where there is none.
+    def value(self, run: str, key: str, *, step: int | None = None, at: int | None = None) -> bytes | None:
+        """The body of the key's value at the step, or None where there is none. By default the newest, or what that was at step `at`.
 
         Raises UnknownKey or RunConflict.
         """

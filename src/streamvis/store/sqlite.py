@@ -47,6 +47,7 @@ from streamvis.records import (
 from streamvis.store import statements as sql
 from streamvis.store.applying import apply_batch, end_run, start_over
 from streamvis.store.band import BandAxis, band_of
+from streamvis.store.band_rows import rows_of_runs
 from streamvis.store.bodies import read_value
 from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken, Damages, is_damage
@@ -57,9 +58,9 @@ from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import RESTORABLE_S, TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
 from streamvis.store.offering import names_of_runs
+from streamvis.store.past import levels_of
 from streamvis.store.pieces import rows_piece, spread_values
 from streamvis.store.readers import Readers
-from streamvis.store.rows import KeyLevels, rows_of_runs
 from streamvis.store.run_rows import RunRow, find_run, info_of, required_run, save_run
 from streamvis.store.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from streamvis.store.smoothing import smoothed
@@ -456,10 +457,11 @@ class SqliteStore:
         with self._reading() as db:
             return db.execute(sql.GET_CONFIG, (required_run(db, run).no,)).fetchone()[0]
 
-    def keys(self, run: str) -> Mapping[str, KeyInfo]:
+    def keys(self, run: str, *, at: int | None = None) -> Mapping[str, KeyInfo]:
         """The run's keys."""
         with self._reading() as db:
-            found = db.execute(sql.GET_KEYS, (required_run(db, run).log,))
+            log = required_run(db, run).log
+            found = db.execute(sql.GET_KEYS, (log,)) if at is None else db.execute(sql.GET_KEYS_UNTIL, (log, at))
             return {name: KeyInfo(kind, json.loads(columns)) for name, kind, columns in found}
 
     def tail(
@@ -472,6 +474,7 @@ class SqliteStore:
         exclude: Sequence[str] = (),
         only: Sequence[str] = (),
         kind: str | None = None,
+        at: int | None = None,
     ) -> Tail:
         """The piece of the run's log after `after`, and not past `until`."""
         with self._reading() as db:
@@ -480,7 +483,7 @@ class SqliteStore:
             restart = after is not None and not _is_before(after, head)
             start = 0 if after is None or restart else after.seq
             end = until.seq if until is not None and _is_before(until, head) else head.seq
-            which = {"exclude": exclude, "only": only, "kind": kind}
+            which = {"exclude": exclude, "only": only, "kind": kind, "at": at}
             stop, parts, broken = read_parts(db, row.log, start, end, max_bytes=max_bytes, **which)
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
@@ -526,6 +529,7 @@ class SqliteStore:
         log: bool = False,
         having: Sequence[str] = (),
         smooth: float = 0.0,
+        at: int | None = None,
     ) -> History:
         """Rows of one key for a screen. Some at a time: what each of them holds in memory is bounded, and not small."""
         with self._histories, self._reading() as db:
@@ -537,7 +541,7 @@ class SqliteStore:
                 self._named(db, broken)
 
             names, measured = drawn_names(columns, dtypes)
-            levels = KeyLevels(db, no, self._sizes, note=note)
+            levels = levels_of(db, no, self._sizes, at, note=note)
             found = select(levels, axis, names, measured)
             return smoothed(levels, axis, measured, found, smooth) if smooth else found
 
@@ -553,19 +557,23 @@ class SqliteStore:
         stop: float | None = None,
         buckets: int,
         log: bool = False,
+        at: int | None = None,
     ) -> Band:
         """The middle and the spread over runs at each x. Some at a time, as histories."""
         with self._histories, self._reading() as db:
             def note(broken: Broken) -> None:
                 self._named(db, broken)
 
-            rows = rows_of_runs(db, runs, key, x=x, columns=columns, sizes=self._sizes, note=note)
+            rows = rows_of_runs(db, runs, key, x=x, columns=columns, sizes=self._sizes, at=at, note=note)
             return band_of(rows, BandAxis(start, stop, buckets, log), columns, stat)
 
-    def value(self, run: str, key: str, *, step: int | None = None) -> bytes | None:
+    def value(self, run: str, key: str, *, step: int | None = None, at: int | None = None) -> bytes | None:
         """The body of the key's value at the step, or of the newest."""
         with self._reading() as db:
             no, _, newest_step = self._key(db, run, key, "value")
+            if step is None and at is not None:
+                found = db.execute(sql.GET_LATEST_VALUE, (no, 0, at)).fetchone()
+                return read_value(db, no, found[0]) if found else None
             return read_value(db, no, newest_step if step is None else step)
 
     def values(

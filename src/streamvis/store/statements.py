@@ -111,6 +111,12 @@ WHERE log = ?1 ORDER BY stretches.seq
 """
 
 GET_KEYS = "SELECT name, kind, columns FROM keys WHERE log = ? ORDER BY no"
+GET_KEYS_UNTIL = """
+SELECT name, kind, columns FROM keys WHERE log = ?1 AND (
+    EXISTS (SELECT 1 FROM chunks WHERE key = keys.no AND first_step <= ?2)
+    OR EXISTS (SELECT 1 FROM key_values WHERE key = keys.no AND step <= ?2)
+) ORDER BY no
+"""
 GET_KEY = "SELECT no, kind, columns, newest_step, rows FROM keys WHERE log = ? AND name = ?"
 GET_KEY_BY_NO = "SELECT name, kind, columns FROM keys WHERE no = ?"
 GET_KEY_NAMES = "SELECT runs.id, keys.name FROM keys LEFT JOIN runs ON runs.log = keys.log WHERE keys.no = ?"
@@ -125,6 +131,13 @@ GET_KEYS_WITH_NEWS = """
 SELECT newest_seq, newest_size, no, newest_step FROM keys
 WHERE log = ?1 AND newest_seq > ?2 AND newest_seq <= ?3 AND name NOT IN (SELECT value FROM json_each(?4))
     AND (?5 IS NULL OR name IN (SELECT value FROM json_each(?5))) AND coalesce(?6, 'value') = 'value' ORDER BY newest_seq
+"""
+GET_KEYS_WITH_NEWS_UNTIL = """
+SELECT key_values.seq, size, keys.no, step FROM keys JOIN key_values ON key_values.no = (
+    SELECT no FROM key_values WHERE key = keys.no AND step <= ?7 ORDER BY step DESC LIMIT 1
+) WHERE log = ?1 AND kind = 'value' AND key_values.seq > ?2 AND key_values.seq <= ?3
+    AND name NOT IN (SELECT value FROM json_each(?4)) AND (?5 IS NULL OR name IN (SELECT value FROM json_each(?5)))
+    AND coalesce(?6, 'value') = 'value' ORDER BY key_values.seq
 """
 GET_KEYS_DUE = """
 SELECT keys.no, log, name, sealed, summed, pending, cuts FROM keys JOIN logs ON logs.no = log
@@ -155,12 +168,14 @@ _AND_CHOSEN = """
     AND coalesce(?6, 'rows') = 'rows'
 """
 GET_CHUNK_SIZES = f"""
-SELECT min(last_seq, ?3), size FROM chunks WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_CHOSEN}
+SELECT min(last_seq, ?3), size FROM chunks
+WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 AND (?7 IS NULL OR first_step <= ?7) {_AND_CHOSEN}
 ORDER BY last_seq, first_seq
 """
 GET_CHUNKS = f"""
 SELECT key, no FROM chunks
-WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 {_AND_CHOSEN} ORDER BY last_seq, key, first_row
+WHERE log = ?1 AND last_seq > ?2 AND first_seq <= ?3 AND (?7 IS NULL OR first_step <= ?7) {_AND_CHOSEN}
+ORDER BY last_seq, key, first_row
 """
 GET_CHUNKS_OF_KEY = """
 SELECT no, first_step, last_step, count, size FROM chunks
@@ -174,6 +189,9 @@ SELECT no, first_row, count FROM chunks
 WHERE key = ?1 AND first_row < ?3 AND first_row >= (
     SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2
 ) ORDER BY first_row
+"""
+GET_CHUNKS_UNTIL = """
+SELECT no, first_row, count, last_step FROM chunks WHERE key = ? AND first_step <= ? ORDER BY first_row
 """
 GET_CHUNK = """
 SELECT log, key, first_row, first_seq, last_seq, first_step, last_step, count, packed, marks, checksum, body
