@@ -95,6 +95,30 @@ def test_a_page_that_fails_leaves_the_shell_usable(site, open_page):
         assert tab.page.url == f"{pages.root}/lines?app=failing"
 
 
+def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_back_to_live(site, open_page):
+    endpoint, pages = site
+    with Client(endpoint.url, "timed") as client:
+        client.init()
+        send(client, *range(10))
+        tab = open_page(f"{pages.root}/lines?app=timed")
+        tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(10)))
+        tab.page.get_by_label("The past").click()
+        step = tab.page.get_by_label("Step", exact=True)
+        step.fill("4")
+        tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(5)))
+        assert tab.page.url.endswith("at=4")
+        step.press("ArrowLeft")
+        tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(4)))
+        send(client, 10)
+        other = open_page(tab.page.url)
+        other.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(4)))
+        until(other, lambda: other.page.get_by_label("Step number").input_value() == "3", "the step in the other's bar")
+        assert tab.source("main_plot")["x"] == list(range(4))
+        tab.page.get_by_role("button", name="Live").click()
+        tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(11)))
+        assert "at=" not in tab.page.url
+
+
 def test_on_a_phone_the_bar_fits_and_the_page_fills_the_rest(site, open_page):
     endpoint, pages = site
     with Client(endpoint.url, "phone") as client:

@@ -17,6 +17,7 @@ SELECTIONS = st.builds(
     where=st.just("") | TEXTS,
     group=st.just("") | TEXTS,
     stat=st.sampled_from(STATS),
+    at=st.none() | st.integers(0, 2**63 - 1),
     follow=st.sampled_from([NEWEST, OLDEST]),
 )
 
@@ -38,7 +39,7 @@ def test_several_runs_are_named_or_chosen_by_a_filter_or_grouped():
         assert selection.is_many
 
 
-@pytest.mark.parametrize("name", ["stat", "follow"])
+@pytest.mark.parametrize("name", ["stat", "follow", "at"])
 def test_what_an_address_cannot_say_is_refused_with_what_it_can(name):
-    with pytest.raises(UsageError, match=f"{name}='odd'.*(std, sem|newest, oldest)"):
+    with pytest.raises(UsageError, match=f"{name}='odd'.*(std, sem|newest, oldest|whole number)"):
         Selection.read({name: ["odd"]})

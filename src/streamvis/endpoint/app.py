@@ -225,9 +225,8 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         """A key's value at a step, or its newest."""
         body = await run_in_threadpool(lambda: store.value(run, key, step=step, at=at))
         if body is None:
-            return JSONResponse(
-                {"error": {"code": "no_value", "message": f"The key {key!r} has no value at step {at if step is None else step}."}}, 404
-            )
+            told = f"The key {key!r} has no value at step {at if step is None else step}."
+            return JSONResponse({"error": {"code": "no_value", "message": told}}, 404)
         return _answer(body if wants_arrow(request) else body_to_json(body))
 
     @routes.get("/api/v1/runs/{run}/values", **told(forms.Values, *OF_A_KEY, with_arrow=True))

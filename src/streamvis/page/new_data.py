@@ -48,7 +48,8 @@ class NewData(Mapping[str, Mapping[str, Any]]):
     (anything else; None), all of the same length n: what `ColumnDataSource.stream` takes. For a value it is what was sent.
     All of it is this page's own, to be changed as it likes.
 
-    `run` is the run, and `replay` tells whether the page shows the past, as of a step. `reduced` maps each key whose past was reduced to the page's budget to how many rows those given stand for.
+    `run` is the run, and `replay` tells whether the page shows the past, as of a step. `reduced` maps each key whose past was
+    reduced to the page's budget to how many rows those given stand for.
     """
 
     def __init__(

@@ -226,7 +226,8 @@ class EndpointReader:
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having), "smooth": smooth or None, "at": self._at}
+        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having)}
+        params |= {"smooth": smooth or None, "at": self._at}
         response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None

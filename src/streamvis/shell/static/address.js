@@ -5,10 +5,12 @@ export const PATH = document.documentElement.dataset.path
 const LIST = "list."
 const OWN = ["token"]
 
+const step_of = (text) => text == null || !/^\d+$/.test(text) ? null : Number(text)
+
 export const read = () => {
   const said = new URLSearchParams(location.search), list = {}
   for (const [name, value] of said) if (name.startsWith(LIST)) list[name.slice(LIST.length)] = value
-  return {app: said.get("app"), runs: said.getAll("run").filter(Boolean), where: said.get("where"), group: said.get("group"), list}
+  return {app: said.get("app"), runs: said.getAll("run").filter(Boolean), where: said.get("where"), group: said.get("group"), at: step_of(said.get("at")), list}
 }
 
 // The part of the query that pages get: everything but what arranges the list.

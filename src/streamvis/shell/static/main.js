@@ -5,6 +5,7 @@ import {Toasts} from "./actions.js"
 import {Bar} from "./bar.js"
 import {Home} from "./home.js"
 import {RunsPanel} from "./list.js"
+import {PastBar} from "./past.js"
 import {RunList} from "./runs.js"
 import {Viewer} from "./viewer.js"
 import * as address from "./address.js"
@@ -56,11 +57,18 @@ const Side = ({viewer, is_open, fold}) => {
 
 const Page = ({viewer}) => {
   const host = useRef(null), [is_open, open] = useState((kept.get("list-open") ?? (innerWidth >= WIDE_PX ? "1" : "0")) == "1")
+  const [has_past, show_past] = useState(viewer.at != null || kept.get("past-open") == "1")
   useEffect(() => { viewer.begin(host.current) }, [])
   const toggle = () => { kept.set("list-open", is_open ? "0" : "1"); open(!is_open) }
+  const toggle_past = () => {
+    kept.set("past-open", has_past ? "0" : "1")
+    show_past(!has_past)
+    if (has_past) viewer.seek(null)
+  }
   return html`<div class="shell">
-    <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} />
+    <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} has_past=${has_past} toggle_past=${toggle_past} />
     <div class="beside"><${Side} viewer=${viewer} is_open=${is_open} fold=${() => open(false)} /><div class="panes" ref=${host}></div></div>
+    ${has_past && html`<${PastBar} viewer=${viewer} />`}
     <${Toasts} />
   </div>`
 }

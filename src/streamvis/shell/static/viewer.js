@@ -84,6 +84,19 @@ export class Viewer extends Store {
     this.#arrange()
   }
 
+  // Shows the runs as of a step; live, where that is null.
+  seek(at) {
+    if (at === this.at) return
+    address.change({at})
+    this.set({at})
+    this.#follow_at()
+  }
+
+  // Each pane loads the newest step that was asked for once it shows the one before.
+  #follow_at() {
+    for (const pane of this.panes) if (!pane.is_loading && pane.url != pane.address().href) pane.open()
+  }
+
   // The page's script was edited.
   reload() { for (const pane of this.panes) pane.reload() }
 
@@ -156,6 +169,7 @@ export class Viewer extends Store {
     if (kind != "shows" && kind != "swapped") return
     pane.head()
     document.title = this.panes[0].title || "Streamvis"
+    if (kind == "swapped") this.#follow_at()
     this.#consider()
     this.changed()
   }
