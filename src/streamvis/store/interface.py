@@ -289,7 +289,7 @@ class Store(Protocol):
         ...
 
     def value(self, run: str, key: str, *, step: int | None = None, at: int | None = None) -> bytes | None:
-        """The body of the key's value at the step, or None where there is none; by default of the newest, or of what was newest at `at`.
+        """The body of the value at the step, or None where there is none; by default of the newest, or what was newest at `at`.
 
         Raises UnknownKey or RunConflict.
         """
