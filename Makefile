@@ -4,6 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
+# Modules are compiled when they are imported first: most of them never are.
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
@@ -45,13 +46,13 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis and its demo into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
-	@$(PIP) install -qq -e '.[demo]' -c constraints.txt
+	@$(PIP) install -qq --no-compile -e '.[demo]' -c constraints.txt
 	@touch $@
 
 # Holds what the demo needs too, so that both stamps are new after it.
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis, its demo and its tests into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
-	@$(PIP) install -qq -e '.[test,demo]' -c constraints.txt
+	@$(PIP) install -qq --no-compile -e '.[test,demo]' -c constraints.txt
 	@touch $(VENV)/.installed-demo $@
 
 # Chromium without a window of its own opens a tab with an eighth of the work. Where it is not to be had, any Chromium does. The browser
