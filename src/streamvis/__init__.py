@@ -1,9 +1,9 @@
 """Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
 
 `Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
-`open` reads runs back in a script. `live_source` and `band_source` make sources that fill themselves, and `panels` has
-ready-made pieces of pages that do. `Client` alone is there at once; the others are loaded when asked for, so that a producer
-imports no Bokeh, no web server and no database.
+`run` and `log` are for a process that wants neither a client nor a step, `open` reads runs back in a script. `live_source` and
+`band_source` make sources that fill themselves, and `panels` has ready-made pieces of pages that do. What a producer needs is
+there at once; the rest is loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from streamvis.client import Client
+from streamvis.client import Client, log, run
 from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from streamvis.page import NewData, Server, band_source, live_source
     from streamvis.reading import open_reader as open
 
-__all__ = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "open", "panels"]
+__all__ = [
+    "Client",
+    "NewData",
+    "Server",
+    "StreamvisError",
+    "band_source",
+    "live_source",
+    "log",
+    "open",
+    "panels",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

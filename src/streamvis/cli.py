@@ -22,7 +22,7 @@ from streamvis import options, scaffold, terminal, upkeep
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
-from streamvis.log import LogFormatter, one_line
+from streamvis.log_lines import LogFormatter, one_line
 from streamvis.supervisor import Child, Supervisor
 from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens
 

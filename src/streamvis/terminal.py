@@ -17,7 +17,7 @@ import click
 
 from streamvis import options
 from streamvis.errors import StreamvisError, UsageError
-from streamvis.log import one_line
+from streamvis.log_lines import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streamvis import options
-from streamvis.log import one_line
+from streamvis.log_lines import one_line
 
 if TYPE_CHECKING:
     from streamvis.store import Damage

@@ -23,7 +23,7 @@ from streamvis.client.arrays import (
     unmasked,
     widened,
 )
-from streamvis.client.pictures import as_array, is_picture
+from streamvis.pictures import as_array, is_picture
 
 __all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "MAX_DEPTH", "Copier", "Deferred", "Refused", "Unfetched"]
 

@@ -13,7 +13,7 @@ import sys
 from streamvis.client.entries import Begin
 from streamvis.client.launch import is_first_rank
 from streamvis.client.notices import tell
-from streamvis.log import one_line
+from streamvis.log_lines import one_line
 from streamvis.naming import readable_name
 
 __all__ = ["tell_page"]

@@ -27,7 +27,7 @@ from tornado.web import Application, RequestHandler, create_signed_value, decode
 
 from streamvis.access import Hosts, door_key, is_loopback
 from streamvis.errors import UsageError
-from streamvis.log import one_line
+from streamvis.log_lines import one_line
 from streamvis.page.mount import Mount
 
 __all__ = ["Door", "checked_origin", "cookie_name", "frame_policy", "guarded"]

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from streamvis.log import LogFormatter
+from streamvis.log_lines import LogFormatter
 
 FORGED = "lost\n2026-01-01 00:00:00 ERROR streamvis: the store is gone\r\x1b[2J\x1b]0;owned\x07 \x9b31m\u202ekcab\u2028next"
 

@@ -1,0 +1,130 @@
+"""`streamvis.run` and `streamvis.log`: a run for those who want neither a client nor a step.
+
+A process has one active run at a time. It counts its steps, and sorts what it is given by the rules of `streamvis.metrics`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from streamvis.client.client import Client
+from streamvis.client.ending import state_of
+from streamvis.client.intake import checked_step
+from streamvis.errors import InvalidData, UsageError
+from streamvis.metrics import Keys, sorted_metrics
+
+__all__ = ["DEFAULT_URL", "ActiveRun", "active_run", "default_url", "log", "run"]
+
+DEFAULT_URL = "http://localhost:8080"
+
+
+class ActiveRun:
+    """A run that `streamvis.run` began. As a context manager it ends with the block: failed when an exception left it."""
+
+    def __init__(self, client: Client, *, first_step: int = 0) -> None:
+        self.client = client
+        self._keys = Keys()
+        self._lock = threading.Lock()
+        self._next_step = first_step
+
+    @property
+    def id(self) -> str | None:
+        return self.client.run
+
+    def log(self, data: Mapping[str, Any], step: int | None = None) -> None:
+        """Send scalars as rows, and arrays, images and figures as values. Returns at once.
+
+        The key of a scalar is the text before the first `/` of its name, else "metrics". Without `step`, each call is one step
+        further than the one before. Raises InvalidData and UsageError as `Client.sendl` and `Client.send` do.
+        """
+        if not isinstance(data, Mapping):
+            raise InvalidData(f"{type(data).__name__} is not a dict", where="data", allowed='a dict, such as {"loss": 0.5}')
+        with self._lock:
+            step = self._next_step if step is None else checked_step(step)
+            rows, values = sorted_metrics(data)
+            for key, row in rows.items():
+                self.client.sendl(step, self._keys.of_rows(key), row)
+            for key, value in values.items():
+                self.client.send(step, self._keys.of_value(key), value)
+            self._next_step = step + 1
+
+    def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
+        """End the run, as `Client.close` does."""
+        _active.discard(self)
+        return self.client.close(timeout_s, state=state)
+
+    def __enter__(self) -> ActiveRun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(state=state_of(error))
+
+    def __repr__(self) -> str:
+        return f"ActiveRun(app={self.client.app!r}, id={self.id!r})"
+
+
+class _Active:
+    """The process's active run, if there is one."""
+
+    def __init__(self) -> None:
+        self.run: ActiveRun | None = None
+
+    def discard(self, run: ActiveRun) -> None:
+        if self.run is run:
+            self.run = None
+
+
+_active = _Active()
+
+
+def run(
+    app: str,
+    config: Any = None,
+    *,
+    url: str | None = None,
+    run: str | None = None,
+    name: str | None = None,
+    resume_at: int | None = None,
+    **options: Any,
+) -> ActiveRun:
+    """Start a run of `app`, or join one, and make it the one that `streamvis.log` sends to. One that was active is finished.
+
+    Args:
+        app: the name that links runs and pages
+        config: describes the run, see `Client.init`
+        url: of the endpoint; by default the environment variable STREAMVIS_URL, else http://localhost:8080
+        run: the id of a run to join, or "launch", see `Client.init`
+        name: of the run
+        resume_at: continue the run from this step on, see `Client.init`
+        options: of `Client`, such as `token`, `durable` and `spool`
+
+    Raises what `Client` and `Client.init` raise.
+    """
+    client = Client(url or default_url(), app, **options)
+    before = _active.run
+    if before is not None:
+        before.close()
+    client.init(config, run=run, name=name, resume_at=resume_at)
+    _active.run = ActiveRun(client, first_step=resume_at or 0)
+    return _active.run
+
+
+def log(data: Mapping[str, Any], step: int | None = None) -> None:
+    """Send to the active run, see `ActiveRun.log`. Raises UsageError where there is none."""
+    if _active.run is None:
+        raise UsageError('streamvis.log() without a run. Start one first: streamvis.run("my app", config).')
+    _active.run.log(data, step)
+
+
+def active_run() -> ActiveRun | None:
+    """The run that `streamvis.run` began and that has not ended, if there is one."""
+    return _active.run
+
+
+def default_url() -> str:
+    """The endpoint's address where none is given."""
+    return os.environ.get("STREAMVIS_URL") or DEFAULT_URL
