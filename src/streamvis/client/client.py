@@ -73,6 +73,7 @@ class Client:
         self._spools = SpoolPlace(_spool_folder(spool))
         self._max_memory_bytes, self._max_spool_bytes = max_memory_bytes, max_spool_bytes
         self._run: str | None = None
+        self._reserved: str | None = None
         self._intake: Intake | None = None
         self._finalizer: weakref.finalize | None = None
         self._sender = self._new_sender()
@@ -83,6 +84,11 @@ class Client:
     def run(self) -> str | None:
         """The id of the run, once `init` was called."""
         return self._run
+
+    def reserve(self) -> str:
+        """The id that the next run will have which `init` starts, where `init` is not given another one."""
+        self._reserved = self._reserved or new_id()
+        return self._reserved
 
     def init(
         self,
@@ -113,7 +119,7 @@ class Client:
         if run == launch.LAUNCH:
             run = launch.run_of(os.environ, self.app)
         begin = Begin(
-            _checked_run(run) or new_id(),
+            _checked_run(run) or self.reserve(),
             described(config),
             name and checked_text(name, "name"),
             run is not None,
@@ -123,7 +129,7 @@ class Client:
         if self._sender.is_stopped:
             self._sender = self._new_sender()
         known = self._sender.begin(begin)
-        self._run, self._intake = begin.run, Intake()
+        self._run, self._reserved, self._intake = begin.run, None, Intake()
         if self.url is not None and not self._sender.wait(known, _INIT_WAIT_S):
             self._sender.producer.tell_if_away()
         if known.error is not None:

@@ -1,0 +1,1 @@
+"""One small module for each framework. None is imported before you name it: `from streamvis.integrations.keras import ...`."""
