@@ -9,12 +9,13 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test bench lint pictures chromium nginx libraries constraints clean
+.PHONY: help demo test test-integrations bench lint pictures chromium nginx libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         install what the demo needs, and run it; ARGS=... go to 'streamvis demo'"
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
+	@echo "make test-integrations  install the frameworks that Streamvis integrates with, and run the tests with them"
 	@echo "make bench        measure Streamvis beside its peers, which are installed into a cache; ARGS=--help says more"
 	@echo "make lint         check the code with ruff"
 	@echo "make pictures     make the pictures of the docs again; ARGS=NAME names one"
@@ -28,6 +29,9 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test chromium nginx
 	@$(VENV)/bin/pytest $(ARGS)
+
+test-integrations: $(VENV)/.installed-integrations
+	@$(VENV)/bin/pytest -n 0 tests/integrations $(ARGS)
 
 bench: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/python benchmarks/run.py $(ARGS)
@@ -54,6 +58,12 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis, its demo and its tests into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
 	@$(PIP) install -qq --no-compile -e '.[test,demo]' -c constraints.txt
 	@touch $(VENV)/.installed-demo $@
+
+# Holds what the tests need too.
+$(VENV)/.installed-integrations: pyproject.toml constraints.txt constraints-integrations.txt | $(VENV)/bin/python
+	@echo "Installing Streamvis, its tests and the frameworks that it integrates with into $(VENV) (some 400 MB) ..."
+	@$(PIP) install -qq -e '.[integrations-test,demo]' -c constraints.txt -c constraints-integrations.txt
+	@touch $(VENV)/.installed-demo $(VENV)/.installed-test $@
 
 # Chromium without a window of its own opens a tab with an eighth of the work. Where it is not to be had, any Chromium does. The browser
 # tests say the same as the last line, and fail, where no browser could be installed; the others run all the same.
@@ -95,15 +105,18 @@ libraries:
 	done; \
 	echo "$(LIBRARIES)" | tr ' ' '\n' >$(KEPT)/VERSIONS
 
-# torch is held: newer releases come with several gigabytes of CUDA.
+# torch is held: newer releases come with several gigabytes of CUDA. The second file has what the frameworks need beyond the first.
+FREEZE = "$$scratch/venv/bin/python" -m pip --disable-pip-version-check freeze --all | grep -vE '^(pip|streamvis|torch)\b'
 constraints:
 	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; grep '^torch==' constraints.txt >"$$scratch/held.txt"; \
 	"$$scratch/venv/bin/python" -m pip --disable-pip-version-check install -qq '.[dev]' -c "$$scratch/held.txt"; \
 	{ grep '^#' constraints.txt; \
-	  { "$$scratch/venv/bin/python" -m pip --disable-pip-version-check freeze --all | grep -vE '^(pip|streamvis|torch)\b'; cat "$$scratch/held.txt"; } | LC_ALL=C sort -f; \
+	  { $(FREEZE); cat "$$scratch/held.txt"; } | LC_ALL=C sort -f; \
 	} >"$$scratch/constraints.txt"; \
-	cp "$$scratch/constraints.txt" constraints.txt
+	"$$scratch/venv/bin/python" -m pip --disable-pip-version-check install -qq '.[integrations-test]' -c "$$scratch/constraints.txt"; \
+	{ grep '^#' constraints-integrations.txt; $(FREEZE) | grep -vxFf "$$scratch/constraints.txt" | LC_ALL=C sort -f; } >"$$scratch/more.txt"; \
+	cp "$$scratch/constraints.txt" constraints.txt; cp "$$scratch/more.txt" constraints-integrations.txt
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

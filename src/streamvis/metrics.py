@@ -87,10 +87,13 @@ def _is_image(cell: Any) -> bool:
 
 
 class Keys:
-    """Gives rows and values of one name different keys: what comes second is called "NAME rows" or "NAME value"."""
+    """Gives rows and values of one name different keys: what comes second is called "NAME rows" or "NAME value".
 
-    def __init__(self) -> None:
-        self._kinds: dict[str, str] = {}
+    `kinds` are those of the keys that are there already: "rows" or "value".
+    """
+
+    def __init__(self, kinds: Mapping[str, str] | None = None) -> None:
+        self._kinds = dict(kinds or {})
 
     def of_rows(self, key: str) -> str:
         """The key under which rows of this key are sent."""

@@ -186,21 +186,47 @@ def export(
 
 
 @click.command("import")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--new-id", is_flag=True, help="Store it as a new run, beside one that has the same id.")
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--new-id", is_flag=True, help="Store an exported run as a new one, beside one that has the same id.")
+@click.option("--app", help="App of the runs that TensorBoard and tables tell of. [default: the folder's name]")
+@click.option("--step", help="Column of a table that is the step. [default: one that is called so, else rows are counted]")
+@click.option("--time", "time_column", help="Column of a table that is the time. [default: one that is called so]")
+@click.option("--follow", "follows", is_flag=True, help="Go on with event files that are being written, until Ctrl-C.")
 @options.url
 @_token
-def import_(folder: Path, new_id: bool, url: str, token: str | None) -> None:
-    """Take exported runs in FOLDER back into an endpoint. Repeated, it changes nothing, and goes on where it was cut off."""
-    from streamvis.reading.importing import exports_in, import_run
+def import_(
+    source: Path,
+    new_id: bool,
+    app: str | None,
+    step: str | None,
+    time_column: str | None,
+    follows: bool,
+    url: str,
+    token: str | None,
+) -> None:
+    """Take runs into an endpoint: exported ones, event files of TensorBoard, and CSV, Parquet and JSON lines files.
+
+    SOURCE is a file or a folder. Repeated, it changes nothing, goes on where it was cut off, and adds what files got since.
+    """
+    from streamvis.reading.foreign import follow_events, import_source, sources_in
+    from streamvis.reading.importing import exports_in, import_run, is_export
 
     with _open(url, token) as reader:
+        if follows:
+            follow_events(reader.connection, source, app=app, tell=lambda text: click.echo(one_line(text)))
+            return
+        if is_export(source):
+            take = lambda one: import_run(reader.connection, one, new_id=new_id)  # noqa: E731
+            found: Sequence[Any] = exports_in(source)
+        else:
+            take = lambda one: import_source(reader.connection, one)  # noqa: E731
+            found = sources_in(source, app=app, step=step, time=time_column)
 
-        def take(one: Path) -> str:
-            run, is_stored = import_run(reader.connection, one, new_id=new_id)
+        def told(one: Any) -> str:
+            run, is_stored = take(one)
             return f"{run}: {'stored' if is_stored else 'was there already'}"
 
-        _each(exports_in(folder), "Importing", take)
+        _each(found, "Importing", told)
 
 
 COMMANDS = (runs, show, rename, delete, tail, export, import_)

@@ -75,7 +75,8 @@ def test_no_lock_file_is_kept():
 
 
 def test_constraints_are_exact_and_name_each_package_once():
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    texts = [(ROOT / name).read_text() for name in ("constraints.txt", "constraints-integrations.txt")]
+    lines = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+(?:; \w+ [=<>!]+ '[\w.]+')?", line)] == []
     names = [re.split("==", line)[0].lower().replace("_", "-") for line in lines]
     assert len(names) == len(set(names))

@@ -78,8 +78,8 @@ class Sending:
         """
         client = self._found()
         if not self._has_begun:
-            client.init(config, **self._init)
-            self._has_begun, self._has_config = True, config is not None
+            client.init(None if self._has_config else config, **self._init)
+            self._has_begun, self._has_config = True, self._has_config or config is not None
             self._init = {"run": client.run, "name": None, "resume_at": None}
         elif config is not None and self._is_own and not self._has_config:
             client.init(config, run=client.run)

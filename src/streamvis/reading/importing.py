@@ -26,9 +26,14 @@ from streamvis.wire.arrow import encode_columns, encode_control
 from streamvis.wire.columns import ARRAY, JSON
 from streamvis.wire.joining import join_rows
 
-__all__ = ["exports_in", "import_run"]
+__all__ = ["exports_in", "import_run", "is_export"]
 
 _BATCH_BYTES, _BATCH_CELLS = 8 * 2**20, 2**22
+
+
+def is_export(folder: Path) -> bool:
+    """Whether `streamvis export` wrote this folder, or some in it."""
+    return (folder / MANIFEST).is_file() or next(folder.glob(f"*/{MANIFEST}"), None) is not None
 
 
 def exports_in(folder: Path) -> list[Path]:

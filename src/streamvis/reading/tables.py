@@ -1,0 +1,197 @@
+"""Tables of other programs as runs: a CSV, Parquet or JSON lines file is one run.
+
+A column is named after the rules of `streamvis.metrics`: "train/loss" is the column loss of the key train. A row in which a key
+has nothing is no row of that key. One column is the step and one the time, where there are such; else the rows are counted, and
+the file's own time counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from streamvis.errors import InvalidData, StreamvisError, UsageError
+from streamvis.metrics import place_of, sorted_metrics
+from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of
+from streamvis.wire.columns import Unjoinable, arrow_column, json_column
+
+__all__ = ["TABLES", "TableFile"]
+
+TABLES = (".csv", ".parquet", ".jsonl", ".ndjson")
+_STEPS = ("step", "global_step", "_step", "Step", "iteration", "epoch")
+_TIMES = ("time", "timestamp", "_timestamp", "wall_time", "Wall time", "datetime")
+_MOST_ROWS = 2**16
+_HEAD_BYTES = 2**12
+_MISSING = ["", "null", "NULL", "None"]
+_NOT_IN_JSON = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+
+
+class TableFile:
+    """One file. `step` and `time` name its columns; by default those of the usual names."""
+
+    def __init__(
+        self, path: Path, app: str | None, *, name: str | None = None, step: str | None = None, time: str | None = None
+    ) -> None:
+        self._path, self._step, self._time = path.absolute(), step, time
+        self._app, self._name = app or self._path.parent.name or "tables", name or path.stem
+        self._written = self._path.stat().st_mtime
+        self.config: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def origin(self) -> Origin | None:
+        """The run that this is: known by the app, the file's name and how it begins. None for an empty file."""
+        with self._path.open("rb") as file:
+            # A file of text may grow: its first two lines stay. One of Parquet does not.
+            head = file.read(_HEAD_BYTES) if self._path.suffix == ".parquet" else file.readline() + file.readline()
+        if not head:
+            return None
+        return Origin(id_of("table", self._app, self._name, head.hex()), self._app, self._name, self._written, {})
+
+    def read(self) -> Iterator[ArrivingRows | ArrivingValue]:
+        """All of it. Raises StreamvisError, which names the file, where it cannot be read."""
+        try:
+            if self._path.suffix in (".jsonl", ".ndjson"):
+                yield from self._lines()
+                return
+            at = 0
+            for batch in self._batches():
+                yield from self._of_batch(batch, at)
+                at += batch.num_rows
+        except (pa.ArrowException, OSError, UnicodeDecodeError, InvalidData) as error:
+            raise StreamvisError(f"{self._path} cannot be read: {error}") from error
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        if self._path.suffix == ".parquet":
+            with pa.parquet.ParquetFile(self._path) as file:
+                yield from file.iter_batches(_MOST_ROWS)
+        else:
+            # A NaN is not missing, and a text in quotation marks may be empty.
+            convert = pa.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False)
+            yield from pa.csv.read_csv(self._path, convert_options=convert).to_batches(_MOST_ROWS)
+
+    def _of_batch(self, batch: pa.RecordBatch, at: int) -> Iterator[ArrivingRows]:
+        names = batch.schema.names
+        if len(set(names)) != len(names):
+            raise UsageError(f"{self._path} has several columns of one name. Rename them.")
+        step, time = self._column(self._step, _STEPS, names), self._column(self._time, _TIMES, names)
+        steps = np.arange(at, at + batch.num_rows) if step is None else self._steps(batch.column(step), step)
+        times = np.full(batch.num_rows, self._written) if time is None else self._times(batch.column(time), time)
+        keys: dict[str, dict[str, pa.Array]] = {}
+        for name in names:
+            if name not in (step, time):
+                key, column = place_of(name or "unnamed")
+                keys.setdefault(key, {})[column] = batch.column(name)
+        for key, columns in keys.items():
+            is_there = np.logical_or.reduce([~np.asarray(column.is_null()) for column in columns.values()])
+            if is_there.any():
+                made = [_stored_form(name, column.filter(pa.array(is_there))) for name, column in columns.items()]
+                yield ArrivingRows(key, steps[is_there], times[is_there], made)
+
+    def _lines(self) -> Iterator[ArrivingRows | ArrivingValue]:
+        rows: dict[str, list[tuple[int, float, Mapping[str, Any]]]] = {}
+        with self._path.open(encoding="utf-8") as file:
+            for at, line in enumerate(file):
+                if not line.strip():
+                    continue
+                if not line.endswith("\n") and not line.rstrip().endswith("}"):
+                    break  # still being written
+                step, time, found = self._line(line, at)
+                here, values = sorted_metrics(found)
+                for key, row in here.items():
+                    its = rows.setdefault(key, [])
+                    its.append((step, time, row))
+                    if len(its) >= _MOST_ROWS:
+                        yield _gathered(key, rows.pop(key))
+                for key, value in values.items():
+                    yield ArrivingValue(key, step, time, value)
+        for key, its in rows.items():
+            yield _gathered(key, its)
+
+    def _line(self, line: str, at: int) -> tuple[int, float, dict[str, Any]]:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise StreamvisError(f"{self._path}, line {at + 1:,} is not JSON: {error}. What is before that was read.") from None
+        if not isinstance(row, dict):
+            raise StreamvisError(f"{self._path}, line {at + 1:,} is not an object of JSON. What is before that was read.")
+        step, time = (
+            self._column(given, usual, list(row), must=False) for given, usual in ((self._step, _STEPS), (self._time, _TIMES))
+        )
+        steps = at if step is None else int(self._steps(pa.array([row.pop(step)]), step)[0])
+        times = self._written if time is None else float(self._times(pa.array([row.pop(time)]), time)[0])
+        return steps, times, _with_numbers(row)
+
+    def _column(self, given: str | None, usual: Sequence[str], names: Sequence[str], *, must: bool = True) -> str | None:
+        if given is not None and given not in names and must:
+            raise UsageError(f"{self._path} has no column {given!r}. It has {', '.join(names)[:500]}.")
+        if given is not None:
+            return given if given in names else None
+        return next((name for name in usual if name in names), None)
+
+    def _steps(self, column: pa.Array, name: str) -> np.ndarray:
+        is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        if is_number and not column.null_count:
+            steps = np.floor(column.to_numpy(zero_copy_only=False))
+            if np.isfinite(steps).all() and (steps >= 0).all():
+                return steps.astype(np.int64)
+        raise UsageError(f"{self._path}: the column {name!r} has cells that are not a step. Choose another with --step.")
+
+    def _times(self, column: pa.Array, name: str) -> np.ndarray:
+        try:
+            if pa.types.is_string(column.type):
+                column = pc.cast(column, pa.timestamp("us", "UTC"))
+            if pa.types.is_timestamp(column.type):
+                column = pc.divide(pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz)), pa.int64()).cast("double"), 1e6)
+            return column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
+        except (pa.ArrowException, ValueError) as error:
+            raise UsageError(f"{self._path}: the column {name!r} has no times ({error}). Choose another with --time.") from None
+
+
+def _with_numbers(cell: Any) -> Any:
+    """The cell with numbers in place of the texts that stand for those that JSON has not."""
+    if isinstance(cell, dict):
+        return {name: _with_numbers(part) for name, part in cell.items()}
+    return _NOT_IN_JSON.get(cell, cell) if isinstance(cell, str) else cell
+
+
+def _gathered(key: str, its: Sequence[tuple[int, float, Mapping[str, Any]]]) -> ArrivingRows:
+    columns = []
+    for name in dict.fromkeys(name for _, _, row in its for name in row):
+        cells = [row.get(name) for _, _, row in its]
+        try:
+            columns.append(arrow_column(name, cells))
+        except Unjoinable:
+            columns.append(json_column(name, cells))
+    return ArrivingRows(key, np.array([one[0] for one in its]), np.array([one[1] for one in its]), columns)
+
+
+def _stored_form(name: str, column: pa.Array) -> tuple[pa.Field, pa.Array]:
+    """The column in a form that is stored: types of Arrow that Streamvis does not know become those that it does."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+    elif pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        column = column.cast(pa.string())
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    elif pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("us"))
+    elif not any(
+        known(kind)
+        for known in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string, pa.types.is_null)
+    ) and not (pa.types.is_timestamp(kind) and kind.tz in (None, "UTC")):
+        try:
+            return arrow_column(name, column.to_pylist())
+        except Unjoinable:
+            return json_column(name, column.to_pylist())
+    return pa.field(name, column.type), column

@@ -1,0 +1,124 @@
+"""Optuna, Stable-Baselines3, XGBoost, LightGBM and loguru, in real short runs."""
+
+import numpy as np
+import pytest
+
+from streamvis import Client
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_each_trial_of_a_study_is_a_run_also_of_parallel_ones(app, reader):
+    optuna = pytest.importorskip("optuna")
+    from streamvis.integrations.optuna import StreamvisCallback
+
+    def objective(trial):
+        x = trial.suggest_float("x", -1, 1)
+        for step in range(3):
+            trial.report(x * step, step)
+        if trial.number == 2:
+            raise optuna.TrialPruned
+        if trial.number == 3:
+            raise ZeroDivisionError
+        return x * x
+
+    study = optuna.create_study(study_name=app)
+    study.optimize(objective, n_trials=6, n_jobs=2, catch=(ZeroDivisionError,), callbacks=[StreamvisCallback()])
+    runs = {run.config["trial"]: run for run in reader.runs(app)}
+    assert sorted(runs) == list(range(6))
+    for trial in study.trials:
+        run = runs[trial.number]
+        assert run.name == f"trial {trial.number}" and run.config["x"] == trial.params["x"]
+        assert run.config["trial_state"] == trial.state.name.lower()
+        assert run.state == ("failed" if trial.number == 3 else "finished")
+        rows = run.rows("trial")
+        found = [(row["step"], row["intermediate"]) for row in rows.to_pylist() if row["intermediate"] is not None]
+        assert found == sorted(trial.intermediate_values.items())
+        if trial.values:
+            assert rows["value"].drop_null().to_pylist() == trial.values
+
+
+def test_what_an_algorithm_of_stable_baselines_logs_is_stored_once(app, only_run, calls_of):
+    pytest.importorskip("stable_baselines3")
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import KVWriter, Logger
+
+    from streamvis.integrations.stable_baselines3 import StreamvisCallback
+
+    class Notes(KVWriter):
+        calls = []
+
+        def write(self, key_values, key_excluded, step=0):
+            # What is excluded from TensorBoard is excluded here.
+            kept = {name: cell for name, cell in key_values.items() if "tensorboard" not in (key_excluded.get(name) or ())}
+            self.calls.append((step, kept))
+
+        def close(self):
+            pass
+
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=64, batch_size=32, n_epochs=1, device="cpu")
+    model.set_logger(Logger(None, [Notes()]))
+    callback = StreamvisCallback(app)
+    model.learn(192, callback=callback)
+    model.learn(64, callback=callback, reset_num_timesteps=False)
+    run = only_run()
+    assert run.state == "finished" and run.config["algorithm"] == "PPO"
+    rows = {}
+    for step, metrics in Notes.calls:
+        made = {}
+        for name, cell in metrics.items():
+            key, _, column = name.partition("/")
+            made.setdefault(key, {})[column] = cell
+        for key, row in made.items():
+            rows.setdefault(key, []).append((key, step, row))
+    assert len(rows["time"]) == 4
+    assert calls_of(run) == [row for _, its in sorted(rows.items()) for row in its]
+
+
+def test_results_of_xgboost_are_stored_once(app, only_run):
+    xgboost = pytest.importorskip("xgboost")
+    from streamvis.integrations.xgboost import StreamvisCallback
+
+    x = np.random.default_rng(1).random((50, 3))
+    data = xgboost.DMatrix(x, x[:, 0])
+    result, params = {}, {"eta": 0.3, "eval_metric": ["rmse", "mae"]}
+    evals = [(data, "train"), (data, "test")]
+    xgboost.train(
+        params, data, 6, evals=evals, evals_result=result, verbose_eval=False, callbacks=[StreamvisCallback(app, params)]
+    )
+    run = only_run()
+    assert (run.state, run.config["eta"]) == ("finished", 0.3)
+    for name in ("train", "test"):
+        rows = run.rows(name).to_pydict()
+        assert rows["step"] == list(range(6)) and {metric: rows[metric] for metric in result[name]} == result[name]
+
+
+def test_results_of_lightgbm_are_stored_once(app, only_run):
+    lightgbm = pytest.importorskip("lightgbm")
+    from streamvis.integrations.lightgbm import StreamvisCallback
+
+    x = np.random.default_rng(1).random((50, 3))
+    data, result = lightgbm.Dataset(x, x[:, 0]), {}
+    params = {"metric": ["l1", "l2"], "verbose": -1, "objective": "regression"}
+    callbacks = [lightgbm.record_evaluation(result), StreamvisCallback(app)]
+    lightgbm.train(params, data, 6, valid_sets=[data], valid_names=["valid"], callbacks=callbacks)
+    run = only_run()
+    assert run.state == "finished" and run.config["objective"] == "regression"
+    rows = run.rows("valid").to_pydict()
+    assert rows["step"] == list(range(6)) and {metric: rows[metric] for metric in result["valid"]} == result["valid"]
+
+
+def test_messages_of_loguru_are_rows(app, only_run, reader):
+    loguru = pytest.importorskip("loguru")
+    from streamvis.integrations.logging import StreamvisSink
+
+    with Client(reader.url, app) as client:
+        client.init()
+        sink = loguru.logger.add(StreamvisSink(client=client), format="{level} {message}")
+        loguru.logger.info("first {}", "line")
+        loguru.logger.warning("second")
+        loguru.logger.remove(sink)
+    assert only_run().rows("log").select(["step", "text"]).to_pydict() == {
+        "step": [0, 1],
+        "text": ["INFO first line", "WARNING second"],
+    }
