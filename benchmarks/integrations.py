@@ -2,9 +2,10 @@
 
     python benchmarks/integrations.py --steps 2000 --rounds 5
 
-Each step trains a small network on the processor and logs four scalars. `watch` logs besides norms and histograms of the network's
+Each step trains a small network on the processor and logs four scalars. `watch` also logs norms and histograms of the network's
 parameters at each 100th step. Needs torch and tensorboard (`make test-integrations` installs them). The endpoint is a process
-of its own on this machine. Printed are medians over the rounds, and the ratio to the loop that logs nothing.
+of its own on this machine. Printed are medians over the rounds: the time of a step, and the processor time that the training
+thread itself took for it, which other programs on a busy machine change less.
 """
 
 from __future__ import annotations
@@ -31,32 +32,35 @@ from streamvis.integrations.torch import watch
 Log = Callable[[int, float], None]
 
 
-def train(steps: int, log: Log) -> float:
-    """Microseconds for each step."""
+Took = tuple[float, float]
+"""Microseconds for each step: of time, and of the thread's processor time."""
+
+
+def train(steps: int, log: Log) -> Took:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 1))
     return timed(model, steps, log)
 
 
-def timed(model: torch.nn.Module, steps: int, log: Log) -> float:
+def timed(model: torch.nn.Module, steps: int, log: Log) -> Took:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     batch = torch.randn(64, 64)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.thread_time()
     for step in range(steps):
         loss = model(batch).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         log(step, loss.item())
-    return (time.perf_counter() - began) / steps * 1e6
+    return (time.perf_counter() - began) / steps * 1e6, (time.thread_time() - worked) / steps * 1e6
 
 
-def nothing(steps: int, folder: Path) -> float:
+def nothing(steps: int, folder: Path) -> Took:
     return train(steps, lambda step, loss: None)
 
 
-def writer(kind: type) -> Callable[[int, Path], float]:
-    def measure(steps: int, folder: Path) -> float:
+def writer(kind: type) -> Callable[[int, Path], Took]:
+    def measure(steps: int, folder: Path) -> Took:
         with kind(str(folder)) as its:
 
             def log(step: int, loss: float) -> None:
@@ -70,7 +74,7 @@ def writer(kind: type) -> Callable[[int, Path], float]:
     return measure
 
 
-def streamvis_log(steps: int, folder: Path) -> float:
+def streamvis_log(steps: int, folder: Path) -> Took:
     with streamvis.run("slowdown"):
 
         def log(step: int, loss: float) -> None:
@@ -79,7 +83,7 @@ def streamvis_log(steps: int, folder: Path) -> float:
         return train(steps, log)
 
 
-def watched(steps: int, folder: Path) -> float:
+def watched(steps: int, folder: Path) -> Took:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 1))
     with streamvis.run("slowdown"):
@@ -111,7 +115,7 @@ def main() -> None:
         try:
             ready = next(filter(None, (re.search(r"ready at (http\S+:\d+)", line) for line in endpoint.stdout)))
             os.environ["STREAMVIS_URL"], os.environ["STREAMVIS_SPOOL"] = ready[1], f"{scratch}/spool"
-            found: dict[str, list[float]] = {name: [] for name in SIDES}
+            found: dict[str, list[Took]] = {name: [] for name in SIDES}
             for number in range(given.rounds + 1):
                 for name, measure in SIDES.items():
                     took = measure(given.steps, Path(scratch) / "logs" / f"{name} {number}")
@@ -121,10 +125,13 @@ def main() -> None:
             endpoint.terminate()
             endpoint.wait()
     print(f"Python {platform.python_version()}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}, {given.steps} steps")
-    base = statistics.median(found["nothing"])
-    for name, times in found.items():
-        median = statistics.median(times)
-        print(f"{name:26} {median:8.0f} us a step   {median - base:+7.0f} us   x{median / base:.2f}")
+    medians = {name: [statistics.median(side) for side in zip(*times, strict=True)] for name, times in found.items()}
+    base, base_worked = medians["nothing"]
+    for name, (median, worked) in medians.items():
+        print(
+            f"{name:26} {median:8.0f} us a step ({median - base:+5.0f}, x{median / base:.2f})"
+            f"   of the thread {worked:6.0f} us ({worked - base_worked:+5.0f}, x{worked / base_worked:.2f})"
+        )
 
 
 if __name__ == "__main__":
