@@ -204,7 +204,8 @@ def import_(
     url: str,
     token: str | None,
 ) -> None:
-    """Take runs into an endpoint: exported ones, event files of TensorBoard, and CSV, Parquet and JSON lines files.
+    """Take runs into an endpoint: exported ones, event files of TensorBoard, databases of Trackio and MLflow, and CSV, Parquet
+    and JSON lines files.
 
     SOURCE is a file or a folder. Repeated, it changes nothing, goes on where it was cut off, and adds what files got since.
     """

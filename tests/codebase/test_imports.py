@@ -29,7 +29,7 @@ OWNERS = {
     "fastapi": {"endpoint"},
     "starlette": {"endpoint"},
     "uvicorn": {"endpoint", "cli"},
-    "sqlite3": {"store"},
+    "sqlite3": {"store", "reading"},  # reading: the databases of other programs
 }
 NOT_WITH_THE_CLIENT = {"bokeh", "tornado", "fastapi", "starlette", "uvicorn", "sqlite3", "pyarrow", "torch", "jax"}
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sqlite3
 from decimal import Decimal
 
 import numpy as np
@@ -124,3 +125,66 @@ def test_an_import_that_was_cut_off_goes_on_where_it_was(imported, tmp_path, sha
     _, runs = imported(tmp_path / "long.csv")
     assert runs["long"].rows("metrics")["loss"].to_pylist() == (np.arange(200_000) / 7).tolist()
     assert runs["long"].state == "finished"
+
+
+def test_the_runs_of_a_trackio_database_are_imported_with_their_files(imported, tmp_path):
+    db = sqlite3.connect(tmp_path / "project.db")
+    columns = "id INTEGER PRIMARY KEY, run_id TEXT, timestamp TEXT, run_name TEXT"
+    db.execute(f"CREATE TABLE metrics ({columns}, step INTEGER, metrics TEXT)")
+    db.execute(f"CREATE TABLE system_metrics ({columns}, metrics TEXT)")
+    db.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_id TEXT, run_name TEXT, config TEXT, created_at TEXT)")
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    image = {"_type": "trackio.image", "file_path": "a.png", "caption": None}
+    counted = {"_type": "trackio.histogram", "bins": [0, 1, 2], "values": [3, 4]}
+    logged = [
+        ("r1", 0, {"loss": 0.5, "train/acc": "NaN"}),
+        ("r2", 0, {"loss": 7}),
+        ("r1", 1, {"loss": 0.25, "seen": image, "weights": counted}),
+    ]
+    for second, (run, step, metrics) in enumerate(logged):
+        at = f"2026-01-01T00:00:0{second}+00:00"
+        db.execute("INSERT INTO metrics VALUES (NULL, ?, ?, ?, ?, ?)", (run, at, f"run {run}", step, json.dumps(metrics)))
+    db.execute("INSERT INTO system_metrics VALUES (NULL, 'r1', '2026-01-01T00:00:01', 'run r1', '{\"cpu\": 12.5}')")
+    db.execute("INSERT INTO configs VALUES (NULL, 'r1', 'run r1', '{\"lr\": 0.1}', '')")
+    db.commit()
+    _, runs = imported(tmp_path / "project.db")
+    assert runs["run r1"].config == {"lr": 0.1}
+    rows = runs["run r1"].rows("metrics").to_pydict()
+    assert rows == {"step": [0, 1], "time": [1767225600.0, 1767225602.0], "loss": [0.5, 0.25]}
+    assert math.isnan(runs["run r1"].rows("train")["acc"][0].as_py())
+    assert runs["run r1"].rows("system")["cpu"].to_pylist() == [12.5]
+    assert runs["run r1"].value("seen")["image"].tobytes() == b"\x89PNG\r\n\x1a\n"
+    assert runs["run r1"].value("weights")["counts"].tolist() == [3, 4]
+    assert runs["run r2"].rows("metrics")["loss"].to_pylist() == [7]
+    told, _ = imported(tmp_path / "project.db")
+    assert told.count("was there already") == 2
+    db.execute("INSERT INTO metrics VALUES (NULL, 'r2', '2026-01-01T00:00:09', 'run r2', 5, '{\"loss\": 8}')")
+    db.commit()
+    _, runs = imported(tmp_path / "project.db")
+    assert runs["run r2"].rows("metrics")["step"].to_pylist() == [0, 5]
+    db.close()
+
+
+def test_the_runs_of_an_mlflow_database_are_imported(imported, tmp_path):
+    db = sqlite3.connect(tmp_path / "mlflow.db")
+    db.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT)")
+    db.execute("CREATE TABLE runs (run_uuid TEXT, name TEXT, experiment_id INTEGER, start_time INTEGER)")
+    db.execute("CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT)")
+    db.execute("CREATE TABLE metrics (key TEXT, value REAL, timestamp INTEGER, run_uuid TEXT, step INTEGER, is_nan BOOLEAN)")
+    db.execute("INSERT INTO experiments VALUES (1, 'mine')")
+    db.execute("INSERT INTO runs VALUES ('u1', 'first', 1, 1000)")
+    db.execute("INSERT INTO params VALUES ('lr', '0.1', 'u1')")
+    for step, (number, is_nan) in enumerate([(0.5, 0), (0.0, 1), (1.7976931348623157e308, 0)]):
+        db.execute("INSERT INTO metrics VALUES ('train/loss', ?, ?, 'u1', ?, ?)", (number, 2000 + step, step, is_nan))
+    db.commit()
+    db.close()
+    _, runs = imported(tmp_path / "mlflow.db")
+    rows = runs["first"].rows("train").to_pydict()
+    assert (rows["step"], rows["time"]) == ([0, 1, 2], [2.0, 2.001, 2.002])
+    assert rows["loss"][0] == 0.5 and math.isnan(rows["loss"][1]) and rows["loss"][2] == math.inf
+    assert runs["first"].config == {"lr": "0.1"} and runs["first"].about["created"] == 1.0
+    assert "was there already" in imported(tmp_path / "mlflow.db")[0]
+    (tmp_path / "broken.db").write_bytes(b"not a database" * 100)
+    told, _ = imported(tmp_path, status=1)
+    assert "broken.db cannot be read" in told and "was there already" in told

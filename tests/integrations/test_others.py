@@ -122,3 +122,51 @@ def test_messages_of_loguru_are_rows(app, only_run, reader):
         "step": [0, 1],
         "text": ["INFO first line", "WARNING second"],
     }
+
+
+def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    tune = pytest.importorskip("ray.tune")
+    from streamvis.integrations.ray import StreamvisCallback
+
+    def train(config):
+        for step in range(3):
+            tune.report({"loss": config["x"] * step, "train/acc": step / 2})
+        if config["x"] == 2:
+            raise ZeroDivisionError
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1")
+    try:
+        run_config = tune.RunConfig(storage_path=str(tmp_path), callbacks=[StreamvisCallback(app)], verbose=0)
+        tune.Tuner(train, param_space={"x": tune.grid_search([1, 2, 3])}, run_config=run_config).fit()
+    finally:
+        ray.shutdown()
+    runs = {run.config["x"]: run for run in reader.runs(app)}
+    assert {x: run.state for x, run in runs.items()} == {1: "finished", 2: "failed", 3: "finished"}
+    for x, run in runs.items():
+        rows = run.rows("metrics").select(["step", "loss"]).to_pydict()
+        assert rows == {"step": [1, 2, 3], "loss": [0, x, 2 * x]}
+        assert run.rows("train")["acc"].to_pylist() == [0, 0.5, 1]
+
+
+def test_a_real_database_of_mlflow_is_imported(app, reader, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    from click.testing import CliRunner
+
+    from streamvis.cli import cli
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    run = client.create_run(client.create_experiment("an experiment"), run_name="first").info.run_id
+    client.log_param(run, "lr", 0.1)
+    for step in range(20):
+        client.log_metric(
+            run, "train/loss", step / 3 if step != 5 else float("nan"), step=step, timestamp=1_700_000_000_000 + step
+        )
+    told = CliRunner().invoke(cli, ["import", str(tmp_path / "mlflow.db"), "--app", app, "--url", reader.url])
+    assert told.exit_code == 0, told.output
+    (stored,) = reader.runs(app)
+    rows = stored.rows("train").to_pydict()
+    assert stored.name == "first" and stored.config == {"lr": "0.1"}
+    assert rows["step"] == list(range(20)) and rows["time"] == [1_700_000_000 + step / 1000 for step in range(20)]
+    np.testing.assert_array_equal(rows["loss"], [step / 3 if step != 5 else np.nan for step in range(20)])

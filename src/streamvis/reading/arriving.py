@@ -24,12 +24,14 @@ from streamvis.reading.runs import Run
 from streamvis.records import FINISHED, STATES, Finish, Start
 from streamvis.transport import path
 from streamvis.wire.arrow import encode_columns, encode_control, encode_value
+from streamvis.wire.columns import Unjoinable, arrow_column, json_column
 from streamvis.wire.tree import pack
 
-__all__ = ["Arrival", "ArrivingRows", "ArrivingValue", "Origin", "id_of"]
+__all__ = ["Arrival", "ArrivingRows", "ArrivingValue", "Origin", "id_of", "rows_of_dicts", "with_numbers"]
 
 _BATCH_BYTES = 8 * 2**20
 _BATCH_PIECES = 500
+_NOT_IN_JSON = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,25 @@ class Arrival:
             is_there = self._known is not None and key in self._known.keys
             self._values[key] = {value.step: value.time for value in self._known.values(key)} if is_there else {}
         return self._values[key]
+
+
+def rows_of_dicts(key: str, its: Sequence[tuple[int, float, Mapping[str, Any]]]) -> ArrivingRows:
+    """Rows of a key, each given as its step, its time and its cells."""
+    columns = []
+    for name in dict.fromkeys(name for _, _, row in its for name in row):
+        cells = [row.get(name) for _, _, row in its]
+        try:
+            columns.append(arrow_column(name, cells))
+        except Unjoinable:
+            columns.append(json_column(name, cells))
+    return ArrivingRows(key, np.array([one[0] for one in its]), np.array([one[1] for one in its]), columns)
+
+
+def with_numbers(cell: Any) -> Any:
+    """The cell with numbers in place of the texts that stand for those that JSON has not."""
+    if isinstance(cell, dict):
+        return {name: with_numbers(part) for name, part in cell.items()}
+    return _NOT_IN_JSON.get(cell, cell) if isinstance(cell, str) else cell
 
 
 def id_of(kind: str, *parts: str) -> str:

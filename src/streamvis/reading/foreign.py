@@ -12,6 +12,7 @@ from streamvis.reading.arriving import Arrival, ArrivingRows, ArrivingValue, Ori
 from streamvis.reading.connection import Connection
 from streamvis.reading.event_files import event_folders, is_event_file
 from streamvis.reading.tables import TABLES, TableFile
+from streamvis.reading.trackers import DATABASES, database_runs
 
 __all__ = ["Source", "follow_events", "import_source", "sources_in"]
 
@@ -35,16 +36,37 @@ def sources_in(root: Path, *, app: str | None = None, step: str | None = None, t
     if any(map(is_event_file, files)):
         found += event_folders(root, app)
     for file in files:
-        if file.suffix in TABLES:
+        if file.suffix in DATABASES:
+            try:
+                found += database_runs(file, app)
+            except StreamvisError as error:
+                found.append(_Unreadable(file, error))
+        elif file.suffix in TABLES:
             name = file.stem if file == root else str(file.relative_to(root).with_suffix(""))
             its_app = app or (root.absolute().name if root.is_dir() else None)
             found.append(TableFile(file, its_app, name=name, step=step, time=time))
     if not found:
         raise UsageError(
             f"{root} has nothing to import: neither runs that `streamvis export` wrote, nor event files of TensorBoard, "
-            f"nor {', '.join(TABLES)} files."
+            f"nor databases of Trackio or MLflow, nor {', '.join(TABLES)} files."
         )
     return found
+
+
+class _Unreadable:
+    """A file about which an error is all that there is."""
+
+    def __init__(self, path: Path, error: StreamvisError) -> None:
+        self._path, self._error, self.config = path, error, {}
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def origin(self) -> Origin | None:
+        raise self._error
+
+    def read(self) -> Iterator[ArrivingRows | ArrivingValue]:
+        return iter(())
 
 
 def import_source(connection: Connection, source: Source) -> tuple[str, bool]:

@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from streamvis.errors import InvalidData, StreamvisError, UsageError
 from streamvis.metrics import place_of, sorted_metrics
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of
+from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, rows_of_dicts, with_numbers
 from streamvis.wire.columns import Unjoinable, arrow_column, json_column
 
 __all__ = ["TABLES", "TableFile"]
@@ -31,7 +31,6 @@ _TIMES = ("time", "timestamp", "_timestamp", "wall_time", "Wall time", "datetime
 _MOST_ROWS = 2**16
 _HEAD_BYTES = 2**12
 _MISSING = ["", "null", "NULL", "None"]
-_NOT_IN_JSON = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 
 
 class TableFile:
@@ -111,11 +110,11 @@ class TableFile:
                     its = rows.setdefault(key, [])
                     its.append((step, time, row))
                     if len(its) >= _MOST_ROWS:
-                        yield _gathered(key, rows.pop(key))
+                        yield rows_of_dicts(key, rows.pop(key))
                 for key, value in values.items():
                     yield ArrivingValue(key, step, time, value)
         for key, its in rows.items():
-            yield _gathered(key, its)
+            yield rows_of_dicts(key, its)
 
     def _line(self, line: str, at: int) -> tuple[int, float, dict[str, Any]]:
         try:
@@ -129,7 +128,7 @@ class TableFile:
         )
         steps = at if step is None else int(self._steps(pa.array([row.pop(step)]), step)[0])
         times = self._written if time is None else float(self._times(pa.array([row.pop(time)]), time)[0])
-        return steps, times, _with_numbers(row)
+        return steps, times, with_numbers(row)
 
     def _column(self, given: str | None, usual: Sequence[str], names: Sequence[str], *, must: bool = True) -> str | None:
         if given is not None and given not in names and must:
@@ -155,24 +154,6 @@ class TableFile:
             return column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
         except (pa.ArrowException, ValueError) as error:
             raise UsageError(f"{self._path}: the column {name!r} has no times ({error}). Choose another with --time.") from None
-
-
-def _with_numbers(cell: Any) -> Any:
-    """The cell with numbers in place of the texts that stand for those that JSON has not."""
-    if isinstance(cell, dict):
-        return {name: _with_numbers(part) for name, part in cell.items()}
-    return _NOT_IN_JSON.get(cell, cell) if isinstance(cell, str) else cell
-
-
-def _gathered(key: str, its: Sequence[tuple[int, float, Mapping[str, Any]]]) -> ArrivingRows:
-    columns = []
-    for name in dict.fromkeys(name for _, _, row in its for name in row):
-        cells = [row.get(name) for _, _, row in its]
-        try:
-            columns.append(arrow_column(name, cells))
-        except Unjoinable:
-            columns.append(json_column(name, cells))
-    return ArrivingRows(key, np.array([one[0] for one in its]), np.array([one[1] for one in its]), columns)
 
 
 def _stored_form(name: str, column: pa.Array) -> tuple[pa.Field, pa.Array]:
