@@ -1,6 +1,7 @@
 """Integrations that need nothing large: what programs give them is what the store has."""
 
 import logging
+import sys
 import threading
 
 import numpy as np
@@ -156,6 +157,18 @@ def test_what_is_logged_after_the_end_joins_the_run_again(reader, request):
         sending.end()
     run = only_run(reader, request.node.name)
     assert (run.id, run.rows("metrics")["loss"].to_pylist()) == (reserved, [0, 1])
+
+
+def test_an_end_that_nobody_waits_for_comes_also_when_the_program_ends_at_once(reader, request, start_program):
+    program = f"""
+from streamvis.integrations.sending import Sending
+sending = Sending({request.node.name!r}, default_app="")
+sending.log({{"loss": 1.0}}, 0)
+sending.end("failed", waits=False)
+"""
+    assert start_program([sys.executable, "-c", program]).wait() == 0
+    run = only_run(reader, request.node.name)
+    assert (run.state, run.rows("metrics")["loss"].to_pylist()) == ("failed", [1.0])
 
 
 def test_only_the_first_of_several_ranks_sends(monkeypatch):

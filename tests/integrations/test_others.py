@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 
 from streamvis import Client
+from support.conditions import wait_until
 
 pytestmark = pytest.mark.timeout(300)
+
+
+def ended_runs(reader, app, name, count):
+    """The runs of the app by an entry of their config, when so many have ended: nobody waits for the end of a trial's."""
+
+    def ended():
+        runs = [run for run in reader.runs(app) if run.state in ("finished", "failed")]
+        return {run.config[name]: run for run in runs} if len(runs) == count else None
+
+    return wait_until(ended, within_s=60, what=f"{count} runs to end")
 
 
 def test_each_trial_of_a_study_is_a_run_also_of_parallel_ones(app, reader):
@@ -24,7 +35,7 @@ def test_each_trial_of_a_study_is_a_run_also_of_parallel_ones(app, reader):
 
     study = optuna.create_study(study_name=app)
     study.optimize(objective, n_trials=6, n_jobs=2, catch=(ZeroDivisionError,), callbacks=[StreamvisCallback()])
-    runs = {run.config["trial"]: run for run in reader.runs(app)}
+    runs = ended_runs(reader, app, "trial", 6)
     assert sorted(runs) == list(range(6))
     for trial in study.trials:
         run = runs[trial.number]
@@ -148,7 +159,7 @@ def test_each_trial_of_a_tuner_is_a_run(app, reader):
     callback.on_trial_complete(4, trials, trials[0])
     callback.on_trial_error(4, trials, trials[1])
     callback.on_trial_complete(4, trials, trials[2])
-    runs = {run.config["x"]: run for run in reader.runs(app)}
+    runs = ended_runs(reader, app, "x", 3)
     assert {x: run.state for x, run in runs.items()} == {1: "finished", 2: "failed", 3: "finished"}
     for x, run in runs.items():
         rows = run.rows("metrics").select(["step", "loss"]).to_pydict()

@@ -10,7 +10,6 @@ from streamvis.integrations.sending import Sending
 
 __all__ = ["StreamvisCallback"]
 
-_LONGEST_END_S = 1.0
 _STATES = {optuna.trial.TrialState.FAIL: "failed"}
 
 
@@ -39,5 +38,4 @@ class StreamvisCallback:
             names = study.metric_names or ["value", *(f"value {i}" for i in range(1, len(trial.values)))]
             last = max(trial.intermediate_values, default=0)
             sending.log({f"trial/{name}": value for name, value in zip(names, trial.values, strict=True)}, last)
-        # What is not delivered by then is kept, and the next trial's client delivers it.
-        sending.end(_STATES.get(trial.state, "finished"), timeout_s=_LONGEST_END_S)
+        sending.end(_STATES.get(trial.state, "finished"), waits=False)

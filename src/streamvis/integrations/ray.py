@@ -13,7 +13,6 @@ __all__ = ["StreamvisCallback"]
 
 _OURS = ("config", "done", "trial_id", "date", "hostname", "node_ip", "pid", "experiment_tag", "training_iteration", "timestamp")
 """What Ray adds to each result and is the same in all, or stands in the step and the time."""
-_LONGEST_END_S = 1.0
 
 
 class StreamvisCallback(LoggerCallback):
@@ -41,5 +40,4 @@ class StreamvisCallback(LoggerCallback):
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
         if (sending := self._trials.pop(trial.trial_id, None)) is not None:
-            # What is not delivered by then is kept, and the next trial's client delivers it.
-            sending.end("failed" if failed else "finished", timeout_s=_LONGEST_END_S)
+            sending.end("failed" if failed else "finished", waits=False)

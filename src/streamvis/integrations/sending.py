@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -125,11 +126,15 @@ class Sending:
         self._counts[name] = self._counts.get(name, -1) + 1
         return self._counts[name]
 
-    def end(self, state: str = "finished", *, timeout_s: float | None = None) -> None:
-        """End the run where it is the integration's own, and deliver what waits, as `Client.close` does."""
-        if self._client is not None and self._has_begun and self._is_own:
-            self._client.close(timeout_s, state=state)
-            self._has_begun = False
+    def end(self, state: str = "finished", *, waits: bool = True) -> None:
+        """End the run where it is the integration's own, and deliver what waits, as `Client.close` does; or in a thread."""
+        if self._client is None or not self._has_begun or not self._is_own:
+            return
+        self._has_begun = False
+        if waits:
+            self._client.close(state=state)
+        else:
+            threading.Thread(target=self._client.close, kwargs={"state": state}, name="streamvis-end", daemon=True).start()
 
     @contextmanager
     def harmless(self) -> Iterator[None]:
