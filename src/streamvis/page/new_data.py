@@ -35,10 +35,10 @@ class Names(dict[str, Any]):
         super().__init__(
             (name, Names(item, what=f"{what}[{name!r}]") if type(item) is dict else item) for name, item in data.items()
         )
-        self._what = what
+        self.what = what
 
     def __missing__(self, name: object) -> Any:
-        raise NoSuchName(self._what, name, [str(found) for found in self])
+        raise NoSuchName(self.what, name, [str(found) for found in self])
 
 
 class NewData(Mapping[str, Mapping[str, Any]]):

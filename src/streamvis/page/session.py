@@ -228,7 +228,7 @@ class Session:
         return None
 
     def _settle(self) -> None:
-        """Nothing is left to hand over: unless something is still being read, the page shows all that there is."""
+        """All that had come was handed over: unless something is still being read, the page shows the past up to now."""
         if not any(its.is_reading for its in (self._live, self._fillers, *self._followings)):
             self._link.settle()
 
@@ -351,7 +351,9 @@ class Session:
         self._next_at = began + (0 if self._is_ahead else max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s()))
         self._link.attach()
         self._link.send()
+        # First why it failed, where it did: the shell shows no failed page in place of one that works.
         self._tell()
+        self._settle()
 
     def _tell(self) -> None:
         """Say what there is to say, to who looks at the page and to the shell around it."""
