@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 # A module imports only from those before it.
 ORDER = (
     "errors records palette naming filters selection descriptions extremes means pace address access listening descriptors log "
-    "wire transport client reading store endpoint page panels shell supervisor options together scaffold upkeep terminal cli"
+    "wire transport client reading store endpoint page panels shell supervisor options together scaffold testing upkeep terminal "
+    "cli pytest_plugin"
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "reading", "store", "endpoint", "page"}
@@ -29,6 +30,8 @@ OWNERS = {
     "starlette": {"endpoint"},
     "uvicorn": {"endpoint", "cli"},
     "sqlite3": {"store"},
+    "watchfiles": {"page"},
+    "pytest": {"pytest_plugin"},
 }
 NOT_WITH_THE_CLIENT = {"bokeh", "tornado", "fastapi", "starlette", "uvicorn", "sqlite3", "pyarrow", "torch", "jax"}
 

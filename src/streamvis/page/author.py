@@ -46,12 +46,19 @@ class Failures:
     """What the author's code of one document raised. `page` names the page in the log; `on_new` is called after each failure.
 
     Documents that share `logged` log a failure that several of them have once. With `is_watched`, an edited script reloads.
+    `heard` is called with each exception, and then none is logged.
     """
 
     def __init__(
-        self, page: str, doc: Document | None = None, *, logged: set[str] | None = None, is_watched: bool = False
+        self,
+        page: str,
+        doc: Document | None = None,
+        *,
+        logged: set[str] | None = None,
+        is_watched: bool = False,
+        heard: Callable[[BaseException], None] | None = None,
     ) -> None:
-        self._page, self._doc = page, doc
+        self._page, self._doc, self._heard = page, doc, heard
         self._logged = logged if logged is not None else set()
         self._ended = _ENDED_WATCHED if is_watched else _ENDED
         self._told: dict[tuple[object, ...], Notice] = {}
@@ -111,6 +118,8 @@ class Failures:
 
     def tell(self, what: str, error: BaseException, *, ends_page: bool = False) -> None:
         """Log that `what` raised this, once for each line that raises, and show it in the page."""
+        if self._heard is not None:
+            self._heard(error)
         told = Mistake(error)
         title, rest = f"{what} failed: {told.headline}", self._ended if ends_page else _GOES_ON
         detail, instead = "\n\n".join(filter(None, (told.around, told.text))), told.hint + _INSTEAD if ends_page else ""
@@ -123,7 +132,7 @@ class Failures:
         is_new = place not in self._told
         self._told.pop(place, None)
         self._told[place] = notice
-        if is_new and line not in self._logged:
+        if is_new and line not in self._logged and self._heard is None:
             self._logged.add(line)
             _log.error("%s", line)
         self.on_new()

@@ -98,13 +98,13 @@ class HistoryAnswer:
 
 
 class EndpointReader:
-    """Reads from the endpoint at `url`. Usable from many threads.
+    """Reads from the endpoint at `url`, over `transport` where one is given. Usable from many threads.
 
     Every method raises EndpointError (of the kind that fits) when there is no good answer, and UnknownRun or DeletedRun.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
-        self._transport = Transport(url, token=token, most_kept=_MOST_KEPT)
+    def __init__(self, url: str, *, token: str | None = None, transport: Transport | None = None) -> None:
+        self._transport = transport or Transport(url, token=token, most_kept=_MOST_KEPT)
         self._at: int | None = None
         self.url = self._transport.url
 

@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import sys
 import time
-from collections.abc import Awaitable, Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -29,7 +29,7 @@ from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import PageScriptError
 from streamvis.page.author import Failures
-from streamvis.page.feed import FEEDS
+from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.folders import Folder, try_template
 from streamvis.page.hanging import HeldBack
 from streamvis.page.link import BrowserLink, Notice, say_edited
@@ -110,12 +110,15 @@ def page_application(
     token: str | None,
     held_back: HeldBack | None = None,
     watch: Watch | None = None,
+    feeds: Feeds = FEEDS,
+    heard: Callable[[BaseException], None] | None = None,
 ) -> Application:
     """A Bokeh application that makes a page of the script for each session; `app` is used where the script names none.
 
-    With `watch`, sessions hear of it when files of the page were saved.
+    With `watch`, sessions hear of it when files of the page were saved. `heard` is called with what the author's code raises.
     """
-    return Application(_PageHandler(script, url=url, app=app, token=token, held_back=held_back, watch=watch))
+    own = {"held_back": held_back, "watch": watch, "feeds": feeds, "heard": heard}
+    return Application(_PageHandler(script, url=url, app=app, token=token, **own))
 
 
 class _PageHandler(Handler):
@@ -128,9 +131,11 @@ class _PageHandler(Handler):
         token: str | None,
         held_back: HeldBack | None,
         watch: Watch | None,
+        feeds: Feeds,
+        heard: Callable[[BaseException], None] | None,
     ) -> None:
         super().__init__()
-        self._held_back, self._watch = held_back, watch
+        self._held_back, self._watch, self._feeds, self._heard = held_back, watch, feeds, heard
         self._script, self._url, self._app, self._token = script, url, app, token
         self._folder = Folder(script.path.parent) if script.is_folder else None
         self._versions = Versions(script.name, script.path, self._folder)
@@ -174,7 +179,8 @@ class _PageHandler(Handler):
             self._versions.leave(page.version, page.module)
 
     def _failures(self) -> Failures:
-        return Failures(f"the page script {self._script.path}", logged=self._logged, is_watched=self._watch is not None)
+        about = {"logged": self._logged, "is_watched": self._watch is not None, "heard": self._heard}
+        return Failures(f"the page script {self._script.path}", **about)
 
     def _look_out(self, version: Version) -> None:
         """Hear of it when files are saved that the page is made of now."""
@@ -198,7 +204,7 @@ class _PageHandler(Handler):
     async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
         selection = selection_of(session_context, self._script.app or self._app or self._fallback)
-        feeds = FEEDS.chosen(FEEDS.reader(self._url, self._token), selection, self, _ignore)
+        feeds = self._feeds.chosen(self._feeds.reader(self._url, self._token), selection, self, _ignore)
         until = time.monotonic() + _FIRST_ANSWER_S
         for feed in feeds:
             if not feed.known.is_set():
@@ -207,7 +213,7 @@ class _PageHandler(Handler):
             feed.leave(self)
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
-        page.doc = doc
+        page.doc, doc.streamvis_feeds = doc, self._feeds
         if self._held_back is not None and time.time() < self._held_back.until:
             until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
             title = f"{self._script.path.name} hung, and held up all pages"
@@ -222,7 +228,7 @@ class _PageHandler(Handler):
         await self._run(doc, page)
         self._has_failed = page.failures.has_ended
         self._look_out(page.version)
-        if page.failures.has_ended and doc not in FEEDS.served:
+        if page.failures.has_ended and doc not in self._feeds.served:
             link = _link(doc)
             link.show(page.failures.notices)
             show = partial(_show, link, page.failures)
@@ -237,7 +243,7 @@ class _PageHandler(Handler):
         await self._compile(doc, page)
         if page.failures.has_ended:
             return
-        if doc not in FEEDS.served:
+        if doc not in self._feeds.served:
             with patch_curdoc(doc):
                 rest = page.failures.run(what, self._serve, doc, page.module, ends_page=True)
             if inspect.isawaitable(rest):
