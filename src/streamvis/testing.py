@@ -33,13 +33,17 @@ from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import NoSuchName, StreamvisError
 from streamvis.page.clicking import click
 from streamvis.page.comparing import differences
-from streamvis.page.reader import EndpointReader
+from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.scripts import PageScript, add_to_path, read_script
 from streamvis.page.stepping import SteppedPage
 from streamvis.transport import Response, path
 from streamvis.wire.arrow import ARROW
 
-__all__ = ["OpenedPage", "Record", "open_page", "rows", "value"]
+__all__ = ["Checked", "OpenedPage", "Record", "check_page", "open_page", "rows", "value"]
+
+_MOST_PIECE_BYTES = 2**20
+_MOST_LOOKS = 5
+_GIVE_UP_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,59 @@ class OpenedPage:
             for act in self._acts:
                 self._load.do(lambda act=act: act(self._load))
                 _raise(self._load)
+
+
+def check_page(script: PageScript, reader: EndpointReader, run: str) -> Checked:
+    """Open a page twice on a run of an endpoint, once with its past in many small pieces, as if it had come live, and compare."""
+    add_to_path(script)
+    loop = asyncio.new_event_loop()
+    try:
+        began = time.perf_counter()
+        fresh = SteppedPage(script, reader, runs=[run], loop=loop, give_up_s=_GIVE_UP_S)
+        opened_s = time.perf_counter() - began
+        live = SteppedPage(script, _Piecewise(reader), runs=[run], loop=loop, give_up_s=_GIVE_UP_S)
+        _raise(fresh)
+        _raise(live)
+        # A run that goes on: both have to be at the same place.
+        for _ in range(_MOST_LOOKS):
+            live.settle()
+            fresh.settle()
+            live.doc.to_json()
+            found = differences(live.doc, fresh.doc)
+            if not found:
+                break
+        _raise(fresh)
+        _raise(live)
+        found += _unknown_keys(fresh, reader.keys(run))
+        checked = Checked(found, opened_s, sorted(fresh.reads), len(fresh.doc.models))
+        live.close()
+        fresh.close()
+        return checked
+    finally:
+        loop.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check_page` found: in `faults` what should not be so, how long the page took to open with all of the past, the keys
+    that it reads, and of how many models it is made."""
+
+    faults: Sequence[str]
+    opened_s: float
+    reads: Sequence[str]
+    models: int
+
+
+class _Piecewise(EndpointReader):
+    """A reader to which a past comes in pieces, small ones first, as it came to a page that was open all the time."""
+
+    def __init__(self, whole: EndpointReader) -> None:
+        super().__init__(whole.url, transport=whole.transport)
+        self._piece_bytes = 1
+
+    def tail(self, run: str, **asked: Any) -> Piece:
+        self._piece_bytes = min(2 * self._piece_bytes, _MOST_PIECE_BYTES)
+        return super().tail(run, **{"max_bytes": self._piece_bytes, **asked})
 
 
 @cache

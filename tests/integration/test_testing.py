@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from streamvis import Client
+from streamvis.cli import cli
 from streamvis.errors import InvalidData, NoSuchName, PageScriptError
 from streamvis.testing import open_page, rows, value
 
@@ -137,3 +140,23 @@ def test_no_socket_is_opened(write, streamvis_page, monkeypatch):
     page = streamvis_page(write(), config={"lr": 1}, records=[rows(0, "train", {"loss": 2.0})])
     page.sendl(1, "train", {"loss": 2.0})
     assert len(page["train"].data["loss"]) == 2 and asked == []
+
+
+def test_streamvis_check_says_what_is_wrong_with_a_page_on_a_real_run(write, shared_endpoint):
+    with Client(shared_endpoint.url, "checked") as client:
+        client.init({"lr": 0.1})
+        for step in range(3):
+            client.sendl(step, "train", {"loss": [float(step)]})
+            assert client.flush()
+
+    def check(source):
+        words = ["check", str(write(source)), "--url", shared_endpoint.url, "--app", "checked"]
+        found = CliRunner().invoke(cli, words)
+        return found.exit_code, found.output
+
+    status, told = check(PAGE)
+    assert status == 0 and "It reads the keys: 'note', 'train'" in told and "Nothing is wrong" in told, told
+    status, told = check(PAGE.replace("source.stream(", "source.data = dict("))
+    assert status == 1 and "'train'.data['loss']: live has 1 items" in told and "fresh has 3" in told, told
+    status, told = check(PAGE.replace("import sizes", "import sizess"))
+    assert status == 1 and "ModuleNotFoundError" in told and ">    4  import sizess" in told, told

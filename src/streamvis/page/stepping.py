@@ -33,7 +33,6 @@ __all__ = ["SteppedPage"]
 _TURNS = 6
 """So many turns of the loop, and what one callback leads to has been done too."""
 _STEADY = 2
-_GIVE_UP_S = 30.0
 
 
 class _AtOnce(Executor):
@@ -79,13 +78,20 @@ class _SteppedFeeds(Feeds):
 class SteppedPage:
     """One load of the page of `script` on the runs with these ids. Everything is done in the calling thread, on `loop`.
 
-    `raised` has what the author's code raised and nobody has taken.
+    `raised` has what the author's code raised and nobody has taken. A page that still changes by itself after `give_up_s` seconds
+    raises StreamvisError.
     """
 
     def __init__(
-        self, script: PageScript, reader: EndpointReader, *, runs: Sequence[str], loop: asyncio.AbstractEventLoop
+        self,
+        script: PageScript,
+        reader: EndpointReader,
+        *,
+        runs: Sequence[str],
+        loop: asyncio.AbstractEventLoop,
+        give_up_s: float = 30.0,
     ) -> None:
-        self._loop = loop
+        self._loop, self._give_up_s = loop, give_up_s
         self._feeds = _SteppedFeeds(reader)
         self.raised: list[BaseException] = []
         self._session: ServerSession = loop.run_until_complete(self._open(script, reader, runs))
@@ -142,7 +148,7 @@ class SteppedPage:
         self._loop.run_until_complete(self._settle())
 
     async def _settle(self) -> None:
-        until, steady = time.monotonic() + _GIVE_UP_S, 0
+        until, steady = time.monotonic() + self._give_up_s, 0
         while steady < _STEADY:
             self._feeds.step()
             await self._session.with_document_locked(self._echo)
@@ -151,7 +157,7 @@ class SteppedPage:
             session = self._feeds.session
             steady = steady + 1 if session is None or session.is_idle else 0
             if time.monotonic() > until:
-                raise StreamvisError(f"The page has not come to rest within {_GIVE_UP_S:.0f} s.")
+                raise StreamvisError(f"The page has not come to rest within {self._give_up_s:.0f} s.")
 
     @property
     def _link(self) -> StreamvisLink | None:
