@@ -84,13 +84,17 @@ class _NewRun:
     """A run at the endpoint in this process: what a client's `init`, `send` and `sendl` do, at once."""
 
     def __init__(self, endpoint: InProcessEndpoint, config: Any) -> None:
-        self._endpoint, self.id, self._number = endpoint, f"test-{secrets.token_hex(6)}", 0
+        self._endpoint, self._config, self.id, self._number = endpoint, config, f"test-{secrets.token_hex(6)}", 0
+        self._records: list[Record] = []
         self.reader = EndpointReader(endpoint.url, transport=endpoint)
         self._intake = Intake()
-        self._post(encode_begin(Begin(self.id, described({} if config is None else config), None, False), time.time()))
+        begin = Begin(self.id, described({} if config is None else config), "test", False)
+        self._post(encode_begin(begin, time.time()))
 
     def store(self, records: Iterable[Record]) -> None:
         """Check and copy the records as a client does, and store them."""
+        records = list(records)
+        self._records += records
         take = {True: self._intake.rows, False: self._intake.value}
         entries = [take[record.is_rows](record.step, record.key, record.data) for record in records]
         if entries:
@@ -99,7 +103,14 @@ class _NewRun:
     def clear(self) -> None:
         """Take back all rows and values."""
         self._intake.forget_keys()
+        self._records.clear()
         self._post_entries([(CONTROL, None, time.time(), None, Clear(), 0)])
+
+    def until(self, step: int) -> _NewRun:
+        """Another run, to which only the records of steps up to that were ever sent."""
+        run = _NewRun(self._endpoint, self._config)
+        run.store([record for record in self._records if record.step <= step])
+        return run
 
     def finish(self, state: str) -> None:
         """End the run."""
@@ -128,13 +139,22 @@ class OpenedPage:
         self._script, self._run = script, run
         self._loop = asyncio.new_event_loop()
         self._acts: list[Callable[[SteppedPage], None]] = []
+        self._at: int | None = None
         run.store(records)
-        self._load = self._opened()
+        self._load = self._opened(run)
 
-    def _opened(self) -> SteppedPage:
-        load = SteppedPage(self._script, self._run.reader, runs=[self._run.id], loop=self._loop)
+    def _opened(self, run: _NewRun, *, at: int | None = None) -> SteppedPage:
+        """Another load of the page, with what the viewer has set so far."""
+        load = SteppedPage(self._script, run.reader, runs=[run.id], loop=self._loop, at=at)
         _raise(load)
+        for act in self._acts:
+            load.do(lambda act=act: act(load))
+            _raise(load)
         return load
+
+    def _reopen(self) -> None:
+        self._load.close()
+        self._load = self._opened(self._run, at=self._at)
 
     @property
     def doc(self) -> Any:
@@ -184,18 +204,21 @@ class OpenedPage:
         """Click the button `name`; a toggle changes its state."""
         self._act(lambda load: click(_model(load, name)), stays=False)
 
+    def at(self, *, step: int | None) -> None:
+        """Show the run as of a step, as the shell's time bar does; None: live again."""
+        self._at = step
+        self._reopen()
+
     def check(self) -> None:
         """Check what holds for every page, or raise an AssertionError that says what does not.
 
-        A page that is opened now, with the same widgets and selections set, shows the same as this one; the document can be sent
-        to a browser; and keys that the page asks for are in the run, or at least no key of the run is left unread instead.
+        A page that is opened now, with the same widgets and selections set, shows the same as this one; as of a step, a page to
+        which only the records up to that step were ever sent. The document can be sent to a browser. And keys that the page asks
+        for are in the run, or at least no key of the run is left unread instead.
         """
         self._follow()
-        fresh = self._opened()
+        fresh = self._opened(self._run if self._at is None else self._run.until(self._at))
         try:
-            for act in self._acts:
-                fresh.do(lambda act=act: act(fresh))
-                _raise(fresh)
             self._load.doc.to_json()
             _raise(self._load)
             found = differences(self._load.doc, fresh.doc) + _unknown_keys(self._load, self._run.reader.keys(self._run.id))
@@ -231,11 +254,7 @@ class OpenedPage:
         self._load.settle()
         _raise(self._load)
         if self._load.reloads:
-            self._load.close()
-            self._load = self._opened()
-            for act in self._acts:
-                self._load.do(lambda act=act: act(self._load))
-                _raise(self._load)
+            self._reopen()
 
 
 def check_page(script: PageScript, reader: EndpointReader, run: str) -> Checked:

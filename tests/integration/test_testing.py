@@ -85,6 +85,18 @@ def test_after_a_clear_the_page_is_made_anew_with_what_was_set(write, streamvis_
     assert list(page["train"].data["loss"]) == [4.0] and page["plot"].title.text == "window 5"
 
 
+def test_as_of_a_step_the_page_shows_what_was_sent_up_to_it(write, streamvis_page):
+    page = streamvis_page(write(), config={"lr": 1}, records=[rows(i, "train", {"loss": 9.0 - i}) for i in range(6)])
+    page.set("window", 20)
+    page.send(5, "note", {"text": "late"})
+    page.at(step=3)
+    assert list(page["train"].data["loss"]) == [9.0, 8.0, 7.0, 6.0] and page["told"].text == ""
+    page.check()
+    page.at(step=None)
+    assert len(page["train"].data["loss"]) == 6 and page["told"].text == "late" and page["plot"].title.text == "window 5"
+    page.check()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [

@@ -76,9 +76,9 @@ class _SteppedFeeds(Feeds):
 
 
 class SteppedPage:
-    """One load of the page of `script` on the runs with these ids. Everything is done in the calling thread, on `loop`.
+    """One load of the page of `script` on the runs with these ids, as of the step `at` or live.
 
-    `raised` has what the author's code raised and nobody has taken. A page that still changes by itself after `give_up_s` seconds
+    Everything is done in the calling thread, on `loop`. `raised` has what the author's code raised and nobody has taken. A page that still changes by itself after `give_up_s` seconds
     raises StreamvisError.
     """
 
@@ -89,21 +89,23 @@ class SteppedPage:
         *,
         runs: Sequence[str],
         loop: asyncio.AbstractEventLoop,
+        at: int | None = None,
         give_up_s: float = 30.0,
     ) -> None:
         self._loop, self._give_up_s = loop, give_up_s
+        self._query = urlencode([*(("run", run) for run in runs), *([("at", at)] if at is not None else [])])
         self._feeds = _SteppedFeeds(reader)
         self.raised: list[BaseException] = []
-        self._session: ServerSession = loop.run_until_complete(self._open(script, reader, runs))
+        self._session: ServerSession = loop.run_until_complete(self._open(script, reader))
         self.settle()
         self.do(lambda: self.doc.callbacks.trigger_event(DocumentReady()))
 
-    async def _open(self, script: PageScript, reader: EndpointReader, runs: Sequence[str]) -> ServerSession:
+    async def _open(self, script: PageScript, reader: EndpointReader) -> ServerSession:
         heard = self.raised.append
         application = page_application(script, url=reader.url, app=None, token=None, feeds=self._feeds, heard=heard)
         self._context = ApplicationContext(application, io_loop=IOLoop.current(), url=f"/{script.name}")
         self._context.run_load_hook()
-        line = RequestStartLine("GET", f"/page?{urlencode([('run', run) for run in runs])}", "HTTP/1.1")
+        line = RequestStartLine("GET", f"/page?{self._query}", "HTTP/1.1")
         request = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": "localhost"}))
         application.process_request(request)
         return await self._context.create_session_if_needed("page", request)
