@@ -67,7 +67,7 @@ def test_the_source_around_the_line_is_shown_with_what_was_at_hand(mistake):
 )
 def test_of_a_missing_name_those_near_it_are_told(mistake, line, meant):
     told = mistake(f"def page(doc, config, new_data):\n    {line}\n").around
-    assert f"Is it {meant}" in told if meant else "Is it" not in told
+    assert f"Did you mean {meant}" in told if meant else "Did you mean" not in told
 
 
 def test_a_syntax_error_shows_its_line(mistake):

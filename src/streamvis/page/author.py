@@ -30,7 +30,7 @@ __all__ = ["Failures", "GuardedCallbacks"]
 
 _log = logging.getLogger("streamvis.page")
 
-_MOST_SHOWN = 3
+_MOST_SHOWN, _MOST_KNOWN = 3, 1000
 
 _ENDED = "This page gets no more data. Fix the script, then reload the page."
 _ENDED_WATCHED = "This page gets no more data. Fix the script and save it: the page reloads by itself."
@@ -54,7 +54,7 @@ class Failures:
         page: str,
         doc: Document | None = None,
         *,
-        logged: set[str] | None = None,
+        logged: set[tuple[object, ...]] | None = None,
         is_watched: bool = False,
         heard: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -132,8 +132,10 @@ class Failures:
         is_new = place not in self._told
         self._told.pop(place, None)
         self._told[place] = notice
-        if is_new and line not in self._logged and self._heard is None:
-            self._logged.add(line)
+        if is_new and place not in self._logged and self._heard is None:
+            if len(self._logged) >= _MOST_KNOWN:
+                self._logged.clear()
+            self._logged.add(place)
             _log.error("%s", line)
         self.on_new()
 

@@ -87,7 +87,7 @@ def _at_hand(error: BaseException, calls: list[FrameType]) -> Iterator[str]:
     """What names there were where the error was raised, and which of them is near the one that was missing."""
     near = _near(error, calls)
     if near:
-        yield f"Is it {' or '.join(map(repr, near))} that is meant?"
+        yield f"Did you mean {' or '.join(map(repr, near))}?"
     found: dict[str, str] = {}
     for frame in calls:
         for value in list(frame.f_locals.values()):

@@ -139,7 +139,7 @@ class _PageHandler(Handler):
         self._script, self._url, self._app, self._token = script, url, app, token
         self._folder = Folder(script.path.parent) if script.is_folder else None
         self._versions = Versions(script.name, script.path, self._folder)
-        self._logged: set[str] = set()
+        self._logged: set[tuple[object, ...]] = set()
         self._asked = self._failures()
         self._pages: dict[str, _Page] = {}
         self._has_failed = False
