@@ -112,6 +112,7 @@ def rest(
 @options.trust_proxy
 @options.tls_cert
 @options.tls_key
+@options.no_reload
 @options.hang_note
 @options.hang_s
 @options.with_parent
@@ -128,6 +129,7 @@ def page(
     proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    no_reload: bool,
     hang_note: Path | None,
     hang_s: float,
     with_parent: bool,
@@ -181,6 +183,7 @@ def page(
         certificate=options.certificate_of(tls_cert, tls_key),
         hang_note=hang_note,
         hang_s=hang_s,
+        reloads=not no_reload,
         on_ready=ready,
     )
 
@@ -200,6 +203,7 @@ def page(
 @options.trust_proxy
 @options.tls_cert
 @options.tls_key
+@options.no_reload
 @options.no_browser
 def serve(
     scripts: tuple[Path, ...],
@@ -216,6 +220,7 @@ def serve(
     proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    no_reload: bool,
     no_browser: bool,
 ) -> None:
     """Run the endpoint and the page server together, and restart either when it dies.
@@ -235,6 +240,7 @@ def serve(
         both.page_options += ["--allow-frame", checked_origin(origin)]
     both.page_options += ["--prefix", Mount.of(prefix, proxies).prefix]
     both.page_options += [part for proxy in proxies for part in ("--trust-proxy", proxy)]
+    both.page_options += ["--no-reload"] if no_reload else []
     with Supervisor() as supervisor:
         url, page_address = both.start(supervisor)
         (to_send, to_open), *others = both.to_tell(url, page_address)

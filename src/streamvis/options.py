@@ -24,6 +24,7 @@ __all__ = [
     "hang_s",
     "host",
     "no_browser",
+    "no_reload",
     "page_token",
     "pages_note",
     "port",
@@ -62,6 +63,7 @@ trust_proxy = click.option(
     "--trust-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Proxy on another machine whose X-Forwarded headers count."
 )
 no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
+no_reload = _option("--no-reload", env="NO_RELOAD", is_flag=True, help="Do not reload open pages when their files are saved.")
 rest_port = _option("--rest-port", env="REST_PORT", type=int, default=REST_PORT, help="Port of the endpoint; 0 for any free one.")
 hang_note = click.option("--hang-note", type=click.Path(path_type=Path), hidden=True, help="Where to write what hung.")
 pages_note = click.option("--pages-note", type=click.Path(path_type=Path), hidden=True, help="Where the address of pages is.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streamvis import options
+from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
 
 if TYPE_CHECKING:
@@ -49,13 +50,58 @@ def restore(file: Path, data: Path | None) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("what", metavar="FOLDER|PAGE.py", type=click.Path(path_type=Path, exists=True))
 @click.option("--repair", "is_repair", is_flag=True, help="Make a sound store of all that can be read, and keep the damaged one.")
-def check(folder: Path, is_repair: bool) -> None:
-    """Read everything in the data folder FOLDER, and say what is damaged.
+@click.option("--run", metavar="ID", help="Run to check a page with. [default: the newest of its app]")
+@options.url
+@options.app
+@click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
+def check(what: Path, is_repair: bool, run: str | None, url: str, app: str | None, token: str | None) -> None:
+    """Check a data folder for damage, or a page script with a run of an endpoint.
 
-    An endpoint may go on working meanwhile, but not with --repair. Ends with status 1 when there is damage that was not repaired.
+    FOLDER: reads everything in it, and says what is damaged. An endpoint may go on working meanwhile, but not with --repair.
+
+    PAGE.py, or a page folder: opens the page without a browser, once with the run's past at once and once with it piece by piece,
+    as it comes live. Says what its code raises, where the two differ, and which keys it asks for in vain.
+
+    Ends with status 1 when something is wrong.
     """
+    if what.is_file() or (what / "main.py").is_file():
+        _check_page(what, run, url, app, token)
+    else:
+        _check_folder(what, is_repair)
+
+
+def _check_page(path: Path, run: str | None, url: str, app: str | None, token: str | None) -> None:
+    from streamvis.page.reader import EndpointReader
+    from streamvis.page.scripts import read_script
+    from streamvis.testing import check_page
+    from streamvis.transport import checked_url
+
+    script, reader = read_script(path), EndpointReader(checked_url(url), token=token)
+    shown = script.app or app or script.name
+    run = run or reader.app_tail(shown, after=None, wait_s=0).newest
+    if run is None:
+        raise UsageError(f"The app {shown!r} has no run at {url} yet. Start its producer, or name a run with --run.")
+    try:
+        checked = check_page(script, reader, run)
+    except Exception as error:  # noqa: BLE001  # around an author's code
+        from streamvis.page.mistakes import Mistake
+
+        told = Mistake(error)
+        click.echo("\n\n".join(filter(None, (told.headline, told.around, told.text))))
+        sys.exit(1)
+    keys = ", ".join(map(repr, checked.reads)) or "none"
+    told = f"Opened {path} with the run {run} in {checked.opened_s:.2f} s: {checked.models:,} models."
+    click.echo(f"{told} It reads the keys: {keys}.")
+    for fault in checked.faults:
+        click.echo(f"Wrong: {fault}")
+    if checked.faults:
+        sys.exit(1)
+    click.echo("Nothing is wrong.")
+
+
+def _check_folder(folder: Path, is_repair: bool) -> None:
     from streamvis.store import check as read_all
     from streamvis.store import repair
 

@@ -6,7 +6,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from support import processes
@@ -86,15 +85,6 @@ def view(tab, title):
     return tab.evaluate(script, title)
 
 
-def test_candlesticks_grow_and_the_current_one_moves(show):
-    tab = show("candlesticks")
-    bars = tab.wait_for_source("bars", lambda columns: len(columns["number"]) >= 2, within_s=30)
-    assert all(low <= min(one, other) for low, one, other in zip(bars["low"], bars["open"], bars["close"], strict=True))
-    assert bars["open"][1] == bars["close"][0]
-    before = tab.source("current")["close"]
-    tab.wait_for_source("current", lambda columns: columns["close"] != before, within_s=10)
-
-
 def test_a_field_moves_and_is_cut_where_the_viewer_taps(show):
     tab = show("field")
     tab.wait_for_source("energy", lambda columns: len(columns["step"]) > 20, within_s=30)
@@ -105,14 +95,3 @@ def test_a_field_moves_and_is_cut_where_the_viewer_taps(show):
     tab.page.mouse.click(canvas["x"] + canvas["width"] * 0.4, canvas["y"] + canvas["height"] * 0.25)
     script = "() => Bokeh.documents[0].get_model_by_name('line').location"
     wait_until(lambda: tab.evaluate(script) > 90, within_s=10, what="the cut is where the viewer tapped")
-
-
-def test_histograms_follow_what_is_selected_while_the_cloud_moves(show):
-    tab = show("histograms")
-    tab.wait_for_source("all", lambda columns: sum(columns["x"]) > 9_000, within_s=30)
-    assert sum(tab.source("selected")["x"]) == 0
-    tab.evaluate("() => { Bokeh.documents[0].get_model_by_name('cloud').selected.indices = [...Array(500).keys()] }")
-    tab.wait_for_source("selected", lambda columns: 450 < sum(columns["x"]) <= 500, within_s=10)
-    before = tab.source("cloud")["x"]
-    tab.wait_for_source("cloud", lambda columns: not np.array_equal(columns["x"], before), within_s=10)
-    tab.wait_for_source("selected", lambda columns: 450 < sum(columns["y"]) <= 500, within_s=10)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 ORDER = (
     "errors records palette naming filters selection descriptions extremes means pace address access listening descriptors "
     "log_lines pictures metrics wire transport client reading store endpoint page panels shell supervisor options together "
-    "scaffold upkeep terminal cli integrations"  # last: no module of ours imports an integration
+    "scaffold testing upkeep terminal cli pytest_plugin integrations"  # last: no module of ours imports an integration
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "reading", "store", "endpoint", "page"}
@@ -30,6 +30,8 @@ OWNERS = {
     "starlette": {"endpoint"},
     "uvicorn": {"endpoint", "cli"},
     "sqlite3": {"store", "reading"},  # reading: the databases of other programs
+    "watchfiles": {"page"},
+    "pytest": {"pytest_plugin"},
 }
 NOT_WITH_THE_CLIENT = {"bokeh", "tornado", "fastapi", "starlette", "uvicorn", "sqlite3", "pyarrow", "torch", "jax"}
 

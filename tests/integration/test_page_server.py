@@ -11,7 +11,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.transport import Transport
-from support.conditions import wait_until
+from support.sessions import OpenedPage
 
 PAGE = "def init_page(doc, config):\n    raise ValueError(config['note'])\ndef update_page(doc, new_data):\n    pass\n"
 
@@ -48,7 +48,7 @@ def test_the_shell_hears_of_a_new_run_and_of_an_edited_script(start_endpoint, st
         return json.loads(Transport(pages.root).request("GET", f"/shell/{where}", params=params, timeout_s=40).body)
 
     def head(after=None):
-        return told("tail", app="noted", page="/noted", after=after)
+        return told("tail", app="noted", after=after)
 
     def many():
         return {one["name"]: one["many"] for one in told("pages")["pages"]}["noted"]
@@ -57,11 +57,13 @@ def test_the_shell_hears_of_a_new_run_and_of_an_edited_script(start_endpoint, st
     assert first["newest"] is None and not many()
     with Client(endpoint.url, "noted") as client:
         run = client.init()
-        second = head(first["cursor"])
-        assert second["newest"] == run and second["edited"] == first["edited"]
+        assert head(first["cursor"])["newest"] == run
+        opened = OpenedPage(f"{pages.url}/noted")
+        opened.wait_for(lambda: opened.link.edited == 0, what="the page")
         page.write_text(PAGE.replace("config)", "config, runs)"))
-        wait_until(lambda: head(second["cursor"])["edited"] != second["edited"], what="the edit")
+        opened.wait_for(lambda: opened.link.edited == 1, what="the edit")
         assert many()
+        opened.close()
 
 
 def test_below_a_prefix_all_is_found_also_the_address_that_is_printed(start_endpoint, start_pages, page):

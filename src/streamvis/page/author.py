@@ -12,35 +12,29 @@ import inspect
 import logging
 import re
 import textwrap
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
-import bokeh
-import tornado
 from bokeh.document import Document
 from bokeh.document.callbacks import DocumentCallbackManager
 from bokeh.models import ColumnDataSource
 
 from streamvis.page.document import adopt, as_author
 from streamvis.page.link import Notice
+from streamvis.page.mistakes import Mistake, lengths_of, readable
 
 __all__ = ["Failures", "GuardedCallbacks"]
 
 _log = logging.getLogger("streamvis.page")
 
-_MOST_SHOWN = 3
-_MOST_CHARACTERS = 300
-_OURS = str(Path(__file__).parent)
-_AROUND = (_OURS, str(Path(bokeh.__file__).parent), str(Path(tornado.__file__).parent))
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-_OWN_NAMES = re.compile(r"\bstreamvis_page_\w+\.(__page__\.)?")
+_MOST_SHOWN, _MOST_KNOWN = 3, 1000
 
 _ENDED = "This page gets no more data. Fix the script, then reload the page."
+_ENDED_WATCHED = "This page gets no more data. Fix the script and save it: the page reloads by itself."
+_INSTEAD = "The page as it was before you saved goes on. This goes away when the script works again."
 _GOES_ON = "The rest of this page goes on."
 _LENGTHS = "columns must be of the same length"
 # A script runs anew for each session, and defines its model classes again.
@@ -49,10 +43,24 @@ _UNEQUAL = "The browser draws no more than the shortest. Set all columns at once
 
 
 class Failures:
-    """What the author's code of one document raised. `page` names the page in the log; `on_new` is called after each failure."""
+    """What the author's code of one document raised. `page` names the page in the log; `on_new` is called after each failure.
 
-    def __init__(self, page: str, doc: Document | None = None) -> None:
-        self._page, self._doc = page, doc
+    Documents that share `logged` log a failure that several of them have once. With `is_watched`, an edited script reloads.
+    `heard` is called with each exception, and then none is logged.
+    """
+
+    def __init__(
+        self,
+        page: str,
+        doc: Document | None = None,
+        *,
+        logged: set[tuple[object, ...]] | None = None,
+        is_watched: bool = False,
+        heard: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._page, self._doc, self._heard = page, doc, heard
+        self._logged = logged if logged is not None else set()
+        self._ended = _ENDED_WATCHED if is_watched else _ENDED
         self._told: dict[tuple[object, ...], Notice] = {}
         self._end: Notice | None = None
         self._is_ours = False
@@ -110,8 +118,12 @@ class Failures:
 
     def tell(self, what: str, error: BaseException, *, ends_page: bool = False) -> None:
         """Log that `what` raised this, once for each line that raises, and show it in the page."""
-        told = _TracebackOfAuthor(error)
-        notice = Notice("error", f"{what} failed: {told.headline}", told.hint + (_ENDED if ends_page else _GOES_ON), told.text)
+        if self._heard is not None:
+            self._heard(error)
+        told = Mistake(error)
+        title, rest = f"{what} failed: {told.headline}", self._ended if ends_page else _GOES_ON
+        detail, instead = "\n\n".join(filter(None, (told.around, told.text))), told.hint + _INSTEAD if ends_page else ""
+        notice = Notice("error", title, told.hint + rest, detail, instead)
         if ends_page:
             self._end = self._end or notice
         self._show((what, *told.place), notice, f"{what} of {self._page} failed:\n{textwrap.indent(told.text, '    ')}")
@@ -120,7 +132,10 @@ class Failures:
         is_new = place not in self._told
         self._told.pop(place, None)
         self._told[place] = notice
-        if is_new:
+        if is_new and place not in self._logged and self._heard is None:
+            if len(self._logged) >= _MOST_KNOWN:
+                self._logged.clear()
+            self._logged.add(place)
             _log.error("%s", line)
         self.on_new()
 
@@ -137,8 +152,8 @@ class Failures:
         for source in self._doc.select({"type": ColumnDataSource}):
             if len({len(column) for column in source.data.values()}) > 1:
                 name = f"The source {source.name!r}" if source.name else "A source without a name"
-                told = f"{what}: {name} has columns of different lengths: {_lengths_of(source.data)}"
-                self._show((what, source.id), Notice("error", _readable(told), _UNEQUAL), f"{_readable(told)}. ({self._page})")
+                told = f"{what}: {name} has columns of different lengths: {lengths_of(source.data)}"
+                self._show((what, source.id), Notice("error", readable(told), _UNEQUAL), f"{readable(told)}. ({self._page})")
 
     def guarded(self, what: str, callback: Callable[..., Any]) -> Callable[..., Any]:
         """The callback, run so that what it raises ends here."""
@@ -240,54 +255,6 @@ class GuardedCallbacks(DocumentCallbackManager):
         if callback_invoker is not None and (setter is not None or self.failures.is_ours):
             callback_invoker = self.failures.guarded(f"A callback for {attr} of {model}", callback_invoker)
         super().notify_change(model, attr, old, new, hint, setter, callback_invoker)
-
-
-class _TracebackOfAuthor:
-    """An exception as its author should read it: from the first line of their own code on."""
-
-    def __init__(self, error: BaseException) -> None:
-        told = traceback.TracebackException.from_exception(error)
-        frames = list(told.stack)
-        first = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(_AROUND)), len(frames))
-        if first < len(frames) or isinstance(error, SyntaxError):
-            told.stack = traceback.StackSummary.from_list(
-                [frame for frame in frames[first:] if not frame.filename.startswith(_OURS)]
-            )
-        self.text = _readable("".join(told.format()))
-        self.headline = _readable(f"{type(error).__name__}: {_text_of(error)}")[:_MOST_CHARACTERS]
-        last = told.stack[-1] if told.stack else None
-        self.place = (type(error).__name__, last.filename if last else "", last.lineno if last else 0)
-        self.hint = _lengths(error)
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException:  # noqa: BLE001  # an author's `__str__`
-        return "(its text cannot be shown)"
-
-
-def _readable(text: str) -> str:
-    """The text without control characters, and with the names that the author gave to modules."""
-    return _OWN_NAMES.sub("", text).translate(_CONTROLS)
-
-
-def _lengths(error: BaseException) -> str:
-    """What Bokeh does not say of columns of unequal length: which they are."""
-    if isinstance(error, ValueError):
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            data = frame.f_locals.get("new_data")
-            if frame.f_globals.get("__name__") == "bokeh.models.sources" and isinstance(data, dict):
-                return f"The columns were {_lengths_of(data)}. "
-    return ""
-
-
-def _lengths_of(data: Any) -> str:
-    return ", ".join(f"{name!r}: {_length(column)}" for name, column in data.items())
-
-
-def _length(column: Any) -> str:
-    return f"{len(column)} rows" if hasattr(column, "__len__") else f"a {type(column).__name__}"
 
 
 def _name(callback: Callable[..., Any]) -> str:

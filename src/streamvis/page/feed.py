@@ -31,13 +31,13 @@ from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
 from streamvis.selection import OLDEST, STATS, Selection
 
-__all__ = ["FEEDS", "MOST_RUNS", "ChoiceFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "fold"]
+__all__ = ["FEEDS", "MOST_RUNS", "ChoiceFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "feeds_of", "fold"]
 
 _log = logging.getLogger("streamvis.page")
 
 _POLL_S = 25.0
 _LEAST_S = 0.05
-"""How long from one answer with news to the next question: sessions take what is new no more often."""
+"""How long from one answer with news to the next question, and from one update of a session to the next."""
 _ALL_APPS_S = 1.0
 _LINGER_S = 10.0
 """How long a feed goes on after its last session left: a reload finds it still there."""
@@ -151,6 +151,7 @@ class _Feed:
         self._left_at = time.monotonic()
         self._running = True
         self._nap = threading.Event()
+        self._poll_s = _POLL_S
         self.lost: Lost | None = None
         self.known = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"streamvis {name}", daemon=True)
@@ -191,13 +192,19 @@ class _Feed:
                     self._wake_all()
                 failures = 0
 
+    def step(self) -> None:
+        """Ask once, in the calling thread, without waiting for news; for feeds that are not started."""
+        self._nap.set()
+        self._poll_s = 0.0
+        self._step()
+
     def _step(self) -> None:
         raise NotImplementedError
 
     @property
     def _wait_s(self) -> float:
         """How long a poll may take: none at all where the next answer is what tells that the endpoint is back."""
-        return 0.0 if self.lost else _POLL_S
+        return 0.0 if self.lost else self._poll_s
 
     def _is_wanted(self) -> bool:
         with self._lock:
@@ -398,8 +405,16 @@ class Feeds:
             if feed is None or not feed.listen(who, wake):
                 feed = self._feeds[at] = make(lambda: self._forget(at, feed))
                 feed.listen(who, wake)
-                feed.start()
+                self._begin(feed)
             return feed
+
+    def _begin(self, feed: _Feed) -> None:
+        feed.start()
+
+    def pause_s(self, took_s: float) -> float:
+        """How long after the beginning of an update that took so long the next one of its session may begin: at most half of the
+        time goes to one session's updates, and to those of all, which Bokeh sends out after this."""
+        return max(_LEAST_S, 2 * took_s, self.pace.pause_s())
 
     def _forget(self, at: _Place, feed: _Feed) -> None:
         with self._lock:
@@ -408,3 +423,8 @@ class Feeds:
 
 
 FEEDS = Feeds()
+
+
+def feeds_of(doc: Document) -> Feeds:
+    """The feeds for the session of a document: those of the process, unless whoever made the document gave it others."""
+    return getattr(doc, "streamvis_feeds", FEEDS)

@@ -2,7 +2,7 @@
 // argument `link` is the model. It owns the notices over the page, the echo, reloading, and what the shell around the page is told;
 // it touches nothing else. carry.js follows it in the same function.
 const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000
-const state = {lost: false, heard: Date.now(), reloading: false}
+const state = {lost: false, heard: Date.now(), reloading: false, over: []}
 
 const host = document.createElement("div")
 host.id = "streamvis-notices"
@@ -41,7 +41,7 @@ const element = (tag, text, kind) => {
 }
 
 const show = () => {
-  const notices = JSON.parse(link.notices)
+  const notices = [...state.over, ...JSON.parse(link.notices)]
   if (state.lost) notices.unshift({kind: "stale", title: "Out of date: no connection to the page server",
     text: `Since ${new Date(state.lost).toLocaleTimeString()}. The page reloads as soon as the server answers.`})
   const stack = element("div", null, "stack"), corner = element("div", null, "corner"), whole = []
@@ -81,7 +81,19 @@ const reload = () => {
   // A page that would reload again and again slows down instead of hammering the server.
   if (state.reloading) return
   state.reloading = true
-  setTimeout(() => location.reload(), count_reload() < 5 ? 0 : 3000)
+  setTimeout(load_again, count_reload() < 5 ? 0 : 3000)
+}
+// Without a shell: what a person set is kept for the next load of this address, where the browser keeps anything.
+const load_again = () => {
+  try { sessionStorage.setItem("streamvis-carried", JSON.stringify({href: location.href, carried: window.streamvis.carry()})) } catch { /* it is lost */ }
+  location.reload()
+}
+const take_carried = () => {
+  try {
+    const {href, carried} = JSON.parse(sessionStorage.getItem("streamvis-carried"))
+    sessionStorage.removeItem("streamvis-carried")
+    if (href == location.href) window.streamvis.restore(carried)
+  } catch { /* there is nothing */ }
 }
 const reload_when_seen = () => {
   if (!document.hidden || shell != null) reload()
@@ -113,12 +125,43 @@ setInterval(() => { if (!document.hidden && Date.now() - state.heard > STALE_AFT
 document.addEventListener("visibilitychange", () => { if (!document.hidden) heard() })
 addEventListener("beforeunload", () => { state.reloading = true })
 
+// Files of the page were saved. The shell tries the new version; without one it is tried here, in a frame that nobody sees.
+const edited = () => {
+  if (shell != null) return tell("edited")
+  if (failed().length > 0) return load_again()
+  state.trial?.remove()
+  const frame = state.trial = document.createElement("iframe")
+  frame.style.cssText = "position:fixed;inset:0;width:100%;height:100%;border:0;opacity:0;pointer-events:none;z-index:-1"
+  frame.inert = true
+  frame.src = location.href
+  document.documentElement.dataset.streamvisShell = "trial"
+  document.body.append(frame)
+}
+const tried = ({source, data}) => {
+  if (source != state.trial?.contentWindow || data?.streamvis != "painted") return
+  state.trial.remove()
+  state.trial = null
+  if (data.failed.length > 0) show_over(data.failed)
+  else load_again()
+}
+// Why the page's new version is not shown, over the old one.
+const show_over = (notices) => {
+  state.over = notices.map((notice) => ({...notice, text: notice.instead}))
+  show()
+}
+const failed = () => JSON.parse(link.notices).filter(({instead}) => instead)
+const say_failed = () => {
+  if (state.failed || failed().length == 0) return
+  state.failed = true
+  tell("failed", {})
+}
+
 // A page is ready to be shown when it has all of the past, or says why it has not.
 const settled = () => {
   const says = JSON.parse(link.notices).some(({kind}) => kind == "error" || kind == "waiting")
-  if (shell == null || state.settled || !(link.settled || says)) return
+  if (state.settled || !(link.settled || says)) return
   state.settled = true
-  requestAnimationFrame(() => setTimeout(() => tell("painted"), 0))
+  requestAnimationFrame(() => setTimeout(() => shell == null ? take_carried() : tell("painted", {failed: failed()}), 0))
 }
 const touch = (event) => {
   if (!event.isTrusted || state.touched) return
@@ -132,16 +175,20 @@ if (shell != null) {
   const replace = history.replaceState
   history.replaceState = function (...given) { replace.apply(this, given); tell("address", {search: location.search}) }
   link.properties.shown.change.connect(() => tell("shows", JSON.parse(link.shown)))
-  link.properties.settled.change.connect(settled)
   tell("shows", JSON.parse(link.shown))
 }
 
-window.streamvis = {...window.streamvis, lost}
+else addEventListener("message", tried)
+
+window.streamvis = {...window.streamvis, lost, show_over}
 link.properties.sent.change.connect(() => { heard(); echo() })
 link.properties.beat.change.connect(heard)
-link.properties.notices.change.connect(() => { heard(); show(); settled() })
+link.properties.notices.change.connect(() => { heard(); show(); say_failed(); settled() })
+link.properties.edited.change.connect(edited)
 link.properties.reload.change.connect(reload_when_seen)
+link.properties.settled.change.connect(settled)
 show()
+say_failed()
 settled()
 if (link.reload) reload_when_seen()
 echo()

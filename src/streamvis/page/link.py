@@ -19,7 +19,7 @@ from bokeh.document import Document
 from bokeh.model import DataModel, Model
 from bokeh.models import CustomJS
 
-__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink"]
+__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink", "say_edited"]
 
 _HEARD_EVERY_S = 1.0
 """How often the shell is told when producers were last heard of."""
@@ -27,12 +27,16 @@ _HEARD_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the page says. `kind` is waiting, stale, error, slow, reading or vanished; `detail` is shown as it is."""
+    """Something that the page says. `kind` is waiting, stale, error, slow, reading or vanished; `detail` is shown as it is.
+
+    `instead` is there where the page has failed: the text for a viewer who still has the page as it was before an edit.
+    """
 
     kind: str
     title: str
     text: str = ""
     detail: str = ""
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,17 @@ class Shown:
 
 
 class StreamvisLink(DataModel):
-    """What travels between the session and the browser. `framed`: the shell is around the page, and decides when it reloads."""
+    """What travels between the session and the browser. `framed`: the shell is around the page, and decides when it reloads.
+
+    `edited` counts how often files of the page were saved since it was made.
+    """
 
     sent = Int(default=1)
     seen = Int(default=0)
     beat = Int(default=0)
     notices = String(default="[]")
     reload = Bool(default=False)
+    edited = Int(default=0)
     framed = Bool(default=False)
     shown = String(default="{}")
     settled = Bool(default=False)
@@ -143,3 +151,10 @@ class BrowserLink:
     def reload(self) -> None:
         """Load the page again, into a new session."""
         self._model.reload = True
+
+
+def say_edited(doc: Document) -> None:
+    """Tell the browser that files of the page in this document were saved. Under the document lock."""
+    link = doc.select_one({"type": StreamvisLink})
+    if link is not None:
+        link.edited += 1

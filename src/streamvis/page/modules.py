@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib.abc import MetaPathFinder
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -81,6 +81,11 @@ class OwnModules(MetaPathFinder):
     def is_edited(self) -> bool:
         """Whether a file that was read has changed since."""
         return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
+
+    @property
+    def files(self) -> Set[str]:
+        """The paths of the files that were read."""
+        return self._stamps.keys()
 
     def close(self) -> None:
         """No session needs this version any more. The package stays: Bokeh asks for it by the name of each model class."""

@@ -35,10 +35,10 @@ class Names(dict[str, Any]):
         super().__init__(
             (name, Names(item, what=f"{what}[{name!r}]") if type(item) is dict else item) for name, item in data.items()
         )
-        self._what = what
+        self.what = what
 
     def __missing__(self, name: object) -> Any:
-        raise NoSuchName(self._what, name, [str(found) for found in self])
+        raise NoSuchName(self.what, name, [str(found) for found in self])
 
 
 class NewData(Mapping[str, Mapping[str, Any]]):
@@ -62,6 +62,12 @@ class NewData(Mapping[str, Mapping[str, Any]]):
     ) -> None:
         self.run, self.reduced = run, reduced
         self._rows, self._values = rows, values
+        self._asked: set[str] = set()
+
+    def noting(self, asked: set[str]) -> NewData:
+        """The same, which adds every key that page code asks for to `asked`."""
+        self._asked = asked
+        return self
 
     @property
     def replay(self) -> bool:
@@ -69,6 +75,7 @@ class NewData(Mapping[str, Mapping[str, Any]]):
         return self.run.at is not None
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
+        self._asked.add(key)
         if key in self._rows:
             return Names(self._rows[key].columns, what=f"new_data[{key!r}]")
         return Names(self._value(key).data, what=f"new_data[{key!r}]")

@@ -98,15 +98,15 @@ class HistoryAnswer:
 
 
 class EndpointReader:
-    """Reads from the endpoint at `url`. Usable from many threads.
+    """Reads from the endpoint at `url`, over `transport` where one is given. Usable from many threads.
 
     Every method raises EndpointError (of the kind that fits) when there is no good answer, and UnknownRun or DeletedRun.
     """
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
-        self._transport = Transport(url, token=token, most_kept=_MOST_KEPT)
+    def __init__(self, url: str, *, token: str | None = None, transport: Transport | None = None) -> None:
+        self.transport = transport or Transport(url, token=token, most_kept=_MOST_KEPT)
         self._at: int | None = None
-        self.url = self._transport.url
+        self.url = self.transport.url
 
     def as_of(self, step: int | None) -> EndpointReader:
         """This reader, or one that reads what runs had at that step: keys, rows and values, but not the runs themselves."""
@@ -163,7 +163,7 @@ class EndpointReader:
     ) -> Response:
         """What the endpoint answers, in JSON and as it came: also where it refuses what was asked for."""
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})
-        response = self._transport.request(method, where, params=params, body=body, headers=headers, timeout_s=_ASK_S)
+        response = self.transport.request(method, where, params=params, body=body, headers=headers, timeout_s=_ASK_S)
         return check(response, url=self.url, token_file=READ_TOKEN if method == "GET" else WRITE_TOKEN)
 
     def tail(
@@ -286,7 +286,7 @@ class EndpointReader:
 
     def close(self) -> None:
         """Close the connections."""
-        self._transport.close()
+        self.transport.close()
 
     def _get(
         self,
@@ -298,7 +298,7 @@ class EndpointReader:
         timeout_s: float = 10.0,
         may_lack: bool = False,
     ) -> Response:
-        response = self._transport.request(
+        response = self.transport.request(
             "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
         )
         check(response, url=self.url, token_file=READ_TOKEN)

@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -29,12 +29,14 @@ from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import PageScriptError
 from streamvis.page.author import Failures
-from streamvis.page.feed import FEEDS
+from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.folders import Folder, try_template
 from streamvis.page.hanging import HeldBack
-from streamvis.page.link import BrowserLink, Notice
+from streamvis.page.link import BrowserLink, Notice, say_edited
+from streamvis.page.parts import folders_of, is_part_of
 from streamvis.page.server import Server, selection_of
 from streamvis.page.versions import Version, Versions
+from streamvis.page.watching import Watch
 
 __all__ = ["DEFAULT_PAGE", "PageScript", "add_to_path", "default_page", "page_application", "pages_of", "read_script"]
 
@@ -101,23 +103,47 @@ def pages_of(given: Sequence[str | Path]) -> list[PageScript]:
 
 
 def page_application(
-    script: PageScript, *, url: str, app: str | None, token: str | None, held_back: HeldBack | None = None
+    script: PageScript,
+    *,
+    url: str,
+    app: str | None,
+    token: str | None,
+    held_back: HeldBack | None = None,
+    watch: Watch | None = None,
+    feeds: Feeds = FEEDS,
+    heard: Callable[[BaseException], None] | None = None,
 ) -> Application:
-    """A Bokeh application that makes a page of the script for each session; `app` is used where the script names none."""
-    return Application(_PageHandler(script, url=url, app=app, token=token, held_back=held_back))
+    """A Bokeh application that makes a page of the script for each session; `app` is used where the script names none.
+
+    With `watch`, sessions hear of it when files of the page were saved. `heard` is called with what the author's code raises.
+    """
+    own = {"held_back": held_back, "watch": watch, "feeds": feeds, "heard": heard}
+    return Application(_PageHandler(script, url=url, app=app, token=token, **own))
 
 
 class _PageHandler(Handler):
     def __init__(
-        self, script: PageScript, *, url: str, app: str | None, token: str | None, held_back: HeldBack | None
+        self,
+        script: PageScript,
+        *,
+        url: str,
+        app: str | None,
+        token: str | None,
+        held_back: HeldBack | None,
+        watch: Watch | None,
+        feeds: Feeds,
+        heard: Callable[[BaseException], None] | None,
     ) -> None:
         super().__init__()
-        self._held_back = held_back
+        self._held_back, self._watch, self._feeds, self._heard = held_back, watch, feeds, heard
         self._script, self._url, self._app, self._token = script, url, app, token
         self._folder = Folder(script.path.parent) if script.is_folder else None
         self._versions = Versions(script.name, script.path, self._folder)
-        self._asked = Failures("")
+        self._logged: set[tuple[object, ...]] = set()
+        self._asked = self._failures()
         self._pages: dict[str, _Page] = {}
+        self._has_failed = False
+        self._files: set[str] = set()
 
     @property
     def _fallback(self) -> str | None:
@@ -129,18 +155,19 @@ class _PageHandler(Handler):
 
     def on_server_loaded(self, server_context: ServerContext) -> None:
         self._versions.begin(server_context)
+        self._look_out(self._versions.newest())
 
     def on_server_unloaded(self, server_context: ServerContext) -> None:
         self._versions.end()
 
     def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
         # The session of the request begins right after this.
-        self._asked = Failures(f"the page script {self._script.path}")
+        self._asked = self._failures()
         return self._versions.process_request(request, self._asked)
 
     async def on_session_created(self, session_context: SessionContext) -> None:
         """Make the page: here, and not in `modify_document`, is time to wait."""
-        page = self._pages[session_context.id] = _Page(Failures(f"the page script {self._script.path}"))
+        page = self._pages[session_context.id] = _Page(self._failures())
         page.failures.add(self._asked)
         await self._know_run(session_context)
         await session_context.with_locked_document(partial(self._make, session_context, page))
@@ -151,10 +178,33 @@ class _PageHandler(Handler):
             await page.version.hook("on_session_destroyed", page.failures, session_context)
             self._versions.leave(page.version, page.module)
 
+    def _failures(self) -> Failures:
+        about = {"logged": self._logged, "is_watched": self._watch is not None, "heard": self._heard}
+        return Failures(f"the page script {self._script.path}", **about)
+
+    def _look_out(self, version: Version) -> None:
+        """Hear of it when files are saved that the page is made of now."""
+        self._files |= version.modules.files
+        if self._watch is not None:
+            folders = folders_of(self._script.path, self._files, is_folder=self._script.is_folder)
+            self._watch.follow(self, folders, self._saved)
+
+    def _saved(self, paths: Set[str]) -> None:
+        """Files were saved: tell open pages, where they are made of those."""
+        self._files.update(*(page.version.modules.files for page in self._pages.values() if page.version is not None))
+        about = {"is_folder": self._script.is_folder, "has_failed": self._has_failed}
+        if not any(is_part_of(Path(path), self._script.path, self._files, **about) for path in paths):
+            return
+        self._logged.clear()
+        self._held_back = None
+        for page in self._pages.values():
+            if page.doc is not None:
+                page.doc.add_next_tick_callback(partial(say_edited, page.doc))
+
     async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
         selection = selection_of(session_context, self._script.app or self._app or self._fallback)
-        feeds = FEEDS.chosen(FEEDS.reader(self._url, self._token), selection, self, _ignore)
+        feeds = self._feeds.chosen(self._feeds.reader(self._url, self._token), selection, self, _ignore)
         until = time.monotonic() + _FIRST_ANSWER_S
         for feed in feeds:
             if not feed.known.is_set():
@@ -163,6 +213,7 @@ class _PageHandler(Handler):
             feed.leave(self)
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
+        page.doc, doc.streamvis_feeds = doc, self._feeds
         if self._held_back is not None and time.time() < self._held_back.until:
             until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
             title = f"{self._script.path.name} hung, and held up all pages"
@@ -175,7 +226,9 @@ class _PageHandler(Handler):
         page.failures.add(page.version.failures)
         await page.version.hook("on_session_created", page.failures, session_context)
         await self._run(doc, page)
-        if page.failures.has_ended and doc not in FEEDS.served:
+        self._has_failed = page.failures.has_ended
+        self._look_out(page.version)
+        if page.failures.has_ended and doc not in self._feeds.served:
             link = _link(doc)
             link.show(page.failures.notices)
             show = partial(_show, link, page.failures)
@@ -190,7 +243,7 @@ class _PageHandler(Handler):
         await self._compile(doc, page)
         if page.failures.has_ended:
             return
-        if doc not in FEEDS.served:
+        if doc not in self._feeds.served:
             with patch_curdoc(doc):
                 rest = page.failures.run(what, self._serve, doc, page.module, ends_page=True)
             if inspect.isawaitable(rest):
@@ -229,6 +282,7 @@ class _Page:
     """What one session runs."""
 
     failures: Failures
+    doc: Document | None = None
     version: Version | None = None
     module: ModuleType | None = None
     models: str = ""

@@ -12,7 +12,7 @@ from bokeh.settings import settings
 
 from streamvis.errors import UsageError
 from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
-from streamvis.page.feed import FEEDS
+from streamvis.page.feed import feeds_of
 from streamvis.page.session import InitPage, Session, UpdatePage
 from streamvis.selection import Selection
 
@@ -64,14 +64,15 @@ class Server:
                 raise UsageError(f"{name} is {type(function).__name__}, not a function.")
         if budget is not None and not (isinstance(budget, int) and not isinstance(budget, bool) and budget >= _LEAST_BUDGET):
             raise UsageError(f"budget is {budget!r}. Give a number of rows, {_LEAST_BUDGET} or more, or None for all.")
-        if doc in FEEDS.served:
+        feeds = feeds_of(doc)
+        if doc in feeds.served:
             raise UsageError("This document has a Server already: a script starts one.")
-        FEEDS.served.add(doc)
+        feeds.served.add(doc)
         self._doc = doc
         self._session = Session(
             doc,
-            FEEDS.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
-            FEEDS,
+            feeds.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
+            feeds,
             selection=selection_of(doc.session_context, app),
             init_page=init_page,
             update_page=update_page,

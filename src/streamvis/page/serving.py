@@ -33,6 +33,7 @@ from streamvis.page.hanging import held_back, watch
 from streamvis.page.mount import Mount, Mounted
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts import PageScript, add_to_path, page_application
+from streamvis.page.watching import Watch
 
 __all__ = ["Routes", "Site", "run_pages"]
 
@@ -78,6 +79,7 @@ def run_pages(
     certificate: tuple[Path, Path] | None = None,
     hang_note: Path | None = None,
     hang_s: float = 20.0,
+    reloads: bool = True,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     endings: EndingLimits = EndingLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
@@ -88,8 +90,8 @@ def run_pages(
     open pages, also in frames of the origins `frames`, and who has that of `writer_key` may change runs. `mount` is what stands
     in front of this server. `certificate` holds the files of a certificate and its key, for TLS. With `hang_note` the process
     ends itself when an author's code holds up its event loop for `hang_s` seconds (see `hanging`): whoever gives that restarts
-    it. The `limits` of connections are lower where the process may not open as many files. Raises PortTaken, or PageScriptError
-    when two scripts have one name.
+    it. With `reloads`, open pages change when their files are saved. The `limits` of connections are lower where the process may
+    not open as many files. Raises PortTaken, or PageScriptError when two scripts have one name.
     """
     names = [script.name for script in scripts]
     for script in scripts:
@@ -108,9 +110,12 @@ def run_pages(
     port = sockets[0].getsockname()[1]
     door = Door(door_keys, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames), writer_key)
     reader = FEEDS.reader(url, token)
+    edits = Watch(loop) if reloads else None
     application = WebApplication(
         {
-            script.name: page_application(script, url=url, app=app, token=token, held_back=held.get(script.name))
+            script.name: page_application(
+                script, url=url, app=app, token=token, held_back=held.get(script.name), watch=edits
+            )
             for script in scripts
         },
         mount=mount,
@@ -149,6 +154,8 @@ def run_pages(
         except (SystemExit, KeyboardInterrupt):
             # In a task or a callback that an author's code gave to the loop by itself: asyncio lets these two through.
             _log.exception("something on the event loop asked the page server to end; it goes on")
+    if edits is not None:
+        edits.end()
     checks.stop()
     server.stop()
 

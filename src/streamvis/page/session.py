@@ -43,7 +43,6 @@ __all__ = ["InitPage", "Session", "UpdatePage", "takes_runs"]
 InitPage = Callable[..., object]
 UpdatePage = Callable[[Document, NewData], object]
 
-_MIN_INTERVAL_S = 0.05
 _LEAST_SHOWN_S = 5.0
 """How long the runs of a choice are shown before the page reloads for others: a sweep may start one every second."""
 _BEAT_S = 10
@@ -90,6 +89,7 @@ class Session:
         self._durations: deque[float] = deque(maxlen=5)
         self._next_at = 0.0
         self._turn = 0
+        self._asked: set[str] = set()
         self._failures = Failures.of(doc, f"the page for app {selection.app!r}")
         self._failures.on_new = self.wake
         self._live: LiveSources | None = None
@@ -227,9 +227,33 @@ class Session:
             self._settle()
         return None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that has come was handed over, and the browser has painted it."""
+        if self._is_over or self._failures.has_ended:
+            return True
+        if self._is_woken or not self._link.is_echoed:
+            return False
+        return not self._followings or not (self._has_news() or self._is_reading)
+
+    @property
+    def _is_reading(self) -> bool:
+        return any(its.is_reading for its in (self._live, self._fillers, *self._followings))
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The keys that the page asked for so far, by live sources and in `update_page`."""
+        live = [self._live.keys(run.id) for run in self._runs] if self._live is not None else []
+        return frozenset(self._asked).union(*live)
+
+    @property
+    def takes_all_keys(self) -> bool:
+        """Whether panels look at whatever keys there are."""
+        return self._fillers is not None and self._fillers.takes_rows
+
     def _settle(self) -> None:
-        """Nothing is left to hand over: unless something is still being read, the page shows all that there is."""
-        if not any(its.is_reading for its in (self._live, self._fillers, *self._followings)):
+        """All that had come was handed over: unless something is still being read, the page shows the past up to now."""
+        if not self._is_reading:
             self._link.settle()
 
     @property
@@ -313,7 +337,7 @@ class Session:
             is_live_changed = self._live.update({its.run.id: pieces for its, pieces in news}, is_ahead=self._is_ahead)
             is_answered = self._fillers.has_news
             for its, pieces in news:
-                told.append(its.fold(pieces, without=self._without(its, pieces)))
+                told.append(its.fold(pieces, without=self._without(its, pieces)).noting(self._asked))
             self._fillers.update([(new_data, pieces) for new_data, (_, pieces) in zip(told, news, strict=True)])
         self._sync_live_sources()
         told = [new_data for new_data, is_new in zip(told, changed, strict=True) if new_data or is_new]
@@ -347,11 +371,12 @@ class Session:
         took_s = time.monotonic() - began
         if not self._is_ahead:
             self._durations.append(took_s)
-        # At most half of the time goes to one session's updates, and to those of all, which Bokeh sends out after this.
-        self._next_at = began + (0 if self._is_ahead else max(_MIN_INTERVAL_S, 2 * took_s, self._feeds.pace.pause_s()))
+        self._next_at = began + (0 if self._is_ahead else self._feeds.pause_s(took_s))
         self._link.attach()
         self._link.send()
+        # First why it failed, where it did: the shell shows no failed page in place of one that works.
         self._tell()
+        self._settle()
 
     def _tell(self) -> None:
         """Say what there is to say, to who looks at the page and to the shell around it."""

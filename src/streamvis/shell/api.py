@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -28,9 +27,7 @@ from streamvis.transport import Response, path
 
 __all__ = ["api_routes"]
 
-_WAIT_S, _LOOK_S = 20.0, 1.0
-_MOST_FILES = 1000
-_OF_PAGES = {".py", ".html", ".yaml", ".css", ".js"}
+_WAIT_S = 20.0
 _MOST_RUNS = 10_000
 _ASKED = {
     "runs": {"app", "where", "order", "limit", "after", "archived", "column", "config", "run", "search"},
@@ -184,12 +181,8 @@ def _for_each(writer: EndpointReader, runs: list[str], verb: str, body: bytes) -
 
 class _Tail(_Handler):
     async def get(self) -> None:
-        """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time.
-
-        With `page`, the path of one, also once its script was edited.
-        """
-        app, after, page = (self.get_query_argument(name, None) for name in ("app", "after", "page"))
-        script = next((script for script in self._site.scripts if page_path(script.name) == page), None)
+        """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time."""
+        app, after = (self.get_query_argument(name, None) for name in ("app", "after"))
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         feed = FEEDS.choice(self._site.reader, Selection(app=app), self, lambda: loop.call_soon_threadsafe(changed.set))
         self._feed = feed
@@ -197,34 +190,24 @@ class _Tail(_Handler):
             deadline = loop.time() + _WAIT_S
             while (left_s := deadline - loop.time()) > 0:
                 changed.clear()
-                if feed.lost is not None or (feed.known.is_set() and _head(feed, script) != after):
+                if feed.lost is not None or (feed.known.is_set() and _head(feed) != after):
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), min(left_s, _LOOK_S))
+                    await asyncio.wait_for(changed.wait(), left_s)
         finally:
             feed.leave(self)
         if feed.lost is not None:
             return self.refuse(502, "no_endpoint", feed.lost.reason)
         newest = feed.heads[0].run.id if feed.heads else None
-        self.finish({"cursor": _head(feed, script), "newest": newest, "edited": _edited(script) if script else None})
+        self.finish({"cursor": _head(feed), "newest": newest})
 
     def on_connection_close(self) -> None:
         """The browser has given up: nobody listens."""
         self._feed.leave(self)
 
 
-def _head(feed: ChoiceFeed, script: PageScript | None) -> str:
-    return f"{feed.cursor}-{feed.answers}" + (f"-{_edited(script)}" if script else "")
-
-
-def _edited(script: PageScript) -> str:
-    """A text that is another one once the script, or a file of its folder, was edited."""
-    paths = script.path.parent.rglob("*") if script.is_folder else [script.path]
-    try:
-        times = [path.stat().st_mtime_ns for path in itertools.islice(paths, _MOST_FILES) if path.suffix in _OF_PAGES]
-    except OSError:  # it is being written
-        times = []
-    return f"{max(times, default=0):x}"
+def _head(feed: ChoiceFeed) -> str:
+    return f"{feed.cursor}-{feed.answers}"
 
 
 def _as_it_is(script: PageScript) -> PageScript:

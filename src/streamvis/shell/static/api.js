@@ -41,22 +41,19 @@ export const ask = (what, query = {}, options = {}) =>
   call("GET", what, {query: Object.entries(query).flatMap(([name, its]) => (Array.isArray(its) ? its : [its]).map((one) => [name, one])), ...options})
 export const change = (what, body, method = "POST") => call(method, what, {body})
 
-// Calls `heard` whenever an app's list of runs has changed, and `edited` when the script of the page at a path was, by long polls, for as
-// long as this tab can be seen.
-export const follow = ({app, page, heard, edited, lost}) => {
-  let is_over = false, failures = 0, after = null, version = null
+// Calls `heard` whenever an app's list of runs has changed, by long polls, for as long as this tab can be seen.
+export const follow = ({app, heard, lost}) => {
+  let is_over = false, failures = 0, after = null
   const abort = new AbortController()
   const seen = () => document.hidden ? new Promise((go) => document.addEventListener("visibilitychange", go, {once: true})) : null
   const loop = async () => {
     while (!is_over) {
       await seen()
       try {
-        const head = await ask("tail", {app, after, page}, {signal: abort.signal})
+        const head = await ask("tail", {app, after}, {signal: abort.signal})
         if (is_over) return
         if (failures > 0 || head.cursor != after) heard(head)
         after = head.cursor
-        if (version != null && head.edited != version) edited()
-        version = head.edited
         if (failures > 0) lost(null)
         failures = 0
       } catch (error) {

@@ -37,7 +37,7 @@ const Side = ({viewer, is_open, fold}) => {
   useEffect(() => { list.current?.look(is_open) }, [is_open])
   useEffect(() => { if (list.current != null && list.current.group != viewer.group) list.current.arrange({group: viewer.group}) }, [viewer.group])
   if (list.current == null && app != null) {
-    list.current = new RunList(app, {page: viewer.path, edited: () => viewer.reload(), is_shown: is_open})
+    list.current = new RunList(app, {is_shown: is_open})
     list.current.listen(() => {
       viewer.regroup()
       viewer.learn(list.current.rows)

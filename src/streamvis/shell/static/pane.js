@@ -8,6 +8,7 @@ export class Pane {
   #next = null
   #timers = new Set()
   #loads = []
+  #is_trial = false
   swapped = -Infinity
   swaps = 0
 
@@ -17,7 +18,7 @@ export class Pane {
     box.className = "pane"
     box.append(title)
     host.append(box)
-    Object.assign(this, {box, heading: title, address, on, frame: null, shown: null, is_touched: false})
+    Object.assign(this, {box, heading: title, address, on, frame: null, shown: null, is_touched: false, has_failed: false})
     this.hear = (event) => {
       const {streamvis: kind, ...data} = event.data ?? {}
       if (event.origin != location.origin || kind == null) return
@@ -31,8 +32,10 @@ export class Pane {
 
   get is_loading() { return this.#next != null }
 
-  // Loads the address, and shows it once it has painted; at once, where nothing is shown.
-  open() {
+  // Loads the address, and shows it once it has painted; at once, where nothing is shown. A trial that fails is not shown: the page that
+  // is there stays, and says why.
+  open({is_trial = false} = {}) {
+    this.#is_trial = is_trial
     this.url = this.address().href
     this.#next?.remove()
     this.#clear()
@@ -49,18 +52,23 @@ export class Pane {
       frame.inert = true
       this.#next = frame
       this.next_shown = null
+      this.next_failed = false
     }
   }
 
   // The same again, as after a restart. One that would load again and again slows down.
-  reload() {
+  reload(options = {}) {
     const now = performance.now()
     this.#loads = [...this.#loads.filter((then) => now - then < WITHIN_MS), now]
-    const again = () => {
-      if (document.hidden) document.addEventListener("visibilitychange", again, {once: true})
-      else this.open()
-    }
-    this.#later(again, this.#loads.length < FREQUENT ? 0 : SLOW_MS)
+    this.#later(() => this.#when_seen(options), this.#loads.length < FREQUENT ? 0 : SLOW_MS)
+  }
+
+  // The same page in its new version: files of it were saved.
+  try_edited() { this.#when_seen({is_trial: true}) }
+
+  #when_seen(options) {
+    if (document.hidden) document.addEventListener("visibilitychange", () => this.#when_seen(options), {once: true})
+    else this.open(options)
   }
 
   close() {
@@ -97,20 +105,35 @@ export class Pane {
   #loaded(frame) {
     // A browser's own page about a server that does not answer belongs to nobody's origin.
     if (window_of(frame) == null) return this.#later(() => this.open(), RETRY_MS)
-    if (frame == this.#next) this.#later(() => { if (frame == this.#next) this.#swap() }, SHOW_AT_LATEST_MS)
+    const is_late = () => frame == this.#next && (this.next_shown != null || !this.#is_trial)
+    if (frame == this.#next) this.#later(() => { if (is_late()) this.#swap() }, SHOW_AT_LATEST_MS)
   }
 
   #said_by_next(kind, data) {
     if (kind == "shows") this.next_shown = data
-    else if (kind == "painted") this.#swap()
-    else if (kind == "reload") this.reload()
+    else if (kind == "failed") this.next_failed = true
+    else if (kind == "painted") this.#painted(data.failed)
+    else if (kind == "reload") this.reload({is_trial: this.#is_trial})
   }
 
   #said(kind, data) {
     if (kind == "shows") this.shown = data
     else if (kind == "touched") this.is_touched = true
+    else if (kind == "failed") this.has_failed = true
+    else if (kind == "edited") this.try_edited()
     else if (kind == "reload") return this.reload()
     this.on(kind, data)
+  }
+
+  // An older version that works is worth more than a new one that does not; of two that do not, the new one is.
+  #painted(failed) {
+    const show_over = window_of(this.frame)?.streamvis?.show_over
+    if (!this.#is_trial || failed.length == 0 || this.has_failed || show_over == null) return this.#swap()
+    this.#next.remove()
+    this.#next = null
+    this.#clear()
+    show_over(failed)
+    this.on("refused", {})
   }
 
   #swap() {
@@ -130,7 +153,8 @@ export class Pane {
       frame.inert = false
       old.remove()
       if (had_focus) frame.focus()
-      Object.assign(this, {swapped: performance.now(), swaps: this.swaps + 1, shown: this.next_shown ?? this.shown, is_touched: false})
+      Object.assign(this, {swapped: performance.now(), swaps: this.swaps + 1, shown: this.next_shown ?? this.shown,
+        is_touched: false, has_failed: this.next_failed})
       this.on("swapped", {})
     }
     // Two frames, so that what was carried over is painted. A hidden tab paints nothing.

@@ -18,9 +18,8 @@ export class RunList extends Store {
   #loaded_at = 0
   #seen = PIECE
 
-  // `page` is the path of a page whose script is followed too: `edited` hears when it changed.
-  constructor(app, {page = null, edited = () => {}, is_shown = true} = {}) {
-    super({page, edited, is_shown, app: null, rows: [], matching: 0, after: null, more: false, is_loading: false, is_known: false, error: null, trouble: null,
+  constructor(app, {is_shown = true} = {}) {
+    super({is_shown, app: null, rows: [], matching: 0, after: null, more: false, is_loading: false, is_known: false, error: null, trouble: null,
       names: {config: [], summaries: [], tags: []}, find: "", order: "-created", columns: null, archived: "false", group: null, folded: new Set()})
     this.show_app(app)
     this.timer = setInterval(() => this.#refresh_running(), REFRESH_MS)
@@ -37,8 +36,7 @@ export class RunList extends Store {
     Object.assign(this, {app, rows: [], matching: 0, after: null, is_known: false, find: list.find ?? "", columns, group,
       order: list.order ?? stored.order ?? "-created", archived: list.archived ?? "false", folded: new Set()})
     if (this.is_shown) this.#load_all()
-    const {page, edited} = this
-    this.#stop = follow({app, page, edited, heard: () => this.#changed_elsewhere(), lost: (error) => this.set({trouble: error?.message ?? null})})
+    this.#stop = follow({app, heard: () => this.#changed_elsewhere(), lost: (error) => this.set({trouble: error?.message ?? null})})
     this.changed()
   }
 

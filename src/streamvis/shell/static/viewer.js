@@ -97,8 +97,14 @@ export class Viewer extends Store {
     for (const pane of this.panes) if (!pane.is_loading && pane.url != pane.address().href) pane.open()
   }
 
-  // The page's script was edited.
-  reload() { for (const pane of this.panes) pane.reload() }
+  // The page's script was edited: it may show several runs now, or only one.
+  async #learn_page() {
+    const was_many = this.page?.many
+    try {
+      this.site.set({pages: (await ask("pages")).pages})
+    } catch { /* as it was */ }
+    if (this.page?.many != was_many) this.#arrange()
+  }
 
   show_offered() {
     this.set({offer: null})
@@ -166,6 +172,8 @@ export class Viewer extends Store {
       address.adopt(data.search)
       pane.url = pane.address().href
     }
+    if (kind == "edited") this.#learn_page()
+    if (kind == "refused") this.#follow_at()
     if (kind != "shows" && kind != "swapped") return
     pane.head()
     document.title = this.panes[0].title || "Streamvis"
