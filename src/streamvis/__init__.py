@@ -1,9 +1,9 @@
 """Streamvis shows data from a process that is still running, on a page that its author wrote with Bokeh.
 
 `Client` is the half for the process, `Server` with `init_page` and `update_page` the half for the page; see the README.
-`open` reads runs back in a script. `live_source` and `band_source` make sources that fill themselves, and `panels` has
-ready-made pieces of pages that do. `Client` alone is there at once; the others are loaded when asked for, so that a producer
-imports no Bokeh, no web server and no database.
+`open` reads runs back in a script. `live_source` and `band_source` make sources that fill themselves, `panels` has
+ready-made pieces of pages that do, and `runs` lists the runs of a page's app. `Client` alone is there at once; the others are
+loaded when asked for, so that a producer imports no Bokeh, no web server and no database.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
     from streamvis import panels
-    from streamvis.page import NewData, Server, band_source, live_source
+    from streamvis.page import NewData, Server, band_source, live_source, runs
     from streamvis.reading import open_reader as open
 
-__all__ = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "open", "panels"]
+__all__ = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "open", "panels", "runs"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("NewData", "Server", "band_source", "live_source"):
+    if name in ("NewData", "Server", "band_source", "live_source", "runs"):
         from streamvis import page
 
         return getattr(page, name)

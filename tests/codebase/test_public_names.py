@@ -5,7 +5,7 @@ import sys
 
 import streamvis
 
-PUBLIC = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "open", "panels"]
+PUBLIC = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "open", "panels", "runs"]
 
 
 def test_the_public_names_are_these_and_no_others():
