@@ -33,7 +33,7 @@ _MOST_FILES = 1000
 _OF_PAGES = {".py", ".html", ".yaml", ".css", ".js"}
 _MOST_RUNS = 10_000
 _ASKED = {
-    "runs": {"app", "where", "order", "limit", "after", "archived", "column", "config", "run", "search"},
+    "runs": {"app", "where", "order", "limit", "after", "offset", "archived", "column", "config", "run", "search"},
     "names": {"app"},
 }
 
@@ -113,7 +113,14 @@ class _Pages(_Handler):
         """The pages, and the endpoint's address for producers."""
         scripts = await self.in_thread(lambda: [_as_it_is(script) for script in self._site.scripts])
         pages = [
-            {"name": _shown(one.name), "path": page_path(one.name), "app": self._app_of(one), "many": one.many} for one in scripts
+            {
+                "name": _shown(one.name),
+                "path": page_path(one.name),
+                "app": self._app_of(one),
+                "many": one.many,
+                "follow": one.follow,
+            }
+            for one in scripts
         ]
         self.finish({"pages": pages, "endpoint": self._site.reader.url})
 
@@ -235,7 +242,7 @@ def _as_it_is(script: PageScript) -> PageScript:
         now = read_script(script.path.parent if script.is_folder else script.path)
     except PageScriptError:
         return script
-    return replace(script, app=now.app, many=now.many)
+    return replace(script, app=now.app, many=now.many, follow=now.follow)
 
 
 def _shown(name: str) -> str:

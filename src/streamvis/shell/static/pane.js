@@ -49,6 +49,7 @@ export class Pane {
       frame.inert = true
       this.#next = frame
       this.next_shown = null
+      this.on("loading", {})
     }
   }
 
