@@ -35,7 +35,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from run import PEERS
 from setting import Endpoint, folder_bytes, installed, number
 
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, Finish, Start
 from streamvis.store import SqliteStore
 from streamvis.transport import Transport
 from streamvis.wire.arrow import encode_rows
@@ -281,7 +281,9 @@ def fill(folder: Path, runs: int, apps: int) -> None:
                 encode_rows(key, range(20), [0.0] * 20, {"loss": chance.random(20), "accuracy": chance.random(20)})
                 for key in ("train", "val")
             ]
-            batches.append(Batch(f"run-{i}", app, "p", 0, [Start(json.dumps(config), float(i)), *rows]))
+            batches.append(
+                Batch(f"run-{i}", app, "p", 0, [Start(json.dumps(config), float(i)), *rows, Finish("finished", i + 60.0)])
+            )
         store.append(batches)
     while store.tidy():
         pass

@@ -238,6 +238,7 @@ class ChoiceFeed(_Feed):
         self.cursor, self.heads, self.count, self.answers = tail.cursor, heads, count, self.answers + 1
         self.known.set()
         self._wake_all()
+        self._nap.wait(_LEAST_S)
 
     def _chosen(self, newest: str | None) -> tuple[tuple[RunHead, ...], int]:
         choice = self._choice
