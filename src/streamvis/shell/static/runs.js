@@ -57,8 +57,7 @@ export class RunList extends Store {
   }
 
   #load_all() {
-    this.#load_names()
-    this.reload()
+    this.#load_names(this.reload())
   }
 
   // What is shown besides the columns that every list has: what was chosen, else the parts of configs in which runs differ.
@@ -156,14 +155,17 @@ export class RunList extends Store {
 
   get asked_columns() { return [...new Set([...this.shown_columns, ...(this.group ? [this.group] : [])])] }
 
-  async #load_names() {
+  // Rows that are on their way, `loading`, are shown before they are asked for again with more columns.
+  async #load_names(loading) {
     const {app} = this
     try {
       const names = await ask("names", {app})
       if (app != this.app) return
       const before = this.asked_columns.join("\n")
       this.set({names})
-      if (this.asked_columns.join("\n") != before) this.reload()
+      if (this.asked_columns.join("\n") == before) return
+      await loading
+      if (app == this.app) this.reload()
     } catch { /* the list itself says what is wrong */ }
   }
 
