@@ -2,7 +2,8 @@
 
     python docs/pictures.py [NAME ...] [--to FOLDER] [--dark] [--size 1366x768]
 
-Names are those of examples, `panels` and `runs`; without any, all are made. Needs Chromium and what the tests need.
+Names are those of examples, `panels`, `runs`, `shell`, `shell-dark` and `run-list`; without any, all are made. Needs Chromium and
+what the tests need.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Picture:
     before: str = field(default="", kw_only=True)  # JavaScript to run in the page a second before
     height: int | None = field(default=None, kw_only=True)  # of the window, for pages that fill only what is in view
     runs: str = field(default="", kw_only=True)  # which runs, as an address says it; then the list of runs is in the picture too
+    dark: bool = field(default=False, kw_only=True)
+    ended_app: str = field(default="", kw_only=True)  # its app, where it is shown after its producer has ended
 
 
 def pictures() -> list[Picture]:
@@ -66,7 +69,14 @@ def pictures() -> list[Picture]:
         found.append(Picture(name, name, page.parent / "producer.py", waits.get(name, 12), **more))
     everything = Path(__file__).parent / "everything"
     producer, demo = everything / "producer.py", Picture("demo", "demo", DEMO / "train.py", 30, before=SELECT % "x < -1")
-    return [*found, demo, Picture("panels", "panels", producer, 15), Picture("runs", "runs", producer, 15, height=1100)]
+    seeds, bands = EXAMPLES / "seeds" / "producer.py", "group=config.rate&smooth=0.6"
+    columns = "%0A".join(("config.rate", "config.seed", "val.loss.min", "val.accuracy.max"))
+    shells = [
+        Picture("shell", "runs", seeds, runs=bands, ended_app="six seeds"),
+        Picture("shell-dark", "runs", seeds, runs=bands, dark=True, ended_app="six seeds"),
+        Picture("run-list", "", seeds, runs=f"list.columns={columns}", ended_app="six seeds"),
+    ]
+    return [*found, demo, Picture("panels", "panels", producer, 15), Picture("runs", "runs", producer, 15, height=1100), *shells]
 
 
 @contextmanager
@@ -90,19 +100,25 @@ def serving(data: Path) -> Iterator[tuple[str, str]]:
         server.wait()
 
 
-def photograph(browser: Browser, picture: Picture, addresses: tuple[str, str], *, size: tuple[int, int], dark: bool) -> bytes:
-    """A PNG of the page while its producer runs."""
+def photograph(
+    browser: Browser, picture: Picture, addresses: tuple[str, str], *, size: tuple[int, int], dark: bool, ended: set[str]
+) -> bytes:
+    """A PNG of the page while its producer runs, or after it ended, which `ended` notes."""
     endpoint, pages = addresses
-    producer = subprocess.Popen([sys.executable, str(picture.producer), endpoint, picture.name])
+    app = picture.ended_app or picture.name
+    producer = subprocess.Popen([sys.executable, str(picture.producer), endpoint, app]) if app not in ended else None
+    if producer is not None and picture.ended_app:
+        producer.wait()
+        ended.add(app)
     viewport = {"width": size[0], "height": picture.height or size[1]}
-    context = browser.new_context(viewport=viewport, color_scheme="dark" if dark else "light")
+    context = browser.new_context(viewport=viewport, color_scheme="dark" if dark or picture.dark else "light")
     try:
         tab = context.new_page()
         tab.on("console", lambda message: message.type == "error" and print(picture.name, message.text, file=sys.stderr))
         # What the page says of the pace of this machine does not belong into a picture.
         tab.add_init_script(HIDE_NOTICES)
         view = "" if picture.runs else "/view"
-        tab.goto(f"{pages}{view}/{picture.page}?app={picture.name}&{picture.runs}")
+        tab.goto(f"{pages}{view}/{picture.page}?app={app}&{picture.runs}")
         time.sleep(picture.wait_s)
         if picture.before:
             tab.evaluate(picture.before)
@@ -110,8 +126,9 @@ def photograph(browser: Browser, picture: Picture, addresses: tuple[str, str], *
         return tab.screenshot(full_page=True)
     finally:
         context.close()
-        producer.terminate()
-        producer.wait()
+        if producer is not None:
+            producer.terminate()
+            producer.wait()
 
 
 def small(png: bytes) -> bytes:
@@ -146,8 +163,9 @@ def main() -> None:
     args.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data, serving(Path(data)) as addresses, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        ended: set[str] = set()
         for name in args.names or there:
-            png = small(photograph(browser, there[name], addresses, size=(width, height), dark=args.dark))
+            png = small(photograph(browser, there[name], addresses, size=(width, height), dark=args.dark, ended=ended))
             (args.to / f"{name}.png").write_bytes(png)
             print(f"{name}.png: {len(png):,} bytes")
         browser.close()

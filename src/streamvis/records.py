@@ -310,13 +310,13 @@ class Band:
 
     `table` is an Arrow table of `x`, and of COLUMN.middle, COLUMN.low, COLUMN.high and COLUMN.runs for each column, by rising x;
     a number is missing where no run has one. `complete` tells that the range has no other x than these. `first_x` and `last_x`
-    are of all rows of these runs, None where there are none; `ends` has each run's last x.
+    are of all rows of these runs, None where there are none; `ends` has each run's last x, and whether the run is running.
     """
 
     table: Any
     complete: bool
     runs: int
-    ends: Sequence[tuple[str, float]]
+    ends: Sequence[tuple[str, float, bool]]
     first_x: float | None
     last_x: float | None
     start: float | None

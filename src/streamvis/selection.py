@@ -1,9 +1,9 @@
 """Which runs a page shows, and as of when: read from an address, and written into one. Pure.
 
-A link is a view: everything that a page shows follows from its selection. Without `runs` and `where` that is one run of the app,
-the newest or the oldest that is running; `runs` names runs; `where` takes all runs of the app that fit, also those that come
-later. With `group`, runs with the same value there are one thing, drawn as a middle and a band. With `at`, a page shows the
-past: what the runs had at that step.
+A link is a view: everything that a page shows follows from its selection. Without `runs` and `where` that is one run of the
+app (see `FOLLOWS`); `runs` names runs; `where` takes all runs of the app that fit, also those that come later. With `group`, runs
+with the same value there are one thing, drawn as a middle and a band. With `at`, a page shows the past: what the runs had at that
+step.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from urllib.parse import urlencode
 
 from streamvis.errors import UsageError
 
-__all__ = ["NEWEST", "OLDEST", "STATS", "Selection"]
+__all__ = ["FOLLOWS", "NEWEST", "OLDEST", "PINNED", "STATS", "Selection"]
 
-NEWEST, OLDEST = "newest", "oldest"
+NEWEST, OLDEST, PINNED = FOLLOWS = "newest", "oldest", "pinned"
+"""Which run is shown where none is named: the newest; the oldest that is running; or the newest when the page opened."""
 STATS = ("std", "sem", "ci95", "quartiles", "range")
 """What a band shows around its middle: mean and standard deviation, standard error, or 95 % interval; median and quartiles; mean,
 lowest and highest."""
@@ -35,8 +36,10 @@ class Selection:
     at: int | None = None
 
     @classmethod
-    def read(cls, arguments: Mapping[str, Sequence[str]], *, app: str | None = None) -> Selection:
-        """From an address's arguments, each with its values; `app` where none is named there.
+    def read(
+        cls, arguments: Mapping[str, Sequence[str]], *, app: str | None = None, follow: str = NEWEST
+    ) -> Selection:
+        """From an address's arguments, each with its values; `app` and `follow` where none is named there.
 
         Raises UsageError where `stat`, `follow` or `at` is not one that there can be.
         """
@@ -44,15 +47,15 @@ class Selection:
         def one(name: str, default: str = "") -> str:
             return (list(arguments.get(name, ())) or [default])[0] or default
 
-        stat, follow = one("stat", STATS[0]), one("follow", NEWEST)
-        for name, given, allowed in (("stat", stat, STATS), ("follow", follow, (NEWEST, OLDEST))):
+        stat, follows = one("stat", STATS[0]), one("follow", follow)
+        for name, given, allowed in (("stat", stat, STATS), ("follow", follows, FOLLOWS)):
             if given not in allowed:
                 raise UsageError(f"The address says {name}={given!r}. It can be {', '.join(allowed)}.")
         at = one("at")
         if at and not (at.isascii() and at.isdigit() and int(at) < 2**63):
             raise UsageError(f"The address says at={at!r}. It is a step: a whole number from 0.")
         runs = tuple(dict.fromkeys(run for run in arguments.get("run", ()) if run))
-        return cls(one("app") or app, runs, one("where"), one("group"), stat, follow, int(at) if at else None)
+        return cls(one("app") or app, runs, one("where"), one("group"), stat, follows, int(at) if at else None)
 
     @property
     def is_many(self) -> bool:

@@ -28,6 +28,12 @@ def update_page(doc, new_data):
     if "k" in new_data:
         doc.get_model_by_name("main_plot").stream({"x": new_data["k"]["x"]})
 """
+MANY = """
+from bokeh.models import Div
+def init_page(doc, config, runs):
+    shown = sorted([run.name, run.group, run.config["net"]] for run in runs)
+    doc.add_root(Div(name="shown", text=repr(shown), render_as_text=True))
+"""
 FAILS = "def init_page(doc, config):\n    1 / 0\ndef update_page(doc, new_data):\n    pass\n"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -37,11 +43,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 def site(tmp_path_factory):
     """An endpoint and a page server for all tests of this file."""
     folder = tmp_path_factory.mktemp("shell")
-    for name, text in {"lines": PAGE, "fails": FAILS}.items():
+    for name, text in {"lines": PAGE, "fails": FAILS, "many": MANY}.items():
         (folder / f"{name}.py").write_text(text)
     endpoint = processes.endpoint(folder / "data", log=folder / "endpoint.log")
     try:
-        scripts = [folder / "lines.py", folder / "fails.py"]
+        scripts = [folder / f"{name}.py" for name in ("lines", "fails", "many")]
         pages = processes.page_server(*scripts, url=endpoint.url, log=folder / "pages.log")
         try:
             yield endpoint, pages
@@ -76,8 +82,12 @@ def test_the_page_is_in_a_frame_below_a_bar_that_names_its_run_and_state(site, o
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0, 1])
         until(tab, lambda: "first try" in bar(tab) and "running" in bar(tab), "the bar")
         assert tab.frame.url == f"{pages.url}/lines?app=named"
-        tab.page.get_by_role("button", name="Newest", exact=True).click()
-        assert tab.page.url.endswith(f"run={client.run}") and "Pinned" in bar(tab)
+        follows = tab.page.get_by_label("Runs that are shown")
+        assert follows.input_value() == "newest"
+        follows.select_option("Pinned")
+        assert tab.page.url.endswith(f"run={client.run}")
+        follows.select_option("Oldest running")
+        assert tab.page.url.endswith("app=named&follow=oldest")
     until(tab, lambda: "finished" in bar(tab), "the end of the run in the bar")
 
 
@@ -267,18 +277,22 @@ _SET = """() => { const doc = Bokeh.documents[0], of = (type) => [...doc.all_mod
     of("Slider").value = 7
     of("Tabs").active = 1
     doc.get_model_by_name("curve").visible = false
+    doc.get_model_by_name("main_plot").selected.indices = [1]
     scrollTo(0, 200) }"""
 _GET = """() => { const doc = Bokeh.documents[0], of = (type) => [...doc.all_models].find((model) => model.type == type)
     const {start, end} = doc.get_model_by_name("plot").x_range
-    return [start, end, of("Slider").value, of("Tabs").active, doc.get_model_by_name("curve").visible, scrollY] }"""
+    const {indices} = doc.get_model_by_name("main_plot").selected
+    const values = [of("Slider").value, of("Tabs").active, doc.get_model_by_name("curve").visible]
+    return [start, end, ...values, scrollY, indices.length] }"""
 
 
 def rows(tab):
     return tab.in_page("window.Bokeh?.documents[0]?.get_model_by_name('main_plot')?.data.x.length ?? -1")
 
 
-def test_a_new_epoch_and_a_restart_swap_without_a_gap_and_keep_what_a_person_set(site, open_page):
+def test_whatever_loads_a_page_anew_swaps_without_a_gap_and_keeps_what_a_person_set(site, open_page, tmp_path_factory):
     endpoint, pages = site
+    script = next(tmp_path_factory.getbasetemp().glob("shell*/lines.py"))
     with Client(endpoint.url, "kept") as client:
         client.init()
         send(client, *range(5))
@@ -290,14 +304,57 @@ def test_a_new_epoch_and_a_restart_swap_without_a_gap_and_keep_what_a_person_set
         client.clear()
         send(client, *range(3))
         until(tab, lambda: rows(tab) == 3, "the new epoch")
-        assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200]
-        frame = tab.frame
-        pages.restart()
-        until(tab, lambda: tab.frame not in (None, frame), "the page after the restart")
-        until(tab, lambda: rows(tab) == 3, "its data")
-        assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200]
+        assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 1]
+        for what, go in {"a restart": pages.restart, "an edited script": lambda: script.write_text(PAGE + "# edited")}.items():
+            frame = tab.frame
+            go()
+            until(tab, lambda frame=frame: tab.frame not in (None, frame), f"the page after {what}")
+            until(tab, lambda: rows(tab) == 3, "its data")
+            assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 1], what
+    with Client(endpoint.url, "kept") as client:
+        client.init()
+        send(client, 0, 1)
+        until(tab, lambda: rows(tab) == 2, "the new run")
+        # Its rows are others than those that were selected.
+        assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 0]
         assert tab.evaluate("window.gaps") == 0
-        assert tab.evaluate("streamvisShell.viewer.panes[0].swaps") == 2
+        assert tab.evaluate("streamvisShell.viewer.panes[0].swaps") == 4
+
+
+def test_a_filter_and_groups_are_in_the_address_and_another_browser_opens_the_same_view(site, open_page):
+    endpoint, pages = site
+    make_runs(endpoint.url, "linked", 4)
+    tab = open_page(f"{pages.root}/many?app=linked")
+    expect_listed(tab, *(f"run {i}" for i in range(4)))
+    tab.page.get_by_role("combobox", name="Search or filter runs").fill("config.lr < 0.003")
+    expect_listed(tab, "run 0", "run 1", "run 2")
+    tab.page.get_by_role("button", name="Show all that fit").click()
+    tab.page.get_by_role("button", name="Columns, groups, archive").click()
+    tab.page.get_by_label("Group by").select_option("net")
+    tab.page.get_by_label("Bands show").select_option("median and quartiles")
+    expected = repr(sorted([f"run {i}", f"net = {net}", net] for i, net in enumerate(["resnet", "vit", "resnet"])))
+    shown = "window.Bokeh?.documents[0]?.get_model_by_name('shown')?.text"
+    names = lambda one: one.page.locator(".names").inner_text()  # noqa: E731
+    heads = lambda one: one.page.locator(".row.group").all_inner_texts()  # noqa: E731
+    until(tab, lambda: tab.in_page(shown) == expected and len(heads(tab)) == 2, "the groups of the runs that fit")
+    linked = open_page(tab.page.url)
+    until(linked, lambda: linked.in_page(shown) == expected and heads(linked) == heads(tab), "the same from a link")
+    assert "stat=quartiles" in linked.frame.url and linked.page.get_by_label("Runs that are shown").input_value() == "filter"
+    until(linked, lambda: names(linked) == names(tab) and names(tab), "the same runs in the bar")
+
+
+def test_a_run_that_vanished_is_ended_from_the_list(site, open_page):
+    endpoint, pages = site
+    records = {"records": [{"kind": "start", "config": {}}]}
+    # As an import sends what a producer left behind when it was killed.
+    where = "/api/v1/runs/gone/batches?app=ended&producer=p&number=1&live=false"
+    assert Transport(endpoint.url).request("POST", where, body=json.dumps(records).encode(), headers=JSON).status == 200
+    tab = open_page(f"{pages.root}/?app=ended")
+    state = tab.page.locator(".rows .state")
+    until(tab, lambda: state.all_inner_texts() and "vanished" in state.inner_text(), "the run that vanished")
+    tab.page.locator("button.more").click()
+    tab.page.get_by_role("menuitem", name="End", exact=True).click()
+    until(tab, lambda: state.inner_text() == "interrupted", "the run has ended")
 
 
 def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touched_the_page(site, open_page):

@@ -5,7 +5,19 @@ import sys
 
 import streamvis
 
-PUBLIC = ["Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "log", "open", "panels", "run"]
+PUBLIC = [
+    "Client",
+    "NewData",
+    "Server",
+    "StreamvisError",
+    "band_source",
+    "live_source",
+    "log",
+    "open",
+    "panels",
+    "run",
+    "runs",
+]
 
 
 def test_the_public_names_are_these_and_no_others():

@@ -65,6 +65,8 @@ def test_a_filter_that_cannot_be_read_is_answered_with_its_place(api):
 
 def test_one_run_and_many_are_described_and_those_who_follow_hear_of_it(api):
     before = api.ask("GET", "apps", "tail", app="app")["cursor"]
+    of_all = api.ask("GET", "apps", "tail")
+    assert of_all["newest"] == api.ask("GET", "apps", "tail", app="app")["newest"]
     cursor = api.ask("GET", "runs", "r0", "tail")["cursor"]
     one = api.ask("PATCH", "runs", "r0", body={"note": "first", "color": "#ABCDEF"})
     assert (one["note"], one["color"], one["name"], one["named"]) == ("first", "#abcdef", readable_name("r0"), False)
@@ -73,6 +75,7 @@ def test_one_run_and_many_are_described_and_those_who_follow_hear_of_it(api):
     assert ids(api.ask("GET", "runs", app="app")) == ["r3", "r2"]
     assert ids(api.ask("GET", "runs", app="app", archived="true", where="'old' in tags")) == ["r1", "r0"]
     assert api.ask("GET", "apps", "tail", app="app")["cursor"] != before
+    assert api.ask("GET", "apps", "tail", after=of_all["cursor"], wait=20)["cursor"] != of_all["cursor"]
     tail = api.ask("GET", "runs", "r0", "tail", after=cursor, wait=20)
     assert tail["cursor"] != cursor and not tail["restart"]
     assert (tail["run"]["color"], tail["run"]["tags"], tail["run"]["archived"]) == ("#abcdef", ["old"], True)
@@ -128,7 +131,8 @@ def test_a_band_over_runs_is_given_in_json_and_in_arrow(api):
     assert {name: column["data"] for name, column in found["columns"].items()} == {
         "x": [3.0], "loss.middle": [1.5], "loss.low": [0.0], "loss.high": [3.0], "loss.runs": [2],
     }  # fmt: skip
-    assert (found["runs"], found["complete"], found["ends"]) == (2, True, [{"run": "r0", "x": 3.0}, {"run": "r3", "x": 3.0}])
+    ends = [{"run": run, "x": 3.0, "running": True} for run in ("r0", "r3")]
+    assert (found["runs"], found["complete"], found["ends"]) == (2, True, ends)
     meta, table = table_of(api.ask("GET", "band", app="app", where="config.lr < 0.05", accept=ARROW, **asked))
     assert meta["kind"] == "band" and table["loss.middle"].to_pylist() == [2.0] and table["loss.runs"].to_pylist() == [2]
     assert api.ask("GET", "band", app="app", where="config.lr < 0", **asked)["columns"]["x"]["data"] == []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
+from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot, Scatter
 
+import streamvis
 from streamvis import Client
+from streamvis.errors import UsageError
 from streamvis.transport import Transport
 from support.conditions import wait_until
 from support.processes import endpoint, page_server
@@ -65,11 +68,41 @@ def init_page(doc, config):
 '''
 
 
+LISTING = """
+from bokeh.models import Div
+import streamvis
+
+
+def init_page(doc, config):
+    found = streamvis.runs("config.lr == 0.1 and state == 'finished' and config.seed > 0")
+    about = [[run.id, run.name, run.config, run.state, run.color, run.label] for run in found]
+    doc.add_root(Div(name="listed", text=repr(about), render_as_text=True))
+    streamvis.runs("config.lr <")
+"""
+FOLLOWS = """
+from bokeh.models import Div
+
+follow = "FOLLOW"
+
+
+def init_page(doc, config, runs):
+    doc.add_root(Div(name="run", text=runs[0].id))
+"""
+SMOOTHED = """
+from streamvis import panels
+
+
+def init_page(doc, config):
+    doc.add_root(panels.curves("train", "loss", smooth=0.5))
+"""
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """An endpoint, and a page server with the scripts above."""
     folder = tmp_path_factory.mktemp("several runs")
-    scripts = {"many": MANY, "bands": BANDS, "one": ONE, "overlaid": PANELS}
+    scripts = {"many": MANY, "bands": BANDS, "one": ONE, "overlaid": PANELS, "smoothed": SMOOTHED, "listing": LISTING}
+    scripts |= {name: FOLLOWS.replace("FOLLOW", name) for name in ("pinned", "oldest")}
     for name, source in scripts.items():
         (folder / f"{name}.py").write_text(source)
     with contextlib.ExitStack() as stack:
@@ -155,6 +188,7 @@ def test_a_page_that_opens_beside_another_has_the_names_and_colours_of_now(open_
         return ["the best", "#123456"] in [[run[2], run[3]] for run in runs_of(page)]
 
     wait_until(shows_now, within_s=20, every_s=0.5, what="a new page has the new name")
+    first.wait_for(lambda: first.link.reload, what="the page that was open reloads, to be swapped for one with the new name")
 
 
 def test_a_page_of_two_parameters_shows_the_first_of_several_runs(open_page, sweep):
@@ -185,9 +219,74 @@ def test_panels_draw_each_run_in_its_colour_or_stand_side_by_side(open_page, swe
     page.wait_for(lambda: any("run 1" in div.text and "seed" in div.text for div in page.doc.select({"type": Div})))
 
 
+def test_a_group_is_one_smoothed_line_with_a_mark_where_a_run_of_it_ended(open_page, sweep):
+    page = open_page("smoothed", group="config.lr")
+
+    def marks():
+        (plot,) = page.doc.select({"type": Plot})
+        its = [one for one in plot.renderers if isinstance(one.glyph, Scatter)]
+        return [list(zip(*map(one.data_source.data.get, ("step", "loss.end")), strict=True)) for one in its]
+
+    def smoothed(values):
+        mean = 0.0
+        for i, value in enumerate(values, 1):
+            mean = (mean + value) / 2
+            found = mean / (1 - 0.5**i)
+        return found
+
+    middle = (smoothed(range(5)) + smoothed(range(10, 15))) / 2
+    its = lambda: [[step, end] for found in marks() for step, end in found if not math.isnan(end)]  # noqa: E731
+    page.wait_for(lambda: len(marks()) == 2 and len(its()) == 1, what="two groups, of which one lost a run")
+    assert its() == [[4, pytest.approx(middle)]]
+
+
+def test_a_page_lists_other_runs_of_its_app_and_a_wrong_filter_is_the_author_s_mistake(open_page, sweep):
+    rest, app, ids = sweep
+    page = open_page("listing", run=ids[0])
+    listed = lambda: page.doc.get_model_by_name("listed")  # noqa: E731
+    page.wait_for(lambda: listed() is not None)
+    (other,) = eval(listed().text)
+    assert other[:4] == [ids[1], "run 1", {"lr": 0.1, "seed": 1}, "finished"] and other[4].startswith("#")
+    page.wait_for(lambda: "FilterError" in page.told(), what="the wrong filter in the page")
+    with pytest.raises(UsageError, match="in init_page"):
+        streamvis.runs()
+
+
+def test_an_address_that_asks_for_what_there_is_not_is_said_in_the_page(open_page, sweep):
+    page = open_page("many", run=sweep[2], stat="odd")
+    page.wait_for(lambda: "It can be std, sem" in page.told())
+
+
+def test_a_page_follows_what_its_script_says_unless_its_address_says_otherwise(open_page, sweep):
+    rest, app, ids = sweep
+    shown = lambda page: page.doc.get_model_by_name("run").text  # noqa: E731
+
+    def opened(name, **query):
+        def made():
+            page = open_page(name, **query)
+            # One that is made before anything is known of its app loads again.
+            page.wait_for(lambda: page.doc.get_model_by_name("run") is not None or page.link.reload)
+            return None if page.link.reload else page
+
+        return wait_until(made, within_s=30, what="the page with its run")
+
+    with Client(rest.url, app) as one, Client(rest.url, app) as other:
+        first, second = one.init({"lr": 1.0}), other.init({"lr": 2.0})
+        pages = {name: opened(name) for name in ("pinned", "oldest")}
+        newest = opened("pinned", follow="newest")
+        assert (shown(pages["pinned"]), shown(pages["oldest"]), shown(newest)) == (second, first, second)
+        with Client(rest.url, app) as third:
+            third.init({"lr": 3.0})
+            newest.wait_for(lambda: newest.link.reload, what="the page that follows turns to the new run")
+            assert not pages["pinned"].link.reload and not pages["oldest"].link.reload
+
+
 def bands_of(page: OpenedPage) -> dict[str, dict[str, list[float]]]:
     sources = {source.name: source for source in page.doc.select({"type": ColumnDataSource}) if source.name}
-    return {stat: {name: list(map(float, column)) for name, column in source.data.items()} for stat, source in sources.items()}
+    return {
+        stat: {name: [None if math.isnan(cell) else float(cell) for cell in column] for name, column in source.data.items()}
+        for stat, source in sources.items()
+    }
 
 
 def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open_page, sweep):
@@ -214,7 +313,9 @@ def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open
         found = bands_of(page)
         for stat, (low, middle, high) in bands.items():
             its = found[stat]
-            if its["step"] != steps or its["loss.runs"] != counts:
+            marks = [step for step, mark in zip(its["step"], its["loss.end"], strict=True) if mark is not None]
+            ends = {max(of_run) for of_run in rows.values()} - {steps[-1]}
+            if its["step"] != steps or its["loss.runs"] != counts or set(marks) != ends:
                 return False
             for name, want in (("loss.low", low), ("loss.middle", middle), ("loss.high", high)):
                 if not np.allclose(its[name], want):

@@ -97,7 +97,7 @@ def test_a_refused_token_is_told_apart_from_none_and_from_one_that_only_reads(st
     assert "does not know the token" in messages["wrong"]
     assert "may only read" in messages["read-only"]
     with pytest.raises(TokenRefused, match="in the file read-token") as refused:
-        EndpointReader(endpoint.url).apps_tail()
+        EndpointReader(endpoint.url).app_tail(None, after=None, wait_s=0)
     assert refused.value.why == "missing"
 
 

@@ -28,6 +28,7 @@ STUDENT = {1: 12.706204736, 2: 4.302652730, 3: 3.182446305, 4: 2.776445105, 5: 2
 CELLS = st.one_of(st.floats(-100, 100), st.just(float("nan")), st.none())
 # A row: by how much x goes on, and its cells; a run: its first x, the rows, and how many of them come in a batch.
 ROWS = st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 2, 7]), CELLS, CELLS), max_size=40)
+SPANS = st.tuples(st.integers(-2, 30), st.integers(0, 60))
 RUNS = st.lists(st.tuples(st.integers(0, 5), ROWS, st.integers(1, 9), st.booleans()), min_size=1, max_size=4)
 
 
@@ -52,11 +53,24 @@ def filled(store, runs):
             pass
 
 
-def reference(runs, column, stat):
+def smoothed(cells, weight):
+    """The debiased exponential means of the cells; a NaN, and what is missing, has none."""
+    mean, count = 0.0, 0
+    for cell in cells:
+        if cell is None or math.isnan(cell):
+            yield cell
+            continue
+        mean, count = weight * mean + (1 - weight) * cell, count + 1
+        yield mean / (1 - weight**count)
+
+
+def reference(runs, column, stat, weight):
     """At each x: middle, low, high and count, in loops."""
     at = {}
     for first, rows, _, backward in runs:
-        last = {row[0]: row[1 + column] for row in rows_of(first, rows, backward) if row[1 + column] is not None}
+        made = rows_of(first, rows, backward)
+        cells = list(smoothed([row[1 + column] for row in made], weight))
+        last = {row[0]: cell for row, cell in zip(made, cells, strict=True) if cell is not None}
         for x, cell in last.items():
             if not math.isnan(cell):
                 at.setdefault(x, []).append(cell)
@@ -82,24 +96,25 @@ def shown(found, column):
 
 
 @settings(max_examples=80)
-@given(RUNS, st.sampled_from(STATISTICS_OF_RUNS), st.tuples(st.integers(-2, 30), st.integers(0, 60)), st.integers(1, 4))
-@example([(0, [(1, 1.0, None)] * 40, 9, False), (3, [(2, 3.0, 1.0)] * 20, 1, False)], "std", (0, 90), 2)
-@example([(0, [(1, 1.0, None)] * 40, 9, True), (3, [(0, float(i), 1.0) for i in range(40)], 4, True)], "quartiles", (0, 90), 2)
-def test_a_band_is_what_the_slow_reference_says(runs, stat, span, at_once):
+@given(RUNS, st.sampled_from(STATISTICS_OF_RUNS), SPANS, st.integers(1, 4), st.sampled_from([0.0, 0.6]))
+@example([(0, [(1, 1.0, None)] * 40, 9, False), (3, [(2, 3.0, 1.0)] * 20, 1, False)], "std", (0, 90), 2, 0.0)
+@example([(0, [(1, i % 7, None) for i in range(40)], 9, False), (3, [(2, 3.0, 1.0)] * 20, 1, False)], "std", (20, 9), 2, 0.6)
+@example([(0, [(1, 1.0, None)] * 40, 9, True), (3, [(0, i, 1.0) for i in range(40)], 4, True)], "quartiles", (0, 90), 2, 0.6)
+def test_a_band_is_what_the_slow_reference_says(runs, stat, span, at_once, weight):
     start, stop = span[0], span[0] + span[1]
     with tempfile.TemporaryDirectory() as folder, mock.patch.multiple(
         band, _ENOUGH_ROWS=3 * at_once, _SORTED_AT_ONCE=5 * at_once, _LEAST_ROWS=4
     ):
         store = hasty_store(Path(folder), sizes=SIZES)
         filled(store, runs)
-        ids, asked = [f"r{i}" for i in range(len(runs))], {"x": "step", "columns": ["y", "z"], "stat": stat}
+        ids, asked = [f"r{i}" for i in range(len(runs))], {"x": "step", "columns": ["y", "z"], "stat": stat, "smooth": weight}
         whole = store.band(ids, "k", **asked, buckets=10_000)
         part = store.band(ids, "k", **asked, start=start, stop=stop, buckets=10_000)
         few = store.band(ids, "k", **asked, buckets=3)
         store.close()
     assert whole.complete and part.complete
     for i, column in enumerate("yz"):
-        expected = reference(runs, i, stat)
+        expected = reference(runs, i, stat, weight)
         inside = {x: cells for x, cells in expected.items() if start <= x <= stop}
         for found, its in ((whole, expected), (part, inside)):
             told = shown(found, column)
@@ -107,7 +122,7 @@ def test_a_band_is_what_the_slow_reference_says(runs, stat, span, at_once):
             for x, cells in its.items():
                 assert told[x] == pytest.approx(cells, rel=1e-9, abs=1e-9), (column, x)
     ends = {f"r{i}": max(row[0] for row in rows_of(*one[:2], one[3])) for i, one in enumerate(runs) if one[1]}
-    assert dict(whole.ends) == dict(part.ends) == ends and whole.runs == len(ends)
+    assert {run: x for run, x, _ in whole.ends} == ends and part.ends == whole.ends and whole.runs == len(ends)
     assert (whole.first_x is None) == (not ends) and (not ends or whole.last_x == max(ends.values()))
     keeps_extremes(whole, few, buckets=3)
 

@@ -118,6 +118,8 @@ def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(runs, where, or
             if not piece.more:
                 break
             after = piece.after
+        middle = store.find(RunQuery(**query, limit=limit, offset=2))
+        assert [one.info.id for one in middle.runs] == expected[2 : 2 + limit] and middle.matching == len(expected)
         store.close()
     assert ids == expected
 

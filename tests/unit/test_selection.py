@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.errors import UsageError
-from streamvis.selection import NEWEST, OLDEST, STATS, Selection
+from streamvis.selection import FOLLOWS, PINNED, STATS, Selection
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 SELECTIONS = st.builds(
@@ -18,7 +18,7 @@ SELECTIONS = st.builds(
     group=st.just("") | TEXTS,
     stat=st.sampled_from(STATS),
     at=st.none() | st.integers(0, 2**63 - 1),
-    follow=st.sampled_from([NEWEST, OLDEST]),
+    follow=st.sampled_from(FOLLOWS),
 )
 
 
@@ -30,6 +30,8 @@ def test_a_selection_is_what_its_address_says(selection):
 def test_an_address_without_an_app_is_of_the_page_s_own():
     assert Selection.read({"run": ["a", "", "b", "a"]}, app="mine") == Selection("mine", ("a", "b"))
     assert Selection.read({"app": ["other"]}, app="mine").app == "other"
+    assert Selection.read({}, follow=PINNED).follow == PINNED
+    assert Selection.read({"follow": ["oldest"]}, follow=PINNED).follow == "oldest"
 
 
 def test_several_runs_are_named_or_chosen_by_a_filter_or_grouped():

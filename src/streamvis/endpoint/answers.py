@@ -172,7 +172,7 @@ def band_answer(key: str, x: str, stat: str, band: Band, buckets: int, *, as_arr
         "x": x,
         "stat": stat,
         "runs": band.runs,
-        "ends": [{"run": run, "x": its} for run, its in band.ends],
+        "ends": [{"run": run, "x": x, "running": is_running} for run, x, is_running in band.ends],
         "complete": band.complete,
         "first_x": band.first_x,
         "last_x": band.last_x,

@@ -72,6 +72,7 @@ _THREAD_FROM_BYTES = 64 * 2**10
 _Left = SkipJsonSchema[None]
 """A parameter that was left out. There is no way to send null as one, so the document does not speak of it."""
 _App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
+_AnyApp = Annotated[str | _Left, Query(min_length=1, max_length=1000, description="Name of the app; by default, all apps.")]
 _Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
 _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
 _Step = Query(ge=0, lt=2**63)
@@ -255,20 +256,24 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
     @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
     async def app_tail(
         request: Request,
-        app: _App,
+        app: _AnyApp = None,
         after: str | _Left = None,
         wait: _Wait = 0,
         limit: Annotated[int, Query(ge=0, le=_TAIL_RUNS, description="How many runs to list.")] = _TAIL_RUNS,
     ) -> Response:
-        """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back."""
+        """The runs of an app, once the list is newer than `after`, or a run of it vanished or came back.
+
+        Without an app, of all apps, whose runs are not listed.
+        """
         news: News = request.app.state.news
-        deadline, changes = time.monotonic() + wait, presence.changes[app]
+        deadline, changes = time.monotonic() + wait, presence.changes_in(app)
         while True:
-            with news.listen("app", app) as future:
+            with news.listen(*(("all apps", "") if app is None else ("app", app))) as future:
                 head = await run_in_threadpool(store.app_head, app)
                 cursor, left_s = str(head.cursor), deadline - time.monotonic()
-                if cursor != after or presence.changes[app] != changes or left_s <= 0 or news.is_closing:
-                    found = await run_in_threadpool(lambda: store.runs(app, limit=limit)) if limit else []
+                if cursor != after or presence.changes_in(app) != changes or left_s <= 0 or news.is_closing:
+                    is_listed = limit and app is not None
+                    found = await run_in_threadpool(lambda: store.runs(app, limit=limit)) if is_listed else []
                     shown = [run_json(one, presence) for one in found]
                     return JsonAnswer({"cursor": cursor, "newest": head.newest, "runs": shown})
                 await news.wait(future, left_s)

@@ -44,6 +44,7 @@ def band_routes(store: Store, presence: Presence) -> APIRouter:
         buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
         scale: Literal["linear", "log"] = "linear",
         at: AsOf = None,
+        smooth: Annotated[float, Query(ge=0, lt=1, description="Weight of the past in each run's smoothed columns.")] = 0.0,
     ) -> Response:
         """The middle and the spread over runs of a key's columns, at each x that any of them has."""
         if run is None and app is None:
@@ -54,7 +55,8 @@ def band_routes(store: Store, presence: Presence) -> APIRouter:
         columns = list(dict.fromkeys(column))
 
         def read() -> bytes | dict[str, Any]:
-            asked = {"x": x, "columns": columns, "stat": stat, "start": start, "stop": stop, "buckets": buckets, "at": at}
+            asked = {"x": x, "columns": columns, "stat": stat, "start": start, "stop": stop, "buckets": buckets}
+            asked |= {"at": at, "smooth": smooth}
             made = store.band(_ids(store, query) if run is None else run, key, **asked, log=scale == "log")
             return band_answer(key, x, stat, made, buckets, as_arrow=wants_arrow(request))
 

@@ -338,7 +338,7 @@ class WholeRun(Run):
 
 
 class AppTail(BaseModel):
-    """The newest runs of an app. `cursor` is for the next `after`."""
+    """The newest runs of an app, or of all. `cursor` is for the next `after`."""
 
     cursor: CursorText
     newest: RunId | None
@@ -378,10 +378,11 @@ class History(RowsData):
 
 
 class RunEnd(BaseModel):
-    """Where the rows of a run end."""
+    """Where the rows of a run end, and whether it is running, so that more may come."""
 
     run: RunId
     x: float
+    running: bool
 
 
 class Band(BaseModel):

@@ -20,7 +20,7 @@ class TooManyWait(StreamvisError):
 
 
 class News:
-    """Futures of those who wait, by run or by app: `most` of them at a time."""
+    """Futures of those who wait, by run, by app or for all apps: `most` of them at a time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -58,7 +58,8 @@ class News:
         self._loop.call_soon_threadsafe(self._wake, changes)
 
     def _wake(self, changes: Changes) -> None:
-        for at in [("run", run) for run in changes.runs] + [("app", app) for app in changes.apps]:
+        all_apps = [("all apps", "")] if changes.apps else []
+        for at in [("run", run) for run in changes.runs] + [("app", app) for app in changes.apps] + all_apps:
             for future in self._listening.get(at, ()):
                 if not future.done():
                     future.set_result(None)

@@ -47,8 +47,7 @@ class Presence:
     def __init__(self, store: Store, announce: Callable[[Changes], None], *, vanish_after_s: float) -> None:
         self._store, self._announce, self._vanish_after_s = store, announce, vanish_after_s
         self._heard: dict[str, _Heard] = {}
-        self.changes: Counter[str] = Counter()
-        """How often a run of an app vanished or came back."""
+        self._changes: Counter[str] = Counter()
 
     @property
     def expected(self) -> frozenset[str]:
@@ -59,6 +58,10 @@ class Presence:
     def gone(self) -> frozenset[str]:
         """The runs that vanished."""
         return frozenset(run for run, heard in list(self._heard.items()) if heard.is_gone)
+
+    def changes_in(self, app: str | None) -> int:
+        """How often a run of an app, or of any, vanished or came back."""
+        return self._changes.total() if app is None else self._changes[app]
 
     def is_gone(self, run: str) -> bool:
         """Whether nothing was heard of the run's producers for so long."""
@@ -159,7 +162,7 @@ class Presence:
             _log.debug("nobody is told that the run %s vanished or came back: %s", run, error)
             return
         if found.state == RUNNING:
-            self.changes[found.app] += 1
+            self._changes[found.app] += 1
             self._announce(Changes(frozenset({run}), frozenset({found.app})))
         else:
             self._heard.pop(run, None)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamvis.page.live import Change
-from streamvis.page.reader import EndpointReader, Piece
-from streamvis.page.sources import LiveSpec
+from streamvis.page.reader import BandAnswer, EndpointReader, Piece
+from streamvis.page.sources import LiveSpec, band_columns
 
 __all__ = ["BandTrack"]
 
@@ -56,13 +56,13 @@ class BandTrack:
             self.is_stale, self._next_at = True, 0.0
         self._view, self._buckets = view, buckets
 
-    def fetch(self, reader: EndpointReader, run: str) -> tuple[dict[str, np.ndarray] | None]:
+    def fetch(self, reader: EndpointReader, run: str) -> tuple[BandAnswer | None]:
         """Ask for the rows that the figures show, of all of its runs."""
         began, spec = time.monotonic(), self.spec
         start, stop = (None, None) if self._view is None else self._around(*self._view)
-        ask = {"x": spec.x, "columns": spec.columns, "stat": spec.stat, "buckets": self._buckets, "log": self._log}
+        ask = {"x": spec.x, "columns": spec.columns, "stat": spec.stat, "buckets": self._buckets}
         try:
-            return (reader.band(spec.runs, spec.key, start=start, stop=stop, **ask),)
+            return (reader.band(spec.runs, spec.key, start=start, stop=stop, log=self._log, smooth=spec.smooth, **ask),)
         finally:
             now = time.monotonic()
             self._next_at = now + max(_PAUSE_S, (now - began) / _SHARE)
@@ -73,12 +73,18 @@ class BandTrack:
             return low * low / high, high * high / low
         return 2 * low - high, 2 * high - low
 
-    def take(self, found: dict[str, np.ndarray] | None) -> Change | None:
+    def take(self, found: BandAnswer | None) -> Change | None:
         """The endpoint answered: the source's new data."""
         self.is_fetching, self.trouble = False, ""
         if found is None:
             return None
-        return Change(True, {name: found["x" if name == self.spec.x else name] for name in self.spec.names})
+        columns = dict(found.columns)
+        x = columns[self.spec.x] = columns.pop("x")
+        is_end = np.isin(x, [end for end in found.ends if end != found.last_x])
+        for name in self.spec.columns:
+            middle, *_, end = band_columns(name)
+            columns[end] = np.where(is_end, columns[middle], np.nan)
+        return Change(True, {name: columns[name] for name in self.spec.names})
 
     def add(self, pieces: Sequence[Piece]) -> Change | None:
         """Pieces of a run's log came."""

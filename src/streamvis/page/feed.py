@@ -29,7 +29,7 @@ from streamvis.page.new_data import NewData, merge_rows, own_copy
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
-from streamvis.selection import OLDEST, STATS, Selection
+from streamvis.selection import NEWEST, OLDEST, PINNED, STATS, Selection
 
 __all__ = ["FEEDS", "MOST_RUNS", "ChoiceFeed", "Feeds", "Folds", "Inbox", "Lost", "RunFeed", "feeds_of", "fold"]
 
@@ -38,7 +38,6 @@ _log = logging.getLogger("streamvis.page")
 _POLL_S = 25.0
 _LEAST_S = 0.05
 """How long from one answer with news to the next question, and from one update of a session to the next."""
-_ALL_APPS_S = 1.0
 _LINGER_S = 10.0
 """How long a feed goes on after its last session left: a reload finds it still there."""
 _RETRY_S = (0.1, 0.2, 0.4, 0.8)
@@ -237,15 +236,7 @@ class ChoiceFeed(_Feed):
         self.cursor: str | None = None
 
     def _step(self) -> None:
-        app = self._choice.app
-        if app is None:
-            # There is nothing to wait on for all apps together.
-            tail = self._reader.apps_tail()
-            if self.known.is_set() and tail.cursor == self.cursor:
-                self._nap.wait(_ALL_APPS_S)
-                return
-        else:
-            tail = self._reader.app_tail(app, after=self.cursor, wait_s=self._wait_s)
+        tail = self._reader.app_tail(self._choice.app, after=self.cursor, wait_s=self._wait_s)
         try:
             heads, count = self._chosen(tail.newest)
         except (UnknownRun, DeletedRun):
@@ -254,6 +245,7 @@ class ChoiceFeed(_Feed):
         self.cursor, self.heads, self.count, self.answers = tail.cursor, heads, count, self.answers + 1
         self.known.set()
         self._wake_all()
+        self._nap.wait(_LEAST_S)
 
     def _chosen(self, newest: str | None) -> tuple[tuple[RunHead, ...], int]:
         choice = self._choice
@@ -384,7 +376,8 @@ class Feeds:
 
     def choice(self, reader: EndpointReader, selection: Selection, who: object, wake: Callable[[], None]) -> ChoiceFeed:
         """The feed of what a selection that names no runs chooses, with `who` listening."""
-        choice = replace(selection, runs=(), stat=STATS[0])
+        follow = NEWEST if selection.follow == PINNED else selection.follow
+        choice = replace(selection, runs=(), stat=STATS[0], follow=follow)
         return self._listen(("choice", reader, choice), lambda ended: ChoiceFeed(reader, choice, ended=ended), who, wake)
 
     def run(self, reader: EndpointReader, run: str, who: object, wake: Callable[[], None]) -> RunFeed:

@@ -33,8 +33,9 @@ _RETRY_S, _FAILED_RETRY_S = 0.5, 5.0
 class Following:
     """The run of `head`, for one session, which `wake` wakes. `run` is the run as the page knows it.
 
-    `heard` is when its producers were last heard of (seconds since 1970), `past_rows` counts the rows of the past that were
-    handed over, `read_rows` those since reading began, at `reading_since`.
+    `is_redressed` tells that it got another name or color meanwhile. `heard` is when its producers were last heard of (seconds
+    since 1970), `past_rows` counts the rows of the past that were handed over, `read_rows` those since reading began, at
+    `reading_since`.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class Following:
         self._piece: Piece | None = None
         self._reading: Future | None = None
         self._forms: dict[tuple[str, str], str] = {}
-        self._is_outdated = False
+        self._look = (head.run.name, head.run.color)
+        self._is_outdated = self.is_redressed = False
         self.heard = 0.0
         self.past_rows, self.read_rows, self.reading_since = 0, 0, time.monotonic()
 
@@ -115,6 +117,7 @@ class Following:
         if not pieces:
             return False
         newest, before = pieces[-1], self.run
+        self.is_redressed |= (newest.name, newest.color) != self._look
         self.run = replace(self.run, name=newest.name, state=newest.state, dropped=newest.dropped)
         self.heard = newest.heard
         return self.run != before

@@ -50,12 +50,12 @@ if (window.streamvisPanels == null) {
     for (const renderer of plot.renderers) {
       const curve = curve_of(renderer)
       if (curve == null || !renderer.visible) continue
-      const [name, x, y, smooth] = ["name", "x", "y", "smooth"].map((part) => field(curve, part))
+      const [name, x, y, smooth, runs] = ["name", "x", "y", "smooth", "runs"].map((part) => field(curve, part))
       const data = Object.fromEntries(renderer.data_source.data instanceof Map ? renderer.data_source.data : Object.entries(renderer.data_source.data))
       const i = nearest(data[x], data[y], event.x)
       if (i < 0) continue
       if (at == null || Math.abs(data[x][i] - event.x) < Math.abs(at.x - event.x)) at = {x: data[x][i], step: data.step?.[i], time: data.time?.[i]}
-      rows.push({name, color: renderer.glyph.line_color.value ?? renderer.glyph.line_color, value: data[y][i], smooth: smooth ? data[smooth]?.[i] : null})
+      rows.push({name, runs: runs ? data[runs]?.[i] : null, color: renderer.glyph.line_color.value ?? renderer.glyph.line_color, value: data[y][i], smooth: smooth ? data[smooth]?.[i] : null})
     }
     if (at == null) return hide()
     const head = []
@@ -68,6 +68,7 @@ if (window.streamvisPanels == null) {
       line.append(element("span", "", `flex:none;width:9px;height:9px;border-radius:50%;background:${row.color}`),
         element("span", row.name, "flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"),
         element("b", number(row.value), "font-variant-numeric:tabular-nums"))
+      if (row.runs != null) line.append(element("span", row.runs == 1 ? "1 run" : `${row.runs} runs`, "color:var(--muted,#667)"))
       if (row.smooth != null) line.append(element("span", `≈ ${number(row.smooth)}`, "color:var(--muted,#667)"))
       parts.push(line)
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -97,6 +96,15 @@ class HistoryAnswer:
     means: Mapping[str, tuple[float, int]] | None = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class BandAnswer:
+    """The columns of a band by their names, the last x of each run that has ended, and the last of all runs."""
+
+    columns: Mapping[str, np.ndarray]
+    ends: Sequence[float]
+    last_x: float | None
+
+
 class EndpointReader:
     """Reads from the endpoint at `url`, over `transport` where one is given. Usable from many threads.
 
@@ -134,24 +142,19 @@ class EndpointReader:
         """The run's keys that hold rows, with the dtype words of their columns."""
         return {key: info.columns for key, info in self.keys(run).items() if info.kind == "rows"}
 
-    def app_tail(self, app: str, *, after: str | None, wait_s: float) -> AppTail:
-        """The newest run of the app, once that may have changed since `after`, or after `wait_s` seconds."""
+    def app_tail(self, app: str | None, *, after: str | None, wait_s: float) -> AppTail:
+        """The newest run of the app, or of all apps, once that may have changed since `after`, or after `wait_s` seconds."""
         params = {"app": app, "after": after, "wait": wait_s if after else 0, "limit": 0}
         answer = json.loads(self._get(path("apps", "tail"), params=params, timeout_s=wait_s + _SLACK_S).body)
         return AppTail(answer["newest"], answer["cursor"])
 
-    def runs(self, *, app: str, where: str, order: str, limit: int) -> ChosenRuns:
-        """The runs of an app for which the filter `where` holds, in the order of `order`."""
-        params = {"app": app, "where": where or None, "order": order, "limit": limit}
-        answer = json.loads(self._get(path("runs"), params=params).body)
+    def runs(
+        self, *, app: str | None, where: str, order: str, limit: int, with_config: bool = False, timeout_s: float = 10.0
+    ) -> ChosenRuns:
+        """The runs of an app, or of all, for which the filter `where` holds, in the order of `order`."""
+        params = {"app": app, "where": where or None, "order": order, "limit": limit, "config": with_config or None}
+        answer = json.loads(self._get(path("runs"), params=params, timeout_s=timeout_s).body)
         return ChosenRuns(answer["runs"], answer["matching"])
-
-    def apps_tail(self) -> AppTail:
-        """The newest run of all apps. The cursor is another one once anything in the list of apps has changed."""
-        body = self._get(path("apps")).body
-        begun = [app for app in json.loads(body)["apps"] if app["newest"] is not None]
-        newest = max(begun, key=lambda app: app["started"])["newest"] if begun else None
-        return AppTail(newest, hashlib.sha256(body).hexdigest()[:16])
 
     def ask(
         self,
@@ -249,20 +252,23 @@ class EndpointReader:
         stop: float | None = None,
         buckets: int,
         log: bool = False,
-    ) -> dict[str, np.ndarray] | None:
-        """The middle and the spread of columns over runs, by rising x; None while no run has such a key.
+        smooth: float = 0.0,
+    ) -> BandAnswer | None:
+        """The middle and the spread of columns over runs, by rising x; None while no run has such a key. With `smooth`, of each
+        run's smoothed columns.
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"run": list(runs), "key": key, "x": x, "column": list(columns), "stat": stat, "from": start, "to": stop}
-        params |= {"buckets": buckets, "scale": "log" if log else "linear", "at": self._at}
+        params |= {"buckets": buckets, "scale": "log" if log else "linear", "smooth": smooth or None, "at": self._at}
         response = self._get(path("band"), params=params, accept=ARROW, timeout_s=120.0, may_lack=True)
         if response.status == 404:
             return None
         if response.status != 200:
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
-        _, table = table_of(response.body)
-        return {name: table.column(name).to_numpy() for name in table.column_names}
+        meta, table = table_of(response.body)
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        return BandAnswer(columns, tuple(its["x"] for its in meta["ends"] if not its["running"]), meta["last_x"])
 
     def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
         """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""

@@ -7,17 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from bokeh.document import Document
+from bokeh.io import curdoc
 from bokeh.models import ColumnDataSource
 
+from streamvis.errors import UsageError
+from streamvis.filters import Filter
 from streamvis.page.sources import live_source, of_run
 from streamvis.selection import Selection
 
-__all__ = ["PageRun", "Showing", "grouped", "labelled", "of_document", "show_in"]
+__all__ = ["PageRun", "Showing", "grouped", "labelled", "of_document", "runs", "show_in"]
 
 _SHOWING = "_streamvis_showing"
+_WAIT_S = 2.0
+_MOST_LISTED = 1000
+
+
+class FindsRuns(Protocol):
+    """What knows the runs of an app: the endpoint's reader."""
+
+    def runs(self, *, app: str | None, where: str, order: str, limit: int, with_config: bool, timeout_s: float) -> Any:
+        """The runs that fit, as the endpoint describes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +61,11 @@ class PageRun:
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What a document shows: its runs, in the order of the selection that chose them."""
+    """What a document shows: its runs, in the order of the selection that chose them. `reader` finds others."""
 
     selection: Selection
     runs: Sequence[PageRun]
+    reader: FindsRuns | None = None
 
     @property
     def groups(self) -> dict[str, list[PageRun]]:
@@ -61,6 +74,37 @@ class Showing:
         for run in self.runs if self.selection.group else ():
             found.setdefault(run.group, []).append(run)
         return found
+
+
+def runs(where: str = "", *, order: str = "-created", limit: int = 100) -> list[PageRun]:
+    """List runs of the page's app, also those that the page does not show, by default the newest first.
+
+    It asks the endpoint, for which the page server waits, at most two seconds: call it in `init_page` and in callbacks, not at
+    each update. Archived runs are left out. Configs are as JSON has them: times are texts. A live source that is made for a run
+    which the page does not show is filled once.
+
+    Args:
+        where: a filter, such as "config.lr < 0.1 and state == 'finished'"
+        order: a name of the filter language, with - before it for the highest first
+        limit: how many at most, up to 1,000
+
+    Raises FilterError, UsageError outside of a page, and EndpointError when the endpoint does not answer.
+    """
+    showing = of_document(curdoc())
+    if showing.reader is None:
+        raise UsageError("streamvis.runs lists the runs of a page's app. Call it in init_page, or in a callback of a page.")
+    if not (isinstance(limit, int) and 0 < limit <= _MOST_LISTED):
+        raise UsageError(f"limit is {limit!r}. Give a whole number from 1 to {_MOST_LISTED:,}.")
+    if where:
+        Filter.parse(where)
+    app = showing.selection.app or (showing.runs[0].app if showing.runs else None)
+    ask = {"app": app, "where": where, "order": order, "limit": limit}
+    found = showing.reader.runs(**ask, with_config=True, timeout_s=_WAIT_S).runs
+    made = [
+        PageRun(its["run"], its["name"], its["config"], its["state"], its["dropped"], its["created"], its["app"], its["color"])
+        for its in found
+    ]
+    return labelled(made)
 
 
 def show_in(doc: Document, showing: Showing) -> None:

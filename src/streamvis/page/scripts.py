@@ -27,7 +27,7 @@ from bokeh.document import Document
 from bokeh.io.doc import patch_curdoc
 from tornado.httputil import HTTPServerRequest
 
-from streamvis.errors import PageScriptError
+from streamvis.errors import PageScriptError, UsageError
 from streamvis.page.author import Failures
 from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.folders import Folder, try_template
@@ -37,6 +37,7 @@ from streamvis.page.parts import folders_of, is_part_of
 from streamvis.page.server import Server, selection_of
 from streamvis.page.versions import Version, Versions
 from streamvis.page.watching import Watch
+from streamvis.selection import NEWEST
 
 __all__ = ["DEFAULT_PAGE", "PageScript", "add_to_path", "default_page", "page_application", "pages_of", "read_script"]
 
@@ -60,6 +61,7 @@ class PageScript:
     is_folder: bool = False
     any_app: bool = False
     many: bool = False
+    follow: str = NEWEST
 
 
 def default_page() -> PageScript:
@@ -93,7 +95,8 @@ def read_script(given: str | Path) -> PageScript:
     names = _top_level_names(tree)
     if "init_page" not in names and "*" not in names:
         raise PageScriptError(f"The page script {file} does not define init_page. A page needs init_page(doc, config).")
-    return PageScript(file.resolve(), name, _named_app(tree), is_folder, many=_shows_many(tree, names))
+    many, follow = _shows_many(tree, names), _text_of(tree, "follow") or NEWEST
+    return PageScript(file.resolve(), name, _text_of(tree, "app"), is_folder, many=many, follow=follow)
 
 
 def pages_of(given: Sequence[str | Path]) -> list[PageScript]:
@@ -203,7 +206,11 @@ class _PageHandler(Handler):
 
     async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
-        selection = selection_of(session_context, self._script.app or self._app or self._fallback)
+        app = self._script.app or self._app or self._fallback
+        try:
+            selection = selection_of(session_context, app, self._script.follow)
+        except UsageError:
+            return  # the script's server says so, in the page
         feeds = self._feeds.chosen(self._feeds.reader(self._url, self._token), selection, self, _ignore)
         until = time.monotonic() + _FIRST_ANSWER_S
         for feed in feeds:
@@ -261,7 +268,8 @@ class _PageHandler(Handler):
     def _serve(self, doc: Document, module: ModuleType) -> Awaitable[None] | None:
         app = getattr(module, "app", None) or self._app or self._fallback
         update_page, budget = getattr(module, "update_page", None), getattr(module, "budget", None)
-        return Server(doc, self._url, app, module.init_page, update_page, budget=budget, token=self._token).begin()
+        options = {"budget": budget, "follow": getattr(module, "follow", NEWEST), "token": self._token}
+        return Server(doc, self._url, app, module.init_page, update_page, **options).begin()
 
     async def _compile(self, doc: Document, page: _Page) -> None:
         compiled = await page.failures.run("A custom model", page.version.models.prepare, ends_page=True)
@@ -326,9 +334,10 @@ def _shows_many(tree: ast.Module, names: set[str]) -> bool:
     return "panels" in used and "live_source" not in used and "update_page" not in names
 
 
-def _named_app(tree: ast.Module) -> str | None:
+def _text_of(tree: ast.Module, name: str) -> str | None:
+    """The text that a top-level assignment gives to this name."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "app" for t in node.targets):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value.value if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else None
     return None
 

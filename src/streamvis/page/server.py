@@ -14,7 +14,7 @@ from streamvis.errors import UsageError
 from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
 from streamvis.page.feed import feeds_of
 from streamvis.page.session import InitPage, Session, UpdatePage
-from streamvis.selection import Selection
+from streamvis.selection import FOLLOWS, NEWEST, Selection
 
 __all__ = ["LOOPBACK_ORIGINS", "Server", "selection_of"]
 
@@ -39,6 +39,8 @@ class Server:
             where panels and live sources show everything
         budget: about how many rows of each key's past `update_page` is given at most, with the lowest and the highest values
             among them (`new_data.reduced` says which keys it concerns); by default all rows
+        follow: which run the page shows where its address names none: "newest", and the next once one starts; "oldest", the
+            oldest that is running; or "pinned", the one that was newest when the page was opened
         token: the endpoint's token, where it wants one; by default the environment variable STREAMVIS_TOKEN
 
     Raises UsageError when an argument is of the wrong kind.
@@ -53,6 +55,7 @@ class Server:
         update_page: UpdatePage | None = None,
         *,
         budget: int | None = None,
+        follow: str = NEWEST,
         token: str | None = None,
     ) -> None:
         if not isinstance(doc, Document):
@@ -64,16 +67,19 @@ class Server:
                 raise UsageError(f"{name} is {type(function).__name__}, not a function.")
         if budget is not None and not (isinstance(budget, int) and not isinstance(budget, bool) and budget >= _LEAST_BUDGET):
             raise UsageError(f"budget is {budget!r}. Give a number of rows, {_LEAST_BUDGET} or more, or None for all.")
+        if follow not in FOLLOWS:
+            raise UsageError(f"follow is {follow!r}. Give one of {', '.join(FOLLOWS)}.")
         feeds = feeds_of(doc)
         if doc in feeds.served:
             raise UsageError("This document has a Server already: a script starts one.")
+        selection = selection_of(doc.session_context, app, follow)
         feeds.served.add(doc)
         self._doc = doc
         self._session = Session(
             doc,
             feeds.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
             feeds,
-            selection=selection_of(doc.session_context, app),
+            selection=selection,
             init_page=init_page,
             update_page=update_page,
             budget=budget,
@@ -91,12 +97,12 @@ class Server:
         return self._session.start()
 
 
-def selection_of(session_context: SessionContext | None, app: str | None) -> Selection:
-    """What the address under which the page was opened asks for; `app` where it names none."""
+def selection_of(session_context: SessionContext | None, app: str | None, follow: str = NEWEST) -> Selection:
+    """What the address under which the page was opened asks for; `app` and `follow` where it says nothing of them."""
     request = session_context.request if session_context else None
     arguments = request.arguments if request else {}
     texts = {name: [value.decode(errors="replace") for value in values] for name, values in arguments.items()}
-    return Selection.read(texts, app=app)
+    return Selection.read(texts, app=app, follow=follow)
 
 
 def _allow_loopback_origins() -> None:

@@ -5,8 +5,9 @@ A session is a small machine on Bokeh's event loop. `_advance` runs under the do
 
 1. There is no run yet: say so, and reload the page once there is one. `init_page` runs only while a document is made, so that
    templates, themes and titles work, and nothing of an old session can leak into a new one.
-2. A run has a new epoch, or the page's selection chooses other runs now: reload the page. Of a newer run than the one that is
-   shown the shell is only told, where it is around the page: it decides.
+2. A run has a new epoch, or the page's selection chooses other runs now, or a run of a page that can show several has another
+   name or color: reload the page. Of a newer run than the one that is shown the shell is only told, where it is around the page:
+   it decides.
 3. Hand over what each run has next (see `following`), merged.
 
 Never is more than one update under way to the browser: the next waits for the echo of the last. Nothing here waits for a network.
@@ -36,7 +37,7 @@ from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun, Showing, grouped, labelled, show_in
 from streamvis.page.view import LiveSources
 from streamvis.records import VANISHED
-from streamvis.selection import Selection
+from streamvis.selection import PINNED, Selection
 
 __all__ = ["InitPage", "Session", "UpdatePage", "takes_runs"]
 
@@ -80,6 +81,7 @@ class Session:
         self._doc, self._reader, self._feeds, self._budget = doc, reader, feeds, budget
         self._selection = selection
         self._init_page, self._update_page = init_page, update_page
+        self._takes_runs = takes_runs(init_page)
         self._loop = IOLoop.current()
         self._is_woken = self._is_over = self._is_begun = False
         self._choice: ChoiceFeed | None = None
@@ -116,9 +118,10 @@ class Session:
             for its, run in zip(self._followings, runs, strict=True):
                 its.run = run
             look.prepare(self._doc, title=title)
-            show_in(self._doc, Showing(self._selection, runs))
+            show_in(self._doc, Showing(self._selection, runs, self._reader))
             arguments = [self._doc, Names(runs[0].config, what="config")]
-            arguments += [runs] if takes_runs(self._init_page) else []
+            arguments += [runs] if self._takes_runs else []
+            self._takes_runs |= len(runs) > 1
             rest = self._failures.run("init_page", self._init_page, *arguments, ends_page=True)
             if inspect.isawaitable(rest):
                 return self._begin_after(rest)
@@ -279,10 +282,12 @@ class Session:
         """Whether a new session would show something else than this one: other runs, a new epoch, or a run at last."""
         if any(its.is_over for its in self._followings):
             return True
+        if self._takes_runs and any(its.is_redressed for its in self._followings):
+            return True
         shown = {its.run.id for its in self._followings}
         if self._choice is None:
             return not shown and bool(self._heads())
-        if self._link.is_framed and shown and not self._selection.is_many:
+        if shown and not self._selection.is_many and (self._link.is_framed or self._selection.follow == PINNED):
             return False
         if not self._choice.known.is_set() or {head.run.id for head in self._choice.heads} == shown:
             return False

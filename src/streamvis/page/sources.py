@@ -34,7 +34,7 @@ class LiveSpec:
     is "elapsed" it is the seconds since `origin`, which is when the run started.
 
     `runs` are the ids of the runs whose rows are shown: one, or none for the page's first. With `stat`, it is the middle and the
-    spread of each column over these runs (see `band_columns`).
+    spread of each column over these runs (see `band_columns`); with `smooth`, of their smoothed columns.
     """
 
     key: str
@@ -61,9 +61,10 @@ class LiveSpec:
         return list(dict.fromkeys([self.x, *self.columns, *self.smoothed.values(), *self.carry]))
 
 
-def band_columns(column: str) -> tuple[str, str, str, str]:
-    """What a source of a band calls the middle of a column, its lower and its upper end, and how many runs there are."""
-    return f"{column}.middle", f"{column}.low", f"{column}.high", f"{column}.runs"
+def band_columns(column: str) -> tuple[str, str, str, str, str]:
+    """What a source of a band calls the middle of a column, its lower and its upper end, how many runs there are, and the middle
+    where one of them ended."""
+    return f"{column}.middle", f"{column}.low", f"{column}.high", f"{column}.runs", f"{column}.end"
 
 
 def live_source(
@@ -105,7 +106,8 @@ def band_source(
     """Make a source with the middle and the spread of columns over several runs, at each x, computed from all of their rows.
 
     For a column "loss" the source has "loss.middle", "loss.low", "loss.high", and "loss.runs", which is how many runs have a
-    number at that x. Draw them with `line` and `varea`. It follows the newest data, and is finer where the viewer zooms in.
+    number at that x. "loss.end" is the middle where the rows of a run that has ended stop before those of others, and NaN
+    elsewhere. Draw them with `line`, `varea` and `scatter`. It follows the newest data, and is finer where the viewer zooms in.
 
     Args:
         key: the key whose rows to read

@@ -91,6 +91,7 @@ class LiveSources:
     ) -> None:
         self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
         self._figures, self._runs = Figures(doc, wake), {run.id: run for run in runs}
+        self._states = {run.id: run.state for run in runs}
         self._shown: dict[str, _Shown] = {}
         self._by_place: dict[_Place, list[_Shown]] = {}
         self._fetched: list[tuple[_Shown, LiveTrack, Future]] = []
@@ -213,6 +214,7 @@ class LiveSources:
             if track is not shown.track or self._shown.get(shown.source.id) is not shown:
                 continue
             is_changed |= self._guarded(shown, lambda track=track, future=future: self._taken(track, future))
+        self._look_for_ends(pieces)
         for place, its in self._by_place_of(pieces).items():
             for shown in self._by_place[place]:
                 is_changed |= self._guarded(shown, lambda track=shown.track, its=its: track.add(its))
@@ -223,6 +225,14 @@ class LiveSources:
                 fit_once(self._doc, self._figures.drawn)
         self._fetch()
         return is_changed
+
+    def _look_for_ends(self, pieces: Mapping[str, Sequence[Piece]]) -> None:
+        """Let bands be read again that mark where a run ended, once one ended or goes on."""
+        for run, state in ((run, its[-1].state) for run, its in pieces.items() if its):
+            if self._states.get(run) != state:
+                self._states[run] = state
+                for shown in self._shown.values():
+                    shown.track.is_stale |= bool(shown.spec.stat) and run in shown.spec.runs
 
     def _taken(self, track: LiveTrack, future: Future) -> Change | None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Title
+from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Scatter, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -83,6 +83,8 @@ def curves(
         raise UsageError(f"smooth is {smooth!r}. Give a number from 0 (not at all) to below 1, such as 0.9.")
     if band is not None and len(_names(band, "band")) != 2:
         raise UsageError(f"band is {band!r}. Give two columns, the lower and the upper bound.")
+    if any(thing.stat for thing in things_shown()):
+        x = _x_of_bands(x)
     axis = {"x_axis_type": "datetime"} if x == "time" else {"x_axis_label": "seconds since start" if x == "elapsed" else x}
     plot = plot_frame(title_of(title, keys), options, reads=True, **axis)
     filler = _Curves(plot, keys, columns, x, smooth=smooth, band=band, window=window, line=dict(line or {}))
@@ -182,10 +184,11 @@ class _Curves(Filler):
             for thing in self.things:
                 self._drawn[thing, key, column] = self._line_of(thing, key, column)
         for name, ((thing, _, column), lines) in zip(self._names(), self._drawn.items(), strict=True):
-            y, smooth = column, smoothed_name(column) if self._smooth else None
+            curve = {"name": name, "x": self._x, "y": column, "smooth": smoothed_name(column) if self._smooth else None}
             if thing.stat:
-                y, smooth = band_columns(column)[0], None
-            lines[0].tags = [{"streamvis curve": {"name": name, "x": self._x, "y": y, "smooth": smooth}}]
+                middle, *_, runs, _ = band_columns(column)
+                curve |= {"y": middle, "smooth": None, "runs": runs}
+            lines[0].tags = [{"streamvis curve": curve}]
         if len(self._drawn) > 1:
             self._name()
 
@@ -233,13 +236,14 @@ class _Curves(Filler):
         return lines
 
     def _band_of(self, thing: Thing, key: str, column: str, options: Mapping[str, Any]) -> list[GlyphRenderer]:
-        """The middle of a group of runs, and the band around it."""
-        middle, low, high, _ = band_columns(column)
-        x = "step" if self._x in ("time", "elapsed") else self._x
-        source = source_for(LiveSpec(key, x, [column], 4000, None, runs=thing.runs, stat=thing.stat))
+        """The middle of a group of runs, the band around it, and marks where one of them ended."""
+        middle, low, high, _, end = band_columns(column)
+        x, color = self._x, options["line_color"]
+        source = source_for(LiveSpec(key, x, [column], 4000, None, smooth=self._smooth, runs=thing.runs, stat=thing.stat))
         line = self._plot.add_glyph(source, Line(x=x, y=middle, **options), view=whole_view())
-        band = self._plot.varea(x, low, high, source=source, fill_color=options["line_color"], fill_alpha=0.2)
-        return [line, band]
+        band = self._plot.varea(x, low, high, source=source, fill_color=color, fill_alpha=0.2)
+        mark = Scatter(x=x, y=end, marker="x", size=9, line_width=2, line_color=color)
+        return [line, band, self._plot.add_glyph(source, mark, view=whole_view())]
 
     def _look_for_gaps(self, values: Any) -> None:
         # The lowest of all values is among those that are drawn.
@@ -251,6 +255,11 @@ class _Curves(Filler):
             self._said = Title(text=text, text_font_size="11px", text_font_style="normal", text_color=GREY)
             self._plot.add_layout(self._said, "above")
         self._said.text = text
+
+
+def _x_of_bands(x: str) -> str:
+    """What a band has as x where other lines have this: runs have no time in common."""
+    return "step" if x in ("time", "elapsed") else x
 
 
 def mark_best(plot: figure, best: str) -> None:

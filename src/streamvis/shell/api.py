@@ -30,7 +30,7 @@ __all__ = ["api_routes"]
 _WAIT_S = 20.0
 _MOST_RUNS = 10_000
 _ASKED = {
-    "runs": {"app", "where", "order", "limit", "after", "archived", "column", "config", "run", "search"},
+    "runs": {"app", "where", "order", "limit", "after", "offset", "archived", "column", "config", "run", "search"},
     "names": {"app"},
 }
 
@@ -110,7 +110,14 @@ class _Pages(_Handler):
         """The pages, and the endpoint's address for producers."""
         scripts = await self.in_thread(lambda: [_as_it_is(script) for script in self._site.scripts])
         pages = [
-            {"name": _shown(one.name), "path": page_path(one.name), "app": self._app_of(one), "many": one.many} for one in scripts
+            {
+                "name": _shown(one.name),
+                "path": page_path(one.name),
+                "app": self._app_of(one),
+                "many": one.many,
+                "follow": one.follow,
+            }
+            for one in scripts
         ]
         self.finish({"pages": pages, "endpoint": self._site.reader.url})
 
@@ -218,7 +225,7 @@ def _as_it_is(script: PageScript) -> PageScript:
         now = read_script(script.path.parent if script.is_folder else script.path)
     except PageScriptError:
         return script
-    return replace(script, app=now.app, many=now.many)
+    return replace(script, app=now.app, many=now.many, follow=now.follow)
 
 
 def _shown(name: str) -> str:

@@ -4,6 +4,8 @@ Within a run, the row stored last at an x counts, of those that have something i
 The rows of each run come by rising x, a piece at a time, and the runs are merged as they come: what is in memory is a few pieces
 of each run, and the rows that may still be part of the answer. Of a run whose x does not rise in the order of its rows, all rows
 are read again for each million of them.
+
+A smoothed band is that of the runs' smoothed columns: each run is smoothed alone, in the order of its rows, as in `smoothing`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.extremes import extreme_rows
+from streamvis.means import DebiasedMean
 from streamvis.records import Band
 from streamvis.store.choosing import Axis
 from streamvis.store.parts import Levels, Loader, as_floats
+from streamvis.store.smoothing import first_that_counts
 from streamvis.store.spread import spread_of
 from streamvis.store.tables import is_missing, numbers_of
 
@@ -33,12 +37,16 @@ _LEAST_ROWS = 2**14
 
 @dataclass(frozen=True, slots=True)
 class BandAxis:
-    """The range of x from `start` to `stop` (None: all), its buckets, and whether its scale is logarithmic."""
+    """The range of x from `start` to `stop` (None: all), its buckets, and whether its scale is logarithmic.
+
+    `smooth` is the weight of the past in the smoothed columns; with 0 they are as they were sent.
+    """
 
     start: float | None
     stop: float | None
     buckets: int
     log: bool = False
+    smooth: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class RunRows:
     """The rows of one run's key: `x` and `columns` are names inside, None for a column that this run does not have."""
 
     run: str
+    is_running: bool
     levels: Levels
     x: str
     columns: Sequence[str | None]
@@ -80,14 +89,14 @@ def band_of(runs: Sequence[RunRows], axis: BandAxis, names: Sequence[str], stat:
     last_x = max((one.last_x for one in streams), default=None)
     start = first_x if axis.start is None else axis.start
     stop = last_x if axis.stop is None else axis.stop
-    answer = _Answer(axis, start, stop, names)
+    answer = _Answer(axis, start, stop, names, ends=[one.last_x for one in streams])
     for window in _windows(streams):
         answer.add(_spread(window, len(names), stat))
     return Band(
         table=answer.table(),
         complete=answer.is_whole,
         runs=len(streams),
-        ends=tuple((one.run, one.last_x) for one in streams),
+        ends=tuple((one.run, one.last_x, one.is_running) for one in streams),
         first_x=first_x,
         last_x=last_x,
         start=answer.start,
@@ -99,7 +108,8 @@ class _Stream:
     """The rows of a run that lie in the range, by rising x."""
 
     def __init__(self, run: RunRows, axis: BandAxis) -> None:
-        self.run, self._rows, self._columns = run.run, run, run.columns
+        self.run, self.is_running, self._rows, self._columns = run.run, run.is_running, run, run.columns
+        self._smooth = axis.smooth
         levels = run.levels
         top = levels.sizes.levels(levels.summed)
         loader = Loader(levels, x=run.x, names=["row", run.x], measured=[], needed=None)
@@ -144,9 +154,17 @@ class _Stream:
         return taken if count else None
 
     def _read(self, first: int, last: int) -> Iterator[_Rows]:
-        wanted = [self._rows.x, *(name for name in self._columns if name is not None)]
-        for table in self._rows.levels.rows(first, last, [name for name in dict.fromkeys(wanted) if name != "row"]):
-            yield self._rows_of(table)
+        columns = [name for name in self._columns if name is not None]
+        means = [DebiasedMean(self._smooth) for _ in self._columns]
+        if self._smooth and columns:
+            first = first_that_counts(self._rows.levels, columns, first, self._smooth)
+        wanted = [name for name in dict.fromkeys([self._rows.x, *columns]) if name != "row"]
+        for table in self._rows.levels.rows(first, last, wanted):
+            rows = self._rows_of(table)
+            if self._smooth:
+                for mean, values in zip(means, rows.values, strict=True):
+                    values[:] = mean.add(values)
+            yield rows
 
     def _rows_of(self, table: pa.Table) -> _Rows:
         nothing = np.full(table.num_rows, np.nan)
@@ -233,10 +251,13 @@ def _last_at_each_x(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 class _Answer:
-    """The rows to give of all that are added, by rising x: of each bucket those with the lowest and highest of each column."""
+    """The rows to give of all that are added, by rising x: of each bucket those with the lowest and highest of each column, and
+    those at which a run ends."""
 
-    def __init__(self, axis: BandAxis, start: float | None, stop: float | None, names: Sequence[str]) -> None:
-        self._axis, self._names = axis, names
+    def __init__(
+        self, axis: BandAxis, start: float | None, stop: float | None, names: Sequence[str], *, ends: Sequence[float]
+    ) -> None:
+        self._axis, self._names, self._ends = axis, names, np.unique(np.asarray(ends, np.float64))
         self.start, self._stop = start, stop
         self._x: list[np.ndarray] = []
         self._columns: list[list[np.ndarray]] = []
@@ -278,7 +299,7 @@ class _Answer:
         places = axis.places(x, self.start, self._stop)
         starts = np.flatnonzero(np.diff(places, prepend=-1))
         kept = extreme_rows(columns, starts)
-        kept = np.unique(np.concatenate([[0], kept, [len(x) - 1]]))
+        kept = np.unique(np.concatenate([[0], kept, np.flatnonzero(np.isin(x, self._ends)), [len(x) - 1]]))
         self.is_whole &= len(kept) == len(x)
         self._x, self._columns = [x[kept]], [[column[kept] for column in columns]]
         self._count = len(kept)

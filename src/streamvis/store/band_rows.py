@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from streamvis.errors import InvalidData, UnknownRun
+from streamvis.records import RUNNING
 from streamvis.store import statements as sql
 from streamvis.store.band import RunRows
 from streamvis.store.columns import dtypes_of
@@ -48,7 +49,8 @@ def rows_of_runs(
             continue
         if dtypes:
             levels = levels_of(db, its[0], sizes, at, note=note)
-            found.append(RunRows(run, levels, name, [inner_name(column) if column in dtypes else None for column in columns]))
+            names = [inner_name(column) if column in dtypes else None for column in columns]
+            found.append(RunRows(run, row.state == RUNNING, levels, name, names))
     if not is_there:
         raise UnknownRun(runs[0])
     return found

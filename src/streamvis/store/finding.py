@@ -1,7 +1,8 @@
 """Finding runs: those that a filter names, in an order, a piece at a time, with chosen columns.
 
-All runs of the app are looked at, and of each only what the filter and the order ask for; whole rows are read of those that are
-given. Configs are read only where they are asked for. No rows or values of runs are read.
+Where a filter, words, a config or a summary decides, all runs of the app are looked at, and of each only what these ask for.
+Otherwise the database orders them. Whole rows of the table are read of those runs that are given, and configs only where they are
+asked for. No rows or values of runs are read.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _COLUMNS = {
 """What each field of the filter language is called in the tables."""
 _ALWAYS = ("runs.no", "runs.id", "runs.log", "created", "apps.newest IS runs.no")
 _IN_WORDS = ("name", "note", "tags")
+_ORDERED_IN_TABLES = {"app", "created", "ended", "id", "step", "updated"}
+"""The fields of which the tables hold just what is shown."""
 
 Place = tuple[Any, ...]
 """Where a run stands in the order: compares with the places of other runs."""
@@ -60,12 +63,52 @@ class _Falling:
 
 def find_runs(db: sqlite3.Connection, query: RunQuery) -> FoundRuns:
     """The runs that the query asks for. Raises InvalidData for an `after` that was not given for it."""
-    found = sorted(_places(db, query))
-    first = bisect.bisect_right(found, _place_of(query)) if query.after else 0
-    shown = found[first : first + query.limit]
-    is_more = first + len(shown) < len(found)
-    runs = _shown(db, [place[-1] * -1 for place in shown], query)
-    return FoundRuns(runs, is_more, _token(query, shown[-1]) if is_more and shown else None, len(found))
+    is_quick = query.where is None and not query.words and not query.after
+    if is_quick and (query.order is None or query.order[0] in _ORDERED_IN_TABLES):
+        numbers, matching = _ordered_in_tables(db, query)
+        first = query.offset
+    else:
+        places = sorted(_places(db, query))
+        first = bisect.bisect_right(places, _place_of(query)) if query.after else query.offset
+        numbers, matching = [-place[-1] for place in places[first : first + query.limit]], len(places)
+    is_more = bool(numbers) and first + len(numbers) < matching
+    token = _token(query, _place(query, _run(db, query, numbers[-1]))) if is_more else None
+    return FoundRuns(_shown(db, numbers, query), is_more, token, matching)
+
+
+def _ordered_in_tables(db: sqlite3.Connection, query: RunQuery) -> tuple[list[int], int]:
+    """The numbers of the runs to give, and how many there are."""
+    where, given = _which(query)
+    if query.order is not None:
+        column = _COLUMNS[query.order[0]]
+        order = f"{column} IS NULL, {column} {'DESC' if query.is_falling else ''}, "
+    else:
+        order = "apps.newest IS runs.no DESC, " if query.app else ""
+    tables = f"FROM runs CROSS JOIN apps ON apps.no = runs.app WHERE {where}"
+    text = f"SELECT runs.no {tables} ORDER BY {order} created DESC, runs.no DESC LIMIT ? OFFSET ?"
+    numbers = [no for (no,) in db.execute(text, (*given, query.limit, query.offset))]
+    return numbers, db.execute(f"SELECT count(*) {tables}", given).fetchone()[0]
+
+
+def _which(query: RunQuery) -> tuple[str, list[Any]]:
+    """The condition on the tables for all runs that the query could mean, and its values."""
+    where, given = ["deleted = 0"], []
+    if query.app is not None:
+        where.append("runs.app = (SELECT no FROM apps WHERE name = ?)")
+        given.append(query.app)
+    if query.runs is not None:
+        where.append("runs.id IN (SELECT value FROM json_each(?))")
+        given.append(json.dumps(list(query.runs)))
+    if query.archived is not None:
+        where.append("archived = ?")
+        given.append(int(query.archived))
+    return " AND ".join(where), given
+
+
+def _run(db: sqlite3.Connection, query: RunQuery, number: int) -> _Run:
+    """A run by its number, with what its place depends on."""
+    names = [query.order] if query.order else []
+    return next(_Reader(db, names, query, with_config=False, only=json.dumps([number])).runs())
 
 
 def _places(db: sqlite3.Connection, query: RunQuery) -> Iterator[Place]:
@@ -149,35 +192,22 @@ class _Reader:
 
     def runs(self) -> Iterator[_Run]:
         wanted = [*_ALWAYS, *(_COLUMNS[name] for name in self._fields), *(["config"] if self._with_config else [])]
-        query = self._query
-        where, given = ["deleted = 0"], []
+        where, given = _which(self._query)
         if self._only is not None:
-            where.append("runs.no IN (SELECT value FROM json_each(?))")
-            given.append(self._only)
-        else:
-            if query.app is not None:
-                where.append("runs.app = (SELECT no FROM apps WHERE name = ?)")
-                given.append(query.app)
-            if query.runs is not None:
-                where.append("runs.id IN (SELECT value FROM json_each(?))")
-                given.append(json.dumps(list(query.runs)))
-            if query.archived is not None:
-                where.append("archived = ?")
-                given.append(int(query.archived))
+            where, given = "deleted = 0 AND runs.no IN (SELECT value FROM json_each(?))", [self._only]
         configs = "LEFT JOIN configs ON configs.no = runs.no" if self._with_config else ""
         # CROSS keeps the order of the tables: apps have no more to say than their name.
-        text = f"SELECT {', '.join(wanted)} FROM runs CROSS JOIN apps ON apps.no = runs.app {configs} WHERE {' AND '.join(where)}"
+        text = f"SELECT {', '.join(wanted)} FROM runs CROSS JOIN apps ON apps.no = runs.app {configs} WHERE {where}"
         summaries = self._summaries(where, given)
         for row in self._db.execute(text, given):
             fields = dict(zip(self._fields, row[len(_ALWAYS) :], strict=False))
-            yield _Run(*row[: len(_ALWAYS)], fields, row[-1] if self._with_config else None, summaries, query.vanished)
+            yield _Run(*row[: len(_ALWAYS)], fields, row[-1] if self._with_config else None, summaries, self._query.vanished)
 
-
-    def _summaries(self, where: Sequence[str], given: Sequence[Any]) -> Mapping[Path, Mapping[int, Sequence[Any]]]:
+    def _summaries(self, where: str, given: Sequence[Any]) -> Mapping[Path, Mapping[int, Sequence[Any]]]:
         """Of each column that is asked for the digest in each run's log."""
         if not self._columns:
             return {}
-        logs = [log for (log,) in self._db.execute(f"SELECT runs.log FROM runs WHERE {' AND '.join(where)}", given)]
+        logs = [log for (log,) in self._db.execute(f"SELECT runs.log FROM runs WHERE {where}", given)]
         return {(key, column): read_digests(self._db, logs, key, column) for key, column in self._columns}
 
 

@@ -76,6 +76,7 @@ class RunQuery:
         order: by the value of this name, then the newest first; without it, the app's newest run first
         is_falling: the highest first; runs without a value are last all the same
         limit, after: so many, after where an answer to the same query ended
+        offset: without `after`, how many that fit are passed over
         columns: names whose values are wanted
         with_config: whether configs are wanted
         vanished: ids of runs that are shown as vanished
@@ -90,6 +91,7 @@ class RunQuery:
     is_falling: bool = False
     limit: int = 1000
     after: str = ""
+    offset: int = 0
     columns: Sequence[Path] = ()
     with_config: bool = False
     vanished: frozenset[str] = frozenset()
@@ -161,10 +163,10 @@ class Store(Protocol):
         """The apps that have runs, by name."""
         ...
 
-    def app_head(self, app: str) -> AppHead:
+    def app_head(self, app: str | None) -> AppHead:
         """The head of the app's list of runs: newer whenever a run starts, ends, is renamed, deleted, or becomes newest.
 
-        Costs the same however many runs the app has.
+        Of all apps without one. Costs the same however many runs the app has.
         """
         ...
 
@@ -279,10 +281,12 @@ class Store(Protocol):
         buckets: int,
         log: bool = False,
         at: int | None = None,
+        smooth: float = 0.0,
     ) -> Band:
         """The middle and the spread of columns over runs, from all rows of equal x; see `Band`, and `store.spread` for `stat`.
 
-        Where there are more x than buckets, of each bucket the rows with the lowest and the highest of each returned column.
+        Where there are more x than buckets, of each bucket the rows with the lowest and the highest of each returned column, and
+        those at which a run ends. With `smooth`, a weight below 1, of each run's smoothed columns (see `streamvis.means`).
         With `at`, of the rows of that step and earlier ones alone.
         Runs that are gone, or lack the key or x, are left out. Raises UnknownRun where none of the runs is there.
         """

@@ -16,9 +16,9 @@ from streamvis.store.interface import ConfigName, RunNames
 
 __all__ = ["names_of_runs"]
 
-_MOST_RUNS = 10_000
+_MOST_RUNS, _MOST_CONFIGS = 10_000, 2_000
 _MOST_BYTES = 32 * 2**20
-"""How many runs are looked at, and how much of their configs."""
+"""Of how many runs the tags and the configs are looked at, and how much of the configs."""
 _MOST_DIGESTED = 1000
 """Of how many runs the columns that have summaries are looked at."""
 _MOST_NAMES = 1000
@@ -41,9 +41,10 @@ SELECT DISTINCT keys.name, digests.column FROM (
 def names_of_runs(db: sqlite3.Connection, app: str | None) -> RunNames:
     """The names that the runs of an app have, or of all apps."""
     configs, tags = _Configs(), set()
-    for no, its_tags in db.execute(_RUNS, (app, _MOST_RUNS)).fetchall():
-        tags.update(json.loads(its_tags))
-        if configs.bytes <= _MOST_BYTES:
+    for i, (no, its_tags) in enumerate(db.execute(_RUNS, (app, _MOST_RUNS)).fetchall()):
+        if its_tags != "[]":
+            tags.update(json.loads(its_tags))
+        if i < _MOST_CONFIGS and configs.bytes <= _MOST_BYTES:
             configs.add((db.execute(_CONFIG, (no,)).fetchone() or ("{}",))[0])
     columns = db.execute(_SUMMARIES, (app, _MOST_DIGESTED, _MOST_NAMES))
     summaries = sorted(format_path(("summary", key, column)) for key, column in columns)
@@ -76,14 +77,16 @@ class _Configs:
 
 class _Name:
     def __init__(self) -> None:
-        self.values: set[str] = set()
+        self.values: set[object] = set()
         self.runs = 0
         self.kind = ""
 
     def add(self, value: Any) -> None:
         self.runs += 1
         if len(self.values) < _MOST_VALUES:
-            self.values.add(json.dumps(value, sort_keys=True))
+            # 1, 1.0 and True are one value in a set.
+            is_plain = isinstance(value, (bool, int, float, str)) and value == value  # no NaN
+            self.values.add((type(value), value) if is_plain else json.dumps(value, sort_keys=True))
         kind = _kind_of(value)
         self.kind = kind if self.kind in ("", kind) else "mixed"
 

@@ -84,7 +84,7 @@ def info_of(row: RunRow) -> RunInfo:
         late=row.late,
         cursor=Cursor(row.store, row.epoch, row.seq),
         color=row.color or color_of(row.number),
-        tags=tuple(json.loads(row.tags)),
+        tags=tuple(json.loads(row.tags)) if row.tags != "[]" else (),
         note=row.note,
         archived=bool(row.archived),
         ended=row.ended,

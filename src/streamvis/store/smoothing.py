@@ -23,7 +23,7 @@ from streamvis.store.choosing import Axis
 from streamvis.store.parts import Levels, as_floats
 from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
 
-__all__ = ["smoothed"]
+__all__ = ["first_that_counts", "smoothed"]
 
 _LEAST_WEIGHT = 1e-17
 _PIECE_ROWS = 65_536
@@ -44,7 +44,7 @@ def smoothed(levels: Levels, axis: Axis, measured: Sequence[str], history: Histo
         last = levels.count
     means = {name: DebiasedMean(weight) for name in measured}
     parts = []
-    for table in _pieces(levels, _begin(levels, measured, first, weight), last, history.table.column_names):
+    for table in _pieces(levels, first_that_counts(levels, measured, first, weight), last, history.table.column_names):
         row = numbers_of(table, "row")
         columns = {name: means[name].add(_finite(table, name)) for name in measured}
         inside = np.isin(row, kept)
@@ -62,7 +62,7 @@ def smoothed(levels: Levels, axis: Axis, measured: Sequence[str], history: Histo
     return replace(history, table=concat_common(parts).combine_chunks(), means=ends)
 
 
-def _begin(levels: Levels, measured: Sequence[str], first: int, weight: float) -> int:
+def first_that_counts(levels: Levels, measured: Sequence[str], first: int, weight: float) -> int:
     """From where to read so that what lies before the row `first` is in the means, as far as a double can tell."""
     enough = math.ceil(math.log(_LEAST_WEIGHT) / math.log(weight)) if 0 < weight < 1 else 0
     begin, found = first, dict.fromkeys(measured, 0)

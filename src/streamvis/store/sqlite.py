@@ -413,10 +413,11 @@ class SqliteStore:
         with self._reading() as db:
             return [AppInfo(*row) for row in db.execute(sql.GET_APPS)]
 
-    def app_head(self, app: str) -> AppHead:
-        """The head of the app's list of runs."""
+    def app_head(self, app: str | None) -> AppHead:
+        """The head of the app's list of runs, or of all apps'."""
         with self._reading() as db:
-            store, seq, newest = db.execute(sql.GET_APP_HEAD, (app,)).fetchone()
+            found = db.execute(sql.GET_APPS_HEAD) if app is None else db.execute(sql.GET_APP_HEAD, (app,))
+            store, seq, newest = found.fetchone()
             return AppHead(Cursor(store, 0, seq or 0), newest)
 
     def runs(self, app: str, *, limit: int) -> list[RunInfo]:
@@ -558,6 +559,7 @@ class SqliteStore:
         buckets: int,
         log: bool = False,
         at: int | None = None,
+        smooth: float = 0.0,
     ) -> Band:
         """The middle and the spread over runs at each x. Some at a time, as histories."""
         with self._histories, self._reading() as db:
@@ -565,7 +567,7 @@ class SqliteStore:
                 self._named(db, broken)
 
             rows = rows_of_runs(db, runs, key, x=x, columns=columns, sizes=self._sizes, at=at, note=note)
-            return band_of(rows, BandAxis(start, stop, buckets, log), columns, stat)
+            return band_of(rows, BandAxis(start, stop, buckets, log, smooth), columns, stat)
 
     def value(self, run: str, key: str, *, step: int | None = None, at: int | None = None) -> bytes | None:
         """The body of the key's value at the step, or of the newest."""

@@ -12,6 +12,11 @@ GET_APP_HEAD = """
 SELECT meta.value, apps.seq, runs.id FROM meta LEFT JOIN apps ON apps.name = ? LEFT JOIN runs ON runs.no = apps.newest
 WHERE meta.name = 'id'
 """
+GET_APPS_HEAD = """
+SELECT meta.value, (SELECT sum(seq) FROM apps),
+    (SELECT runs.id FROM apps JOIN runs ON runs.no = apps.newest ORDER BY runs.created DESC, runs.no DESC LIMIT 1)
+FROM meta WHERE meta.name = 'id'
+"""
 GET_APPS = """
 SELECT apps.name, apps.runs, runs.id, runs.created FROM apps LEFT JOIN runs ON runs.no = apps.newest
 WHERE apps.runs > 0 ORDER BY apps.name

@@ -10,7 +10,8 @@ const step_of = (text) => text == null || !/^\d+$/.test(text) ? null : Number(te
 export const read = () => {
   const said = new URLSearchParams(location.search), list = {}
   for (const [name, value] of said) if (name.startsWith(LIST)) list[name.slice(LIST.length)] = value
-  return {app: said.get("app"), runs: said.getAll("run").filter(Boolean), where: said.get("where"), group: said.get("group"), at: step_of(said.get("at")), list}
+  return {app: said.get("app"), runs: said.getAll("run").filter(Boolean), where: said.get("where"), group: said.get("group"), stat: said.get("stat"),
+    follow: said.get("follow"), at: step_of(said.get("at")), list}
 }
 
 // The part of the query that pages get: everything but what arranges the list.

@@ -29,6 +29,16 @@ const State = ({shown}) => {
   return html`<span class="state ${state}" title="State, and when its producers were last heard of">${state}</span><span class="age">${told}</span>`
 }
 
+// Which runs the page shows, and from when on others.
+const Follow = ({viewer}) => {
+  const chosen = viewer.where != null ? "filter" : viewer.runs.length > 0 ? "pinned" : viewer.is_pinned ? "groups" : viewer.follows
+  const option = (value, label) => html`<option value=${value}>${label}</option>`
+  return html`<select class="follow ${viewer.is_pinned ? "pinned" : ""}" aria-label="Runs that are shown" value=${chosen} onChange=${(event) => viewer.follow_on(event.target.value)}
+    title="Which runs this page shows: the newest run of the app, the oldest that is running, or those that are shown now">
+    ${chosen == "filter" && option("filter", "Filter")}${chosen == "groups" && option("groups", "Groups")}
+    ${option("newest", "Newest run")}${option("oldest", "Oldest running")}${option("pinned", "Pinned")}</select>`
+}
+
 export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past}) => {
   useStore(site)
   useStore(viewer)
@@ -47,9 +57,8 @@ export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past}) => {
       ${runs.length > MOST_NAMED && html`<span class="muted">and ${runs.length - MOST_NAMED} more</span>`}
     </span>
     ${runs.length > 0 && html`<${State} shown=${shown} />`}
-    ${runs.length > 0 && html`<button class="pin" aria-pressed=${viewer.is_pinned} onClick=${() => viewer.pin(!viewer.is_pinned)}
-      title=${viewer.is_pinned ? "This page stays with what was chosen. Click to follow the newest run" : "This page follows the newest run. Click to stay with this one"}>
-      ${viewer.where != null ? "Filter" : viewer.runs.length > 0 ? "Pinned" : viewer.is_pinned ? "Groups" : "Newest"}</button>`}
+    ${(shown == null || viewer.panes.some(({is_loading}) => is_loading)) && html`<span class="muted" role="status">Loading …</span>`}
+    ${runs.length > 0 && html`<${Follow} viewer=${viewer} />`}
     ${viewer.left_out > 0 && html`<span class="muted">${viewer.left_out} more do not fit</span>`}
     ${offer && html`<span class="offer" role="status">New run <b>${offer.name}</b> <button onClick=${() => viewer.show_offered()}>Show</button></span>`}
     <span class="space"></span>

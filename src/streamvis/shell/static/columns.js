@@ -21,7 +21,7 @@ export const short = (name) => name.replace(/^config\./, "")
 const FIXED = {
   app: {title: "App", width: 130, order: "app", cell: (run) => run.app},
   state: {title: "State", width: 150, order: "state", cell: (run) => html`<span class="state ${run.state}" title=${life(run)}>${life(run)}</span>`},
-  created: {title: "Began", width: 130, order: "created", falls: true, cell: (run) => moment(run.created)},
+  created: {title: "Began", width: 150, order: "created", falls: true, cell: (run) => moment(run.created)},
   took: {title: "Took", width: 90, cell: took},
   step: {title: "Last step", width: 90, order: "step", falls: true, is_number: true, cell: (run) => run.last_step ?? ""},
   tags: {title: "Tags", width: 140, cell: tags},

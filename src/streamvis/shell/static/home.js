@@ -23,7 +23,7 @@ export const Home = ({site, list}) => {
     set_chosen(new Set())
     list.show_app(event.target.value || null)
   }
-  const picked = list.rows.filter(({run}) => chosen.has(run)), of_one_app = new Set(picked.map(({app}) => app)).size == 1
+  const picked = list.those(chosen), of_one_app = new Set(picked.map(({app}) => app)).size == 1
   const together = () => address.shell_address(page_of(site, picked[0].app), [["app", picked[0].app], ...picked.map(({run}) => ["run", run])])
   return html`<div class="shell">
     <header class="bar">

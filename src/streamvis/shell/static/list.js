@@ -7,7 +7,10 @@ import {Table} from "./table.js"
 import {html, useRef, useState, useStore} from "./ui.js"
 
 // Which columns, in which groups, and what is archived.
-const Arrange = ({list, close}) => {
+const BANDS = {std: "mean and standard deviation", sem: "mean and standard error", ci95: "mean and 95 % interval", quartiles: "median and quartiles",
+  range: "mean, lowest and highest"}
+
+const Arrange = ({list, close, is_beside}) => {
   useStore(list)
   const {names} = list, shown = list.shown_columns
   const toggle = (name) => list.arrange({columns: shown.includes(name) ? shown.filter((other) => other != name) : [...shown, name]})
@@ -15,6 +18,8 @@ const Arrange = ({list, close}) => {
   return html`<div class="arrange" role="group" aria-label="Columns, groups and archive">
     <label>Group by <select value=${list.group ?? ""} onChange=${(event) => list.arrange({group: event.target.value || null})}>
       <option value="">nothing</option>${names.config.map(({name}) => html`<option value=${name} key=${name}>${short(name)}</option>`)}</select></label>
+    ${is_beside && list.group != null && html`<label>Bands show <select value=${list.stat ?? "std"} onChange=${(event) => list.arrange({stat: event.target.value})}>
+      ${Object.entries(BANDS).map(([name, label]) => html`<option value=${name} key=${name}>${label}</option>`)}</select></label>`}
     <label>Show <select value=${list.archived} onChange=${(event) => list.arrange({archived: event.target.value})}>
       <option value="false">runs that are not archived</option><option value="true">archived runs</option><option value="any">all runs</option></select></label>
     <fieldset><legend>Config</legend>${names.config.map(({name, differs}) => box(name, html`${short(name)}${differs ? "" : html` <span class="muted">same in all</span>`}`))}</fieldset>
@@ -30,7 +35,7 @@ export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear,
   const [is_arranging, arrange] = useState(false), [menu, set_menu] = useState(null), [form, set_form] = useState(null)
   const [edited, edit] = useState(null), [is_comparing, compare] = useState(false), actions = useRef(null)
   actions.current ??= new Actions(list)
-  const picked = list.rows.filter(({run}) => chosen.has(run))
+  const picked = list.those(chosen)
   const renamed = (run, name) => {
     if (edited != run.run) return
     edit(null)
@@ -44,14 +49,14 @@ export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear,
       <${Search} list=${list} />
       <button class="icon" aria-expanded=${is_arranging} onClick=${() => arrange(!is_arranging)} title="Columns, groups, archive" aria-label="Columns, groups, archive">☰</button>
     </div>
-    ${is_arranging && html`<${Arrange} list=${list} close=${() => arrange(false)} />`}
+    ${is_arranging && html`<${Arrange} list=${list} close=${() => arrange(false)} is_beside=${follows != null} />`}
     <div class="counts" aria-live="polite">
       <span>${list.is_known ? `${list.matching.toLocaleString("en-US")} ${list.matching == 1 ? "run" : "runs"}` : list.trouble || list.error ? "" : "Loading …"}</span>
       ${list.trouble && html`<span class="trouble">${list.trouble}</span>`}
       ${follows != null && html`<button class="pin" aria-pressed=${follows} disabled=${follows} onClick=${clear}>Newest only</button>`}
       ${show_all != null && list.filter != null && html`<button onClick=${() => show_all(list.filter)} title="Also those that come later">Show all that fit</button>`}
       ${chosen.size > 0 && html`<span>${chosen.size} chosen</span>`}
-      ${picked.length > 1 && html`<button onClick=${() => compare(true)}>Compare</button>`}
+      ${chosen.size > 1 && html`<button onClick=${() => compare(true)}>Compare</button>`}
       ${picked.length > 0 && site.may_write && html`<button aria-haspopup="menu" onClick=${(event) => set_menu({runs: picked, x: event.clientX, y: event.clientY})}>Change …</button>`}
       ${follows == null && chosen.size > 0 && html`<button onClick=${clear}>Clear</button>`}
     </div>

@@ -40,7 +40,7 @@ const Side = ({viewer, is_open, fold}) => {
     list.current = new RunList(app, {is_shown: is_open})
     list.current.listen(() => {
       viewer.regroup()
-      viewer.learn(list.current.rows)
+      viewer.learn(list.current)
     })
   }
   if (!is_open) return null

@@ -53,6 +53,7 @@ export class Pane {
       this.#next = frame
       this.next_shown = null
       this.next_failed = false
+      this.on("loading", {})
     }
   }
 

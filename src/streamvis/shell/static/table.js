@@ -70,8 +70,9 @@ export const Table = ({list, on, may_write, is_narrow}) => {
   useStore(list)
   const scroller = useRef(null), [view, set_view] = useState([0, 30]), [active, activate] = useState(-1)
   const items = items_of(list), columns = columns_of(list, is_narrow), name_px = is_narrow ? NARROW_NAME_PX : NAME_PX
-  const folded = list.rows.length - items.filter(({run}) => run != null).length
-  const count = items.length + Math.max(0, list.matching - list.rows.length)
+  // Of groups that are folded away, the rows take no room.
+  const folded = list.group == null ? 0 : list.rows.length - items.filter(({run}) => run != null).length
+  const count = list.group == null ? list.matching : items.length + Math.max(0, list.matching - list.rows.length)
   const widths = [name_px, ...columns.map(({width}) => width)].map((width) => `${width}px`).join(" ")
   const measure = () => {
     const {scrollTop, clientHeight} = scroller.current
@@ -83,7 +84,7 @@ export const Table = ({list, on, may_write, is_narrow}) => {
     observer.observe(scroller.current)
     return () => observer.disconnect()
   })
-  useEffect(() => { list.see(view[1] + folded) }, [view[1], list.rows.length, list.is_loading])
+  useEffect(() => { list.see(view[0], view[1] + folded) }, [view[0], view[1], list.rows, list.is_loading])
   const keyed = (event) => {
     const step = {ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -count, End: count}[event.key], run = items[active]?.run
     if (event.target != scroller.current) return
@@ -102,7 +103,7 @@ export const Table = ({list, on, may_write, is_narrow}) => {
   const drawn = []
   for (let i = view[0]; i < Math.min(view[1], items.length); i++) {
     const item = items[i]
-    drawn.push(item.run != null
+    if (item != null) drawn.push(item.run != null
       ? html`<${Run} key=${item.run.run} run=${item.run} index=${i} columns=${columns} widths=${widths} on=${its} may_write=${may_write} />`
       : html`<${Group} key=${item.key} head=${item} list=${list} index=${i} on=${its} />`)
   }

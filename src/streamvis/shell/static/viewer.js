@@ -26,6 +26,9 @@ export class Viewer extends Store {
 
   get page() { return this.site.pages.find(({path}) => path == this.path) }
 
+  // Which run is shown where none is chosen: "newest", "oldest" or "pinned", by the address, else by the page's author.
+  get follows() { return this.follow ?? this.page?.follow ?? "newest" }
+
   get view_url() { return address.view_address(this.path, address.page_query()) }
 
   // What all panes show, as if they were one page.
@@ -47,12 +50,20 @@ export class Viewer extends Store {
     this.#arrange()
   }
 
-  // Stay with what is shown, or follow the newest again.
+  // Stay with what is shown, or follow again.
   pin(is_pinned) {
     if (is_pinned) return this.show([...this.shown_ids])
     address.change({group: null})
     this.set({group: null})
     this.show([])
+  }
+
+  follow_on(follow) {
+    if (follow == "pinned") return this.pin(true)
+    follow = follow == (this.page?.follow ?? "newest") ? null : follow
+    address.change({follow})
+    this.set({follow})
+    this.pin(false)
   }
 
   // Shows these runs, or all that fit a filter, also those that come; neither: the newest.
@@ -69,18 +80,18 @@ export class Viewer extends Store {
   }
 
   // Names and colours as the list has them: a page learns of a new name later.
-  learn(rows) {
-    const ids = this.shown_ids, found = rows.filter(({run}) => ids.has(run)).map(({run, name, color}) => [run, {name, color}])
+  learn(list) {
+    const found = list.those(this.shown_ids).map(({run, name, color}) => [run, {name, color}])
     if (JSON.stringify(found) == JSON.stringify([...this.listed])) return
     this.set({listed: new Map(found)})
     for (const pane of this.panes) pane.head()
   }
 
-  // The group is in the address: pages that can show several runs draw one thing for each of its values.
+  // The group, and what its band shows, are in the address: pages that can show several runs draw one thing for each of its values.
   regroup() {
-    const {group} = address.read()
-    if (group == this.group) return
-    this.set({group})
+    const {group, stat} = address.read()
+    if (group == this.group && stat == this.stat) return
+    this.set({group, stat})
     this.#arrange()
   }
 
@@ -174,6 +185,7 @@ export class Viewer extends Store {
     }
     if (kind == "edited") this.#learn_page()
     if (kind == "refused") this.#follow_at()
+    if (kind == "loading") return this.changed()
     if (kind != "shows" && kind != "swapped") return
     pane.head()
     document.title = this.panes[0].title || "Streamvis"
@@ -188,7 +200,7 @@ export class Viewer extends Store {
     const [pane] = this.panes, {newest, runs} = pane?.shown ?? {}
     if (this.is_pinned || this.panes.length > 1 || newest == null || pane.is_loading) return this.set({offer: null})
     const has_ended = runs.every(({state}) => state != "running")
-    if (!has_ended || pane.is_touched) return this.set({offer: newest})
+    if (!has_ended || pane.is_touched || this.follows == "pinned") return this.set({offer: newest})
     const wait = pane.swapped + CALM_MS - performance.now()
     if (wait <= 0) return this.show_offered()
     this.set({offer: newest})
