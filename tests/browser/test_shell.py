@@ -138,6 +138,8 @@ def test_on_a_phone_the_bar_fits_and_the_page_fills_the_rest(site, open_page):
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0])
         until(tab, lambda: "running" in bar(tab), "the bar")
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        last = tab.page.get_by_role("button", name="Switch between light and dark").bounding_box()
+        assert last["x"] + last["width"] <= 390
         box = tab.page.locator("iframe").bounding_box()
         assert box["width"] == 390 and box["y"] + box["height"] == 844
 
