@@ -146,8 +146,8 @@ class Fillers:
 
     @property
     def is_reading(self) -> bool:
-        """Whether something was asked of the endpoint that has not come yet."""
-        return self._under_way > 0
+        """Whether something was asked of the endpoint that has not come yet, or is not shown yet."""
+        return self._under_way > 0 or bool(self._answers)
 
     def look(self) -> None:
         """Find the fillers that came into the document, and let go of those that left it."""

@@ -92,6 +92,7 @@ class Session:
         self._next_at = 0.0
         self._turn = 0
         self._asked: set[str] = set()
+        self._are_panels_filled = False
         self._failures = Failures.of(doc, f"the page for app {selection.app!r}")
         self._failures.on_new = self.wake
         self._live: LiveSources | None = None
@@ -255,8 +256,12 @@ class Session:
         return self._fillers is not None and self._fillers.takes_rows
 
     def _settle(self) -> None:
-        """All that had come was handed over: unless something is still being read, the page shows the past up to now."""
-        if not self._is_reading:
+        """All that had come was handed over: unless something is read for the first time, the page shows the past up to now."""
+        if any(its.is_reading for its in self._followings):
+            return
+        # Where data come all the time, something is always being read again.
+        self._are_panels_filled |= not self._fillers.is_reading
+        if self._are_panels_filled and self._live.is_filled:
             self._link.settle()
 
     @property

@@ -67,6 +67,7 @@ class _Shown:
     log: bool
     view: tuple[float, float] | None = None
     width_px: int = _USUAL_WIDTH_PX
+    is_filled: bool = False
 
 
 _Place = tuple[str, str]
@@ -123,6 +124,11 @@ class LiveSources:
     def is_reading(self) -> bool:
         """Whether rows are under way that a source has not got yet."""
         return any(shown.track.is_fetching for shown in self._shown.values())
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the endpoint has answered for each source once."""
+        return all(shown.is_filled for shown in self._shown.values())
 
     @property
     def notices(self) -> list[Notice]:
@@ -213,6 +219,7 @@ class LiveSources:
             shown, track, future = self._fetched.pop(0)
             if track is not shown.track or self._shown.get(shown.source.id) is not shown:
                 continue
+            shown.is_filled = True
             is_changed |= self._guarded(shown, lambda track=track, future=future: self._taken(track, future))
         self._look_for_ends(pieces)
         for place, its in self._by_place_of(pieces).items():
