@@ -129,6 +129,43 @@ def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_ba
         assert "at=" not in tab.page.url
 
 
+# The last step of the curve, and what stands in the matrix.
+_SEEN = """() => {
+  const models = [...Bokeh.documents[0]._all_models.values()].filter((model) => model.type == "ColumnDataSource")
+  const cells = (name) => models.map((model) => model.get_column(name)).find((column) => column?.length > 0)
+  return ["loss", "value"].map((name) => cells(name)?.at(-1))
+}"""
+
+
+def test_a_page_of_panels_goes_to_another_step_in_place_and_back_to_live(site, open_page):
+    endpoint, pages = site
+    with Client(endpoint.url, "in place") as client:
+        client.init()
+
+        def send_step(step):
+            client.sendl(step, "train", {"loss": step})
+            if step % 10 == 0:
+                client.send(step, "counts", {"cells": [[step, step], [step, step]]})
+
+        for step in range(50):
+            send_step(step)
+        assert client.flush()
+        tab = open_page(f"{pages.root}/runs?app=in place")
+        until(tab, lambda: tab.in_page(_SEEN) == [49, 40], "the page")
+        tab.page.get_by_label("The past").click()
+        step = tab.page.get_by_label("Step", exact=True)
+        for at, seen in ((25, [25, 20]), (3, [3, 0]), (48, [48, 40])):
+            step.fill(str(at))
+            until(tab, lambda seen=seen: tab.in_page(_SEEN) == seen, f"the page as of {at}")
+        send_step(50)
+        assert client.flush()
+        tab.page.get_by_role("button", name="Live").click()
+        until(tab, lambda: tab.in_page(_SEEN) == [50, 50], "the page of now")
+        send_step(51)
+        until(tab, lambda: tab.in_page(_SEEN) == [51, 50], "what comes live")
+        assert tab.evaluate("streamvisShell.viewer.panes[0].swaps") == 0
+
+
 def test_on_a_phone_the_bar_fits_and_the_page_fills_the_rest(site, open_page):
     endpoint, pages = site
     with Client(endpoint.url, "phone") as client:

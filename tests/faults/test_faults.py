@@ -33,12 +33,12 @@ def count(told: str, what: str) -> int:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("options", [(), ("--crowded",)], ids=["", "crowded"])
 def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order(options):
-    status, told = play("--rounds", 7, *options)
+    status, told = play("--rounds", 4, *options)
     assert status == 0
-    assert "\n7 rounds in " in told and told.endswith("passed\n")
-    assert count(told, "records compared") > 500
+    assert "\n4 rounds in " in told and told.endswith("passed\n")
+    assert count(told, "records compared") > 300
     assert [count(told, what) for what in ("lost", "doubled", "out of order", "never sent")] == [0, 0, 0, 0]
-    assert sum(count(told, kind) for kind in ("kill", "stop", "cut", "exit", "terminate")) >= 7
+    assert sum(count(told, kind) for kind in ("kill", "stop", "cut", "exit", "terminate")) >= 4
 
 
 BROKEN = {

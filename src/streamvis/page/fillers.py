@@ -86,6 +86,9 @@ class Filler:
     def update(self, new_data: NewData) -> None:
         """Data came, or the run changed. Rows of keys with live sources are not among them."""
 
+    def seek(self) -> None:
+        """The page shows another step, at which its run has the same keys. Live sources follow by themselves."""
+
     def end(self) -> None:
         """The panel is not in the document any more."""
 
@@ -148,6 +151,12 @@ class Fillers:
     def is_reading(self) -> bool:
         """Whether something was asked of the endpoint that has not come yet, or is not shown yet."""
         return self._under_way > 0 or bool(self._answers)
+
+    def seek(self, reader: EndpointReader) -> None:
+        """Show what this reader reads. What was asked before and has not come is not shown any more."""
+        self._reader, self._answers = reader, []
+        for filler in self._all.values():
+            self._guard(filler.seek, run=self._page_of(filler).run.id)
 
     def look(self) -> None:
         """Find the fillers that came into the document, and let go of those that left it."""
@@ -246,13 +255,15 @@ class Fillers:
 
     def _ask(self, read: Callable[[EndpointReader, str], Any], run: str, then: Callable[[Any], object]) -> None:
         self._under_way += 1
-        future = self._executor.submit(read, self._reader, run)
-        self._loop.add_future(future, lambda done: self._answered(then, done, read, run))
+        reader = self._reader
 
-    def _answered(self, then: Callable[[Any], object], done: Future, read: Callable[..., Any], run: str) -> None:
-        self._under_way -= 1
-        self._answers.append((then, done, read, run))
-        self._wake()
+        def answered(done: Future) -> None:
+            self._under_way -= 1
+            if reader is self._reader:
+                self._answers.append((then, done, read, run))
+            self._wake()
+
+        self._loop.add_future(self._executor.submit(read, reader, run), answered)
 
     def _guard(self, function: Callable[..., object], *args: object, run: str = "") -> bool:
         """Call a filler's function; what it makes is of the run. Whether it went well: a failure is shown until it does."""

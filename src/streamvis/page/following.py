@@ -138,6 +138,10 @@ class Following:
                         return True
         return False
 
+    def seek(self, at: int | None) -> None:
+        """The page shows another step now. What it shows is read by who shows it."""
+        self.run = replace(self.run, at=at)
+
     def give_up(self) -> None:
         """What else comes is for nobody."""
         self._feed.part(self)

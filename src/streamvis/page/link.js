@@ -2,7 +2,7 @@
 // argument `link` is the model. It owns the notices over the page, the echo, reloading, and what the shell around the page is told;
 // it touches nothing else. carry.js follows it in the same function.
 const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000
-const state = {lost: false, heard: Date.now(), reloading: false, over: []}
+const state = {lost: false, heard: Date.now(), reloading: false, over: [], sought: 0}
 
 const host = document.createElement("div")
 host.id = "streamvis-notices"
@@ -180,7 +180,19 @@ if (shell != null) {
 
 else addEventListener("message", tried)
 
-window.streamvis = {...window.streamvis, lost, show_over}
+// Another step in place; false where the page has to be made anew for it.
+const seek = (at) => {
+  if (!link.seeks || !state.settled) return false
+  link.wanted = JSON.stringify([++state.sought, at])
+  return true
+}
+const sought = () => {
+  const [number, is_shown] = JSON.parse(link.sought)
+  if (number == state.sought) requestAnimationFrame(() => setTimeout(() => tell("sought", {is_shown}), 0))
+}
+
+window.streamvis = {...window.streamvis, lost, show_over, seek}
+link.properties.sought.change.connect(sought)
 link.properties.sent.change.connect(() => { heard(); echo() })
 link.properties.beat.change.connect(heard)
 link.properties.notices.change.connect(() => { heard(); show(); say_failed(); settled() })

@@ -63,7 +63,8 @@ class Shown:
 class StreamvisLink(DataModel):
     """What travels between the session and the browser. `framed`: the shell is around the page, and decides when it reloads.
 
-    `edited` counts how often files of the page were saved since it was made.
+    `edited` counts how often files of the page were saved since it was made. Where `seeks`, the shell may ask for another step in
+    place: `wanted` is "[NUMBER, STEP or null]", and `sought` the answer, "[NUMBER, whether it is shown]".
     """
 
     sent = Int(default=1)
@@ -75,6 +76,9 @@ class StreamvisLink(DataModel):
     framed = Bool(default=False)
     shown = String(default="{}")
     settled = Bool(default=False)
+    seeks = Bool(default=False)
+    wanted = String(default="")
+    sought = String(default="")
     kept = AnyRef(default=None)
 
 
@@ -147,6 +151,15 @@ class BrowserLink:
     def settle(self) -> None:
         """Tell the shell that the page shows all that there is so far."""
         self._model.settled = True
+
+    def allow_seeking(self, seek: Callable[[int, int | None], None]) -> None:
+        """From now on call `seek(number, step)` when the shell wants another step in place (None: live)."""
+        self._model.on_change("wanted", lambda attr, old, new: seek(*json.loads(new)))
+        self._model.seeks = True
+
+    def say_sought(self, number: int, *, is_shown: bool) -> None:
+        """Tell the shell what became of a step that it wanted."""
+        self._model.sought = json.dumps([number, is_shown])
 
     def reload(self) -> None:
         """Load the page again, into a new session."""

@@ -20,6 +20,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
@@ -35,6 +36,7 @@ from streamvis.page.moments import moment
 from streamvis.page.new_data import Names, NewData
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun, Showing, grouped, labelled, show_in
+from streamvis.page.seeking import Seeking
 from streamvis.page.view import LiveSources
 from streamvis.records import VANISHED
 from streamvis.selection import PINNED, Selection
@@ -96,6 +98,7 @@ class Session:
         self._failures = Failures.of(doc, f"the page for app {selection.app!r}")
         self._failures.on_new = self.wake
         self._live: LiveSources | None = None
+        self._seeking: Seeking | None = None
         self._fillers: Fillers | None = None
         self._link = BrowserLink(doc, self.wake)
         self._next_beat: object | None = None
@@ -168,7 +171,22 @@ class Session:
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
         self._link.keep(self._live.control)
+        if self._update_page is None:
+            about = {"executor": self._feeds.executor, "loop": self._loop, "show": self._show_step}
+            ids = [run.id for run in runs]
+            self._seeking = Seeking(self._doc, self._link, self._reader, ids, self._selection.at, **about)
         self._live.sync()
+
+    def _show_step(self, reader: EndpointReader, at: int | None) -> None:
+        """Show the runs as of another step, in place (see `seeking`)."""
+        self._selection = replace(self._selection, at=at)
+        self._are_panels_filled = False
+        for its in self._followings:
+            its.seek(at)
+        with self._failures.ours():
+            self._live.seek(reader)
+            self._fillers.seek(reader)
+        self.wake()
 
     @property
     def _runs(self) -> list[PageRun]:
@@ -263,6 +281,8 @@ class Session:
         self._are_panels_filled |= not self._fillers.is_reading
         if self._are_panels_filled and self._live.is_filled:
             self._link.settle()
+            if self._seeking is not None:
+                self._seeking.shown()
 
     @property
     def _is_ahead(self) -> bool:

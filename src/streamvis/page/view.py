@@ -202,6 +202,14 @@ class LiveSources:
 
     # What is in them
 
+    def seek(self, reader: EndpointReader) -> None:
+        """Show what this reader reads, in place of what the sources hold."""
+        self._reader = reader
+        for shown in self._shown.values():
+            shown.track, shown.is_filled = self._track(shown.spec, shown.log), False
+            shown.track.look(shown.view, width_px=shown.width_px)
+        self._fetch()
+
     def refetch(self, run: str) -> None:
         """What came live of a run was not all: read its rows again."""
         self._begun.add(run)

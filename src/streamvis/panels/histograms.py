@@ -79,6 +79,10 @@ class _Histograms(ValueFiller):
         self._now.title.text = f"step {step:,}"
         self._draw()
 
+    def seek(self) -> None:
+        self._found, self._asked = {}, False
+        super().seek()
+
     def _learn(self, values: Sequence[Value]) -> None:
         for value in values:
             if value.step not in self._found:

@@ -110,6 +110,10 @@ class _Table(ValueFiller):
         if self._source is None:
             super().update(new_data)
 
+    def seek(self) -> None:
+        if self._source is None:
+            super().seek()
+
     def _show_rows(self) -> None:
         data = {"step": self._source.data["step"]} | {name: self._source.data[name] for name in self._forms}
         self._draw({name: _cells(cells)[-self._rows :][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})

@@ -93,6 +93,12 @@ class _Text(ValueFiller):
         if self._source is None:
             super().update(new_data)
 
+    def seek(self) -> None:
+        if self._source is None:
+            super().seek()
+        elif self._sought:
+            self.search(self._sought)
+
     def _follow(self) -> None:
         if not self._sought:
             data = self._source.data

@@ -35,6 +35,10 @@ class ValueFiller(Filler):
             self._step = int(new_data.steps(self.key)[0])
             self.show(new_data[self.key], self._step)
 
+    def seek(self) -> None:
+        self._step = -1
+        self.page.ask(lambda reader, run: reader.value(run, self.key), self._take)
+
     def show(self, data: Mapping[str, Any], step: int) -> None:
         """Show a value."""
         raise NotImplementedError

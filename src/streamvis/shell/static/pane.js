@@ -18,7 +18,7 @@ export class Pane {
     box.className = "pane"
     box.append(title)
     host.append(box)
-    Object.assign(this, {box, heading: title, address, on, frame: null, shown: null, is_touched: false, has_failed: false})
+    Object.assign(this, {box, heading: title, address, on, frame: null, shown: null, is_touched: false, has_failed: false, is_seeking: false})
     this.hear = (event) => {
       const {streamvis: kind, ...data} = event.data ?? {}
       if (event.origin != location.origin || kind == null) return
@@ -36,6 +36,7 @@ export class Pane {
   // is there stays, and says why.
   open({is_trial = false} = {}) {
     this.#is_trial = is_trial
+    this.is_seeking = false
     this.url = this.address().href
     this.#next?.remove()
     this.#clear()
@@ -55,6 +56,16 @@ export class Pane {
       this.next_failed = false
       this.on("loading", {})
     }
+  }
+
+  // Shows the same page at the step that its address says now: in place, where it can, else by loading it.
+  seek(at) {
+    const without = (href) => { const url = new URL(href); url.searchParams.delete("at"); return url.href }
+    const {href} = this.address(), its = this.frame && window_of(this.frame)
+    if (this.url == null || without(this.url) != without(href) || !its?.streamvis?.seek?.(at)) return this.open()
+    this.is_seeking = true
+    this.url = href
+    this.#later(() => { if (this.is_seeking) this.open() }, SHOW_AT_LATEST_MS)
   }
 
   // The same again, as after a restart. One that would load again and again slows down.
@@ -120,10 +131,19 @@ export class Pane {
   #said(kind, data) {
     if (kind == "shows") this.shown = data
     else if (kind == "touched") this.is_touched = true
+    else if (kind == "sought") return this.#sought(data.is_shown)
     else if (kind == "failed") this.has_failed = true
     else if (kind == "edited") this.try_edited()
     else if (kind == "reload") return this.reload()
     this.on(kind, data)
+  }
+
+  #sought(is_shown) {
+    if (!this.is_seeking) return
+    this.is_seeking = false
+    this.#clear()
+    if (is_shown) this.on("sought", {})
+    else this.open()
   }
 
   // An older version that works is worth more than a new one that does not; of two that do not, the new one is.

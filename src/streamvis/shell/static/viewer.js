@@ -105,7 +105,7 @@ export class Viewer extends Store {
 
   // Each pane loads the newest step that was asked for once it shows the one before.
   #follow_at() {
-    for (const pane of this.panes) if (!pane.is_loading && pane.url != pane.address().href) pane.open()
+    for (const pane of this.panes) if (!pane.is_loading && !pane.is_seeking && pane.url != pane.address().href) pane.seek(this.at)
   }
 
   // The page's script was edited: it may show several runs now, or only one.
@@ -184,7 +184,7 @@ export class Viewer extends Store {
       pane.url = pane.address().href
     }
     if (kind == "edited") this.#learn_page()
-    if (kind == "refused") this.#follow_at()
+    if (kind == "refused" || kind == "sought") this.#follow_at()
     if (kind == "loading") return this.changed()
     if (kind != "shows" && kind != "swapped") return
     pane.head()
