@@ -131,7 +131,8 @@ def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_ba
 
 # The last step of the curve, and what stands in the matrix.
 _SEEN = """() => {
-  const models = [...Bokeh.documents[0]._all_models.values()].filter((model) => model.type == "ColumnDataSource")
+  const all = [...(window.Bokeh?.documents?.[0]?._all_models.values() ?? [])]
+  const models = all.filter((model) => model.type == "ColumnDataSource")
   const cells = (name) => models.map((model) => model.get_column(name)).find((column) => column?.length > 0)
   return ["loss", "value"].map((name) => cells(name)?.at(-1))
 }"""
