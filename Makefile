@@ -4,8 +4,9 @@ PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
-# Modules are compiled when they are imported first: most of them never are.
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
+# What pip does on one core, and without the tests of other packages.
+COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 -x '/(tests?|testing)/' $(VENV)/lib || true
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
@@ -51,12 +52,14 @@ $(VENV)/bin/python:
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis and its demo into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
 	@$(PIP) install -qq --no-compile -e '.[demo]' -c constraints.txt
+	@$(COMPILE)
 	@touch $@
 
 # Holds what the demo needs too, so that both stamps are new after it.
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis, its demo and its tests into $(VENV) (once, and again when pyproject.toml or constraints.txt change) ..."
 	@$(PIP) install -qq --no-compile -e '.[test,demo]' -c constraints.txt
+	@$(COMPILE)
 	@touch $(VENV)/.installed-demo $@
 
 # Holds what the tests need too.

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["support.browser", "support.processes", "support.proxies", "support.scripts"]
 
 # On a busy machine a slow example says nothing about the code: no deadline for one example.
-settings.register_profile("ci", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("ci"), max_examples=1000)
 settings.load_profile(os.environ.get("STREAMVIS_HYPOTHESIS_PROFILE", "ci"))
 

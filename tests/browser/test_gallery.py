@@ -61,7 +61,7 @@ def test_all_panels_of_an_example_fill(name, served, start_program, open_page):
         assert not empty, f"still empty: {empty}"
         return True
 
-    wait_until(is_filled, within_s=60, what=f"all panels of {name} to be filled", pause=tab._pause_s)
+    wait_until(is_filled, within_s=90, what=f"all panels of {name} to be filled", pause=tab._pause_s)
 
 
 @pytest.fixture

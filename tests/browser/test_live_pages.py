@@ -77,7 +77,7 @@ def test_a_page_opened_late_gets_all_and_survives_every_kill(tmp_path, start_end
     with Client(endpoint.url, "lines") as client:
         client.init({"ycolumns": ["y"]})
         send(client, 0, 3)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         tab = open_page(f"{pages.url}/lines")
         tab.expect_errors()
         expect_rows(tab, 3)
@@ -117,7 +117,7 @@ def test_an_open_page_follows_a_restore(tmp_path, start_endpoint, start_pages, s
     with Client(endpoint.url, "lines") as client:
         client.init({"ycolumns": ["y"]})
         send(client, 0, 7)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         streamvis("backup", str(tmp_path / "backup"))
         send(client, 7, 20)
         tab = open_page(f"{pages.url}/lines")

@@ -92,7 +92,7 @@ def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, ope
         tab.screenshot(tmp_path / "zoomed.png")
 
         send(client, COUNT + 100_000, COUNT + 200_000)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         second = open_page(address)
         wait_until(lambda: ranges(second)[1] == (COUNT + 199_999) / 10, within_s=20, what="a fresh page shows the newest")
         assert ranges(tab) == view
@@ -167,7 +167,7 @@ def test_a_page_open_during_many_rows_holds_few_and_ends_like_a_fresh_one(live, 
         most = 0
         for start in range(0, MANY, 100_000):
             send(client, start, start + 100_000)
-            assert client.flush()
+            assert client.flush(timeout_s=60)
             wait_until(lambda end=start + 99_999: ranges(tab)[1] == end / 10, within_s=20, what="the page follows")
             most = max(most, len(tab.source("main")["x"]))
         assert 500 < most <= 4001
@@ -279,7 +279,7 @@ def test_figures_that_come_and_go_in_an_open_page_fill_follow_and_zoom(tmp_path,
     with Client(endpoint.url, "coming") as client:
         client.init()
         send(client, "early", 0, 1000)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         tab = open_page(f"{start_pages(script, url=endpoint.url).url}/coming")
         tab.wait_for_source("early", lambda columns: columns["step"][-1:] == [999], within_s=30)
         wait_until(lambda: view(tab, "early") == [0, 999], within_s=10, what="the first figure follows")

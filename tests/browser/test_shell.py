@@ -66,7 +66,7 @@ def until(tab, condition, what):
 def send(client, *values):
     for value in values:
         client.sendl(value, "k", {"x": value})
-    assert client.flush()
+    assert client.flush(timeout_s=60)
 
 
 def bar(tab):
@@ -150,7 +150,7 @@ def test_a_page_of_panels_goes_to_another_step_in_place_and_back_to_live(site, o
 
         for step in range(50):
             send_step(step)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         tab = open_page(f"{pages.root}/runs?app=in place")
         until(tab, lambda: tab.in_page(_SEEN) == [49, 40], "the page")
         tab.page.get_by_label("The past").click()
@@ -159,7 +159,7 @@ def test_a_page_of_panels_goes_to_another_step_in_place_and_back_to_live(site, o
             step.fill(str(at))
             until(tab, lambda seen=seen: tab.in_page(_SEEN) == seen, f"the page as of {at}")
         send_step(50)
-        assert client.flush()
+        assert client.flush(timeout_s=60)
         tab.page.get_by_role("button", name="Live").click()
         until(tab, lambda: tab.in_page(_SEEN) == [50, 50], "the page of now")
         send_step(51)

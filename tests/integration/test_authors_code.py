@@ -131,7 +131,7 @@ def good(served):
     before = len(page.doc.get_model_by_name("main").data["x"])
     client.sendl(before + 1, "rows", {"x": before})
     page.wait_for(lambda: len(page.doc.get_model_by_name("main").data["x"]) > before, what="the good page goes on")
-    assert page.told() == "" and pages.running
+    assert not page.faults() and pages.running
     page.close()
 
 
@@ -184,5 +184,5 @@ def fail(doc):
         page = OpenedPage(f"{pages.url}/counting")
         page.wait_for(lambda: page.doc.get_model_by_name("slider").value > 30, what="it failed often")
         page.wait_for(lambda: "never again" in page.told())
-        assert pages.output().count("ValueError: never again") == 1 == len(page.notices())
+        assert pages.output().count("ValueError: never again") == 1 == len(page.faults())
         page.close()

@@ -120,7 +120,7 @@ def served(tmp_path_factory):
 def said(address: str) -> list[str]:
     page = OpenedPage(address)
     try:
-        assert page.notices() == [], page.told()
+        assert not page.faults(), page.told()
         return page.doc.get_model_by_name("said").text.split()
     finally:
         page.close()

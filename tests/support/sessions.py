@@ -74,6 +74,10 @@ class OpenedPage:
         """What the page says besides its data."""
         return json.loads(self.link.notices) if self.link is not None else []
 
+    def faults(self) -> list[dict[str, str]]:
+        """What the page says is wrong; that updates are slow is the machine's fault."""
+        return [notice for notice in self.notices() if notice["kind"] != "slow"]
+
     def told(self) -> str:
         """All of that as one text."""
         return "\n".join(text for notice in self.notices() for text in notice.values())
