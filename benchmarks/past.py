@@ -57,10 +57,11 @@ LIMIT_MS = 120_000
 
 def fill(url: str, app: str, count: int, columns: int) -> None:
     """Make a run with so many rows, and values of a matrix."""
+    names = ("loss", "accuracy", "rate", "norm")[:columns]
     with Client(url, app) as client:
         client.init({})
         for step in range(count):
-            client.sendl(step, "train", {name: step % 97 + i for i, name in enumerate(("loss", "accuracy", "rate", "norm")[:columns])})
+            client.sendl(step, "train", {name: step % 97 + i for i, name in enumerate(names)})
             if columns > 1 and step % (count // 200) == 0:
                 client.send(step, "confusion", {"cells": np.full((4, 4), step)})
         client.flush(timeout_s=600)
@@ -100,8 +101,10 @@ def main() -> None:
             path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
             browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, "--no-sandbox"])
             tab = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
-            print(told("the default page, 10^6 rows, in place", moves(tab, f"{address}/runs?app=panels", 10**6, rounds)), flush=True)
-            print(told("a page of one's own, 10^5 rows, made anew", moves(tab, f"{address}/own?app=own", 10**5, rounds)), flush=True)
+            took = moves(tab, f"{address}/runs?app=panels", 10**6, rounds)
+            print(told("the default page, 10^6 rows, in place", took), flush=True)
+            took = moves(tab, f"{address}/own?app=own", 10**5, rounds)
+            print(told("a page of one's own, 10^5 rows, made anew", took), flush=True)
             browser.close()
         finally:
             pages.terminate()
