@@ -2,9 +2,9 @@
 
     python benchmarks/past.py --rounds 40
 
-The shell is open in a real Chromium of 1366 x 768 pixels, and the bar is moved to steps drawn at random, forwards and backwards, one
-after the other. The default page, of a run with a million rows of four columns and 200 values of a matrix, goes there in place. A
-page of an author's own, which streams 100,000 rows in `update_page`, is made anew each time.
+The shell is open in a real Chromium of 1366 x 768 pixels, and the bar is moved to steps drawn at random, forwards and backwards.
+The default page, of a run with a million rows of four columns and 200 values of a matrix, goes there in place. A page of an
+author's own, which streams 100,000 rows in `update_page`, is made anew each time.
 """
 
 from __future__ import annotations
