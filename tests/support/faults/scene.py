@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 import pyarrow as pa
@@ -344,7 +345,8 @@ class Scene:
         return found
 
     def _segments(self) -> list[Path]:
-        return sorted((self.folder / self.run).glob("spool-*/*/*.spool"))
+        # Unlike that of a path, this one passes over folders that a producer removes meanwhile.
+        return sorted(map(Path, glob(str(self.folder / self.run / "spool-*" / "*" / "*.spool"))))
 
     def _stored(self) -> tuple[dict[str, list[StoredRow]], dict[str, tuple[int, int]]]:
         """The rows of each key, and the newest value of each; brings up to date what is known of the values of each step."""
