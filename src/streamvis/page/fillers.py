@@ -152,6 +152,11 @@ class Fillers:
         """Whether something was asked of the endpoint that has not come yet, or is not shown yet."""
         return self._under_way > 0 or bool(self._answers)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the endpoint has yet to answer something."""
+        return self._under_way > 0
+
     def seek(self, reader: EndpointReader) -> None:
         """Show what this reader reads. What was asked before and has not come is not shown any more."""
         self._reader, self._answers = reader, []

@@ -181,6 +181,7 @@ class Session:
         """Show the runs as of another step, in place (see `seeking`)."""
         self._selection = replace(self._selection, at=at)
         self._are_panels_filled = False
+        self._next_at = 0.0  # a viewer waits for it
         for its in self._followings:
             its.seek(at)
         with self._failures.ours():
@@ -236,6 +237,8 @@ class Session:
             self._give_up()
         elif (self._link.is_echoed or self._is_ahead) and self._followings and self._is_begun:
             early_s = self._next_at - time.monotonic()
+            if self._is_seeking:
+                return None
             if early_s > 0.001:
                 if self._has_news():
                     self._is_woken = True
@@ -288,6 +291,12 @@ class Session:
     def _is_ahead(self) -> bool:
         """Whether the browser is still loading, and what it shows first can be made meanwhile: it takes no rows of the past."""
         return not self._link.is_seen and self._fillers is not None and self._fillers.takes_rows
+
+    @property
+    def _is_seeking(self) -> bool:
+        """Whether what another step needs is still to come: all of it is shown at once."""
+        is_wanted = self._seeking is not None and self._seeking.is_under_way
+        return is_wanted and (self._live.is_awaited or self._fillers.is_awaited)
 
     def _give_up(self) -> None:
         """The author's code failed: what else comes is for nobody."""

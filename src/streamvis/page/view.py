@@ -126,6 +126,11 @@ class LiveSources:
         return any(shown.track.is_fetching for shown in self._shown.values())
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether the endpoint has yet to answer for a source."""
+        return sum(shown.track.is_fetching for shown in self._shown.values()) > len(self._fetched)
+
+    @property
     def is_filled(self) -> bool:
         """Whether the endpoint has answered for each source once."""
         return all(shown.is_filled for shown in self._shown.values())
