@@ -40,7 +40,7 @@ def backup(file: Path, data: Path | None, force: bool) -> None:
 def restore(file: Path, data: Path | None) -> None:
     """Replace all runs by those of the backup FILE, also under an endpoint that is working.
 
-    What came after the backup was made is gone by that. Open pages load themselves again.
+    What came after the backup was made is gone by that. Open pages reload.
     """
     from streamvis.store import restore as put_back
 

@@ -388,7 +388,7 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
 
     @routes.post("/api/v1/runs/{run}/clear", **told(forms.Run, *OF_A_RUN, 507))
     async def clear(run: _Run) -> Response:
-        """Take back a run's rows and values. Pages that show it load themselves again."""
+        """Take back a run's rows and values. Pages that show it reload."""
         return JsonAnswer(run_json(await run_in_threadpool(store.clear, run), presence))
 
     return routes

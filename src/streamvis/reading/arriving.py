@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import DeletedRun, UnknownRun, UsageError
-from streamvis.metrics import Keys
+from streamvis.metrics import Keys, sorted_metrics
 from streamvis.reading.connection import Connection
 from streamvis.reading.runs import Run
 from streamvis.records import FINISHED, STATES, Finish, Start
@@ -27,11 +27,22 @@ from streamvis.wire.arrow import encode_columns, encode_control, encode_value
 from streamvis.wire.columns import Unjoinable, arrow_column, json_column
 from streamvis.wire.tree import pack
 
-__all__ = ["Arrival", "ArrivingRows", "ArrivingValue", "Origin", "id_of", "rows_of_dicts", "with_numbers"]
+__all__ = [
+    "Arrival",
+    "ArrivingRows",
+    "ArrivingValue",
+    "Origin",
+    "id_of",
+    "pieces_of",
+    "run_to_fill",
+    "with_numbers",
+]
 
 _BATCH_BYTES = 8 * 2**20
 _BATCH_PIECES = 500
 _NOT_IN_JSON = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+
+_MOST_ROWS = 2**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ class Arrival:
 
     def __init__(self, connection: Connection, origin: Origin, *, live: bool = False) -> None:
         self._connection, self._origin = connection, origin
-        self._known = _found(connection, origin.id)
+        self._known = run_to_fill(connection, origin.id, otherwise="another --app")
         self._keys = Keys({key: info.kind for key, info in self._known.keys.items()} if self._known else None)
         self._rows: dict[str, dict[str, int]] = {}
         self._values: dict[str, dict[int, float]] = {}
@@ -162,7 +173,23 @@ class Arrival:
         return self._values[key]
 
 
-def rows_of_dicts(key: str, its: Sequence[tuple[int, float, Mapping[str, Any]]]) -> ArrivingRows:
+def pieces_of(logged: Iterable[tuple[int, float, Mapping[str, Any]]]) -> Iterator[ArrivingRows | ArrivingValue]:
+    """What was logged at steps and times, by names: the rows of each key, some at a time, and the values."""
+    rows: dict[str, list[tuple[int, float, Mapping[str, Any]]]] = {}
+    for step, time, metrics in logged:
+        here, values = sorted_metrics(metrics)
+        for key, row in here.items():
+            its = rows.setdefault(key, [])
+            its.append((step, time, row))
+            if len(its) >= _MOST_ROWS:
+                yield _rows_of_dicts(key, rows.pop(key))
+        for key, value in values.items():
+            yield ArrivingValue(key, step, time, value)
+    for key, its in rows.items():
+        yield _rows_of_dicts(key, its)
+
+
+def _rows_of_dicts(key: str, its: Sequence[tuple[int, float, Mapping[str, Any]]]) -> ArrivingRows:
     """Rows of a key, each given as its step, its time and its cells."""
     columns = []
     for name in dict.fromkeys(name for _, _, row in its for name in row):
@@ -186,10 +213,11 @@ def id_of(kind: str, *parts: str) -> str:
     return f"{kind}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]}"
 
 
-def _found(connection: Connection, run: str) -> Run | None:
+def run_to_fill(connection: Connection, run: str, *, otherwise: str) -> Run | None:
+    """The run, if it is there. Raises UsageError where it was deleted: import it `otherwise`."""
     try:
         return Run(connection, connection.json("runs", run, run=run))
     except UnknownRun:
         return None
     except DeletedRun:
-        raise UsageError(f"The run {run!r} was deleted at {connection.url}. Import it with another --app.") from None
+        raise UsageError(f"The run {run!r} was deleted at {connection.url}. Import it with {otherwise}.") from None

@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamvis.errors import DeletedRun, StreamvisError, UnknownRun, UsageError
+from streamvis.errors import StreamvisError, UsageError
+from streamvis.reading.arriving import run_to_fill
 from streamvis.reading.connection import Connection
 from streamvis.reading.export import MANIFEST, VERSION
 from streamvis.reading.formats import EXACT, read_tables
@@ -54,7 +55,7 @@ def import_run(connection: Connection, folder: Path, *, new_id: bool = False) ->
     its_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}" if new_id else run["run"]
     producer = f"import-{manifest['export']}"
     unfinished = f"Import {manifest['export']} is not complete: repeat it, or delete this run."
-    found = _found(connection, its_id)
+    found = run_to_fill(connection, its_id, otherwise="--new-id")
     if found is not None and found.about["note"] != unfinished:
         if _is_same(connection, found, manifest):
             return its_id, False
@@ -87,15 +88,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if format not in EXACT:
         raise UsageError(f"{folder} is an export as {format}, which does not keep all types. Export with --format parquet.")
     return manifest
-
-
-def _found(connection: Connection, run: str) -> Run | None:
-    try:
-        return Run(connection, connection.json("runs", run, run=run))
-    except UnknownRun:
-        return None
-    except DeletedRun:
-        raise UsageError(f"The run {run!r} was deleted at {connection.url}. Import it with --new-id.") from None
 
 
 def _is_same(connection: Connection, run: Run, manifest: Mapping[str, Any]) -> bool:

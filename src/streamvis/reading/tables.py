@@ -8,7 +8,7 @@ the file's own time counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from streamvis.errors import InvalidData, StreamvisError, UsageError
-from streamvis.metrics import place_of, sorted_metrics
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, rows_of_dicts, with_numbers
+from streamvis.metrics import place_of
+from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
 from streamvis.wire.columns import Unjoinable, arrow_column, json_column
 
 __all__ = ["TABLES", "TableFile"]
@@ -60,7 +60,7 @@ class TableFile:
         """All of it. Raises StreamvisError, which names the file, where it cannot be read."""
         try:
             if self._path.suffix in (".jsonl", ".ndjson"):
-                yield from self._lines()
+                yield from pieces_of(self._lines())
                 return
             at = 0
             for batch in self._batches():
@@ -96,25 +96,14 @@ class TableFile:
                 made = [_stored_form(name, column.filter(pa.array(is_there))) for name, column in columns.items()]
                 yield ArrivingRows(key, steps[is_there], times[is_there], made)
 
-    def _lines(self) -> Iterator[ArrivingRows | ArrivingValue]:
-        rows: dict[str, list[tuple[int, float, Mapping[str, Any]]]] = {}
+    def _lines(self) -> Iterator[tuple[int, float, dict[str, Any]]]:
         with self._path.open(encoding="utf-8") as file:
             for at, line in enumerate(file):
                 if not line.strip():
                     continue
                 if not line.endswith("\n") and not line.rstrip().endswith("}"):
                     break  # still being written
-                step, time, found = self._line(line, at)
-                here, values = sorted_metrics(found)
-                for key, row in here.items():
-                    its = rows.setdefault(key, [])
-                    its.append((step, time, row))
-                    if len(its) >= _MOST_ROWS:
-                        yield rows_of_dicts(key, rows.pop(key))
-                for key, value in values.items():
-                    yield ArrivingValue(key, step, time, value)
-        for key, its in rows.items():
-            yield rows_of_dicts(key, its)
+                yield self._line(line, at)
 
     def _line(self, line: str, at: int) -> tuple[int, float, dict[str, Any]]:
         try:

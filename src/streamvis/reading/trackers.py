@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from streamvis.errors import StreamvisError
-from streamvis.metrics import place_of, sorted_metrics, whole_step
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, rows_of_dicts, with_numbers
+from streamvis.metrics import place_of, whole_step
+from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
 from streamvis.wire.columns import arrow_column
 
 __all__ = ["DATABASES", "database_runs"]
@@ -76,19 +76,8 @@ class TrackioRun:
             yield from self._pieces((i, time, {"system": json.loads(text)}) for i, (time, text) in enumerate(system))
 
     def _pieces(self, logged: Any) -> Iterator[ArrivingRows | ArrivingValue]:
-        rows: dict[str, list[tuple[int, float, Mapping[str, Any]]]] = {}
-        for step, at, metrics in logged:
-            step, time = whole_step(step), _seconds(at)
-            here, values = sorted_metrics({name: self._cell(cell) for name, cell in metrics.items()})
-            for key, row in here.items():
-                its = rows.setdefault(key, [])
-                its.append((step, time, row))
-                if len(its) >= _MOST_ROWS:
-                    yield rows_of_dicts(key, rows.pop(key))
-            for key, value in values.items():
-                yield ArrivingValue(key, step, time, value)
-        for key, its in rows.items():
-            yield rows_of_dicts(key, its)
+        cells = ((step, at, {name: self._cell(cell) for name, cell in metrics.items()}) for step, at, metrics in logged)
+        return pieces_of((whole_step(step), _seconds(at), its) for step, at, its in cells)
 
     def _cell(self, cell: Any) -> Any:
         """What Trackio kept as a description is a value of arrays: a file's bytes, a histogram's counts."""
