@@ -3,6 +3,9 @@
 PYTHON ?= python3
 ARGS ?=
 
+# Where the environment forbids bytecode files, every program that the tests start would compile all of Streamvis anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 # What pip does on one core, and without the tests of other packages.

@@ -17,7 +17,10 @@ from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
     from streamvis import panels
-    from streamvis.page import NewData, Server, band_source, live_source, runs
+    from streamvis.page.new_data import NewData
+    from streamvis.page.runs import runs
+    from streamvis.page.server import Server
+    from streamvis.page.sources import band_source, live_source
     from streamvis.reading import open_reader as open
 
 __all__ = [
@@ -35,18 +38,23 @@ __all__ = [
 ]
 
 
+_LOADED_WHEN_ASKED_FOR = {
+    "NewData": ("streamvis.page.new_data", "NewData"),
+    "Server": ("streamvis.page.server", "Server"),
+    "band_source": ("streamvis.page.sources", "band_source"),
+    "live_source": ("streamvis.page.sources", "live_source"),
+    "open": ("streamvis.reading", "open_reader"),
+    "runs": ("streamvis.page.runs", "runs"),
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("NewData", "Server", "band_source", "live_source", "runs"):
-        from streamvis import page
-
-        return getattr(page, name)
-    if name == "open":
-        from streamvis.reading import open_reader
-
-        return open_reader
     if name == "panels":
         return import_module("streamvis.panels")
-    raise AttributeError(f"module 'streamvis' has no attribute {name!r}")
+    if name not in _LOADED_WHEN_ASKED_FOR:
+        raise AttributeError(f"module 'streamvis' has no attribute {name!r}")
+    module, own_name = _LOADED_WHEN_ASKED_FOR[name]
+    return getattr(import_module(module), own_name)
 
 
 def __dir__() -> list[str]:

@@ -32,7 +32,8 @@ from streamvis.page.feed import FEEDS
 from streamvis.page.hanging import held_back, watch
 from streamvis.page.mount import Mount, Mounted
 from streamvis.page.reader import EndpointReader
-from streamvis.page.scripts import PageScript, add_to_path, page_application
+from streamvis.page.running import page_application
+from streamvis.page.scripts import PageScript, add_to_path
 from streamvis.page.watching import Watch
 
 __all__ = ["Routes", "Site", "run_pages"]

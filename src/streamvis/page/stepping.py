@@ -25,7 +25,8 @@ from streamvis.errors import StreamvisError
 from streamvis.page.feed import Feeds
 from streamvis.page.link import StreamvisLink
 from streamvis.page.reader import EndpointReader
-from streamvis.page.scripts import PageScript, page_application
+from streamvis.page.running import page_application
+from streamvis.page.scripts import PageScript
 from streamvis.page.session import Session
 
 __all__ = ["SteppedPage"]
