@@ -10,7 +10,7 @@ VENV := .venv
 comma := ,
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 # uv installs on all cores, in a fourth of pip's time. It does not read pip's configuration files: where it finds no package, pip installs.
-UV := UV_FIND_LINKS="$$PIP_FIND_LINKS" UV_DEFAULT_INDEX="$$PIP_INDEX_URL" UV_CACHE_DIR=$(VENV)/uv VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
+UV := UV_FIND_LINKS="$$PIP_FIND_LINKS" UV_CACHE_DIR=$(VENV)/uv VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
 INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 2>/dev/null || $(PIP) install -qq --no-compile $(1)
 # On all cores, and without what most programs never import; that is compiled where it is.
 COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 \

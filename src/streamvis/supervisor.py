@@ -46,6 +46,8 @@ class Child:
     started: float = field(default=0.0, init=False)
     failures: int = field(default=0, init=False)
     address: str = field(default="", init=False)
+    readiness: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, init=False)
+    """Whether it got ready, once."""
 
 
 class Supervisor:
@@ -88,9 +90,17 @@ class Supervisor:
 
     def start(self, child: Child) -> str:
         """Start a child, wait until it is ready, and return its address. Raises StartFailed when it ends before."""
+        self.begin(child)
+        return self.wait(child)
+
+    def begin(self, child: Child) -> None:
+        """Start a child; `wait` waits for it."""
         self._children.append(child)
-        ready = self._launch(child)
-        if not ready.get():
+        self._launch(child)
+
+    def wait(self, child: Child) -> str:
+        """Wait until a child that was begun is ready, and return its address. Raises StartFailed when it ends before."""
+        if not child.readiness.get():
             status = child.process.wait()
             raise StartFailed(f"The {child.name} did not start (exit status {status}).")
         return child.address
@@ -119,7 +129,7 @@ class Supervisor:
         child.failures += 1
         return self._backoff_s[min(child.failures, len(self._backoff_s)) - 1]
 
-    def _launch(self, child: Child) -> queue.SimpleQueue[bool]:
+    def _launch(self, child: Child) -> None:
         port = [] if child.port is None else [str(child.port)]
         child.started = time.monotonic()
         # A session of its own: Ctrl-C in the terminal reaches this process alone, which ends the children in order.
@@ -131,27 +141,25 @@ class Supervisor:
             start_new_session=True,
             env={**os.environ, **child.environment},
         )
-        ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, args=(child, child.process, ready), daemon=True).start()
-        return ready
+        threading.Thread(target=self._listen, args=(child, child.process), daemon=True).start()
 
-    def _listen(self, child: Child, process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) -> None:
+    def _listen(self, child: Child, process: subprocess.Popen[str]) -> None:
         """Pass on what the child prints, note its address, and tell when it has ended."""
         is_ready = child.ready is None
         if is_ready:
-            ready.put(True)
+            child.readiness.put(True)
         for line in process.stdout:
             print(line, end="", flush=True)
             if not is_ready and line.startswith(child.ready):
                 is_ready = True
                 child.address = line.removeprefix(child.ready).strip()
                 child.port = urlsplit(child.address).port
-                ready.put(True)
+                child.readiness.put(True)
         status = process.wait()
         process.stdin.close()
         process.stdout.close()
         if not is_ready:
-            ready.put(False)
+            child.readiness.put(False)
         if is_ready or child.failures:
             self._ended.put((child, status))
 

@@ -13,7 +13,7 @@ import click
 from streamvis import options
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, to_copy
 from streamvis.errors import EndpointError, UsageError
-from streamvis.listening import at_host, is_everywhere, outer_hosts
+from streamvis.listening import at_host, is_everywhere, local_host, outer_hosts
 from streamvis.supervisor import Child, StartFailed, Supervisor
 
 __all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_hosts", "say_tokens"]
@@ -50,7 +50,7 @@ class Both:
         return found | ({"STREAMVIS_CA_FILE": str(self.certificate[0])} if self.certificate else {})
 
     def start(self, supervisor: Supervisor) -> tuple[str, str]:
-        """Start the endpoint, then the page server. Returns the endpoint's address, and the one to open."""
+        """Start the endpoint and the page server. Returns the endpoint's address, and the one to open."""
         program = [sys.executable, "-m", "streamvis.cli"]
         shared = ["--with-parent", "--host", self.host]
         shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
@@ -66,11 +66,9 @@ class Both:
             port=self.rest_port,
             environment=self.environment | read,
         )
-        try:
-            url = supervisor.start(endpoint)
-        except StartFailed:
-            self._point_to_other_endpoint()
-            raise
+        supervisor.begin(endpoint)
+        # Both start at once, unless the endpoint chooses its port itself.
+        url = f"{self._scheme}://{local_host(self.host)}:{self.rest_port}" if self.rest_port else self._wait(supervisor, endpoint)
         note = Path(supervisor.folder) / "hung"
         pages = [*program, "page", *map(str, self.scripts), "--url", url, "--hang-note", str(note), *shared]
         pages += [*self.page_options, *self._app_options]
@@ -84,11 +82,26 @@ class Both:
             port=self.port,
             environment=self.environment | tokens,
         )
-        address = supervisor.start(server)
+        supervisor.begin(server)
+        if self.rest_port:
+            url = self._wait(supervisor, endpoint)
+        address = supervisor.wait(server)
         first = f"{address}{self.first}"
         (_, told), *_ = self.to_tell(url, f"{address}{_ANY_RUN if self.first == '/' else self.first}")
         where.write_text(told)
         return url, f"{first}?token={self.tokens.read}" if self.tokens.read else first
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.certificate else "http"
+
+    def _wait(self, supervisor: Supervisor, endpoint: Child) -> str:
+        """The endpoint's address, when it is ready."""
+        try:
+            return supervisor.wait(endpoint)
+        except StartFailed:
+            self._point_to_other_endpoint()
+            raise
 
     def to_tell(self, url: str, page_address: str) -> list[tuple[str, str]]:
         """The endpoint's address and the one to open, as other machines reach them where they can: by name, then by number."""

@@ -9,8 +9,8 @@ from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, DataRange1d, Range1d, Span
 from bokeh.plotting import figure
 
-from streamvis.page import figures as figures_module
 from streamvis import live_source
+from streamvis.page import figures as figures_module
 from streamvis.page.figures import Figures, computed_once
 
 MANY = 40

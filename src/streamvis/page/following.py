@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.feed import Feeds, Inbox, Lost
+from streamvis.page.feed import INBOX_BYTES, Feeds, Inbox, Lost
 from streamvis.page.new_data import NewData, column_form, own_copy
 from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
@@ -39,14 +40,22 @@ class Following:
     """
 
     def __init__(
-        self, head: RunHead, reader: EndpointReader, feeds: Feeds, *, wake: Callable[[], None], budget: int | None, at: int | None
+        self,
+        head: RunHead,
+        reader: EndpointReader,
+        feeds: Feeds,
+        *,
+        wake: Callable[[], None],
+        budget: int | None,
+        at: int | None,
+        inbox_bytes: int = INBOX_BYTES,
     ) -> None:
         # Other sessions share the feed's head; this config goes to this page's author.
         self.run: PageRun = replace(head.run, config=own_copy(head.run.config), at=at)
         self._feeds, self._wake, self._loop = feeds, wake, IOLoop.current()
         self._feed = feeds.run(reader, head.run.id, self, wake)
         self._restarts = self._feed.restarts
-        self._inbox = Inbox(wake)
+        self._inbox = Inbox(wake, limit_bytes=inbox_bytes)
         self._past = Past(reader.as_of(at), head.run.id, budget=budget)
         self._cursor: str | None = None
         self._target: str | None = None
@@ -97,9 +106,9 @@ class Following:
                 return []
         if self._piece is not None:
             piece, self._piece = self._piece, None
-            self._cursor = piece.cursor if piece.more else self._target
+            self._cursor = piece.cursor
             self.past_rows += sum(len(item.steps) for item in piece.items if isinstance(item, Rows))
-            if piece.more:
+            if self._cursor != self._target:
                 self._read_on(without, no_rows)
             return [piece]
         if self._cursor != self._target:
@@ -157,9 +166,9 @@ class Following:
         if self._reading is None:
             ask = {"after": self._cursor, "until": self._target, "exclude": without, "no_rows": no_rows}
             self._reading = self._feeds.executor.submit(self._past.read, **ask)
-            self._loop.add_future(self._reading, self._take_reading)
+            self._loop.add_future(self._reading, partial(self._take_reading, self._target))
 
-    def _take_reading(self, reading: Future) -> None:
+    def _take_reading(self, until: str, reading: Future) -> None:
         self._reading = None
         try:
             piece = reading.result()
@@ -173,5 +182,6 @@ class Following:
             self._loop.call_later(_FAILED_RETRY_S, self._wake)
             return
         self._is_outdated = piece.restart
-        self._piece = piece
+        # Where the inbox overflowed meanwhile, the target of now is a later one, and what lies between is still to be read.
+        self._piece = piece if piece.more else replace(piece, cursor=until)
         self._wake()

@@ -17,6 +17,7 @@ from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
 # The pulled document holds its link; without the class Bokeh could not read it.
+from streamvis.page import live, view  # noqa: F401  # their models are in the pages
 from streamvis.page.link import StreamvisLink
 
 _RETRY_S = 0.1
