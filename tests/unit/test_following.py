@@ -104,12 +104,20 @@ class Page:
         return self._its.has_news
 
 
+async def a_turn() -> None:
+    """Let the event loop do what is due now."""
+    loop = asyncio.get_running_loop()
+    turn = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn
+
+
 async def follow(endpoint: InProcessEndpoint, rows_before: int, actions: list[tuple[str, int]]) -> Page:
     page = Page(endpoint, rows_before=rows_before)
     for name, number in [*actions, *[("finish_reading", 0), ("hear", 0), ("take", 0)] * 8]:
         getattr(page, name)(*([number] if name == "send" else []))
         for _ in range(3):
-            await asyncio.sleep(0)  # what a reading that ended leads to
+            await a_turn()  # a reading that ended leads to something
     return page
 
 
