@@ -23,6 +23,7 @@ from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopb
 from streamvis.address import checked_token
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import LogFormatter, one_line
+from streamvis.snapshot.command import snapshot
 from streamvis.supervisor import Child, Supervisor
 from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens
 
@@ -50,6 +51,7 @@ def cli() -> None:
 @options.allow_host
 @options.tls_cert
 @options.tls_key
+@options.keep_values
 @options.vanish_after
 @options.pages_note
 @options.port_option
@@ -63,6 +65,7 @@ def rest(
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    keep_values: tuple[str, ...],
     vanish_after_s: float,
     pages_note: Path | None,
     port_option: str,
@@ -93,6 +96,7 @@ def rest(
         allowed_hosts=allowed_hosts,
         certificate=options.certificate_of(tls_cert, tls_key),
         port_option=port_option,
+        keep_values=keep_values,
         vanish_after_s=vanish_after_s,
         pages_note=pages_note,
         on_ready=ready,
@@ -281,7 +285,7 @@ def demo(
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync, *terminal.COMMANDS):
+for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync, snapshot, *terminal.COMMANDS):
     cli.add_command(command)
 
 

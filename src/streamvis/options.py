@@ -23,6 +23,7 @@ __all__ = [
     "hang_note",
     "hang_s",
     "host",
+    "keep_values",
     "no_browser",
     "no_reload",
     "page_token",
@@ -76,6 +77,13 @@ read_token = _option("--read-token", env="READ_TOKEN", help=f"Token that may onl
 page_token = _option("--page-token", env="PAGE_TOKEN", help=f"Token that opens pages. {_MADE}")
 url = _option("--url", env="URL", default="http://localhost:8080", help="Address of the endpoint.")
 _seconds = click.FloatRange(min=0, min_open=True)
+keep_values = _option(
+    "--keep-values",
+    env="KEEP_VALUES",
+    multiple=True,
+    metavar="AGE|SIZE",
+    help="How long, or how many bytes of, values are kept, such as 30d or 20GB; a key's newest always is. [default: all]",
+)
 vanish_after = click.option("--vanish-after", "vanish_after_s", type=_seconds, default=45.0, hidden=True)
 _file = click.Path(path_type=Path, exists=True, dir_okay=False)
 tls_cert = _option("--tls-cert", env="TLS_CERT", type=_file, help="File of a certificate: serve https.")

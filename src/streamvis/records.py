@@ -27,6 +27,7 @@ __all__ = [
     "Ack",
     "AppHead",
     "AppInfo",
+    "AttemptInfo",
     "Band",
     "Batch",
     "Chunk",
@@ -72,12 +73,14 @@ class RowsChunk:
 
 @dataclass(frozen=True, slots=True)
 class ValueChunk:
-    """One key's value at a step. `time` is in seconds since 1970 UTC."""
+    """One key's value at a step. `time` is in seconds since 1970 UTC. With `keep`, so many of the key's values are kept, those
+    of the greatest steps."""
 
     key: str
     step: int
     time: float
     body: bytes
+    keep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +190,22 @@ class Cursor:
 class KeyInfo:
     """A key of a run: `kind` is "rows" or "value"; `columns` maps names to dtype words (empty for a value).
 
-    In a tail, `first_row` is the number of the key's first row in that piece, counted from 0 in the run.
+    In a tail, `first_row` is the number of the key's first row in that piece, counted from 0 in the run. As of a step, `is_kept`
+    tells whether the value that the key had then is still there.
     """
 
     kind: str
     columns: Mapping[str, str] = field(default_factory=dict)
     first_row: int = 0
+    is_kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInfo:
+    """An attempt of a run that resumed at a step, and when it began, in seconds since 1970 UTC."""
+
+    resume_at: int
+    began: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 # A module imports only from those before it.
 ORDER = (
     "errors records palette naming filters selection descriptions extremes means pace address access listening descriptors "
-    "log_lines pictures metrics wire transport client reading store endpoint page panels shell supervisor options together "
-    "scaffold testing upkeep terminal cli pytest_plugin integrations"  # last: no module of ours imports an integration
+    "log_lines pictures metrics wire transport client reading store endpoint page panels shell supervisor options "
+    "snapshot together scaffold trial "
+    "testing upkeep terminal cli pytest_plugin integrations"  # last: no module of ours imports an integration
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "reading", "store", "endpoint", "page"}
@@ -24,7 +25,7 @@ EXAMPLES = {"demo", "pages"}
 
 # What only these modules may import of the larger packages, whether at once or later.
 OWNERS = {
-    "bokeh": {"page", "panels", *EXAMPLES},
+    "bokeh": {"page", "panels", "snapshot", *EXAMPLES},
     "tornado": {"page", "shell"},
     "fastapi": {"endpoint"},
     "starlette": {"endpoint"},

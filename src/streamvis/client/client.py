@@ -43,7 +43,8 @@ class Client:
     `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
     states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
     same client, as a producer of its own, and so does a process to which it is pickled; a copy in the same process is the client
-    itself. Raises UsageError for a `url`, `app` or `token` that is none.
+    itself. `keep` is for every `send` that does not say otherwise: "newest", or how many values of a key to keep. Raises
+    UsageError for a `url`, `app`, `token` or `keep` that is none.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Client:
         spool: str | os.PathLike[str] | None = None,
         max_memory_bytes: int = _MAX_MEMORY_BYTES,
         max_spool_bytes: int = _MAX_SPOOL_BYTES,
+        keep: int | str | None = None,
     ) -> None:
         self._given = {
             "url": url,
@@ -65,9 +67,10 @@ class Client:
             "spool": spool,
             "max_memory_bytes": max_memory_bytes,
             "max_spool_bytes": max_spool_bytes,
+            "keep": keep,
         }
         self.url = checked_url(url) if url is not None else None
-        self._durable = durable
+        self._durable, self._keep = durable, _checked_keep(keep)
         self.app = checked_text(app, "app")
         self._token = checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))
         self._spools = SpoolPlace(_spool_folder(spool))
@@ -150,16 +153,17 @@ class Client:
             raise _not_begun("sendl")
         self._put(intake.rows(step, key, data))
 
-    def send(self, step: int, key: str, data: Mapping[str, Any]) -> None:
+    def send(self, step: int, key: str, data: Mapping[str, Any], *, keep: int | str | None = None) -> None:
         """Set the value of `key` at `step`, in place of the one sent for that step before: arrays of any shape, nested data.
 
-        Returns at once. What is changed in place afterwards does not change what was sent. Raises InvalidData for what cannot be
-        stored, and UsageError before `init` and for a key that holds rows.
+        All values are kept, for the past. With `keep=N`, or "newest" for 1, only the N values of the key with the greatest steps
+        stay from then on. Returns at once. What is changed in place afterwards does not change what was sent. Raises InvalidData
+        for what cannot be stored, and UsageError before `init` and for a key that holds rows.
         """
         intake = self._intake
         if intake is None:
             raise _not_begun("send")
-        self._put(intake.value(step, key, data))
+        self._put(intake.value(step, key, data, keep=self._keep if keep is None else _checked_keep(keep)))
         intake.tell_hint()
 
     def describe(
@@ -301,6 +305,15 @@ def _spool_folder(spool: str | os.PathLike[str] | None) -> Path | None:
         return Path(given).absolute()
     except OSError:
         return Path(given)  # the working directory is gone; the spool says so when it is needed
+
+
+def _checked_keep(keep: int | str | None) -> int | None:
+    """How many values of a key to keep; None for all."""
+    if keep == "newest":
+        return 1
+    if keep is None or (isinstance(keep, int) and not isinstance(keep, bool) and keep > 0):
+        return keep
+    raise UsageError(f"keep is {keep!r}. Give how many values of a key to keep, 'newest' for one, or None for all.")
 
 
 def _not_begun(call: str) -> UsageError:

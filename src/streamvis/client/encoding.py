@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from streamvis import records
 from streamvis.client.copying import Refused, Unfetched
-from streamvis.client.entries import ROW, Begin, Clear, End, Entry
+from streamvis.client.entries import ROW, Begin, Clear, End, Entry, Kept
 from streamvis.client.gather import Control, GatheredRows, GatheredValue, gather
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import body_of, encode_control, encode_rows_apart, encode_value, streams_of
@@ -100,6 +100,9 @@ class _Streams(NamedTuple):
 
 def _fetched(entry: Entry, left_out: list[str]) -> Entry | None:
     kind, step, time, key, data, size = entry
+    if type(data) is Kept:
+        inner = _fetched((kind, step, time, key, data.data, size), left_out)
+        return inner and (*inner[:4], Kept(inner[4], data.keep), size)
     if type(data) is not Unfetched:
         return entry
     try:
@@ -145,7 +148,8 @@ def _singly(group: GatheredRows | GatheredValue) -> list[GatheredRows]:
 def _encode_one(group: GatheredRows | GatheredValue) -> bytes:
     if isinstance(group, GatheredRows):
         return b"".join(chunk.body for chunk in encode_rows_apart(group.key, group.steps, group.times, group.columns))
-    return encode_value(group.key, group.step, group.time, group.data).body
+    data, keep = group.data if isinstance(group.data, Kept) else (group.data, None)
+    return encode_value(group.key, group.step, group.time, data, keep=keep).body
 
 
 def _encode_control(control: Control) -> bytes:

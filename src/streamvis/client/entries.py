@@ -5,7 +5,7 @@ An entry is a plain tuple `(kind, step, time, key, data, size)`, since making an
 
     ROW      data maps columns to one cell each
     ROWS     data maps columns to lists or arrays of one length
-    VALUE    data is the value
+    VALUE    data is the value, or `Kept` where fewer than all of the key's values are to be kept
     CONTROL  data is one of the classes below; step and key are None
 """
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from streamvis.client.bells import Latch
 
-__all__ = ["CONTROL", "ROW", "ROWS", "VALUE", "Begin", "Clear", "End", "Entry", "Marker", "row_count"]
+__all__ = ["CONTROL", "ROW", "ROWS", "VALUE", "Begin", "Clear", "End", "Entry", "Kept", "Marker", "row_count"]
 
 ROW, ROWS, VALUE, CONTROL = "row", "rows", "value", "control"
 
@@ -37,6 +37,13 @@ class Begin(NamedTuple):
     joins: bool
     attempt: str = ""
     resume_at: int | None = None
+
+
+class Kept(NamedTuple):
+    """A value of whose key the `keep` newest are to be kept."""
+
+    data: Any
+    keep: int
 
 
 class Clear(NamedTuple):

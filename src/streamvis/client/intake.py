@@ -13,7 +13,7 @@ from time import time
 from typing import Any
 
 from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
-from streamvis.client.entries import ROW, ROWS, VALUE, Entry
+from streamvis.client.entries import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.client.notices import hint
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import MAX_COLUMNS
@@ -65,8 +65,8 @@ class Intake:
                     return (ROW, step, self._now(), key, data.copy(), 0)
         return self._checked_rows(step, key, data)
 
-    def value(self, step: int, key: str, data: Mapping[str, Any]) -> Entry:
-        """The entry of a `send`. Raises InvalidData and UsageError."""
+    def value(self, step: int, key: str, data: Mapping[str, Any], *, keep: int | None = None) -> Entry:
+        """The entry of a `send`, of whose key the `keep` newest are to be kept. Raises InvalidData and UsageError."""
         now = self._now()
         step, key = checked_step(step), self._checked_name(key, "key", "key")
         self._check_kind(key, VALUE)
@@ -84,7 +84,8 @@ class Intake:
         self._kinds[key] = VALUE
         if only_numbers and copied and not self._hinted:
             self._hinted, self._hint_for = True, key
-        return (VALUE, step, now, key, Unfetched(copied, copier.deferred) if copier.deferred else copied, copier.size + 256)
+        held = Unfetched(copied, copier.deferred) if copier.deferred else copied
+        return (VALUE, step, now, key, held if keep is None else Kept(held, keep), copier.size + 256)
 
     def tell_hint(self) -> None:
         """Give the advice that the last call gave rise to, now that its record is on its way."""

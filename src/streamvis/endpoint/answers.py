@@ -30,7 +30,7 @@ from streamvis.errors import (
     UnknownKey,
     UnknownRun,
 )
-from streamvis.records import PROTOCOL, Ack, Band, History, KeyInfo, RunInfo, Tail
+from streamvis.records import PROTOCOL, Ack, AttemptInfo, Band, History, KeyInfo, RunInfo, Tail
 from streamvis.store import FoundRuns, RowsPiece, RunNames
 from streamvis.transport import PROTOCOL_HEADER
 from streamvis.wire.arrow import ARROW, body_of, encode_head, encode_history, table_of
@@ -246,14 +246,21 @@ def _config(text: str) -> Any:
 
 
 def whole_run_answer(
-    run: RunInfo, config_text: str, keys: Mapping[str, KeyInfo], presence: Presence, *, as_arrow: bool
+    run: RunInfo,
+    config_text: str,
+    presence: Presence,
+    about: tuple[Mapping[str, KeyInfo], Sequence[AttemptInfo]] | None,
 ) -> bytes | dict[str, Any]:
-    """A run with its config, and in JSON with its keys."""
-    if as_arrow:
+    """A run with its config, as Arrow, or in JSON with its keys and attempts, where those are given."""
+    if about is None:
         return encode_head({**run_json(run, presence), "config": config_text})
-    config = _config(config_text)
-    described = {key: {"kind": info.kind, "columns": dict(info.columns)} for key, info in keys.items()}
-    return {**run_json(run, presence), "config": config, "keys": described}
+    keys, attempts = about
+    described = {
+        key: {"kind": info.kind, "columns": dict(info.columns), **({} if info.is_kept else {"kept": False})}
+        for key, info in keys.items()
+    }
+    resumed = [asdict(attempt) for attempt in attempts]
+    return {**run_json(run, presence), "config": _config(config_text), "keys": described, "attempts": resumed}
 
 
 def tail_answer(tail: Tail, presence: Presence, *, as_arrow: bool) -> bytes | dict[str, Any]:

@@ -398,8 +398,8 @@ async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Re
     as_arrow = wants_arrow(request)
 
     def read() -> bytes | dict[str, Any]:
-        keys = {} if as_arrow else store.keys(run.id, at=at)
-        return whole_run_answer(run, store.config(run.id), keys, presence, as_arrow=as_arrow)
+        about = None if as_arrow else (store.keys(run.id, at=at), store.attempts(run.id))
+        return whole_run_answer(run, store.config(run.id), presence, about)
 
     return _answer(await run_in_threadpool(read))
 

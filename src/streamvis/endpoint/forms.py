@@ -149,6 +149,7 @@ class ValueRecord(BaseModel):
     step: Step
     time: Time = Field(default_factory=now)
     data: Annotated[dict[Name, Any], Field(min_length=1)]
+    keep: Annotated[int | None, Field(ge=1, lt=2**31, description="Keep so many of the key's values, the newest.")] = None
 
 
 class ClearRecord(BaseModel):
@@ -330,11 +331,25 @@ class Key(BaseModel):
     columns: dict[str, Dtype]
 
 
+class KeyThen(Key):
+    """A key as of a step. `kept` is there, and false, where the value that it had then is not kept any more."""
+
+    kept: bool = True
+
+
+class Attempt(BaseModel):
+    """An attempt that resumed at a step, and when it began, in seconds since 1970 UTC."""
+
+    resume_at: Step
+    began: float
+
+
 class WholeRun(Run):
     """A run with its config and keys."""
 
     config: dict[str, Any]
-    keys: dict[str, Key]
+    keys: dict[str, KeyThen]
+    attempts: list[Attempt]
 
 
 class AppTail(BaseModel):

@@ -23,7 +23,7 @@ from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.listening import local_host
-from streamvis.store import DataFolder, SqliteStore
+from streamvis.store import DataFolder, KeepValues, SqliteStore
 
 __all__ = ["run_endpoint"]
 
@@ -42,20 +42,23 @@ def run_endpoint(
     port_option: str = "--port",
     vanish_after_s: float = VANISH_AFTER_S,
     pages_note: Path | None = None,
+    keep_values: Sequence[str] = (),
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
-    `vanish_after_s` is shown as vanished. The file `pages_note` holds the address of the page for any run, once there is one. The
-    `limits` of connections are lower where the process may not open as many files. Raises FolderInUse, FolderUnusable, or
-    PortTaken, which names `port_option` as the one to choose another port with.
+    `vanish_after_s` is shown as vanished. `keep_values` says how much of the past of values is kept (see `KeepValues.read`). The
+    file `pages_note` holds the address of the page for any run, once there is one. The `limits` of connections are lower where
+    the process may not open as many files. Raises FolderInUse, FolderUnusable, or PortTaken, which names `port_option` as the
+    one to choose another port with.
     """
     held = DataFolder(folder)
     try:
+        keep = KeepValues.read(keep_values)
         listener = _listen(host, port, port_option)
-        store = SqliteStore(held.path)
+        store = SqliteStore(held.path, keep_values=keep)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
         app = create_app(
             store,

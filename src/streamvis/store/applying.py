@@ -23,6 +23,7 @@ from streamvis.store.attempts import Attempt, attempt_of, before_step, join_atte
 from streamvis.store.bodies import chunk_row, value_row
 from streamvis.store.columns import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
+from streamvis.store.keeping import keep_newest
 from streamvis.store.run_rows import RunRow
 from streamvis.store.summaries import Sizes
 from streamvis.wire.limits import MAX_COLUMNS
@@ -179,6 +180,8 @@ def _add_value(db: sqlite3.Connection, run: RunRow, key: int, newest_step: int |
     db.execute(sql.SAVE_VALUE, value_row(key, chunk.step, run.seq, chunk.time, chunk.body))
     if newest_step is None or chunk.step >= newest_step:
         db.execute(sql.SET_KEY_NEWEST, (chunk.step, run.seq, len(chunk.body), key))
+    if chunk.keep is not None:
+        keep_newest(db, key, chunk.keep)
     _extend(run, chunk.step, chunk.step)
 
 

@@ -12,7 +12,20 @@ from typing import Any, Protocol
 
 from streamvis.errors import StreamvisError
 from streamvis.filters import Filter, Path
-from streamvis.records import Ack, AppHead, AppInfo, Band, Batch, Cursor, Description, History, KeyInfo, RunInfo, Tail
+from streamvis.records import (
+    Ack,
+    AppHead,
+    AppInfo,
+    AttemptInfo,
+    Band,
+    Batch,
+    Cursor,
+    Description,
+    History,
+    KeyInfo,
+    RunInfo,
+    Tail,
+)
 
 __all__ = [
     "RESTORABLE_S",
@@ -202,6 +215,13 @@ class Store(Protocol):
 
     def config(self, run: str) -> str:
         """The run's config, as JSON text."""
+        ...
+
+    def attempts(self, run: str) -> Sequence[AttemptInfo]:
+        """The attempts of the run that took the place of earlier ones, in their order.
+
+        Raises UnknownRun, DeletedRun, StoreUnavailable.
+        """
         ...
 
     def keys(self, run: str, *, at: int | None = None) -> Mapping[str, KeyInfo]:

@@ -177,6 +177,7 @@ CREATE TABLE producers (
 -- newest_* are of the key's newest value, and NULL for rows. Of rows: rows counts them all; the first `sealed` of them lie in
 -- chunks that stay as they are, and of the first `summed` there are summaries; pending counts the chunks that came since the
 -- key was tidied, open_bytes is what its unsealed chunks hold; due says that there is enough of them to be tidied.
+-- first_missing is the lowest step of a value that was there and is not kept any more.
 CREATE TABLE keys (
     no INTEGER PRIMARY KEY,
     log INTEGER NOT NULL,
@@ -193,6 +194,7 @@ CREATE TABLE keys (
     open_bytes INTEGER NOT NULL DEFAULT 0,
     due INTEGER NOT NULL DEFAULT 0,
     digested INTEGER NOT NULL DEFAULT 0,
+    first_missing INTEGER,
     UNIQUE (log, name)
 );
 CREATE INDEX keys_with_news ON keys (log, newest_seq);
@@ -316,6 +318,10 @@ ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
 {_RUNS_RESTORABLE}
 ALTER TABLE keys ADD COLUMN digested INTEGER NOT NULL DEFAULT 0;
 {_DIGESTS}
+""",
+    # All values were kept.
+    7: """
+ALTER TABLE keys ADD COLUMN first_missing INTEGER;
 """,
 }
 """What turns a file of each older version into one of the next."""

@@ -33,6 +33,7 @@ from streamvis.records import (
     Ack,
     AppHead,
     AppInfo,
+    AttemptInfo,
     Band,
     Batch,
     Cursor,
@@ -57,6 +58,7 @@ from streamvis.store.finding import find_runs
 from streamvis.store.folder import make_own
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import RESTORABLE_S, TAIL_BYTES, Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
+from streamvis.store.keeping import Keeping, KeepValues
 from streamvis.store.offering import names_of_runs
 from streamvis.store.past import levels_of
 from streamvis.store.pieces import rows_piece, spread_values
@@ -90,7 +92,14 @@ class SqliteStore:
     Raises FolderUnusable when the file was made by a newer version, or is none of ours.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time, sizes: Sizes = Sizes()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        sizes: Sizes = Sizes(),  # noqa: B008
+        keep_values: KeepValues = KeepValues(),  # noqa: B008
+    ) -> None:
         self._path = folder / FILE
         self._clock, self._sizes = clock, sizes
         self._write_lock = Turns()
@@ -100,7 +109,9 @@ class SqliteStore:
         self._shorten_at = 0.0
         self._listeners: list[Callable[[Changes], None]] = []
         self._unmerged = 0
-        self._tidier = Tidier(self._reading, self._writing, self._vacuum, [self._take_back_more, self._bury], sizes)
+        keeping = Keeping(keep_values, self._reading, self._writing, clock)
+        others = [self._take_back_more, self._bury, keeping.go_on]
+        self._tidier = Tidier(self._reading, self._writing, self._vacuum, others, sizes)
         try:
             make_own(self._path)
             self._writer = self._connect()
@@ -458,12 +469,22 @@ class SqliteStore:
         with self._reading() as db:
             return db.execute(sql.GET_CONFIG, (required_run(db, run).no,)).fetchone()[0]
 
+    def attempts(self, run: str) -> Sequence[AttemptInfo]:
+        """The attempts that resumed."""
+        with self._reading() as db:
+            return [AttemptInfo(*found) for found in db.execute(sql.GET_RESUMES, (required_run(db, run).no,))]
+
     def keys(self, run: str, *, at: int | None = None) -> Mapping[str, KeyInfo]:
         """The run's keys."""
         with self._reading() as db:
             log = required_run(db, run).log
-            found = db.execute(sql.GET_KEYS, (log,)) if at is None else db.execute(sql.GET_KEYS_UNTIL, (log, at))
-            return {name: KeyInfo(kind, json.loads(columns)) for name, kind, columns in found}
+            if at is None:
+                return {name: KeyInfo(kind, json.loads(columns)) for name, kind, columns in db.execute(sql.GET_KEYS, (log,))}
+            found = db.execute(sql.GET_KEYS_UNTIL, (log, at))
+            return {
+                name: KeyInfo(kind, json.loads(columns), is_kept=kind == "rows" or bool(has_value))
+                for name, kind, columns, has_value in found
+            }
 
     def tail(
         self,

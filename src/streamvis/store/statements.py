@@ -105,6 +105,7 @@ WHERE producers.run = ? AND id = ?
 """
 GET_LATEST_ATTEMPT = "SELECT no, began, resume_at, ends_at FROM attempts WHERE run = ? ORDER BY began DESC, no DESC LIMIT 1"
 SET_RESUMED = "UPDATE attempts SET resume_at = ? WHERE no = ?"
+GET_RESUMES = "SELECT resume_at, began FROM attempts WHERE run = ? AND resume_at IS NOT NULL ORDER BY began, no"
 END_EARLIER_ATTEMPTS = """
 UPDATE attempts SET ends_at = min(coalesce(ends_at, ?1), ?1) WHERE run = ?2 AND (began, no) < (?3, ?4)
 """
@@ -117,9 +118,10 @@ WHERE log = ?1 ORDER BY stretches.seq
 
 GET_KEYS = "SELECT name, kind, columns FROM keys WHERE log = ? ORDER BY no"
 GET_KEYS_UNTIL = """
-SELECT name, kind, columns FROM keys WHERE log = ?1 AND (
+SELECT name, kind, columns, EXISTS (SELECT 1 FROM key_values WHERE key = keys.no AND step <= ?2) FROM keys WHERE log = ?1 AND (
     EXISTS (SELECT 1 FROM chunks WHERE key = keys.no AND first_step <= ?2)
     OR EXISTS (SELECT 1 FROM key_values WHERE key = keys.no AND step <= ?2)
+    OR first_missing <= ?2
 ) ORDER BY no
 """
 GET_KEY = "SELECT no, kind, columns, newest_step, rows FROM keys WHERE log = ? AND name = ?"
@@ -246,6 +248,9 @@ INSERT INTO key_values (key, step, seq, time, size, checksum, body) VALUES (?, ?
 ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, size = excluded.size,
     checksum = excluded.checksum, body = excluded.body
 """
+GET_NTH_NEWEST_STEP = "SELECT step FROM key_values WHERE key = ? ORDER BY step DESC LIMIT 1 OFFSET ?"
+GET_VALUES_BEFORE = "SELECT no, step FROM key_values WHERE key = ? AND step < ?"
+SET_FIRST_MISSING = "UPDATE keys SET first_missing = ?1 WHERE no = ?2 AND (first_missing IS NULL OR first_missing > ?1)"
 GET_VALUE = "SELECT seq, checksum, body FROM key_values WHERE key = ? AND step = ?"
 GET_VALUE_SPAN = """
 SELECT (SELECT min(step) FROM key_values WHERE key = ?1 AND step BETWEEN ?2 AND ?3),

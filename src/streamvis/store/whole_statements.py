@@ -1,4 +1,4 @@
-"""The SQL that reads through a whole store, by name: for checking and repairing it, never for an endpoint at work."""
+"""The SQL that reads through a whole store, by name: for checking and repairing it, and once a minute for what is kept."""
 
 COUNT_RUNS = "SELECT count(*) FROM runs WHERE deleted = 0"
 GET_ALL_KEYS = """
@@ -25,3 +25,11 @@ DROP_WHAT_NO_RUN_HAS = (
     "DELETE FROM cuts WHERE log NOT IN (SELECT log FROM runs)",
     "DELETE FROM keys WHERE log NOT IN (SELECT log FROM runs)",
 )
+
+# Once a minute, and through the index that is made where an operator limits what is kept (see `keeping`).
+INDEX_VALUES_BY_TIME = "CREATE INDEX IF NOT EXISTS key_values_by_time ON key_values (time, key, step, size)"
+GET_OLDEST_VALUES = """
+SELECT no, key, step, size FROM key_values WHERE time < ?1
+    AND step < (SELECT newest_step FROM keys WHERE keys.no = key_values.key) ORDER BY time, step LIMIT ?2
+"""
+GET_VALUES_SIZE = "SELECT coalesce(sum(size), 0) FROM key_values"

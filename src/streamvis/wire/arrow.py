@@ -38,6 +38,7 @@ __all__ = [
     "body_of",
     "checked_attempt",
     "checked_config",
+    "checked_keep",
     "checked_name",
     "checked_step",
     "checked_time",
@@ -120,8 +121,8 @@ def _steps(table: pa.Table) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def encode_value(key: str, step: int, time: float, data: Mapping[str, Any]) -> ValueChunk:
-    """A value of `key` at `step`: `data` may be nested; arrays keep their dtype and shape."""
+def encode_value(key: str, step: int, time: float, data: Mapping[str, Any], *, keep: int | None = None) -> ValueChunk:
+    """A value of `key` at `step`: `data` may be nested; arrays keep their dtype and shape. See `ValueChunk` for `keep`."""
     arrays: list[np.ndarray] = []
     tree = pack(dict(data), arrays)
     made = []
@@ -131,8 +132,8 @@ def encode_value(key: str, step: int, time: float, data: Mapping[str, Any]) -> V
         cell = pa.ListArray.from_arrays(number_array(np.array([0, len(flat)], dtype=np.int32)), flat)
         made.append((pa.field(field.name, cell.type, metadata=shape), cell))
     table = pa.table([cell for _, cell in made], schema=pa.schema([field for field, _ in made]))
-    meta = {"kind": "value", "key": key, "step": step, "time": time, "tree": tree}
-    return ValueChunk(key, step, time, body_of(meta, table))
+    meta = {"kind": "value", "key": key, "step": step, "time": time, "tree": tree} | ({"keep": keep} if keep else {})
+    return ValueChunk(key, step, time, body_of(meta, table), keep)
 
 
 def encode_control(record: Start | Clear | Finish) -> bytes:
@@ -296,6 +297,7 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
             checked_step(value.step, where=where),
             checked_time(value.time, where=where),
             bytes(part),
+            checked_keep(meta.get("keep"), where=where),
         )
     if kind == "start":
         name = None if not meta["name"] else checked_name(meta["name"], what="name of the run", where=where)
@@ -394,3 +396,10 @@ def checked_step(step: Any, *, where: str) -> int:
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 2**63:
         raise InvalidData(f"the step {step!r} is not one", where=where, allowed="a whole number from 0")
     return step
+
+
+def checked_keep(keep: Any, *, where: str) -> int | None:
+    """How many values to keep, if it is that."""
+    if keep is None or (isinstance(keep, int) and not isinstance(keep, bool) and 1 <= keep < 2**31):
+        return keep
+    raise InvalidData(f"keep is {keep!r}", where=where, allowed="how many values to keep, from 1")

@@ -20,6 +20,7 @@ from streamvis.records import STATES, Chunk, Clear, Finish, Start
 from streamvis.wire.arrow import (
     checked_attempt,
     checked_config,
+    checked_keep,
     checked_name,
     checked_step,
     checked_time,
@@ -107,7 +108,8 @@ def _chunks(record: Mapping[str, Any], *, now: float, where: str) -> Sequence[Ch
     for name in data:
         checked_name(name, what="column", where=f"{where}.data")
     if kind == "value":
-        return [encode_value(key, step, time, {name: _value(part) for name, part in data.items()})]
+        keep = checked_keep(record.get("keep"), where=f"{where}.keep")
+        return [encode_value(key, step, time, {name: _value(part) for name, part in data.items()}, keep=keep)]
     columns = {name: _cells(cells, where=f"{where}.data.{name}") for name, cells in data.items()}
     counts = {name: len(cells) for name, cells in columns.items()}
     if len(set(counts.values())) > 1:
