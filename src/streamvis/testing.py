@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,45 +24,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.describing import described
-from streamvis.client.encoding import encode, encode_begin
-from streamvis.client.entries import CONTROL, Begin, Clear, End
-from streamvis.client.intake import Intake
 from streamvis.endpoint.in_process import InProcessEndpoint
-from streamvis.errors import NoSuchName, StreamvisError
+from streamvis.errors import NoSuchName
 from streamvis.page.clicking import click
 from streamvis.page.comparing import differences
 from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.scripts import PageScript, add_to_path, read_script
 from streamvis.page.stepping import SteppedPage
-from streamvis.transport import Response, path
-from streamvis.wire.arrow import ARROW
+from streamvis.trial import Record, TrialRun, rows, value
 
 __all__ = ["Checked", "OpenedPage", "Record", "check_page", "open_page", "rows", "value"]
 
 _MOST_PIECE_BYTES = 2**20
 _MOST_LOOKS = 5
 _GIVE_UP_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record to send: one `sendl` where `is_rows`, else one `send`."""
-
-    step: int
-    key: str
-    data: Mapping[str, Any]
-    is_rows: bool
-
-
-def rows(step: int, key: str, data: Mapping[str, Any]) -> Record:
-    """What `Client.sendl` would send, for `open_page(records=[...])`."""
-    return Record(step, key, data, is_rows=True)
-
-
-def value(step: int, key: str, data: Mapping[str, Any]) -> Record:
-    """What `Client.send` would send, for `open_page(records=[...])`."""
-    return Record(step, key, data, is_rows=False)
 
 
 def open_page(script: str | Path, *, config: Any = None, records: Iterable[Record] = ()) -> OpenedPage:
@@ -77,64 +51,13 @@ def open_page(script: str | Path, *, config: Any = None, records: Iterable[Recor
     Raises PageScriptError when the script cannot be served, InvalidData when a record cannot be sent, and whatever the page's
     own code raises.
     """
-    return OpenedPage(read_script(script), _NewRun(_endpoint(), config), records)
-
-
-class _NewRun:
-    """A run at the endpoint in this process: what a client's `init`, `send` and `sendl` do, at once."""
-
-    def __init__(self, endpoint: InProcessEndpoint, config: Any) -> None:
-        self._endpoint, self._config, self.id, self._number = endpoint, config, f"test-{secrets.token_hex(6)}", 0
-        self._records: list[Record] = []
-        self.reader = EndpointReader(endpoint.url, transport=endpoint)
-        self._intake = Intake()
-        begin = Begin(self.id, described({} if config is None else config), "test", False)
-        self._post(encode_begin(begin, time.time()))
-
-    def store(self, records: Iterable[Record]) -> None:
-        """Check and copy the records as a client does, and store them."""
-        records = list(records)
-        self._records += records
-        take = {True: self._intake.rows, False: self._intake.value}
-        entries = [take[record.is_rows](record.step, record.key, record.data) for record in records]
-        if entries:
-            self._post_entries(entries)
-
-    def clear(self) -> None:
-        """Take back all rows and values."""
-        self._intake.forget_keys()
-        self._records.clear()
-        self._post_entries([(CONTROL, None, time.time(), None, Clear(), 0)])
-
-    def until(self, step: int) -> _NewRun:
-        """Another run, to which only the records of steps up to that were ever sent."""
-        run = _NewRun(self._endpoint, self._config)
-        run.store([record for record in self._records if record.step <= step])
-        return run
-
-    def finish(self, state: str) -> None:
-        """End the run."""
-        self._post_entries([(CONTROL, None, time.time(), None, End(state), 0)])
-
-    def _post_entries(self, entries: Sequence[Any]) -> None:
-        encoded = encode(entries)
-        if encoded.left_out:
-            raise StreamvisError(f"Not sent: {'; '.join(encoded.left_out)}")
-        self._post(encoded.body)
-
-    def _post(self, body: bytes) -> None:
-        self._number += 1
-        about = {"app": self.id, "producer": "test", "number": self._number}
-        where, headers = path("runs", self.id, "batches"), {"Content-Type": ARROW}
-        response: Response = self._endpoint.request("POST", where, params=about, body=body, headers=headers)
-        if response.status != 200:
-            raise StreamvisError(response.body.decode(errors="replace"))
+    return OpenedPage(read_script(script), TrialRun(_endpoint(), config), records)
 
 
 class OpenedPage:
     """A page that is open on one run. `page["name"]` is the Bokeh model of that name; `doc` is the document."""
 
-    def __init__(self, script: PageScript, run: _NewRun, records: Iterable[Record] = ()) -> None:
+    def __init__(self, script: PageScript, run: TrialRun, records: Iterable[Record] = ()) -> None:
         add_to_path(script)
         self._script, self._run = script, run
         self._loop = asyncio.new_event_loop()
@@ -143,7 +66,7 @@ class OpenedPage:
         run.store(records)
         self._load = self._opened(run)
 
-    def _opened(self, run: _NewRun, *, at: int | None = None) -> SteppedPage:
+    def _opened(self, run: TrialRun, *, at: int | None = None) -> SteppedPage:
         """Another load of the page, with what the viewer has set so far."""
         load = SteppedPage(self._script, run.reader, runs=[run.id], loop=self._loop, at=at)
         _raise(load)
@@ -166,6 +89,16 @@ class OpenedPage:
         """The id of the run."""
         return self._run.id
 
+    @property
+    def notices(self) -> str:
+        """What the page says to its viewer over and beside what it shows, as JSON."""
+        return self._load.notices
+
+    @property
+    def reader(self) -> EndpointReader:
+        """What reads the run from the endpoint in this process."""
+        return self._run.reader
+
     def __getitem__(self, name: str) -> Any:
         return _model(self._load, name)
 
@@ -173,13 +106,18 @@ class OpenedPage:
         """As `Client.sendl`: append rows. The page has them when this returns."""
         self._send(rows(step, key, data))
 
-    def send(self, step: int, key: str, data: Mapping[str, Any]) -> None:
+    def send(self, step: int, key: str, data: Mapping[str, Any], *, keep: int | None = None) -> None:
         """As `Client.send`: this key's value at this step. The page has it when this returns."""
-        self._send(value(step, key, data))
+        self._send(value(step, key, data, keep=keep))
 
     def clear(self) -> None:
         """As `Client.clear`. The page is made anew, as in a browser."""
         self._run.clear()
+        self._follow()
+
+    def resume(self, *, at: int) -> None:
+        """As a producer that goes on from a checkpoint, with `Client.init(run=ID, resume_at=STEP)`. The page is made anew."""
+        self._run.resume(at)
         self._follow()
 
     def finish(self, state: str = "finished") -> None:
@@ -212,20 +150,34 @@ class OpenedPage:
     def check(self) -> None:
         """Check what holds for every page, or raise an AssertionError that says what does not.
 
-        A page that is opened now, with the same widgets and selections set, shows the same as this one; as of a step, a page to
-        which only the records up to that step were ever sent. The document can be sent to a browser. And keys that the page asks
-        for are in the run, or at least no key of the run is left unread instead.
+        A page that is opened now, with the same widgets and selections set, shows the same as this one. As of a step (the one
+        that is shown, or one in the middle of the run) it shows the same as a page to which only the records up to that step
+        were ever sent. The document can be sent to a browser. And keys that the page asks for are in the run, or at least no key
+        of the run is left unread instead.
         """
         self._follow()
-        fresh = self._opened(self._run if self._at is None else self._run.until(self._at))
-        try:
-            self._load.doc.to_json()
-            _raise(self._load)
-            found = differences(self._load.doc, fresh.doc) + _unknown_keys(self._load, self._run.reader.keys(self._run.id))
-        finally:
-            fresh.close()
+        self._load.doc.to_json()
+        _raise(self._load)
+        found = _unknown_keys(self._load, self._run.reader.keys(self._run.id))
+        if self._at is not None:
+            found += self._compared(self._load, self._run.until(self._at))
+        else:
+            found += self._compared(self._load, self._run)
+            if (middle := self._run.middle_step) is not None:
+                past = self._opened(self._run, at=middle)
+                its = self._compared(past, self._run.until(middle))
+                found += [f"As of step {middle}, {fault}" for fault in its]
+                past.close()
         if found:
             raise AssertionError("\n".join([f"The page {self._script.name} does not hold what every page should:", *found]))
+
+    def _compared(self, load: SteppedPage, run: TrialRun) -> list[str]:
+        """How a page differs from one that is opened now on this run."""
+        fresh = self._opened(run)
+        try:
+            return differences(load.doc, fresh.doc)
+        finally:
+            fresh.close()
 
     def close(self) -> None:
         """End the session."""

@@ -22,6 +22,7 @@ from bokeh.document import Document
 from bokeh.document.callbacks import DocumentCallbackManager
 from bokeh.models import ColumnDataSource
 
+from streamvis.page.diagnosis import PageLog
 from streamvis.page.document import adopt, as_author
 from streamvis.page.link import Notice
 from streamvis.page.mistakes import Mistake, lengths_of, readable
@@ -65,6 +66,7 @@ class Failures:
         self._end: Notice | None = None
         self._is_ours = False
         self.is_muted = False
+        self.log = PageLog()
         self.on_new: Callable[[], None] = lambda: None
 
     @classmethod
@@ -97,7 +99,7 @@ class Failures:
 
     def run(self, what: str, function: Callable[..., Any], *args: Any, ends_page: bool = False) -> Any:
         """Call the author's function. Returns what it returns (an awaitable where that is one), and None when it fails."""
-        with as_author(self._doc), self._heeding_lengths(what):
+        with as_author(self._doc), self._heeding_lengths(what), self.log.current():
             try:
                 result = function(*args)
             except BaseException as error:  # noqa: BLE001  # around an author's code
@@ -107,7 +109,7 @@ class Failures:
 
     async def _awaited(self, what: str, result: Any, ends_page: bool) -> Any:
         try:
-            with as_author(self._doc):
+            with as_author(self._doc), self.log.current():
                 return await result
         except GeneratorExit:
             # The event loop was closed under it: nothing was raised by the author.
@@ -146,6 +148,7 @@ class Failures:
             yield
         for one in said:
             if not _KNOWN.search(str(one.message)):
+                self.log.add(f"{one.category.__name__}: {one.message}")
                 warnings.showwarning(one.message, one.category, one.filename, one.lineno, one.file, one.line)
         if self._doc is None or not any(_LENGTHS in str(one.message) for one in said):
             return

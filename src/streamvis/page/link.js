@@ -191,7 +191,14 @@ const sought = () => {
   if (number == state.sought) requestAnimationFrame(() => setTimeout(() => tell("sought", {is_shown}), 0))
 }
 
-window.streamvis = {...window.streamvis, lost, show_over, seek}
+// What the page costs, once the session has told it.
+const diagnose = () => new Promise((tell) => {
+  const hear = () => { link.properties.diagnosis.change.disconnect(hear); tell(JSON.parse(link.diagnosis)) }
+  link.properties.diagnosis.change.connect(hear)
+  link.asked += 1
+})
+
+window.streamvis = {...window.streamvis, lost, show_over, seek, diagnose}
 link.properties.sought.change.connect(sought)
 link.properties.sent.change.connect(() => { heard(); echo() })
 link.properties.beat.change.connect(heard)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from typing import Any
 
 from bokeh.core.properties import AnyRef, Bool, Int, String
 from bokeh.document import Document
@@ -64,7 +65,8 @@ class StreamvisLink(DataModel):
     """What travels between the session and the browser. `framed`: the shell is around the page, and decides when it reloads.
 
     `edited` counts how often files of the page were saved since it was made. Where `seeks`, the shell may ask for another step in
-    place: `wanted` is "[NUMBER, STEP or null]", and `sought` the answer, "[NUMBER, whether it is shown]".
+    place: `wanted` is "[NUMBER, STEP or null]", and `sought` the answer, "[NUMBER, whether it is shown]". Each time that `asked`
+    grows, `diagnosis` says what the page costs.
     """
 
     sent = Int(default=1)
@@ -79,6 +81,8 @@ class StreamvisLink(DataModel):
     seeks = Bool(default=False)
     wanted = String(default="")
     sought = String(default="")
+    asked = Int(default=0)
+    diagnosis = String(default="")
     kept = AnyRef(default=None)
 
 
@@ -160,6 +164,14 @@ class BrowserLink:
     def say_sought(self, number: int, *, is_shown: bool) -> None:
         """Tell the shell what became of a step that it wanted."""
         self._model.sought = json.dumps([number, is_shown])
+
+    def allow_diagnosing(self, look: Callable[[], None]) -> None:
+        """From now on call `look()` when somebody wants to know what the page costs."""
+        self._model.on_change("asked", lambda attr, old, new: look())
+
+    def diagnose(self, found: Mapping[str, Any]) -> None:
+        """Tell the browser what it asked for."""
+        self._model.diagnosis = json.dumps({"asked": self._model.asked, **found})
 
     def reload(self) -> None:
         """Load the page again, into a new session."""

@@ -198,7 +198,9 @@ if (window.streamvisPanels == null) {
     const row = element("div")
     row.className = "bar"
     row.append(search, label("x", x), label("Smoothing", smooth, smooth_said), label("Log y", log), label("Size", size), count)
-    layer.append(sheet(), row)
+    // In a file there is nobody who would heed them.
+    const is_file = window.streamvisSnapshot != null
+    layer.append(sheet(), ...(is_file ? [] : [row]))
     shadow.append(layer)
 
     const inner = space_view.el.shadowRoot ?? space_view.el
@@ -226,6 +228,7 @@ if (window.streamvisPanels == null) {
         made.className = "head"
         made.style.top = `${head.top}px`
         made.setAttribute("aria-expanded", String(!head.folded))
+        made.disabled = is_file
         made.append(element("i", head.folded ? "▸" : "▾"), element("b", head.name || "values"), element("span", String(head.count)))
         made.onclick = () => { settings.fold = {...settings.fold, [head.name]: !head.folded}; tell() }
         return made
@@ -247,7 +250,7 @@ if (window.streamvisPanels == null) {
       const model = space.children.find((child) => child.id == entry.id)
       const made = []
       const add = (text, title, act) => { const one = Object.assign(element("button", text), {title}); one.onclick = act; made.push(one) }
-      add(settings.big == entry.name ? "✕" : "⤢", settings.big == entry.name ? "Back to its place" : "Enlarge", () => {
+      if (!is_file) add(settings.big == entry.name ? "✕" : "⤢", settings.big == entry.name ? "Back to its place" : "Enlarge", () => {
         settings.big = settings.big == entry.name ? "" : entry.name
         tools.style.display = "none"
         shown_for = null
@@ -258,7 +261,7 @@ if (window.streamvisPanels == null) {
         add("↺", "Show all, and follow", () => plot.model.reset.emit())
         for (const type of ["png", "svg"]) add(type.toUpperCase(), `Download as ${type.toUpperCase()}`, async () => save(await plot.export(type).to_blob(), `${name}.${type}`))
       }
-      if (entry.series.length) {
+      if (entry.series.length && !is_file) {
         const query = new URLSearchParams([...layout.runs.map((run) => ["run", run]), ...entry.series.map((pair) => ["series", JSON.stringify(pair)])])
         add("CSV", "Download all rows as CSV", () => { const link = element("a"); link.href = `../rows.csv?${query}`; link.download = `${name}.csv`; link.click() })
       }

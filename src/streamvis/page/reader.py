@@ -136,7 +136,7 @@ class EndpointReader:
     def keys(self, run: str) -> dict[str, KeyInfo]:
         """The run's keys, with the dtype words of their columns where they hold rows."""
         keys = json.loads(self._get(path("runs", run), run=run, params={"at": self._at}).body)["keys"]
-        return {key: KeyInfo(its["kind"], its["columns"]) for key, its in keys.items()}
+        return {key: KeyInfo(its["kind"], its["columns"], is_kept=its.get("kept", True)) for key, its in keys.items()}
 
     def row_keys(self, run: str) -> dict[str, Mapping[str, str]]:
         """The run's keys that hold rows, with the dtype words of their columns."""

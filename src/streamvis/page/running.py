@@ -30,6 +30,7 @@ from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.folders import Folder, try_template
 from streamvis.page.hanging import HeldBack
 from streamvis.page.link import BrowserLink, Notice, say_edited
+from streamvis.page.notebooks import parts_of
 from streamvis.page.parts import folders_of, is_part_of
 from streamvis.page.scripts import PageScript
 from streamvis.page.server import Server, selection_of
@@ -201,7 +202,8 @@ class _PageHandler(Handler):
         page.module = page.version.modules.page(self._script.path)
         if self._folder:
             self._folder.dress(doc)
-        exec(compile(self._script.path.read_bytes(), page.module.__file__, "exec"), page.module.__dict__)
+        for part in parts_of(self._script.path):
+            exec(compile(part.source, part.name, "exec"), page.module.__dict__)
 
     def _serve(self, doc: Document, module: ModuleType) -> Awaitable[None] | None:
         app = getattr(module, "app", None) or self._app or self._fallback

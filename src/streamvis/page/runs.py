@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bokeh.document import Document
@@ -15,6 +15,7 @@ from bokeh.models import ColumnDataSource
 
 from streamvis.errors import UsageError
 from streamvis.filters import Filter
+from streamvis.page.asking import Answer, Asking, PastValue
 from streamvis.page.sources import live_source, of_run
 from streamvis.selection import Selection
 
@@ -23,6 +24,7 @@ __all__ = ["PageRun", "Showing", "grouped", "labelled", "of_document", "runs", "
 _SHOWING = "_streamvis_showing"
 _WAIT_S = 2.0
 _MOST_LISTED = 1000
+_MOST_VALUES = 1000
 
 
 class FindsRuns(Protocol):
@@ -52,11 +54,32 @@ class PageRun:
     label: str = ""
     group: str = ""
     at: int | None = None
+    asking: Asking | None = field(default=None, repr=False, compare=False)
 
     def live_source(self, key: str, **arguments: Any) -> ColumnDataSource:
         """Make a live source of this run's rows; the arguments are those of `streamvis.live_source`."""
         with of_run(self.id):
             return live_source(key, **arguments)
+
+    def value(self, key: str, *, step: int | None = None) -> Answer[PastValue | None]:
+        """Read a value of the run: the latest of the steps up to `step`, by default the latest of all that the page shows.
+
+        The page goes on meanwhile: `await run.value("weights")` in `async def`, or `run.value("weights").then(function)` in any
+        callback. What comes is the value as it was sent, with its `step` and `time`; None where the key has no value then.
+        Reading raises EndpointError when the endpoint does not answer.
+        """
+        return self._asks().value(self.id, key, step)
+
+    def values(self, key: str, *, limit: int = _MOST_VALUES) -> Answer[list[PastValue]]:
+        """Read the values of a key by rising step, as `value` does; of more than `limit`, so many, evenly spread."""
+        if not (isinstance(limit, int) and 0 < limit <= _MOST_VALUES):
+            raise UsageError(f"limit is {limit!r}. Give a whole number from 1 to {_MOST_VALUES:,}.")
+        return self._asks().values(self.id, key, limit)
+
+    def _asks(self) -> Asking:
+        if self.asking is None:
+            raise UsageError("Only the runs of a page read values: those of init_page, new_data.run and streamvis.runs().")
+        return self.asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,7 @@ class Showing:
     selection: Selection
     runs: Sequence[PageRun]
     reader: FindsRuns | None = None
+    asking: Asking | None = None
 
     @property
     def groups(self) -> dict[str, list[PageRun]]:
@@ -104,7 +128,7 @@ def runs(where: str = "", *, order: str = "-created", limit: int = 100) -> list[
         PageRun(its["run"], its["name"], its["config"], its["state"], its["dropped"], its["created"], its["app"], its["color"])
         for its in found
     ]
-    return labelled(made)
+    return labelled([replace(run, asking=showing.asking) for run in made])
 
 
 def show_in(doc: Document, showing: Showing) -> None:

@@ -1,6 +1,6 @@
 """Page scripts, read without running them: where a script is, its name in addresses, and what it says of itself.
 
-A script may be a folder in Bokeh's own form: `main.py` is the script then. Imports no Bokeh, so that `streamvis serve`, which
+A script may be a notebook (see `notebooks`), or a folder in Bokeh's own form: `main.py` is the script then. Imports no Bokeh, so that `streamvis serve`, which
 starts the page server, needs none itself.
 """
 
@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from streamvis.errors import PageScriptError
+from streamvis.page.notebooks import parts_of
 from streamvis.selection import NEWEST
 
 __all__ = ["DEFAULT_PAGE", "PageScript", "add_to_path", "default_page", "pages_of", "read_script"]
@@ -59,13 +60,16 @@ def read_script(given: str | Path) -> PageScript:
     file = path / "main.py" if is_folder else path
     if is_folder and not file.exists():
         raise PageScriptError(f"The folder {path} has no main.py, so it is not a page. Give the page script itself, or add one.")
+    part = None
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        tree = ast.Module([], type_ignores=[])
+        for part in parts_of(file):
+            tree.body += part.tree().body
     except OSError as error:
         raise PageScriptError(f"The page script {file} cannot be read: {error.strerror}.") from error
     except (SyntaxError, ValueError) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise PageScriptError(f"The page script {file}{where} is not Python: {getattr(error, 'msg', error)}.") from error
+        raise PageScriptError(f"The page script {part.name}{where} is not Python: {getattr(error, 'msg', error)}.") from error
     names = _top_level_names(tree)
     if "init_page" not in names and "*" not in names:
         raise PageScriptError(f"The page script {file} does not define init_page. A page needs init_page(doc, config).")

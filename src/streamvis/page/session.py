@@ -16,6 +16,7 @@ Never is more than one update under way to the browser: the next waits for the e
 from __future__ import annotations
 
 import inspect
+import math
 import statistics
 import time
 from collections import deque
@@ -26,12 +27,15 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.page import look
+from streamvis.page.asking import Asking
 from streamvis.page.author import Failures
+from streamvis.page.diagnosis import Counts, Diagnosis, reasons
 from streamvis.page.document import on_unsendable
 from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
 from streamvis.page.fillers import Fillers
 from streamvis.page.following import Following
 from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
+from streamvis.page.missing import Missing
 from streamvis.page.moments import moment
 from streamvis.page.new_data import Names, NewData
 from streamvis.page.reader import EndpointReader, Piece, RunHead
@@ -50,6 +54,7 @@ _LEAST_SHOWN_S = 5.0
 """How long the runs of a choice are shown before the page reloads for others: a sweep may start one every second."""
 _BEAT_S = 10
 _SLOW_S = 0.2
+_REASON_EVERY_S = 10.0
 _READING_NOTICE_AFTER_S = 1.0
 _MANY_ROWS = 300_000
 """So many rows of the past and a browser begins to be slow."""
@@ -99,6 +104,10 @@ class Session:
         self._failures.on_new = self.wake
         self._live: LiveSources | None = None
         self._seeking: Seeking | None = None
+        self._asking: Asking | None = None
+        self._missing: Missing | None = None
+        self._counts = Counts()
+        self._why_slow: tuple[float, str] = (-math.inf, "")
         self._fillers: Fillers | None = None
         self._link = BrowserLink(doc, self.wake)
         self._next_beat: object | None = None
@@ -118,14 +127,17 @@ class Session:
         if heads:
             follow = {"wake": self.wake, "budget": self._budget and max(1, self._budget // len(heads)), "at": self._selection.at}
             self._followings = [Following(head, self._reader, self._feeds, **follow) for head in heads]
+            self._asking = Asking(self._doc, self._reader, self._feeds.executor, at=self._selection.at)
             runs = grouped(labelled([its.run for its in self._followings]), self._selection.group)
+            runs = [replace(run, asking=self._asking) for run in runs]
             for its, run in zip(self._followings, runs, strict=True):
                 its.run = run
             look.prepare(self._doc, title=title)
-            show_in(self._doc, Showing(self._selection, runs, self._reader))
+            show_in(self._doc, Showing(self._selection, runs, self._reader, self._asking))
             arguments = [self._doc, Names(runs[0].config, what="config")]
             arguments += [runs] if self._takes_runs else []
             self._takes_runs |= len(runs) > 1
+            self._init_began = time.monotonic()
             rest = self._failures.run("init_page", self._init_page, *arguments, ends_page=True)
             if inspect.isawaitable(rest):
                 return self._begin_after(rest)
@@ -146,6 +158,8 @@ class Session:
         self._begin()
 
     def _begin(self) -> None:
+        if self._followings:
+            self._counts.init_s = time.monotonic() - self._init_began
         if self._followings and not self._failures.has_ended:
             # What the author's figures are made of can be wrong too.
             with self._failures.ours():
@@ -171,15 +185,21 @@ class Session:
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
         self._link.keep(self._live.control)
+        self._missing = Missing(self._reader, [run.id for run in runs], **shared)
+        self._missing.look(self._selection.at)
+        about = {"asked": lambda: (self.reads, self.takes_all_keys), "executor": self._feeds.executor, "loop": self._loop}
+        ids = [run.id for run in runs]
+        Diagnosis(self._doc, self._link, reader, ids, self._counts, self._failures.log, **about)
         if self._update_page is None:
             about = {"executor": self._feeds.executor, "loop": self._loop, "show": self._show_step}
-            ids = [run.id for run in runs]
             self._seeking = Seeking(self._doc, self._link, self._reader, ids, self._selection.at, **about)
         self._live.sync()
 
     def _show_step(self, reader: EndpointReader, at: int | None) -> None:
         """Show the runs as of another step, in place (see `seeking`)."""
         self._selection = replace(self._selection, at=at)
+        self._asking.at = at
+        self._missing.look(at)
         self._are_panels_filled = False
         self._next_at = 0.0  # a viewer waits for it
         for its in self._followings:
@@ -371,6 +391,8 @@ class Session:
             return None
         began = time.monotonic()
         changed = [its.learn(pieces) for its, pieces in news]
+        for _, pieces in news:
+            self._counts.hand_over(pieces)
         told: list[NewData] = []
         with self._failures.ours():
             is_live_changed = self._live.update({its.run.id: pieces for its, pieces in news}, is_ahead=self._is_ahead)
@@ -385,7 +407,8 @@ class Session:
             return None
         waiting = []
         for new_data in told if self._update_page is not None else ():
-            rest = self._failures.run("update_page", self._update_page, self._doc, new_data, ends_page=True)
+            with self._counts.updating():
+                rest = self._failures.run("update_page", self._update_page, self._doc, new_data, ends_page=True)
             waiting += [rest] if inspect.isawaitable(rest) else []
             if self._failures.has_ended:
                 break
@@ -437,7 +460,8 @@ class Session:
             notices += self._notices_of_runs()
         if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             what = "update_page takes" if self._update_page is not None else "An update of this page takes"
-            notices.append(Notice("slow", f"{what} {typical_s:.1f} s", "Updates are slowed to that pace."))
+            pace = f"Updates are slowed to that pace. {self._reason()}".strip()
+            notices.append(Notice("slow", f"{what} {typical_s:.1f} s", pace))
         dropped = sum(its.run.dropped for its in self._followings)
         if dropped:
             why = "Its producers could not keep them: the endpoint was away or too slow, and their spools were full."
@@ -446,7 +470,14 @@ class Session:
         late = [its for its in self._followings if time.monotonic() - its.reading_since > _READING_NOTICE_AFTER_S]
         if any(its.reads_past for its in late):
             notices.append(Notice("reading", f"Reading the past: {sum(its.read_rows for its in late):,} rows so far"))
-        return notices + (self._live.notices + self._fillers.notices if self._live else [])
+        return notices + (self._live.notices + self._fillers.notices + self._missing.notices if self._live else [])
+
+    def _reason(self) -> str:
+        """Why the page is slow, where that can be told. Looked for now and then: that takes time too."""
+        now = time.monotonic()
+        if now - self._why_slow[0] > _REASON_EVERY_S:
+            self._why_slow = now, " ".join(reasons(self._doc)[:1])
+        return self._why_slow[1]
 
     def _notices_of_runs(self) -> list[Notice]:
         found = []

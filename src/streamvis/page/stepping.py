@@ -132,6 +132,11 @@ class SteppedPage:
         link = self._link
         return link is not None and link.reload
 
+    @property
+    def notices(self) -> str:
+        """What the page says to its viewer, as JSON."""
+        return self._link.notices if self._link is not None else "[]"
+
     def do(self, action: Callable[[], Any]) -> None:
         """Do something to the document, as a person does in a browser, and hand over what comes of it."""
 

@@ -1,0 +1,49 @@
+"""Which values a page of the past cannot show, since they are not kept any more: what the page says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+
+from tornado.ioloop import IOLoop
+
+from streamvis.errors import StreamvisError
+from streamvis.page.link import Notice
+from streamvis.page.reader import EndpointReader
+
+__all__ = ["Missing"]
+
+_MOST_NAMED = 5
+
+
+class Missing:
+    """Looks, for each step that a page shows, which values of its runs are gone. `wake` is called when that is known."""
+
+    def __init__(
+        self, reader: EndpointReader, runs: Sequence[str], *, executor: Executor, loop: IOLoop, wake: Callable[[], None]
+    ) -> None:
+        self._reader, self._runs, self._executor, self._loop, self._wake = reader, list(runs), executor, loop, wake
+        self._at: int | None = None
+        self.notices: list[Notice] = []
+
+    def look(self, at: int | None) -> None:
+        """The page shows this step from now on, or is live."""
+        self._at, self.notices = at, []
+        if at is not None:
+            found = self._executor.submit(self._find, at)
+            self._loop.add_future(found, lambda done: self._take(at, done))
+
+    def _find(self, at: int) -> list[str]:
+        reader = self._reader.as_of(at)
+        return sorted({key for run in self._runs for key, info in reader.keys(run).items() if not info.is_kept})
+
+    def _take(self, at: int, found: Future[list[str]]) -> None:
+        try:
+            keys = found.result()
+        except StreamvisError:
+            return  # the run's feed meets the same trouble, and it is the feed that says so
+        if keys and at == self._at:
+            more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+            title = "Some values are no longer kept"
+            self.notices = [Notice("reading", title, f"Of this step: {', '.join(keys[:_MOST_NAMED])}{more}.")]
+            self._wake()

@@ -1,0 +1,45 @@
+"""What the time bar knows of a run's past: its attempts, and what can be its scale."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streamvis.shell.past import scale_of
+from streamvis.testing import rows
+from streamvis.transport import path
+
+PAGE = """
+def init_page(doc, config):
+    pass
+"""
+
+
+@pytest.fixture
+def page(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(PAGE)
+    its = [rows(step, "train", {"epoch": step // 10, "loss": float(-step), "name": "x"}) for step in range(40)]
+    return streamvis_page(tmp_path / "page.py", records=its)
+
+
+def test_a_column_that_never_falls_can_be_the_scale_and_so_can_time(page):
+    found = scale_of(page.reader, page.run, "train", "epoch")
+    assert found["rises"] and not found["is_time"]
+    assert (found["steps"][0], found["x"][0], found["steps"][-1], found["x"][-1]) == (0, 0.0, 39, 3.0)
+    time = scale_of(page.reader, page.run, "train", "")
+    assert time["is_time"] and time["x"][0] > 1.6e9
+
+
+def test_a_column_that_falls_and_a_key_that_is_not_there_cannot(page):
+    assert scale_of(page.reader, page.run, "train", "loss")["rises"] is False
+    assert scale_of(page.reader, page.run, "none", "x") == {"steps": [], "x": [], "rises": False, "is_time": False}
+
+
+def test_the_attempts_that_resumed_are_in_what_the_endpoint_says_of_a_run(page):
+    page.resume(at=30)
+    page.sendl(30, "train", {"epoch": 3, "loss": 1.0})
+    page.resume(at=20)
+    about = json.loads(page.reader.ask("GET", path("runs", page.run)).body)
+    assert [attempt["resume_at"] for attempt in about["attempts"]] == [30, 20]
+    assert about["last_step"] == 19

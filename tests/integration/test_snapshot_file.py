@@ -1,0 +1,123 @@
+"""A page as one file: what differs between moments, and what is left out to fit a size."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+
+from streamvis.errors import UsageError
+from streamvis.page.scripts import read_script
+from streamvis.snapshot.file import take_snapshot
+from streamvis.snapshot.graph import Graph, pair
+from streamvis.snapshot.moments import Moments, evenly
+from streamvis.snapshot.pictures import require
+from streamvis.testing import open_page, rows
+
+PAGE = """
+from bokeh.models import Button, CustomJS, Div, Slider, Toggle
+from bokeh.plotting import figure
+from streamvis import live_source
+
+def init_page(doc, config):
+    plot = figure()
+    plot.line("x", "loss", source=live_source("train", x="x", columns=["loss"], name="live"))
+    python, script, unheard = Button(name="python"), Toggle(name="script"), Slider(name="unheard", start=0, end=1, value=0)
+    python.on_click(lambda: None)
+    script.js_on_change("active", CustomJS(code="console.log(1)"))
+    for model in (plot, python, script, unheard, Div(name="told")):
+        doc.add_root(model)
+
+def update_page(doc, new_data):
+    if "note" in new_data:
+        doc.get_model_by_name("told").text = str(new_data["note"]["text"][-1])
+"""
+
+
+def model(kind, its, **attributes):
+    return {"type": "object", "name": kind, "id": its, "attributes": attributes}
+
+
+def graph(*roots):
+    return Graph.of({"title": "t", "roots": list(roots)})
+
+
+def test_a_document_taken_apart_and_put_together_is_the_same():
+    shared = model("Source", "p1", data={"type": "map", "entries": [("x", [1])]})
+    doc = {"title": "t", "roots": [model("Plot", "p2", source=shared), model("Plot", "p3", source={"id": "p1"})]}
+    assert json.loads(json.dumps(doc)) == Graph.of(doc).written()
+
+
+def test_models_are_paired_by_place_and_by_look_where_some_are_missing():
+    one = graph(model("Column", "a", children=[model("Plot", "b", name="first"), model("Plot", "c", name="second")]))
+    other = graph(model("Column", "x", children=[model("Plot", "y", name="second")]))
+    assert pair(one, other, keep=lambda node: False).of == {"x": "a", "y": "c"}
+
+
+def test_a_moment_says_what_differs_in_terms_of_the_first_document():
+    base = graph(model("Column", "a", children=[model("Div", "b", text="late"), model("Plot", "c")]))
+    other = graph(model("Column", "x", children=[model("Div", "y", text="early"), model("Table", "z", rows=3)]))
+    moments = Moments(base, lambda its, name: None)
+    moments.add(other, lambda its, name: None)
+    (found,) = moments.changes
+    assert {(its, name): moments.values[place] for its, name, place in found} == {
+        ("a", "children"): [{"id": "b"}, {"id": "z-0"}],
+        ("b", "text"): "early",
+    }
+    written = moments.base.written(also=list(base.models))
+    assert '"z-0", "attributes": {"rows": 3}' in json.dumps(written)
+
+
+def test_moments_are_spread_from_the_first_step_to_the_last():
+    assert evenly(0, 10, 3) == [0, 5, 10]
+    assert evenly(0, 2, 20) == [0, 1, 2]
+    assert evenly(7, 7, 20) == [7]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.py"
+    path.write_text(PAGE)
+    noise = np.random.default_rng(0).normal(size=30_000)
+    pieces = [np.arange(step * 1000, step * 1000 + 1000) for step in range(30)]
+    records = [rows(step, "train", {"x": its, "loss": noise[its]}) for step, its in enumerate(pieces)]
+    with open_page(path, records=[*records, rows(3, "note", {"text": "a </script> note"})]) as opened:
+        yield partial(take_snapshot, read_script(path), opened.reader, [opened.run])
+
+
+def held(snapshot):
+    return json.loads(re.search(r"window\.streamvisSnapshot = (.*?);\n", snapshot.html)[1])
+
+
+def test_a_file_that_is_too_large_holds_fewer_rows_then_fewer_moments_and_says_so(page):
+    whole = page(moments=3, max_bytes=100_000_000)
+    assert whole.steps == [0, 14, 29] and "at most" not in str(whole.left_out)
+    small = page(moments=3, max_bytes=whole.size_bytes - 1000)
+    assert small.size_bytes < whole.size_bytes and len(small.steps) == 3
+    assert "Live sources hold at most about" in small.html and "Live sources hold at most about" in str(small.left_out)
+    least = page(moments=3, max_bytes=1)
+    assert least.steps == [29] and "1 of 3 moments" in str(least.left_out) and "above the limit" in str(least.left_out)
+
+
+def test_widgets_that_need_python_are_marked_and_data_cannot_end_the_script(page):
+    made = page(at=5, moments=2)
+    assert made.steps == [0, 5] and len(held(made)["changes"]) == 2
+    assert "python, unheard" in str(made.left_out) or "unheard, python" in str(made.left_out)
+    assert "script" not in made.left_out[0].replace("</script>", "")
+    assert "a </script> note" not in made.html
+
+
+def test_a_page_without_roots_is_refused(tmp_path, page):
+    (tmp_path / "empty.py").write_text("def init_page(doc, config): pass\n")
+    with pytest.raises(UsageError, match="shows nothing"):
+        take_snapshot(read_script(tmp_path / "empty.py"), *page.args[1:], moments=1)
+
+
+def test_a_film_without_ffmpeg_is_refused_before_anything_is_opened(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="MP4 needs ffmpeg"):
+        require(film=True)
+    require(film=False)
