@@ -81,6 +81,13 @@ def test_the_page_is_in_a_frame_below_a_bar_that_names_its_run_and_state(site, o
         tab = open_page(f"{pages.root}/lines?app=named")
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == [0, 1])
         until(tab, lambda: "first try" in bar(tab) and "running" in bar(tab), "the bar")
+        tab.page.get_by_label("Diagnosis", exact=True).first.click()
+        until(tab, lambda: "2 rows, 0 values" in tab.page.locator(".diagnosis").inner_text(), "what the page costs")
+        tab.page.get_by_label("Close the diagnosis").click()
+        with tab.page.expect_download(timeout=90_000) as download:
+            tab.page.get_by_label("Save as a file").click()
+        assert download.value.suggested_filename == "lines first try.html"
+        assert 'window.streamvisSnapshot = {"steps":[0,1]' in download.value.path().read_text()
         assert tab.frame.url == f"{pages.url}/lines?app=named"
         follows = tab.page.get_by_label("Runs that are shown")
         assert follows.input_value() == "newest"

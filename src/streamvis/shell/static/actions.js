@@ -7,7 +7,7 @@ const COLORS = "#3f90da #ffa90e #d63a20 #9c5bd0 #94a4a2 #a96b59 #e76300 #b9ac70 
 
 export const toasts = new Store({all: []})
 
-const say = (text, {undo = null, is_error = false} = {}) => {
+export const say = (text, {undo = null, is_error = false} = {}) => {
   const toast = {text, undo, is_error, id: Math.random()}
   toasts.set({all: [...toasts.all, toast].slice(-4)})
   // Not by the endpoint's clock, which may differ from this one.

@@ -1,5 +1,6 @@
 // The bar over a page: where one is, what is shown and how new it is, a newer run on offer, other pages, light or dark.
 import * as address from "./address.js"
+import {SnapshotButton} from "./snapshot.js"
 import {switch_theme} from "./theme.js"
 import {duration, html, useClock, useStore} from "./ui.js"
 
@@ -7,6 +8,8 @@ const MOST_NAMED = 4
 
 const ICONS = {
   list: "M2 4h12M2 8h12M2 12h12", past: "M8 4v4l3 2M8 2a6 6 0 11-6 6M2 3v3h3", play: "M5 3l8 5-8 5z", pause: "M5 3v10M11 3v10",
+  diagnosis: "M2 8h3l2-5 3 10 2-5h2",
+  save: "M8 2v8M5 7l3 3 3-3M3 13h10",
   loop: "M4 5h7a3 3 0 010 6H5M4 5l2-2M4 5l2 2", alone: "M9 3h4v4M13 3L7 9M6 4H3v9h9v-3", theme: "M8 2a6 6 0 100 12zM8 2a6 6 0 010 12",
 }
 export const Icon = ({name}) =>
@@ -39,7 +42,7 @@ const Follow = ({viewer}) => {
     ${option("newest", "Newest run")}${option("oldest", "Oldest running")}${option("pinned", "Pinned")}</select>`
 }
 
-export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past}) => {
+export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past, has_diagnosis, toggle_diagnosis}) => {
   useStore(site)
   useStore(viewer)
   const {shown, offer, path} = viewer, runs = shown?.runs ?? [], here = site.pages.find((page) => page.path == path)
@@ -64,6 +67,8 @@ export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past}) => {
     <span class="space"></span>
     ${site.trouble && html`<span class="trouble" role="status">${site.trouble}</span>`}
     <button class="icon" aria-expanded=${has_past} onClick=${toggle_past} title="The past: show the page as of a step" aria-label="The past"><${Icon} name="past" /></button>
+    <button class="icon rare" aria-expanded=${has_diagnosis} onClick=${toggle_diagnosis} title="Diagnosis: what this page costs and lacks" aria-label="Diagnosis"><${Icon} name="diagnosis" /></button>
+    <${SnapshotButton} viewer=${viewer} />
     <a class="icon" href=${viewer.view_url} target="_blank" rel="noopener" title="The page alone, in a tab of its own" aria-label="The page alone"><${Icon} name="alone" /></a>
     <${ThemeButton} />
   </header>`

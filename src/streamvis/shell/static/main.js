@@ -3,6 +3,7 @@ import {PATH, read} from "./address.js"
 import {ask} from "./api.js"
 import {Toasts} from "./actions.js"
 import {Bar} from "./bar.js"
+import {DiagnosisPanel} from "./diagnosis.js"
 import {Home} from "./home.js"
 import {RunsPanel} from "./list.js"
 import {PastBar} from "./past.js"
@@ -58,6 +59,7 @@ const Side = ({viewer, is_open, fold}) => {
 const Page = ({viewer}) => {
   const host = useRef(null), [is_open, open] = useState((kept.get("list-open") ?? (innerWidth >= WIDE_PX ? "1" : "0")) == "1")
   const [has_past, show_past] = useState(viewer.at != null || kept.get("past-open") == "1")
+  const [has_diagnosis, diagnose] = useState(false)
   useEffect(() => { viewer.begin(host.current) }, [])
   const toggle = () => { kept.set("list-open", is_open ? "0" : "1"); open(!is_open) }
   const toggle_past = () => {
@@ -66,8 +68,10 @@ const Page = ({viewer}) => {
     if (has_past) viewer.seek(null)
   }
   return html`<div class="shell">
-    <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} has_past=${has_past} toggle_past=${toggle_past} />
+    <${Bar} site=${site} viewer=${viewer} is_open=${is_open} toggle=${toggle} has_past=${has_past} toggle_past=${toggle_past}
+      has_diagnosis=${has_diagnosis} toggle_diagnosis=${() => diagnose(!has_diagnosis)} />
     <div class="beside"><${Side} viewer=${viewer} is_open=${is_open} fold=${() => open(false)} /><div class="panes" ref=${host}></div></div>
+    ${has_diagnosis && html`<${DiagnosisPanel} viewer=${viewer} close=${() => diagnose(false)} />`}
     ${has_past && html`<${PastBar} viewer=${viewer} />`}
     <${Toasts} />
   </div>`

@@ -102,6 +102,8 @@ export class Pane {
     this.heading.style.setProperty("--its", run?.color || "var(--muted)")
   }
 
+  get window() { return this.frame && window_of(this.frame) }
+
   get title() { return (this.frame && window_of(this.frame)?.document.title) || "" }
 
   #later(go, ms) {

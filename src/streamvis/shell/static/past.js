@@ -1,9 +1,9 @@
 // The time bar below a page: the step as of which the page shows its runs, or live.
 import {ask} from "./api.js"
 import {Icon} from "./bar.js"
-import {html, useEffect, useRef, useState, useStore} from "./ui.js"
+import {html, kept, moment, number, useEffect, useRef, useState, useStore} from "./ui.js"
 
-const LOOK_MS = 3000, TICK_MS = 50, SPEEDS = [1, 10, 100]
+const LOOK_MS = 3000, SCALE_MS = 10000, TICK_MS = 50, SPEEDS = [1, 10, 100]
 
 // Which steps the runs have, and for how long they ran, in seconds. Null while that is not known, or they have none.
 const span_of = (runs) => {
@@ -36,10 +36,59 @@ const usePlaying = (viewer, span, {speed, loops}) => {
   return [is_playing, play]
 }
 
+// Where a number lies among rising ones, and what is there among others that go with them, between two of them by a straight line.
+export const between = (from, to, at) => {
+  if (from.length == 0) return at
+  let high = from.findIndex((one) => one >= at)
+  if (high < 0) return to[to.length - 1]
+  if (high == 0 || from[high] == at) return to[high]
+  const low = high - 1
+  return to[low] + (to[high] - to[low]) * (at - from[low]) / (from[high] - from[low])
+}
+
+// What goes beside the steps of the first run: its attempts, the columns that can be the bar's scale, and the scale that was chosen.
+const useScale = (id, chosen) => {
+  const [past, learn] = useState({keys: [], columns: [], attempts: []}), [scale, measure] = useState(null), [problem, tell] = useState("")
+  useEffect(() => {
+    let is_over = false
+    const look = () => id && !document.hidden && ask("past", {run: id}).then((found) => is_over || learn(found)).catch(() => {})
+    look()
+    const timer = setInterval(look, SCALE_MS)
+    return () => { is_over = true; clearInterval(timer) }
+  }, [id])
+  const first = past.keys[0]
+  useEffect(() => {
+    measure(null)
+    tell("")
+    const [key, column] = chosen == "time" ? [first, ""] : chosen == "" ? [] : JSON.parse(chosen)
+    if (!id || key == null) return
+    let is_over = false
+    const look = async () => {
+      if (document.hidden) return
+      const found = await ask("past", {run: id, key, column}).catch(() => null)
+      if (is_over || found == null) return
+      measure(found.rises ? found : null)
+      tell(found.rises ? "" : "It does not rise with the steps, so it cannot be the scale.")
+    }
+    look()
+    const timer = setInterval(look, SCALE_MS)
+    return () => { is_over = true; clearInterval(timer) }
+  }, [id, chosen, first])
+  return {past, scale, problem}
+}
+
+// Where something is on the bar, as a share of it: the knob's middle does not reach the ends.
+const place = (share) => `calc(${8}px + (100% - ${16}px) * ${Math.min(1, Math.max(0, share))})`
+
+const Marks = ({attempts, share_of, seek}) => html`<div class="marks">${attempts.map(({resume_at, began}) => html`
+  <button style=${{left: place(share_of(resume_at))}} title="Resumed at step ${resume_at}, ${moment(began)}" onClick=${() => seek(resume_at)}
+    aria-label="Resumed at step ${resume_at}"></button>`)}</div>`
+
 export const PastBar = ({viewer}) => {
   useStore(viewer)
   const [span, learn] = useState(null), [speed, pace] = useState(10), [loops, loop] = useState(false)
   const [is_playing, play] = usePlaying(viewer, span, {speed, loops}), ids = [...viewer.shown_ids].join(" ")
+  const [chosen, choose] = useState(kept.get("past-scale") ?? ""), {past, scale, problem} = useScale([...viewer.shown_ids][0], chosen)
   useEffect(() => {
     const look = async () => {
       if (!ids || document.hidden) return
@@ -54,13 +103,24 @@ export const PastBar = ({viewer}) => {
   }, [ids])
   if (span == null) return html`<footer class="past"><span class="muted">No steps yet</span></footer>`
   const at = viewer.at ?? span.last, move = (event) => viewer.seek(Number(event.target.value))
+  const [low, high] = scale == null ? [span.first, span.last] : [scale.x[0], scale.x[scale.x.length - 1]]
+  const x_of = (step) => scale == null ? step : between(scale.steps, scale.x, step)
+  const drag = (event) => viewer.seek(scale == null ? Number(event.target.value) : Math.round(between(scale.x, scale.steps, Number(event.target.value))))
+  const pick = (event) => { kept.set("past-scale", event.target.value); choose(event.target.value) }
+  const told = scale == null ? "" : scale.is_time ? new Date(x_of(at) * 1000).toLocaleTimeString([], {hour12: false}) : number(Number(x_of(at).toPrecision(6)))
   return html`<footer class="past">
     <button class="icon" onClick=${() => play(!is_playing)} title=${is_playing ? "Pause" : "Play"} aria-label=${is_playing ? "Pause" : "Play"}>
       <${Icon} name=${is_playing ? "pause" : "play"} /></button>
     <select aria-label="Speed" value=${speed} onChange=${(event) => pace(Number(event.target.value))}>
       ${SPEEDS.map((one) => html`<option value=${one}>${one}×</option>`)}</select>
     <button class="icon" aria-pressed=${loops} onClick=${() => loop(!loops)} title="Begin again at the end" aria-label="Loop"><${Icon} name="loop" /></button>
-    <input type="range" aria-label="Step" min=${span.first} max=${span.last} step="1" value=${at} onInput=${move} />
+    <select class="scale" aria-label="Scale of the time bar" title=${problem || "What the time bar counts by"} value=${chosen} onChange=${pick}>
+      <option value="">step</option><option value="time">time</option>
+      ${past.columns.map((pair) => html`<option value=${JSON.stringify(pair)}>${pair[1]} (${pair[0]})</option>`)}</select>
+    ${problem && html`<span class="trouble" role="status">${problem}</span>`}
+    <span class="track"><${Marks} attempts=${past.attempts} share_of=${(step) => (x_of(step) - low) / (high - low || 1)} seek=${(step) => viewer.seek(step)} />
+      <input type="range" aria-label="Step" aria-valuetext=${`step ${at}${told && `, ${told}`}`} min=${low} max=${high} step=${scale == null ? 1 : "any"} value=${x_of(at)} onInput=${drag} /></span>
+    ${told && html`<output>${told}</output>`}
     <label>Step <input type="number" aria-label="Step number" min=${span.first} max=${span.last} value=${at} onChange=${move} /></label>
     <button class="live" aria-pressed=${viewer.at == null} onClick=${() => { play(false); viewer.seek(null) }}>Live</button>
   </footer>`

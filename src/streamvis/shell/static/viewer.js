@@ -117,6 +117,13 @@ export class Viewer extends Store {
     if (this.page?.many != was_many) this.#arrange()
   }
 
+  // What the page costs; null where it does not say.
+  async diagnose() {
+    const ask = this.panes[0]?.window?.streamvis?.diagnose
+    if (ask == null) return null
+    return Promise.race([ask(), new Promise((go) => setTimeout(() => go(null), 5000))])
+  }
+
   show_offered() {
     this.set({offer: null})
     this.panes[0].open()
