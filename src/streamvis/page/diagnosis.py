@@ -78,6 +78,7 @@ class Counts:
     """What is counted of one session."""
 
     def __init__(self) -> None:
+        self._began = time.time()
         self.init_s: float | None = None
         self._updates: deque[float] = deque(maxlen=_MOST_TIMES)
         self._slowest_s = 0.0
@@ -113,7 +114,8 @@ class Counts:
                 elif isinstance(item, Value):
                     self._values += 1
                     newest = max(newest, item.time)
-        if newest:
+        # What was there before the page was opened says nothing of how fast news come.
+        if newest > self._began:
             self._lag_s = max(0.0, time.time() - newest)
 
     def told(self) -> dict[str, Any]:

@@ -251,7 +251,7 @@ class Fillers:
             self._tell_of_keys(page)
         for filler in self._concerned(page):
             is_good = self._guard(filler.update, new_data, run=self._page_of(filler).run.id)
-            if is_good and filler.key in new_data:
+            if is_good and filler.key and filler.key in new_data:
                 self._troubles.pop(id(filler), None)
 
     def _put_off(self, function: Callable[[], object]) -> None:

@@ -9,23 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
-from streamvis.errors import PageScriptError
+from tornado.web import RequestHandler
+
+from streamvis.errors import PageScriptError, StreamvisError
 from streamvis.page.feed import FEEDS, ChoiceFeed
 from streamvis.page.mount import page_path
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts import PageScript, read_script
 from streamvis.page.serving import Site
 from streamvis.selection import Selection
-from streamvis.shell.handling import Handler
+from streamvis.shell.past import past_of, scale_of
 from streamvis.transport import Response, path
 
 __all__ = ["api_routes"]
 
 _WAIT_S = 20.0
+_MOST_RUNS = 10_000
 _ASKED = {
     "runs": {"app", "where", "order", "limit", "after", "offset", "archived", "column", "config", "run", "search"},
     "names": {"app"},
@@ -41,6 +45,7 @@ def api_routes(site: Site, executor: Executor) -> list[tuple[Any, ...]]:
         ("/shell/apps", _PassedOn, {**own, "where": path("apps"), "asked": set()}),
         ("/shell/names", _PassedOn, {**own, "where": path("runs", "names"), "asked": _ASKED["names"]}),
         ("/shell/tail", _Tail, own),
+        ("/shell/past", _Past, own),
         ("/shell/runs", _Runs, {**own, "where": path("runs"), "asked": _ASKED["runs"]}),
         ("/shell/delete", _Delete, own),
         ("/shell/restore", _ForEach, {**own, "verb": "restore"}),
@@ -48,7 +53,61 @@ def api_routes(site: Site, executor: Executor) -> list[tuple[Any, ...]]:
     ]
 
 
-class _Pages(Handler):
+class _Handler(RequestHandler):
+    def initialize(self, site: Site, executor: Executor) -> None:
+        self._site, self._executor = site, executor
+
+    @property
+    def writer(self) -> EndpointReader | None:
+        """What changes runs for this viewer; None where they may only read."""
+        return self._site.writer(self.request)
+
+    def set_default_headers(self) -> None:
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answer with an error in the endpoint's form."""
+        self.set_status(status)
+        self.finish({"error": {"code": code, "message": message}})
+
+    async def pass_on(self, ask: Callable[[], Response]) -> None:
+        """Answer as the endpoint does."""
+        try:
+            response = await self.in_thread(ask)
+        except StreamvisError as error:
+            return self.refuse(502, "no_endpoint", str(error))
+        self.set_status(response.status)
+        if response.status == 204:
+            self.clear_header("Content-Type")
+        self.finish(response.body)
+
+    async def in_thread(self, ask: Callable[[], Any]) -> Any:
+        """What a blocking function gives."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, ask)
+
+    def body(self) -> dict[str, Any] | None:
+        """The JSON object that came with a change; None, and refused, where it may not be made or is not one."""
+        if self.writer is None:
+            self.refuse(403, "may_only_read", "Changing runs needs the token that may write. Open this page with it once.")
+            return None
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            self.refuse(415, "unsupported_media_type", "Send application/json.")
+            return None
+        try:
+            sent = json.loads(self.request.body)
+        except ValueError:
+            sent = None
+        runs = sent.get("runs") if isinstance(sent, dict) else None
+        if not (isinstance(runs, list) and 0 < len(runs) <= _MOST_RUNS and all(isinstance(run, str) and run for run in runs)):
+            self.refuse(422, "invalid", f"Send an object with runs, a list of 1 to {_MOST_RUNS} ids.")
+            return None
+        return sent
+
+
+class _Pages(_Handler):
     async def get(self) -> None:
         """The pages, and the endpoint's address for producers."""
         scripts = await self.in_thread(lambda: [_as_it_is(script) for script in self._site.scripts])
@@ -69,13 +128,13 @@ class _Pages(Handler):
         return script.app or self._site.app or (None if script.any_app else _shown(script.name))
 
 
-class _May(Handler):
+class _May(_Handler):
     def get(self) -> None:
         """What this viewer may do."""
         self.finish({"write": self.writer is not None})
 
 
-class _PassedOn(Handler):
+class _PassedOn(_Handler):
     def initialize(self, site: Site, executor: Executor, where: str, asked: set[str]) -> None:
         super().initialize(site, executor)
         self._where, self._asked = where, asked
@@ -94,7 +153,7 @@ class _Runs(_PassedOn):
             await self.pass_on(lambda: writer.ask("PATCH", path("runs"), body=body))
 
 
-class _Delete(Handler):
+class _Delete(_Handler):
     async def post(self) -> None:
         """Delete runs; the answer says until when that can be undone."""
         if (sent := self.body()) is not None:
@@ -102,7 +161,7 @@ class _Delete(Handler):
             await self.pass_on(lambda: writer.ask("POST", path("runs", "delete"), body=body))
 
 
-class _ForEach(Handler):
+class _ForEach(_Handler):
     def initialize(self, site: Site, executor: Executor, verb: str) -> None:
         super().initialize(site, executor)
         self._verb = verb
@@ -129,7 +188,19 @@ def _for_each(writer: EndpointReader, runs: list[str], verb: str, body: bytes) -
     return Response(200, {}, json.dumps({"runs": done}).encode())
 
 
-class _Tail(Handler):
+class _Past(_Handler):
+    async def get(self) -> None:
+        """What the time bar has to know of a run; with a key, and perhaps a column of it, of that scale, which is else time."""
+        run, key, column = (self.get_query_argument(name, "", strip=False) for name in ("run", "key", "column"))
+        reader = self._site.reader
+        try:
+            told = await self.in_thread(lambda: scale_of(reader, run, key, column) if key else past_of(reader, run))
+        except StreamvisError as error:
+            return self.refuse(502, "no_past", str(error))
+        self.finish(told)
+
+
+class _Tail(_Handler):
     async def get(self) -> None:
         """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time."""
         app, after = (self.get_query_argument(name, None) for name in ("app", "after"))

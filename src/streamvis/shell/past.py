@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 
-from streamvis.errors import StreamvisError
 from streamvis.page.reader import EndpointReader
-from streamvis.page.serving import Site
-from streamvis.shell.handling import Handler
 from streamvis.transport import path
 
-__all__ = ["past_routes", "scale_of"]
+__all__ = ["past_of", "scale_of"]
 
 _POINTS = 300
 _MOST_COLUMNS = 500
 _NUMBERS = ("int", "uint", "float", "datetime64")
 
 
-def past_routes(site: Site, executor: Executor) -> list[tuple[Any, ...]]:
-    """`/shell/past?run=ID` tells of a run's past; with `key` and perhaps `column`, of that scale, which is else time."""
-    return [("/shell/past", _Past, {"site": site, "executor": executor})]
-
-
-class _Past(Handler):
-    async def get(self) -> None:
-        """Answers as JSON."""
-        run, key, column = (self.get_query_argument(name, "", strip=False) for name in ("run", "key", "column"))
-        reader = self._site.reader
-        try:
-            told = await self.in_thread(lambda: scale_of(reader, run, key, column) if key else _past_of(reader, run))
-        except StreamvisError as error:
-            return self.refuse(502, "no_past", str(error))
-        self.finish(told)
-
-
-def _past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
+def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
+    """The keys of a run that hold rows, their columns of numbers and times, and the attempts that resumed."""
     response = reader.ask("GET", path("runs", run))
     about = json.loads(response.body) if response.status == 200 else {}
     rows = {key: its["columns"] for key, its in about.get("keys", {}).items() if its["kind"] == "rows"}

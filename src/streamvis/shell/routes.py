@@ -18,7 +18,6 @@ from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 from streamvis.page.mount import page_path, to_root
 from streamvis.page.serving import Site
 from streamvis.shell.api import api_routes
-from streamvis.shell.past import past_routes
 from streamvis.shell.snapshots import snapshot_routes
 
 __all__ = ["shell_routes"]
@@ -37,7 +36,6 @@ def shell_routes(site: Site) -> list[tuple[Any, ...]]:
         *pages,
         (r"/shell/static/(.*)", _ProgramHandler, {"path": static}),
         *api_routes(site, executor),
-        *past_routes(site, executor),
         *snapshot_routes(site),
     ]
 

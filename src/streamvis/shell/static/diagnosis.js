@@ -31,7 +31,7 @@ export const DiagnosisPanel = ({viewer, close}) => {
     ${found.reasons.length > 0 && html`<ul class="reasons">${found.reasons.map((one) => html`<li>${one}</li>`)}</ul>`}
     <dl>
       <${Fact} name="init_page">${seconds(found.init_s)}<//>
-      <${Fact} name="update_page" title="Median and slowest call">${update.count == 0 ? "not called" : `${seconds(update.median_s)}, slowest ${seconds(update.slowest_s)}, ${many(update.count)} calls`}<//>
+      <${Fact} name="update_page" title="Median and slowest call">${update.count == 0 ? "not called" : `${seconds(update.median_s)}, slowest ${seconds(update.slowest_s)}, ${many(update.count)} ${update.count == 1 ? "call" : "calls"}`}<//>
       <${Fact} name="Read for this tab" title="As the endpoint sent it; live sources and panels read more by themselves">
         ${many(found.rows)} rows, ${many(found.values)} values, ${size(found.bytes)}<//>
       <${Fact} name="Behind the run" title="Between the call that sent the newest data and this page, by the clocks of both machines">${seconds(found.lag_s)}<//>
