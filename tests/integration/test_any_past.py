@@ -26,12 +26,13 @@ from bokeh.plotting import figure
 from streamvis import panels
 
 def init_page(doc, config, runs):
-    for i, run in enumerate(runs):
-        plot = figure()
-        plot.line("step", "y", source=run.live_source("live", columns=["y"], name=f"live {i}"))
-        doc.add_root(plot)
+    plot = figure()
+    for run in runs:
+        plot.line("step", "y", source=run.live_source("live", columns=["y"]))
+    doc.add_root(plot)
     doc.add_root(panels.numbers("live"))
-    doc.add_root(panels.matrix("value"))
+"""
+PANELS = """    doc.add_root(panels.matrix("value"))
 """
 OWN = """
         doc.add_root(Div(name=f"value {run.id}"))
@@ -45,7 +46,7 @@ def update_page(doc, new_data):
     if "value" in new_data:
         doc.get_model_by_name(f"value {its}").text = f"{new_data.steps('value')[0]} {new_data['value']['m'].tolist()}"
 """
-PAGES = {"own": HEAD + "    for run in runs:" + OWN, "panels": HEAD}
+PAGES = {"own": HEAD + "    for run in runs:" + OWN, "panels": HEAD + PANELS}
 
 STEPS = st.integers(0, 12)
 ACTS = st.one_of(

@@ -33,7 +33,7 @@ from streamvis.page.scripts import PageScript, add_to_path
 from streamvis.page.sources import spec_of
 from streamvis.page.stepping import SteppedPage
 from streamvis.snapshot.graph import Graph
-from streamvis.snapshot.moments import Moments, evenly, spread
+from streamvis.snapshot.moments import Default, Moments, evenly, spread
 from streamvis.transport import path
 
 __all__ = ["Snapshot", "take_snapshot"]
@@ -81,12 +81,16 @@ class _Page:
         graph.forget(_LINK)
         return graph
 
-    def default(self, graph: Graph, model: str, name: str) -> Any:
-        """The value of an attribute that the graph lacks, since it is the default."""
-        found = self.doc.models[model] if model in self.doc.models else None
+    def defaults(self, graph: Graph) -> Default:
+        """Gives attributes that the graph lacks, since they have their defaults."""
+        models = {its.id: its for its in self.doc.models}
         # A model that is a default is not in the graph, but can be in the document.
-        known = {its for its in self.doc.models if its.id in graph.models}
-        return graph.take(Serializer(references=known, deferred=False).encode(getattr(found, name, None)))
+        known = {its for its in models.values() if its.id in graph.models}
+
+        def default(model: str, name: str) -> Any:
+            return graph.take(Serializer(references=known, deferred=False).encode(getattr(models.get(model), name, None)))
+
+        return default
 
 
 def take_snapshot(
@@ -182,11 +186,11 @@ class _File:
             left_out.append(f"{most}, with the lowest and the highest values, to limit the size.")
         base = shown.graph()
         roots = [base.models[root].kind for root in base.roots]
-        moments, kept = Moments(base, partial(shown.default, base)), []
+        moments, kept = Moments(base, shown.defaults(base)), []
         for page in pages[:-1]:
             graph = page.graph()
             if [graph.models[root].kind for root in graph.roots] == roots:
-                moments.add(graph, partial(page.default, graph))
+                moments.add(graph, page.defaults(graph))
                 kept.append(page.step)
         if len(kept) < len(pages) - 1:
             left_out.append(f"{len(pages) - 1 - len(kept)} moments at which the page has other roots are left out.")

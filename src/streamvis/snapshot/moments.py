@@ -13,7 +13,7 @@ from typing import Any
 
 from streamvis.snapshot.graph import Graph, Node, is_reference, pair
 
-__all__ = ["Moments", "evenly", "spread"]
+__all__ = ["Default", "Moments", "evenly", "spread"]
 
 _LEFT_OUT = frozenset({"js_event_callbacks", "js_property_callbacks", "subscribed_events", "inner_width", "inner_height"})
 _MOVED = "streamvis moves this range"
