@@ -1,7 +1,7 @@
 """Page scripts, read without running them: where a script is, its name in addresses, and what it says of itself.
 
-A script may be a notebook (see `notebooks`), or a folder in Bokeh's own form: `main.py` is the script then. Imports no Bokeh, so that `streamvis serve`, which
-starts the page server, needs none itself.
+A script may be a notebook (see `notebooks`), or a folder in Bokeh's own form: `main.py` is the script then. Imports no Bokeh, so
+that `streamvis serve`, which starts the page server, needs none itself.
 """
 
 from __future__ import annotations
