@@ -60,7 +60,7 @@ allow_frame = click.option(
 )
 prefix = _option("--prefix", env="PREFIX", default="", metavar="PATH", help="Path below which a proxy serves the pages.")
 trust_proxy = click.option(
-    "--trust-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Proxy on another machine whose X-Forwarded headers to use."
+    "--trust-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Proxy on another machine whose X-Forwarded headers count."
 )
 no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
 no_reload = _option("--no-reload", env="NO_RELOAD", is_flag=True, help="Do not reload open pages when their files change.")
