@@ -268,7 +268,8 @@ def check_page(script: PageScript, reader: EndpointReader, run: str) -> Checked:
         live = SteppedPage(script, _Piecewise(reader), runs=[run], loop=loop, give_up_s=_GIVE_UP_S)
         _raise(fresh)
         _raise(live)
-        # A run that goes on: both have to be at the same place.
+        found: list[str] = []
+        # The run may be continuing: both have to be at the same place.
         for _ in range(_MOST_LOOKS):
             live.settle()
             fresh.settle()

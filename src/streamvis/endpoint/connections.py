@@ -160,11 +160,11 @@ class _Connection(asyncio.Protocol):
             self._last = (self._last + data[-3:])[-3:]
         self.inner.data_received(data)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         if self._is_counted:
             self._all.open -= 1
-            self.inner.connection_lost(error)
+            self.inner.connection_lost(exc)
         if self._is_refused:
             self._all.lingering -= 1
 

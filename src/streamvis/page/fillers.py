@@ -129,7 +129,7 @@ class Fillers:
         self._under_way = 0
         self._troubles: dict[int, Notice] = {}
         # Here, since panels may come when the document is ready already.
-        doc.js_on_event("document_ready", CustomJS(code=files(__package__).joinpath("panels.js").read_text(encoding="utf-8")))
+        doc.js_on_event("document_ready", CustomJS(code=files("streamvis.page").joinpath("panels.js").read_text(encoding="utf-8")))
         self.look()
 
     @property
