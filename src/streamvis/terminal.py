@@ -242,7 +242,7 @@ def _open(url: str, token: str | None) -> Iterator[Reader]:
 
 
 def _each(things: Sequence[Any], label: str, do: Callable[[Any], str]) -> None:
-    """Do it for each, with a bar; one that fails is named and the others go on. Ends with status 1 then."""
+    """Do it for each, with a bar; one that fails is named and the others continue. Ends with status 1 then."""
     told, failed = [], []
     with click.progressbar(things, label=label, file=sys.stderr) as bar:
         for thing in bar:

@@ -36,7 +36,7 @@ def backup(file: Path, data: Path | None, force: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @options.data
-@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Go on?")
+@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Continue?")
 def restore(file: Path, data: Path | None) -> None:
     """Replace all runs by those of the backup FILE. The endpoint may be running.
 

@@ -117,7 +117,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def longest_rest_s(self) -> float:
-        """How long the rest of a body may take that nobody wants any more."""
+        """How long the rest of a body may take that no one wants any more."""
         return self._limits.head_s
 
     def close(self) -> None:

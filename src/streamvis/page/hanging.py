@@ -3,7 +3,7 @@
 Every second the loop puts off a timer of Python's `faulthandler`, which needs neither the loop nor the interpreter's lock: when
 it is not put off any more, it writes down what every thread was doing, and ends the process. Before that, a thread looks again
 and again at which page the loop works for (`underway`), and notes the one that it saw most often. The process that is started
-next reads both notes and holds that page's script back, so that other pages go on. Where the thread could not run, because a
+next reads both notes and holds that page's script back, so that other pages continue. Where the thread could not run, because a
 function kept the interpreter's lock all the time, it is the script that appears in what the main thread was doing.
 """
 

@@ -1,6 +1,6 @@
 """Page scripts under `streamvis serve`: reading them, and running one for each session as a Bokeh application.
 
-A script runs anew for every session, in a module of its own, as under `bokeh serve`: what it keeps in globals belongs to one
+A script runs again for every session, in a module of its own, as under `bokeh serve`: what it keeps in globals belongs to one
 browser tab, and an edited script shows on the next load. A script may be a folder in Bokeh's own form: `main.py` is the script
 then, and its template, theme, static files and hooks are used as `bokeh serve` uses them (see `folders`).
 """

@@ -86,7 +86,7 @@ class Server:
         )
 
     def start(self) -> None:
-        """Begin to serve the document. An `async def init_page` goes on when the document is shown."""
+        """Begin to serve the document. An `async def init_page` continues when the document is shown."""
         rest = self.begin()
         if rest is not None:
             self._doc.add_next_tick_callback(lambda: rest)

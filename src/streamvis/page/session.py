@@ -157,7 +157,7 @@ class Session:
             self._beat_later()
 
     def _beat_later(self) -> None:
-        # Not a periodic callback of the document: Bokeh lets go of one, and of the document with it, only a period after its end.
+        # Not a periodic callback of the document: Bokeh releases one, and the document with it, only one period after its end.
         self._next_beat = self._loop.call_later(_BEAT_S, self._beat)
 
     def _beat(self) -> None:
@@ -299,7 +299,7 @@ class Session:
         return is_wanted and (self._live.is_awaited or self._fillers.is_awaited)
 
     def _give_up(self) -> None:
-        """The author's code failed: what else comes is for nobody."""
+        """The author's code failed: what else comes is for no one."""
         for its in self._followings:
             its.give_up()
         self._link.attach()
@@ -395,7 +395,7 @@ class Session:
         return None
 
     def _without(self, its: Following, pieces: Sequence[Piece]) -> frozenset[str]:
-        """The keys whose rows are for nobody but live sources."""
+        """The keys whose rows are for no one but live sources."""
         without = self._live.keys(its.run.id)
         return without.union(*(piece.dtypes for piece in pieces)) if self._fillers.takes_rows else without
 

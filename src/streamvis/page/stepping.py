@@ -78,7 +78,7 @@ class _SteppedFeeds(Feeds):
 class SteppedPage:
     """One load of the page of `script` on the runs with these ids, as of the step `at` or live.
 
-    Everything is done in the calling thread, on `loop`. `raised` has what the author's code raised and nobody has taken. A page
+    Everything is done in the calling thread, on `loop`. `raised` has what the author's code raised and no one has taken. A page
     that still changes by itself after `give_up_s` seconds raises StreamvisError.
     """
 

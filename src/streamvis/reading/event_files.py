@@ -78,7 +78,7 @@ class EventFolder:
         return Origin(id, self._app, self._name, event.wall_time, {})
 
     def read(self) -> Iterator[ArrivingRows | ArrivingValue]:
-        """What was not read yet. Raises BrokenFile behind what can be read, which names the file; the next `read` goes on."""
+        """What was not read yet. Raises BrokenFile behind what can be read, which names the file; the next `read` continues."""
         broken: list[BrokenFile] = []
         rows = _Rows()
         for path in self.files:

@@ -1,7 +1,7 @@
 """Copies of a store, made and put back while an endpoint may be using it.
 
 A backup is one SQLite file, as the store was at one moment. A store that is put back is another store: it has an id of its own,
-so that every cursor that was ever given out starts over, and nobody takes old and new for one history. What producers had
+so that every cursor that was ever given out starts over, and no one takes old and new for one history. What producers had
 sent after the backup was made is gone with that.
 """
 
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progress) -> None:
-    """Copy the store in `folder` to `file`. An endpoint may go on writing meanwhile.
+    """Copy the store in `folder` to `file`. An endpoint may continue to write meanwhile.
 
     Raises FolderUnusable where there is no store, and StoreError where the file is there already or cannot be written.
     """
@@ -67,7 +67,7 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
 def restore(file: Path, folder: Path, *, progress: Progress) -> bool:
     """Put the backup `file` in place of the store in `folder`; True when an endpoint was using it, and now uses this one.
 
-    Raises StoreError where that cannot be done, as with a file that is no backup, and changes nothing then.
+    Raises StoreError where that cannot be done, as with a file that is not a backup, and changes nothing then.
     """
     try:
         held = DataFolder(folder)
@@ -101,7 +101,7 @@ def _prepared(file: Path, made: Path) -> Path:
                 raise StoreError(f"{file} was written by a newer Streamvis (schema {version}). Update this one.")
             copy.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex[:12],))
     except sqlite3.Error as error:
-        raise StoreError(f"{file} is no backup of a store ({error}).") from error
+        raise StoreError(f"{file} is not a backup of a store ({error}).") from error
     SqliteStore(made).close()  # brings an older schema to ours
     return copied
 
@@ -119,7 +119,7 @@ def _copy_into(source: Path, live: Path, progress: Progress) -> None:
 
 
 def _replace(source: Path, folder: Path) -> None:
-    """Take the place of the store in a folder that nobody uses, which may be damaged, or none."""
+    """Take the place of the store in a folder that no one uses, which may be damaged, or none."""
     store, *beside = files_of(folder)
     if store.exists():
         # All in one file first: whatever ends us below, the old store or the new one is there, and whole.

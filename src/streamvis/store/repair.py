@@ -1,6 +1,6 @@
 """Makes a sound store of what can still be read of a damaged one, which is kept beside it as it was.
 
-What cannot be read, or does not fit its checksum, is left out, and the rows after it are numbered anew. The rest is in the new
+What cannot be read, or does not fit its checksum, is left out, and the rows after it are numbered again. The rest is in the new
 file as it was. It has another id, so that everybody who reads starts over, as after a restore.
 """
 

@@ -144,7 +144,7 @@ def _cells(cells: Any, *, where: str) -> Any:
 def _checked_word(dtype: Any) -> str:
     """One of our words for numbers and times: NumPy would read much else, such as a type of a gigabyte a number."""
     if not isinstance(dtype, str) or not _WORD.fullmatch(dtype):
-        raise ValueError(f"{str(dtype)[:40]!r} is no dtype of ours")
+        raise ValueError(f"{str(dtype)[:40]!r} is not a supported dtype")
     return dtype
 
 
