@@ -42,36 +42,6 @@ BREAK = re.compile(r"[ \t]*\n[ \t]*(?:#+|//|\*)?[ \t]*")
 
 SUFFIXES = {".md", ".py", ".sh", ".js", ".html", ".css"}
 
-# Files of the package that are still to be rewritten. Take a file off when it is done; add none.
-NOT_YET = frozenset(
-    """
-    streamvis/client/arrays.py
-    streamvis/client/backlog.py
-    streamvis/client/bells.py
-    streamvis/client/client.py
-    streamvis/client/closing.py
-    streamvis/client/copying.py
-    streamvis/client/deliverer.py
-    streamvis/client/encoding.py
-    streamvis/client/ending.py
-    streamvis/client/entries.py
-    streamvis/client/exchange.py
-    streamvis/client/frames.py
-    streamvis/client/gather.py
-    streamvis/client/intake.py
-    streamvis/client/keeper.py
-    streamvis/client/leftovers.py
-    streamvis/client/outbox.py
-    streamvis/client/ownership.py
-    streamvis/client/producer.py
-    streamvis/client/refused.py
-    streamvis/client/sender.py
-    streamvis/client/spool.py
-    streamvis/client/spool_place.py
-    streamvis/client/syncing.py
-    """.split()
-)
-
 
 def texts() -> list[Path]:
     """The files whose words are looked at."""
@@ -99,16 +69,9 @@ def test_texts_are_in_plain_english():
     faults = [
         f"{path.relative_to(ROOT)}:{fault}"
         for path in texts()
-        if str(path.relative_to(ROOT)).removeprefix("src/") not in NOT_YET
         for fault in odd_in(path.read_text())
     ]
     assert not faults, "\n".join(faults)
-
-
-def test_the_list_of_files_to_rewrite_only_shrinks():
-    paths = {name: ROOT / "src" / name for name in sorted(NOT_YET)}
-    clean = [name for name, path in paths.items() if not path.exists() or not odd_in(path.read_text())]
-    assert not clean, f"these are clean, or gone: take them off NOT_YET: {clean}"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Client:
     return when the record is stored by the endpoint or on the local disk, so that even a kill or a loss of power loses nothing.
     `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
     `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
-    states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
+    states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child continues with the
     same client, as a producer of its own, and so does a process to which it is pickled; a copy in the same process is the client
     itself. Raises UsageError for a `url`, `app` or `token` that is none.
     """
@@ -108,7 +108,7 @@ class Client:
         attempts still send of it is left out. All producers with the same `attempt` do so once, and keep what each other
         sends. `attempt` is by default what torchrun or Slurm say of this launch, else every `init` is an attempt of its own.
 
-        Waits at most 2 s for the endpoint; if that is away, it warns once and goes on. A run that this client began before is
+        Waits at most 2 s for the endpoint; if that is away, it warns once and continues. A run that this client began before is
         finished. Raises NotAnEndpoint, TokenRefused or VersionMismatch when such an answer comes within that time, DeletedRun
         for a run that was deleted, InvalidData for a config without fields or an id that is none, and UsageError for
         `resume_at` without `run`, or on one of several ranks whose launch is not known.
@@ -287,7 +287,7 @@ class Client:
 def _checked_run(run: Any) -> str | None:
     if run is not None and not (isinstance(run, str) and _RUN_ID.fullmatch(run) and run != "newest"):
         raise InvalidData(
-            f"{run!r} is no id of a run", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+            f"{run!r} is not a run id", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )
     return run
 

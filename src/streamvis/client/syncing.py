@@ -23,7 +23,7 @@ __all__ = ["Sync", "Synced"]
 class Synced:
     """What became of the spools in a folder.
 
-    `running` are those whose producers live, `foreign` those of other machines with their names ("" where nobody knows whose they
+    `running` are those whose producers live, `foreign` those of other machines with their names ("" where no one knows whose they
     are), `troubles` say why others were left or what of them was refused.
     """
 
