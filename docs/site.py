@@ -25,7 +25,9 @@ TEXTS = {
     "SECURITY.md": "security-policy.md",
 }
 # A fenced block, which is left as it is; or a link or picture, with its target and anchor.
-LINK = re.compile(r"^```.*?^```|(?P<before>!?\[[^\]]*\]\()(?!\w+:|#)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)", re.DOTALL | re.MULTILINE)
+LINK = re.compile(
+    r"^```.*?^```|(?P<before>!?\[[^\]]*\]\()(?!\w+:|#)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)", re.DOTALL | re.MULTILINE
+)
 # What the tests of the docs do with a block; nothing for readers.
 NOTE = re.compile(r"^<!-- .*? -->\n", re.MULTILINE)
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml", ".js": "javascript"}
@@ -63,7 +65,7 @@ def text_of(source: Path) -> str:
 
 def code_of(path: Path) -> str:
     """A page with the source of a file, or of the files in a folder."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in LANGUAGES)
     parts = [f"# {path.relative_to(ROOT).as_posix()}"]
     for file in files:
         heading = [] if file == path else [f"## {file.relative_to(path).as_posix()}"]
