@@ -46,7 +46,7 @@ lint: $(VENV)/.installed-lint
 	@$(VENV)/bin/pyright
 
 docs: $(VENV)/.installed-docs
-	@$(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
 	@echo "The docs are in build/site: open build/site/index.html in a browser."
 
 $(VENV)/bin/python:
