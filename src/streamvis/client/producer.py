@@ -232,7 +232,7 @@ class Producer:
                 if self._url is None:
                     self._backlog.settle_kept()
         except Exception:  # noqa: BLE001 - no error of ours ends a training run
-            self._say("records could not be brought to the disk.", exc_info=True)
+            self._say("records could not be written to the disk.", exc_info=True)
         finally:
             self._lock_holder = None
             self._lock.release()

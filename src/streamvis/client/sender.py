@@ -149,7 +149,7 @@ class Sender:
         marker = self.mark(durable=True)
         self.producer.keep_soon()
         if not self.wait(marker, _LONGEST_DURABLE_S):
-            say("A record could not be written to the disk; the call returns anyway.")
+            say("a record could not be written to the disk; the call returns anyway.")
         return True
 
     def wait(self, marker: Marker, timeout_s: float) -> bool:
