@@ -247,7 +247,7 @@ def serve(
         (to_send, to_open), *others = both.to_tell(url, page_address)
         say(f"Open {to_open} in a browser. Producers send to {to_send}. Ctrl-C ends both.")
         for to_send, to_open in others:
-            say(f"Where that name is not known, open {to_open} and send to {to_send}")
+            say(f"If that name cannot be resolved, open {to_open} and send to {to_send}")
         say_tokens(folder, both.tokens, is_kept=not token)
         _open_browser(page_address, no_browser)
         supervisor.watch()
@@ -279,7 +279,7 @@ def demo(
         (_, to_open), *others = both.to_tell(url, page_address)
         say(f"Open {to_open} in a browser to watch a network learn to classify digits. Ctrl-C ends the demo.")
         for _, to_open in others:
-            say(f"Where that name is not known, open {to_open}")
+            say(f"If that name cannot be resolved, open {to_open}")
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
@@ -309,7 +309,7 @@ def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) 
     """The tokens to ask for: those that were given, else those that the data folder keeps, where others can connect."""
     token, read_token = checked_token(token), checked_token(read_token)
     if not token and read_token:
-        raise UsageError("A token that may only read makes no sense without one that may write: give --token as well.")
+        raise UsageError("--read-token needs --token too: without a write token, everything would be open.")
     if not token and is_loopback(host):
         return Tokens()
     return Tokens(token or kept_token(folder, WRITE_TOKEN), read_token or kept_token(folder, READ_TOKEN))

@@ -39,7 +39,7 @@ def init(name: str, source: str, app: str | None) -> None:
     written = {folder / file: _text(path, app) for file, path in _SOURCES[source].items()}
     there = [str(path) for path in written if path.exists()]
     if there:
-        raise UsageError(f"{there[0]} is there already. Give another NAME: streamvis init NAME")
+        raise UsageError(f"{there[0]} exists already. Use another NAME: streamvis init NAME")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")

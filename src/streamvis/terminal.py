@@ -147,7 +147,7 @@ def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str,
         is_past = True
         for update in its.follow([key]):
             if update.restart:
-                click.echo("The run's past was taken back.", err=True)
+                click.echo("Data of the run was removed (cleared or resumed): starting over.", err=True)
             if update.value is not None:
                 click.echo(json.dumps({"step": update.value.step, "data": to_plain(update.value.data)}))
             elif update.rows is not None:
@@ -180,7 +180,7 @@ def export(
     with _open(url, token) as reader:
         chosen = [reader.run(run) for run in runs] if runs else list(reader.runs(app, where))
         if not chosen:
-            raise UsageError("No run fits. `streamvis runs` lists those that there are.")
+            raise UsageError("No run matches. `streamvis runs` lists all runs.")
         _each(chosen, "Exporting", lambda run: f"{run.id}: {export_run(run, output, format=format)}")
 
 

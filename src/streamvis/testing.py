@@ -225,7 +225,7 @@ class OpenedPage:
         finally:
             fresh.close()
         if found:
-            raise AssertionError("\n".join([f"The page {self._script.name} does not hold what every page should:", *found]))
+            raise AssertionError("\n".join([f"The page {self._script.name} failed its check:", *found]))
 
     def close(self) -> None:
         """End the session."""

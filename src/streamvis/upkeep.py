@@ -46,7 +46,7 @@ def restore(file: Path, data: Path | None) -> None:
 
     with _progress("Restoring") as progress:
         was_in_use = put_back(file, options.data_folder(data), progress=progress)
-    click.echo("The runs of the backup are there." + (" The endpoint works with them from now on." if was_in_use else ""))
+    click.echo("The backup was restored." + (" The running endpoint uses it now." if was_in_use else ""))
 
 
 @click.command()
@@ -119,9 +119,9 @@ def _check_folder(folder: Path, is_repair: bool) -> None:
     if repaired and repaired.kept:
         for one in repaired.lost:
             click.echo(f"Lost: {_told(one)}")
-        click.echo(f"Everything else was saved, and is in its place. The damaged store is kept: {repaired.kept}")
+        click.echo(f"All other data was saved, and is in use again. The damaged store is kept: {repaired.kept}")
     elif checked.damages:
-        click.echo(f"End the endpoint, and run `streamvis check --repair {folder}` to save what can be read.")
+        click.echo(f"Stop the endpoint, then run `streamvis check --repair {folder}` to save all readable data.")
         sys.exit(1)
 
 

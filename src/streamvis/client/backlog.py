@@ -183,7 +183,7 @@ class Backlog:
         elif was_noted:
             self._spool.forget_notes(self._packer.number + 1)  # another batch will have the number
         if self._outbox.dropped:
-            self._say("records come faster than they can be kept: some were dropped.")
+            self._say("records arrive faster than they can be kept: some were dropped.")
 
     def _forget_noted(self) -> None:
         self._noted, self._noted_bytes, self._noted_extent = 0, 0, Extent()

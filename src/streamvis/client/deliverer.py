@@ -256,7 +256,7 @@ class Deliverer:
         self._silent_until = 0.0
         if self._warned_away:
             self._warned_away = False
-            say("the endpoint at %s answers again; what waited is being delivered.", self._url)
+            say("the endpoint at %s answers again; waiting records are being delivered.", self._url)
 
     def _wait_for_return(self, error: EndpointError) -> None:
         """The endpoint did not take the batch now: keep all, say so once, and wait before the next try."""

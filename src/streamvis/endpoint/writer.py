@@ -113,5 +113,5 @@ class Writer:
             # The next append meets the same trouble, and answers for it.
             return False
         except Exception:  # noqa: BLE001  # the top of this task: what is stored can be read as it is
-            _log.exception("tidying the store failed; data are not touched by that, but some stay in small pieces")
+            _log.exception("merging in the store failed; no data is lost, but some of it stays in small chunks")
             return False

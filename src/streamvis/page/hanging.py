@@ -59,7 +59,7 @@ def held_back(note: Path, scripts: Mapping[str, Path]) -> dict[str, HeldBack]:
         told = "the page script %s held up the page server, which ended itself; the script is not run for %d s:\n%s"
         _log.error(told, scripts[name], pause_s, doing)
     elif doing:
-        _log.error("the page server was held up, and ended itself. It was not working for one page:\n%s", doing)
+        _log.error("the page server was blocked, and ended itself. The code was not that of a single page:\n%s", doing)
     history.write_text(json.dumps(hangs))
     note.write_text("")
     seen.unlink(missing_ok=True)

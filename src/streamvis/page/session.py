@@ -445,7 +445,7 @@ class Session:
             notices.append(Notice("slow", f"{dropped:,} records of {what} were dropped", why))
         late = [its for its in self._followings if time.monotonic() - its.reading_since > _READING_NOTICE_AFTER_S]
         if any(its.reads_past for its in late):
-            notices.append(Notice("reading", f"Reading the past: {sum(its.read_rows for its in late):,} rows so far"))
+            notices.append(Notice("reading", f"Loading earlier data: {sum(its.read_rows for its in late):,} rows so far"))
         return notices + (self._live.notices + self._fillers.notices if self._live else [])
 
     def _notices_of_runs(self) -> list[Notice]:
@@ -471,7 +471,7 @@ class Session:
             return Notice("waiting", f"Waiting for the run {which}", trouble or gone)
         app = self._selection.app
         if self._selection.where:
-            return Notice("waiting", f"Waiting for a run of the app “{app}” that fits", trouble or self._selection.where)
+            return Notice("waiting", f"Waiting for a matching run of the app “{app}”", trouble or self._selection.where)
         client = f"Client({self._reader.url!r}, {app or 'my-app'!r})"
         hint = f"Start a producer: {client}. This page shows it as soon as it begins."
         return Notice("waiting", f"Waiting for a run of the app “{app}”" if app else "Waiting for a run", trouble or hint)

@@ -159,7 +159,7 @@ class SteppedPage:
             session = self._feeds.session
             steady = steady + 1 if session is None or session.is_idle else 0
             if time.monotonic() > until:
-                raise StreamvisError(f"The page has not come to rest within {self._give_up_s:.0f} s.")
+                raise StreamvisError(f"The page still changes after {self._give_up_s:.0f} s.")
 
     @property
     def _link(self) -> StreamvisLink | None:

@@ -41,7 +41,7 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
     if file.absolute().resolve() in [path.resolve() for path in files_of(folder)]:
         raise StoreError(f"{file} is the store itself. Choose another name for the backup.")
     if file.exists() and not overwrite:
-        raise StoreError(f"{file} is there already. Choose another name, or say --force.")
+        raise StoreError(f"{file} exists already. Choose another name, or use --force.")
     partial = file.with_name(f"{file.name}.partial")
     try:
         partial.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def restore(file: Path, folder: Path, *, progress: Progress) -> bool:
                 _replace(copied, folder)
                 progress(1, 1)
     except OSError as error:
-        raise StoreError(f"{file} could not be put into {folder}: {error}. What was there is as it was.") from error
+        raise StoreError(f"{file} could not be put into {folder}: {error}. The old store is unchanged.") from error
     finally:
         if held is not None:
             held.release()
@@ -112,10 +112,10 @@ def _copy_into(source: Path, live: Path, progress: Progress) -> None:
     try:
         with closing(sqlite3.connect(source)) as copy, closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as target:
             if _version(target) != _version(copy):
-                raise StoreError(f"The endpoint that uses {live} is of another version. End it, restore, and start this version.")
+                raise StoreError(f"The endpoint that uses {live} has another version. Stop it, restore, and start this version.")
             copy.backup(target, pages=_PAGES_AT_ONCE, progress=lambda _, left, all_: progress(all_ - left, all_), sleep=0.05)
     except sqlite3.Error as error:
-        raise StoreError(f"The store at {live} could not be replaced: {error}. It is as it was.") from error
+        raise StoreError(f"The store at {live} could not be replaced: {error}. It is unchanged.") from error
 
 
 def _replace(source: Path, folder: Path) -> None:
@@ -135,7 +135,7 @@ def _replace(source: Path, folder: Path) -> None:
 def _check(copy: sqlite3.Connection, file: Path) -> None:
     (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok" or copy.execute(sql.GET_META, ("id",)).fetchone() is None:
-        raise StoreError(f"{file} is damaged, or no backup of a store ({found}).")
+        raise StoreError(f"{file} is damaged, or not a backup of a store ({found}).")
 
 
 def _version(db: sqlite3.Connection) -> int:
