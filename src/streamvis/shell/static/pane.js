@@ -165,7 +165,7 @@ export class Pane {
       const carried = window_of(old)?.streamvis?.carry?.()
       if (carried != null) window_of(frame)?.streamvis?.restore?.(carried)
     } catch (error) {
-      console.warn("The view could not be carried over", error)
+      console.warn("The view could not be restored", error)
     }
     this.frame = frame
     const show = () => {
