@@ -34,10 +34,10 @@ def cli() -> None:
     """Watch a running process in the browser, on a page for any run or on your own Bokeh page.
 
     \b
-    streamvis serve           run the endpoint, and a page that shows all data of any run
-    streamvis init            create your own page, and a producer to start from
-    streamvis serve page.py   run the endpoint and your page
-    streamvis demo            train a neural network, live in your browser
+    - streamvis serve: run the endpoint, and a page that shows all data of any run
+    - streamvis init: create your own page, and a producer to start from
+    - streamvis serve page.py: run the endpoint and your page
+    - streamvis demo: train a neural network, live in your browser
     """
 
 

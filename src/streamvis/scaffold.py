@@ -30,9 +30,9 @@ def init(name: str, source: str, app: str | None) -> None:
     """Create a page and its producer in the folder NAME, as a starting point.
 
     \b
-    start  a page of panels and a producer with a loop
-    runs   the page that shows any run
-    demo   the page and the training of `streamvis demo`
+    - start: a page of panels, and a producer with a loop
+    - runs: the page that shows any run
+    - demo: the page and the training of `streamvis demo`
     """
     folder = Path(name)
     app = app or folder.name
