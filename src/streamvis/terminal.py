@@ -203,8 +203,9 @@ def import_(
     url: str,
     token: str | None,
 ) -> None:
-    """Import runs into an endpoint: exported runs, event files of TensorBoard, databases of Trackio and MLflow, and CSV,
-    Parquet and JSON lines files.
+    """Import runs into an endpoint.
+
+    Reads exported runs, event files of TensorBoard, databases of Trackio and MLflow, and CSV, Parquet and JSON lines files.
 
     SOURCE is a file or a folder. Repeating an import changes nothing, or completes an interrupted one and adds new data of the
     files.
