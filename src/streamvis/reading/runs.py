@@ -207,7 +207,7 @@ class Run:
         return value.data
 
     def values(self, key: str, steps: its_rows.Steps | None = None) -> Iterator[Value]:
-        """The values of the key in the order of steps, with `step`, `time` and `data`; a few megabytes are in memory at a time."""
+        """The values of the key by step, with `step`, `time` and `data`; a few megabytes are in memory at a time."""
         first, last = steps or (None, None)
         return its_values.read_values(self._connection, self.id, key, first=first or 0, last=last)
 
