@@ -81,7 +81,7 @@ _HISTORIES_AT_ONCE = 4
 _SHORTEN_EVERY_S = 2.0
 _PAUSE_S = 0.5
 _MOST_PAUSE_S = 10.0
-"""How long reads pause at most so that the write-ahead log can begin anew: some of it when it is just too large, then more."""
+"""How long reads pause at most so that the write-ahead log can starts again: some of it when it is just too large, then more."""
 
 
 class SqliteStore:
@@ -134,7 +134,7 @@ class SqliteStore:
 
     @property
     def id(self) -> str:
-        """Made with the store. Read anew each time: a backup that is put back under a running endpoint is another store."""
+        """Made with the store. Read again each time: a backup that is put back under a running endpoint is another store."""
         with self._reading() as db:
             return db.execute(sql.GET_META, ("id",)).fetchone()[0]
 
@@ -193,7 +193,7 @@ class SqliteStore:
         return None
 
     def _take_back_more(self) -> bool:
-        """Go on with what an endpoint that was killed had begun to take back."""
+        """Continue what an endpoint that was killed had begun to take back."""
         with self._reading() as db:
             found = db.execute(sql.GET_FIRST_CUT).fetchone()
         if found is not None:
@@ -331,7 +331,7 @@ class SqliteStore:
         return self._unmerged
 
     def _shorten_log(self) -> None:
-        """Begin the write-ahead log anew where it has grown, for which all reads pause: the longer, the longer it is."""
+        """Reset the write-ahead log where it has grown, for which all reads pause: the longer, the longer it is."""
         try:
             size = self._path.with_name(f"{FILE}-wal").stat().st_size
         except OSError:
