@@ -3,13 +3,13 @@
 PYTHON ?= python3
 ARGS ?=
 
-# Where the environment forbids bytecode files, every program that the tests start would compile all of Streamvis anew.
+# Where the environment forbids bytecode files, every program that the tests start would compile all of Streamvis again.
 export PYTHONDONTWRITEBYTECODE :=
 
 VENV := .venv
 comma := ,
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
-# uv installs on all cores, in a fourth of pip's time. It does not read pip's configuration files: where it finds no package, pip installs.
+# uv installs on all cores, in a fourth of pip's time. It does not read pip's configuration files: if it finds no packages, pip installs.
 UV := UV_FIND_LINKS="$$PIP_FIND_LINKS" UV_CACHE_DIR=$(VENV)/uv VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
 INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 2>/dev/null || $(PIP) install -qq --no-compile $(1)
 # On all cores, and without what most programs never import; that is compiled where it is.
@@ -79,12 +79,12 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 # Types are checked against the libraries that the tests have.
 $(VENV)/.installed-lint: $(VENV)/.installed-test
 	@echo "Installing ruff and pyright into $(VENV) ..."
-	@$(PIP) install -qq --no-compile -e '.[lint]' -c constraints.txt
+	@$(call INSTALL,-e '.[lint]' -c constraints.txt)
 	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing what the site of the docs needs into $(VENV) ..."
-	@$(PIP) install -qq --no-compile -e '.[docs]' -c constraints.txt
+	@$(call INSTALL,-e '.[docs]' -c constraints.txt)
 	@touch $@
 
 # Holds what the tests need too.

@@ -27,7 +27,7 @@ ODD = {
     r"(?<!as )(?<!are )(?<!to )(?<!long )\bdoubles\b": "duplicates; is stored twice",
     r"\bdoubled\b": "stored twice",
     r"\bwho does not\b": "name them: clients that do not",
-    r"\bnobody\b": "no one; name them: no client, no viewer",
+    r"(?<!`)(?<!USER )\bnobody\b(?!`)": "no one; name them: no client, no viewer",  # not the user of that name
     r"\banew\b": "again",
     r"\bthe like\b": "similar, and others",
     r"\bunless told otherwise\b": "by default",
