@@ -1,11 +1,18 @@
 // A place for one page: the frame that is shown, and beside it, out of sight, the one that takes its place once it has painted. What
-// a person set in the old one is carried over (see page/carry.js).
-const SHOW_AT_LATEST_MS = 10000, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
+// a person set in the old one is carried over (see page/carry.js). Where pages were swapped before, a third frame waits that has
+// BokehJS already (see warm.html), so that the next page need not load it.
+import {address_of} from "./api.js"
+
+const SHOW_AT_LATEST_MS = 10000, WARM_AFTER_MS = 200, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
 
 const window_of = (frame) => { try { return frame.contentWindow?.document ? frame.contentWindow : null } catch { return null } }
 
+// The scripts of BokehJS in a page.
+const bokeh_in = (its) => [...its.document.querySelectorAll("script[src*='/static/js/bokeh']")].map(({src}) => src)
+
 export class Pane {
   #next = null
+  #warm = null
   #timers = new Set()
   #loads = []
   #is_trial = false
@@ -40,12 +47,11 @@ export class Pane {
     this.url = this.address().href
     this.#next?.remove()
     this.#clear()
-    const frame = document.createElement("iframe")
-    frame.title = "Page"
-    frame.className = this.frame == null ? "" : "coming"
-    frame.src = this.url
-    frame.onload = () => this.#loaded(frame)
-    this.box.append(frame)
+    const frame = this.#warm?.frame ?? this.#added()
+    const load = () => { if (frame.isConnected) Object.assign(frame, {onload: () => this.#loaded(frame), src: this.url}) }
+    if (this.#warm == null) load()
+    else this.#fill(frame, this.#warm.bokeh, load)
+    this.#warm = null
     if (this.frame == null) {
       this.frame = frame
       this.swapped = performance.now()
@@ -54,8 +60,43 @@ export class Pane {
       this.#next = frame
       this.next_shown = null
       this.next_failed = false
+      this.#rest(true)
       this.on("loading", {})
     }
+  }
+
+  #added() {
+    const frame = document.createElement("iframe")
+    frame.title = "Page"
+    frame.className = this.frame == null ? "" : "coming"
+    this.box.append(frame)
+    return frame
+  }
+
+  // Makes a frame that has BokehJS the page at the address; where it cannot be that, the page is loaded as any other.
+  async #fill(frame, bokeh, load) {
+    const {url} = this
+    try {
+      const [answer] = await Promise.all([fetch(url), bokeh]), html = await answer.text()
+      if (!frame.isConnected) return
+      frame.onload = () => this.#loaded(frame)
+      if (!answer.ok || answer.redirected || !window_of(frame).streamvisWarm.become(url, html)) load()
+    } catch {
+      load()
+    }
+  }
+
+  // Has BokehJS ready for the next page.
+  #make_warm() {
+    if (this.#warm != null || this.#next != null || document.hidden || !this.box.isConnected) return
+    const addresses = bokeh_in(window_of(this.frame) ?? window)
+    if (addresses.length == 0) return
+    const frame = this.#added()
+    frame.inert = true
+    const bokeh = new Promise((done, fail) => { frame.onload = () => window_of(frame).streamvisWarm.load(addresses).then(done, fail) })
+    bokeh.catch(() => {})
+    frame.src = address_of("/shell/static/warm.html")
+    this.#warm = {frame, bokeh}
   }
 
   // Shows the same page at the step that its address says now: in place, where it can, else by loading it.
@@ -103,6 +144,9 @@ export class Pane {
   }
 
   get title() { return (this.frame && window_of(this.frame)?.document.title) || "" }
+
+  // Whether the page that is shown waits with its updates.
+  #rest(is_resting) { window_of(this.frame)?.streamvis?.rest?.(is_resting) }
 
   #later(go, ms) {
     const timer = setTimeout(() => { this.#timers.delete(timer); go() }, ms)
@@ -153,6 +197,7 @@ export class Pane {
     this.#next.remove()
     this.#next = null
     this.#clear()
+    this.#rest(false)
     show_over(failed)
     this.on("refused", {})
   }
@@ -176,6 +221,7 @@ export class Pane {
       if (had_focus) frame.focus()
       Object.assign(this, {swapped: performance.now(), swaps: this.swaps + 1, shown: this.next_shown ?? this.shown,
         is_touched: false, has_failed: this.next_failed})
+      this.#later(() => this.#make_warm(), WARM_AFTER_MS)
       this.on("swapped", {})
     }
     // Two frames, so that what was carried over is painted. A hidden tab paints nothing.
