@@ -1,14 +1,13 @@
 // A place for one page: the frame that is shown, and beside it, out of sight, the one that takes its place once it has painted. What
-// a person set in the old one is carried over (see page/carry.js). Where pages were swapped before, a third frame waits that has
-// BokehJS already (see warm.html), so that the next page need not load it.
+// a person set in the old one is carried over (see page/carry.js). A frame loads BokehJS while the page server makes the page, and
+// becomes that page (see warm.html). Where pages were swapped before, one waits that has BokehJS already.
 import {address_of} from "./api.js"
 
 const SHOW_AT_LATEST_MS = 10000, WARM_AFTER_MS = 200, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
 
 const window_of = (frame) => { try { return frame.contentWindow?.document ? frame.contentWindow : null } catch { return null } }
 
-// The scripts of BokehJS in a page.
-const bokeh_in = (its) => [...its.document.querySelectorAll("script[src*='/static/js/bokeh']")].map(({src}) => src)
+const BOKEH = JSON.parse(document.documentElement.dataset.bokeh).map((src) => new URL(src, location.href).href)
 
 export class Pane {
   #next = null
@@ -47,16 +46,14 @@ export class Pane {
     this.url = this.address().href
     this.#next?.remove()
     this.#clear()
-    const frame = this.#warm?.frame ?? this.#added()
-    const load = () => { if (frame.isConnected) Object.assign(frame, {onload: () => this.#loaded(frame), src: this.url}) }
-    if (this.#warm == null) load()
-    else this.#fill(frame, this.#warm.bokeh, load)
+    const {frame, bokeh} = this.#warm ?? this.#made_warm()
     this.#warm = null
+    this.#fill(frame, bokeh)
     if (this.frame == null) {
+      frame.inert = false
       this.frame = frame
       this.swapped = performance.now()
     } else {
-      frame.inert = true
       this.#next = frame
       this.next_shown = null
       this.next_failed = false
@@ -65,38 +62,39 @@ export class Pane {
     }
   }
 
-  #added() {
+  // A frame that loads BokehJS, out of sight.
+  #made_warm() {
     const frame = document.createElement("iframe")
     frame.title = "Page"
     frame.className = this.frame == null ? "" : "coming"
+    frame.style.visibility = "hidden"
+    frame.inert = true
+    const bokeh = new Promise((done, fail) => {
+      frame.onload = () => { try { window_of(frame).streamvisWarm.load(BOKEH).then(done, fail) } catch (error) { fail(error) } }
+    })
+    bokeh.catch(() => {}) // whoever fills it hears of it
+    frame.src = address_of("/shell/static/warm.html")
     this.box.append(frame)
-    return frame
-  }
-
-  // Makes a frame that has BokehJS the page at the address; where it cannot be that, the page is loaded as any other.
-  async #fill(frame, bokeh, load) {
-    const {url} = this
-    try {
-      const [answer] = await Promise.all([fetch(url), bokeh]), html = await answer.text()
-      if (!frame.isConnected) return
-      frame.onload = () => this.#loaded(frame)
-      if (!answer.ok || answer.redirected || !window_of(frame).streamvisWarm.become(url, html)) load()
-    } catch {
-      load()
-    }
+    return {frame, bokeh}
   }
 
   // Has BokehJS ready for the next page.
-  #make_warm() {
-    if (this.#warm != null || this.#next != null || document.hidden || !this.box.isConnected) return
-    const addresses = bokeh_in(window_of(this.frame) ?? window)
-    if (addresses.length == 0) return
-    const frame = this.#added()
-    frame.inert = true
-    const bokeh = new Promise((done, fail) => { frame.onload = () => window_of(frame).streamvisWarm.load(addresses).then(done, fail) })
-    bokeh.catch(() => {})
-    frame.src = address_of("/shell/static/warm.html")
-    this.#warm = {frame, bokeh}
+  #keep_warm() {
+    if (this.#warm == null && this.#next == null && !document.hidden && this.box.isConnected) this.#warm = this.#made_warm()
+  }
+
+  // Makes a frame the page at the address; where it cannot become that, it loads it as any other frame.
+  async #fill(frame, bokeh) {
+    const {url} = this
+    let html = null
+    try {
+      const [answer] = await Promise.all([fetch(url), bokeh])
+      html = answer.ok && !answer.redirected ? await answer.text() : null
+    } catch { /* what the browser says of it stands in the frame then */ }
+    if (!frame.isConnected) return
+    frame.style.visibility = ""
+    frame.onload = () => this.#loaded(frame)
+    if (html == null || !window_of(frame).streamvisWarm.become(url, html)) frame.src = url
   }
 
   // Shows the same page at the step that its address says now: in place, where it can, else by loading it.
@@ -221,7 +219,7 @@ export class Pane {
       if (had_focus) frame.focus()
       Object.assign(this, {swapped: performance.now(), swaps: this.swaps + 1, shown: this.next_shown ?? this.shown,
         is_touched: false, has_failed: this.next_failed})
-      this.#later(() => this.#make_warm(), WARM_AFTER_MS)
+      this.#later(() => this.#keep_warm(), WARM_AFTER_MS)
       this.on("swapped", {})
     }
     // Two frames, so that what was carried over is painted. A hidden tab paints nothing.
