@@ -29,6 +29,7 @@ from streamvis.page import look
 from streamvis.page.author import Failures
 from streamvis.page.document import on_unsendable
 from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
+from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Fillers
 from streamvis.page.following import Following
 from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
@@ -167,7 +168,8 @@ class Session:
 
     def _find_live_sources(self) -> None:
         runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
-        look.dress(self._doc)
+        with computed_once(self._doc):
+            look.dress(self._doc)
         reader = self._reader.as_of(self._selection.at)
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
