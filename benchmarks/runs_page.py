@@ -136,10 +136,10 @@ def shown(browser: Browser, side: Side) -> Shown:
     while time.time() - max(began, pictures[-1][0] if pictures else 0) < CALM_S and time.time() - began < LIMIT_S:
         page.wait_for_timeout(100)
     watch.send("Page.stopScreencast")
-    first_s = page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime") / 1000
     held_mib = tab_mib(page)
     context.close()
-    return Shown(first_s, pictures[-1][0] - began, held_mib)
+    # The first picture is of an empty page.
+    return Shown(pictures[min(1, len(pictures) - 1)][0] - began, pictures[-1][0] - began, held_mib)
 
 
 @contextmanager
