@@ -78,9 +78,10 @@ export class Pane {
     return {frame, bokeh}
   }
 
-  // Has BokehJS ready for the next page.
+  // Has BokehJS ready for the next page; not beside other pages, of which there may be many.
   #keep_warm() {
-    if (this.#warm == null && this.#next == null && !document.hidden && this.box.isConnected) this.#warm = this.#made_warm()
+    const is_alone = !this.box.classList.contains("headed")
+    if (this.#warm == null && this.#next == null && !document.hidden && is_alone) this.#warm = this.#made_warm()
   }
 
   // Makes a frame the page at the address; where it cannot become that, it loads it as any other frame.
