@@ -414,7 +414,7 @@ def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touche
         client.close()
     until(tab, lambda: rows(tab) == 2 and "run 1" in bar(tab), "the new run")
     assert tab.in_page("window.is_first") is None
-    tab.page.locator("iframe").click(position={"x": 300, "y": 100})
+    tab.page.locator(".pane iframe:not(.coming)").click(position={"x": 300, "y": 100})
     with Client(endpoint.url, "next") as client:
         client.init(name="run 2")
         send(client, 0, 1, 2)

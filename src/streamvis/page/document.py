@@ -46,7 +46,7 @@ def on_unsendable(doc: Document, replace: Callable[[BaseException], None]) -> No
 
 
 class _PageModels(DocumentModelManager):
-    """The models of a document. Bokeh finds them all anew whenever a freeze ends; these, only what may have come or gone."""
+    """The models of a document. Bokeh searches all of them after each freeze; this class searches what may have changed."""
 
     is_recomputing = False
     _is_stale = True

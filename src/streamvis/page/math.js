@@ -1,7 +1,7 @@
 // Loads MathJax where a page has formulas, and nowhere else: it takes browsers longer than the rest of BokehJS. Stands in every page,
 // after BokehJS and before the page's models. BUNDLE is the address of MathJax.
 // Bokeh asks for MathJax with the first widget or formula, and never again once that failed. So the question is answered here: with
-// MathJax where a model in the document has a formula, else with "failed", and when a formula comes later, what shows it is drawn anew.
+// MathJax where a model in the document has a formula, else with "failed", and when a formula comes later, what shows it is drawn again.
 (() => {
   const provider = window.Bokeh?.loader?.["models/text/providers"]?.default_provider
   if (provider == null) return document.write(`<script src="${BUNDLE}"></scr` + "ipt>")
