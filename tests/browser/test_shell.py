@@ -250,9 +250,9 @@ def test_chosen_runs_are_in_the_address_and_side_by_side_on_a_page_for_one(site,
     assert line.inner_text().split() == ["lr", "0", "0.002"] and "differs" in line.get_attribute("class")
     tab.page.get_by_role("button", name="Close").click()
     linked = open_page(tab.page.url)
-    until(linked, lambda: linked.page.locator("iframe").count() == 2, "the same from a link")
+    until(linked, lambda: linked.page.locator(".pane iframe:not(.coming)").count() == 2, "the same from a link")
     tab.page.get_by_role("button", name="Newest only").click()
-    until(tab, lambda: tab.page.locator("iframe").count() == 1, "the newest alone")
+    until(tab, lambda: tab.page.locator(".pane iframe:not(.coming)").count() == 1, "the newest alone")
     assert tab.page.url == f"{pages.root}/lines?app=chosen"
 
 
@@ -347,9 +347,11 @@ def test_whatever_loads_a_page_anew_swaps_without_a_gap_and_keeps_what_a_person_
         assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 1]
         for what, go in {"a restart": pages.restart, "an edited script": lambda: script.write_text(PAGE + "# edited")}.items():
             frame = tab.frame
+            until(tab, lambda: tab.evaluate("document.querySelectorAll('.pane iframe').length") == 2, "a frame for the next page")
             go()
             until(tab, lambda frame=frame: tab.frame not in (None, frame), f"the page after {what}")
             until(tab, lambda: rows(tab) == 3, "its data")
+            assert tab.in_page("window.streamvisWarm != null"), "BokehJS was loaded again"
             assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 1], what
     with Client(endpoint.url, "kept") as client:
         client.init()
@@ -412,7 +414,7 @@ def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touche
         client.close()
     until(tab, lambda: rows(tab) == 2 and "run 1" in bar(tab), "the new run")
     assert tab.in_page("window.is_first") is None
-    tab.page.locator("iframe").click(position={"x": 300, "y": 100})
+    tab.page.locator(".pane iframe:not(.coming)").click(position={"x": 300, "y": 100})
     with Client(endpoint.url, "next") as client:
         client.init(name="run 2")
         send(client, 0, 1, 2)

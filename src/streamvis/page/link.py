@@ -113,6 +113,11 @@ class BrowserLink:
         """Whether a browser has ever painted the page."""
         return self._model.seen > 0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the page has shown, or will show first, all that there was."""
+        return self._model.settled
+
     def attach(self) -> None:
         """Make sure that the document holds the link: hang it on the first root, or make it one where there is none."""
         if self._model.document is self._doc:

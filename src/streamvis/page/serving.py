@@ -121,7 +121,6 @@ def run_pages(
         },
         mount=mount,
         frames=tuple(frames),
-        without_math=[script.name for script in scripts if script.any_app],
         check_unused_sessions_milliseconds=round(1000 * endings.check_s),
         unused_session_lifetime_milliseconds=round(1000 * endings.lifetime_s),
         use_index=False,

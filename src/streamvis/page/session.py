@@ -29,6 +29,7 @@ from streamvis.page import look
 from streamvis.page.author import Failures
 from streamvis.page.document import on_unsendable
 from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
+from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Fillers
 from streamvis.page.following import Following
 from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
@@ -54,7 +55,7 @@ _READING_NOTICE_AFTER_S = 1.0
 _MANY_ROWS = 300_000
 """So many rows of the past and a browser begins to be slow."""
 _AT_ONCE_BYTES = 8 * 2**20
-"""Of several runs, no more than about this is handed over in one update."""
+"""Of several runs, no more than about this is handed over in one update, and of any before the browser is there."""
 
 
 def takes_runs(init_page: InitPage) -> bool:
@@ -95,6 +96,7 @@ class Session:
         self._turn = 0
         self._asked: set[str] = set()
         self._are_panels_filled = False
+        self._ahead_bytes = 0
         self._failures = Failures.of(doc, f"the page for app {selection.app!r}")
         self._failures.on_new = self.wake
         self._live: LiveSources | None = None
@@ -166,7 +168,8 @@ class Session:
 
     def _find_live_sources(self) -> None:
         runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
-        look.dress(self._doc)
+        with computed_once(self._doc):
+            look.dress(self._doc)
         reader = self._reader.as_of(self._selection.at)
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
@@ -185,7 +188,7 @@ class Session:
         for its in self._followings:
             its.seek(at)
         with self._failures.ours():
-            self._live.seek(reader)
+            self._live.seek(reader, at)
             self._fillers.seek(reader)
         self.wake()
 
@@ -289,8 +292,9 @@ class Session:
 
     @property
     def _is_ahead(self) -> bool:
-        """Whether the browser is still loading, and what it shows first can be made meanwhile: it takes no rows of the past."""
-        return not self._link.is_seen and self._fillers is not None and self._fillers.takes_rows
+        """Whether the browser is still loading, so that what it shows first can be made meanwhile, unless that is a lot."""
+        is_loading = not self._link.is_seen and not self._link.is_settled
+        return is_loading and self._fillers is not None and self._ahead_bytes < _AT_ONCE_BYTES
 
     @property
     def _is_seeking(self) -> bool:
@@ -353,6 +357,8 @@ class Session:
             if pieces:
                 found.append((its, pieces))
                 size_bytes += sum(piece.size_bytes for piece in pieces)
+        if not self._link.is_seen:
+            self._ahead_bytes += size_bytes
         self._say_of_past()
         return found
 

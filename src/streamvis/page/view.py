@@ -207,11 +207,13 @@ class LiveSources:
 
     # What is in them
 
-    def seek(self, reader: EndpointReader) -> None:
-        """Show what this reader reads, in place of what the sources hold."""
+    def seek(self, reader: EndpointReader, at: int | None) -> None:
+        """Show what this reader reads as of the step `at`, in place of what the sources hold."""
         self._reader = reader
         for shown in self._shown.values():
-            shown.track, shown.is_filled = self._track(shown.spec, shown.log), False
+            before, shown.track, shown.is_filled = shown.track, self._track(shown.spec, shown.log), False
+            if isinstance(before, LiveTrack) and isinstance(shown.track, LiveTrack):
+                shown.track.follow_on(before, at)
             shown.track.look(shown.view, width_px=shown.width_px)
         self._fetch()
 
