@@ -1,0 +1,54 @@
+"""Where a PostgreSQL store is: libpq's address, and the schema that holds the tables of one installation.
+
+Imports no database library: the programs ask whether something is such an address before they know that they need one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from streamvis.errors import UsageError
+
+__all__ = ["DatabaseAddress", "is_database"]
+
+_SCHEMES = ("postgresql://", "postgres://")
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+DEFAULT_SCHEMA = "streamvis"
+
+
+def is_database(text: str) -> bool:
+    """Whether this is the address of a database, rather than a folder."""
+    return text.startswith(_SCHEMES)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress:
+    """An address that libpq understands, and the schema. As text it has no password."""
+
+    conninfo: str = field(repr=False)
+    schema: str
+    shown: str
+
+    @classmethod
+    def of(cls, text: str, *, schema: str | None = None) -> DatabaseAddress:
+        """The address `postgresql://[USER@]HOST[:PORT]/DATABASE[?schema=NAME&...]`. Raises UsageError for what is not one.
+
+        What it leaves out comes from libpq's environment (PGHOST, PGSERVICE, PGPASSFILE, PGSSLMODE ...).
+        """
+        try:
+            parts = urlsplit(text)
+            given = parse_qsl(parts.query, keep_blank_values=True)
+        except ValueError:
+            raise UsageError("The address of the database is not valid. It is not shown here: it may hold a password.") from None
+        named = schema or dict(given).get("schema") or DEFAULT_SCHEMA
+        if not _SCHEMA.fullmatch(named):
+            allowed = "lower-case letters, digits and _, at most 48, and no digit first"
+            raise UsageError(f"{named!r} is not a valid name of a schema. Allowed: {allowed}.")
+        rest = urlencode([(name, value) for name, value in given if name != "schema"])
+        conninfo = text.partition("?")[0] + (f"?{rest}" if rest else "")
+        user = parts.netloc.rpartition("@")[0].partition(":")[0]
+        host = parts.netloc.rpartition("@")[2]
+        shown = f"postgresql://{f'{user}@' if user else ''}{host}{parts.path} (schema {named})"
+        return cls(conninfo, named, shown)
