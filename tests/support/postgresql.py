@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from streamvis.store.postgresql.address import DatabaseAddress
+from streamvis.database_address import DatabaseAddress
+from streamvis.store.postgresql.schema import SCHEMA
 from streamvis.store.postgresql.store import PostgresStore
 from support.conditions import wait_until
 
@@ -38,6 +40,7 @@ _SETTINGS = {
     "wal_level": "minimal",
 }
 _USER = "postgres"
+_TABLES = [table for table in re.findall(r"CREATE TABLE (\w+)", SCHEMA) if table != "meta"]
 
 
 def programs() -> Path:
@@ -57,6 +60,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="streamvis-pg-", dir=memory if memory.is_mount() else None))
         self._settings = {**_SETTINGS, "unix_socket_directories": str(self.folder), **settings}
         self._data = self.folder / "data"
+        self._empty: list[str] = []
         if os.geteuid() == 0:
             account = pwd.getpwnam(_USER)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
@@ -108,10 +112,13 @@ class PostgresServer:
 
     @contextmanager
     def schema(self) -> Iterator[str]:
-        """The address of a schema that is not there yet, and is dropped afterwards."""
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        yield f"{self.address}&schema={name}"
-        self.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+        """The address of a store without runs: a schema that nobody has used, or that was emptied."""
+        address = self._empty.pop() if self._empty else f"{self.address}&schema=test_{uuid.uuid4().hex[:12]}"
+        yield address
+        schema = address.rpartition("=")[2]
+        if self.execute("SELECT to_regclass(%s)", f"{schema}.meta")[0][0] is not None:
+            self.execute("; ".join(f"DELETE FROM {schema}.{table}" for table in _TABLES))
+            self._empty.append(address)
 
     def _as_user(self) -> list[str]:
         # It ends with the tests, however they end.

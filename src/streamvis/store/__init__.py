@@ -3,7 +3,7 @@
 from streamvis.store.backup import backup, restore
 from streamvis.store.checking import check
 from streamvis.store.folder import DataFolder, endpoint_of
-from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
+from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, SharedStore, Store
 from streamvis.store.repair import repair
 from streamvis.store.spread import STATISTICS_OF_RUNS
 from streamvis.store.sqlite import SqliteStore
@@ -17,6 +17,7 @@ __all__ = [
     "RowsPiece",
     "RunNames",
     "RunQuery",
+    "SharedStore",
     "SqliteStore",
     "Store",
     "backup",

@@ -17,12 +17,7 @@ Row = tuple[Any, ...]
 
 
 class Found(Protocol):
-    """What a statement found or changed."""
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows were changed."""
-        ...
+    """What a statement found."""
 
     @property
     def lastrowid(self) -> Any:

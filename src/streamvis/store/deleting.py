@@ -27,8 +27,9 @@ def delete_run(db: Database, run: RunRow, *, restorable_until: float) -> None:
 
 def restore_run(db: Database, run: RunRow, *, now: float) -> None:
     """Show a deleted run again, as it was. Readers start over. Raises DeletedRun where its time is over."""
-    if not db.execute(sql.SHOW_RUN, (run.no, now)).rowcount:
+    if db.execute(sql.GET_RESTORABLE, (run.no, now)).fetchone() is None:
         raise DeletedRun(run.id)
+    db.execute(sql.SHOW_RUN, (run.no,))
     run.epoch += 1
     run.seq += 1
     save_run(db, run)

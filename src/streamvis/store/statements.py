@@ -40,6 +40,10 @@ SELECT runs.no, runs.id, apps.no, apps.name, runs.name, state, created, updated,
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
+GET_HEADS = """
+SELECT id, (SELECT value FROM meta WHERE meta.name = 'id'), epoch, seq FROM runs
+WHERE id IN (SELECT value FROM json_each(?)) AND deleted = 0
+"""
 GET_RUNS_BY_NO = f"{_RUN_COLUMNS} WHERE runs.no IN (SELECT value FROM json_each(?))"
 GET_NEWEST = f"{_RUN_COLUMNS} WHERE apps.name = ? AND runs.no = apps.newest"
 GET_RUNS_OF_APP = f"""
@@ -291,7 +295,8 @@ JOIN digests ON digests.key = keys.no AND digests."column" = ?2
 """
 
 HIDE_RUN = "UPDATE runs SET deleted = 1, restorable_until = ? WHERE no = ?"
-SHOW_RUN = "UPDATE runs SET deleted = 0, restorable_until = NULL WHERE no = ? AND restorable_until > ?"
+GET_RESTORABLE = "SELECT no FROM runs WHERE no = ? AND restorable_until > ?"
+SHOW_RUN = "UPDATE runs SET deleted = 0, restorable_until = NULL WHERE no = ?"
 GET_RUN_TO_BURY = "SELECT id FROM runs WHERE restorable_until <= ? ORDER BY restorable_until LIMIT 1"
 BURY_RUN = """
 UPDATE runs SET name = NULL, live = NULL, tags = '[]', note = '', color = NULL, restorable_until = NULL, seq = seq + 1

@@ -15,8 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool
 
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import InvalidData
-from streamvis.store.postgresql.address import DatabaseAddress
 from streamvis.store.postgresql.wording import found_by, given_to, in_words
 
 __all__ = ["READING", "WRITING", "Connections", "PostgresDatabase", "connect", "is_pooled"]
@@ -70,19 +70,25 @@ def is_pooled(connection: psycopg.Connection[Any]) -> bool:
 
 
 class PostgresDatabase:
-    """A transaction on a connection, see `store.database.Database`."""
+    """A transaction on a connection, see `store.database.Database`.
+
+    One that writes is a pipeline: a statement is not waited for until somebody asks what one found, or the transaction ends.
+    """
 
     Error = psycopg.Error
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
+    def __init__(self, connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline | None = None) -> None:
+        self._connection, self._pipeline = connection, pipeline
 
     def execute(self, statement: str, given: Sequence[Any] = (), /) -> _Found:
         """Run a statement of `store.statements`, or another one, with its values."""
+        if self._pipeline is not None and statement.startswith("ROLLBACK TO"):
+            with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
+                self._pipeline.sync()
         cursor = self._connection.cursor(binary=True)
         if (made := found_by(statement)) is not None:
             cursor.row_factory = lambda _: made
-        return cursor.execute(in_words(statement), _checked(given_to(statement, given)) or None)
+        return cursor.execute(in_words(statement), _checked(given_to(statement, given)))
 
     def executemany(self, statement: str, given: Iterable[Sequence[Any]], /) -> None:
         """Run a statement once for each of these."""
@@ -115,7 +121,8 @@ class Connections:
         self._pool = ConnectionPool(
             address.conninfo,
             kwargs={"autocommit": True, "cursor_factory": _Found, **_settings(address)},
-            min_size=1,
+            open=True,
+            min_size=0,
             max_size=most,
             timeout=_WAIT_S,
             reconnect_timeout=_RECONNECT_S,
@@ -134,8 +141,13 @@ class Connections:
         """A transaction, committed at the end where it writes and nothing was raised. Raises what psycopg raises."""
         connection = self._begun(f"{kind}; {self._scope}")
         try:
-            yield PostgresDatabase(connection)
-            connection.execute("ROLLBACK" if kind == READING else "COMMIT")
+            if kind == READING:
+                yield PostgresDatabase(connection)
+                connection.execute("ROLLBACK")
+            else:
+                with connection.pipeline() as pipeline:
+                    yield PostgresDatabase(connection, pipeline)
+                connection.execute("COMMIT")
         except BaseException:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")

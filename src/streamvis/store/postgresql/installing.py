@@ -1,4 +1,4 @@
-"""What an endpoint looks at and does when it starts on a database: the tables of its version, and what a commit promises there."""
+"""What an endpoint does when it starts on a database: the tables of its version, and what a commit promises there."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Durability:
         if self.standbys and self.synchronous_commit != "local":
             return f"What is acknowledged is on the disks of the database and of its synchronous standbys ({self.standbys})."
         return (
-            "What is acknowledged is on the database's disk. There is no synchronous standby: one that is promoted after a failure "
-            "may lack the last of it."
+            "What is acknowledged is on the database's disk. A standby that is not synchronous may lack the last of it "
+            "when it is promoted."
         )
 
 
@@ -47,8 +47,8 @@ def check_durability(connection: psycopg.Connection[Any], *, may_lose: bool) -> 
     found = Durability(*(connection.execute("SELECT current_setting($1)", (name,)).fetchone()[0] for name in names))
     if found.synchronous_commit == "off" and not may_lose:
         raise StoreError(
-            "synchronous_commit is off for this user of the database: what producers were told is stored could be lost. Turn it on "
-            "(ALTER ROLE ... SET synchronous_commit = on), or say --may-lose."
+            "synchronous_commit is off for this user of the database: what was acknowledged could be lost. Turn it on "
+            "(ALTER ROLE ... SET synchronous_commit = on), or say --allow-async-commit."
         )
     return found
 

@@ -6,33 +6,42 @@ same as for SQLite. An acknowledgement exists only after a commit that waited fo
 
 from __future__ import annotations
 
-import logging
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import psycopg
 
-from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
-from streamvis.records import Ack, Batch, Description, RunInfo
+from streamvis.database_address import DatabaseAddress
+from streamvis.errors import InvalidData, StoreError, StoreUnavailable, StreamvisError
+from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
+from streamvis.store import statements as sql
 from streamvis.store.damage import is_damage
-from streamvis.store.interface import RESTORABLE_S
-from streamvis.store.postgresql.address import DatabaseAddress
+from streamvis.store.interface import RESTORABLE_S, Changes
 from streamvis.store.postgresql.connections import READING, WRITING, Connections, PostgresDatabase, connect, is_pooled
 from streamvis.store.postgresql.installing import check_durability, install, lock_number
+from streamvis.store.postgresql.messages import Messages
 from streamvis.store.summaries import Sizes
 from streamvis.store.writes import Changed, Writes
 
 __all__ = ["PostgresStore"]
-
-_log = logging.getLogger("streamvis")
 
 _READERS, _WRITERS = 12, 4
 _ATTEMPTS = 10
 _COLLISIONS = ("40001", "40P01", "23505")
 """Two transactions met: one of them is done again, and sees what the other did."""
 _FULL = "53100"
+_HEARD = """
+INSERT INTO heard (run, at) SELECT unnest($1::text[]), extract(epoch FROM clock_timestamp())
+ON CONFLICT (run) DO UPDATE SET at = greatest(heard.at, excluded.at)
+"""
+_GET_HEARD = """
+SELECT heard.run, (extract(epoch FROM clock_timestamp()) - at)::float8 FROM heard JOIN runs ON runs.id = heard.run
+WHERE at > extract(epoch FROM clock_timestamp()) - $1::float8 AND state = $2 AND deleted = 0
+"""
+_FORGET_HEARD = "DELETE FROM heard WHERE at < extract(epoch FROM clock_timestamp()) - 10 * $1::float8"
 _MAY_TIDY = "SELECT pg_try_advisory_xact_lock($1)"
 
 Result = TypeVar("Result")
@@ -65,16 +74,46 @@ class PostgresStore(Writes):
                 self.durability = check_durability(connection, may_lose=may_lose)
                 install(connection, address.schema)
                 self.is_pooled = is_pooled(connection)
+        except psycopg.ProgrammingError:
+            # What libpq says of an address that it cannot read may hold a part of it.
+            raise StoreError(f"The address of the database {address.shown} is not one that libpq understands.") from None
         except psycopg.Error as error:
             raise StoreError(f"The database {address.shown} cannot be used: {_one_line(error)}") from None
+        self._messages = Messages(address, hears=not self.is_pooled, tell=super()._tell)
         self._readers = Connections(address, most=_READERS, prepares=not self.is_pooled)
         self._writers = Connections(address, most=_WRITERS, prepares=not self.is_pooled)
         super().__init__(clock=clock, sizes=sizes, error=psycopg.Error)
 
     def close(self) -> None:
         """Close all connections."""
+        self._messages.close()
         self._readers.close()
         self._writers.close()
+
+    def listen(self, listener: Callable[[Changes], None]) -> None:
+        """Call `listener` after every commit with what it changed, those of other endpoints too as soon as they are heard of."""
+        super().listen(listener)
+        self._messages.start()
+
+    def _tell(self, changes: Changed) -> None:
+        super()._tell(changes)
+        self._messages.send(changes)
+
+    def heads(self, runs: Sequence[str]) -> Mapping[str, Cursor]:
+        """The heads of the logs of these runs, of those that are there."""
+        with self._reading() as db:
+            return {run: Cursor(*head) for run, *head in db.execute(sql.GET_HEADS, (json.dumps(list(runs)),))}
+
+    def share_signs(self, runs: Sequence[str], *, within_s: float) -> Mapping[str, float]:
+        """Note that producers of these runs were heard of now, and give back when any endpoint heard of each."""
+        try:
+            with self._writers.transaction(WRITING) as db:
+                if runs:
+                    db.execute(_HEARD, (sorted(runs),))
+                db.execute(_FORGET_HEARD, (within_s,))
+                return dict(db.execute(_GET_HEARD, (within_s, RUNNING)).fetchall())
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
 
     # What is done again where another endpoint was at the same: it stands in `Writes`.
 
@@ -153,7 +192,8 @@ class PostgresStore(Writes):
         if isinstance(error, psycopg.DataError):
             return InvalidData(f"PostgreSQL does not take it ({_one_line(error)})")
         if state == _FULL:
-            return StoreUnavailable("The disk of the database is full. Make room; producers keep their data and try again.", full=True)
+            told = "The disk of the database is full. Make room; producers keep their data and try again."
+            return StoreUnavailable(told, full=True)
         return StoreUnavailable(f"The database cannot be used now: {_one_line(error)}")
 
 

@@ -46,7 +46,7 @@ ON CONFLICT (key, "column") DO UPDATE SET count = excluded.count, last = exclude
 """,
 }
 _AMONG = re.compile(r"([\w.]+) (NOT )?IN \(SELECT value FROM json_each\((\?\d*)\)\)")
-_TEXTS = {"name", "runs.id"}
+_TEXTS = {"id", "name", "runs.id"}
 _PLACE = re.compile(r"\?(\d*)")
 
 

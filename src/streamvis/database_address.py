@@ -1,4 +1,4 @@
-"""Where a PostgreSQL store is: libpq's address, and the schema that holds the tables of one installation.
+"""Where a store in PostgreSQL is: libpq's address, and the schema that holds the tables of one installation.
 
 Imports no database library: the programs ask whether something is such an address before they know that they need one.
 """
@@ -30,6 +30,18 @@ class DatabaseAddress:
     conninfo: str = field(repr=False)
     schema: str
     shown: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+    @property
+    def secret(self) -> str:
+        """The whole address, with the schema, and the password if it has one: not for a log or a command line."""
+        return f"{self.conninfo}{'&' if '?' in self.conninfo else '?'}schema={self.schema}"
+
+    def in_schema(self, schema: str | None) -> DatabaseAddress:
+        """The same database with another schema (None: the same)."""
+        return DatabaseAddress.of(self.conninfo, schema=schema or self.schema)
 
     @classmethod
     def of(cls, text: str, *, schema: str | None = None) -> DatabaseAddress:
