@@ -292,7 +292,7 @@ def demo(
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync, *terminal.COMMANDS):
+for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.sync, *terminal.COMMANDS):
     cli.add_command(command)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from streamvis.errors import UsageError
 
@@ -58,7 +58,7 @@ class DatabaseAddress:
         if not _SCHEMA.fullmatch(named):
             allowed = "lower-case letters, digits and _, at most 48, and no digit first"
             raise UsageError(f"{named!r} is not a valid name of a schema. Allowed: {allowed}.")
-        rest = urlencode([(name, value) for name, value in given if name != "schema"])
+        rest = urlencode([(name, value) for name, value in given if name != "schema"], quote_via=quote)
         conninfo = text.partition("?")[0] + (f"?{rest}" if rest else "")
         user = parts.netloc.rpartition("@")[0].partition(":")[0]
         host = parts.netloc.rpartition("@")[2]

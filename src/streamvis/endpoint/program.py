@@ -25,7 +25,7 @@ from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
 from streamvis.errors import PortTaken, StreamvisError, UsageError
 from streamvis.listening import local_host
-from streamvis.store import DataFolder, SqliteStore, Store
+from streamvis.store import DataFolder, SqliteStore, Store, end_copying
 
 __all__ = ["run_endpoint"]
 
@@ -61,6 +61,7 @@ def run_endpoint(
     try:
         listener = _listen(host, port, port_option)
         store = SqliteStore(held.path) if held is not None else _database_store(data, allow_async_commit)
+        end_copying(store)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
         app = create_app(
             store,

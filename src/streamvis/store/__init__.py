@@ -2,8 +2,10 @@
 
 from streamvis.store.backup import backup, restore
 from streamvis.store.checking import check
+from streamvis.store.copying import Copied, end_copying
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, SharedStore, Store
+from streamvis.store.opening import check_place, copy_places
 from streamvis.store.repair import repair
 from streamvis.store.spread import STATISTICS_OF_RUNS
 from streamvis.store.sqlite import SqliteStore
@@ -11,6 +13,7 @@ from streamvis.store.sqlite import SqliteStore
 __all__ = [
     "STATISTICS_OF_RUNS",
     "Changes",
+    "Copied",
     "Damage",
     "DataFolder",
     "FoundRuns",
@@ -22,6 +25,9 @@ __all__ = [
     "Store",
     "backup",
     "check",
+    "check_place",
+    "copy_places",
+    "end_copying",
     "endpoint_of",
     "repair",
     "restore",

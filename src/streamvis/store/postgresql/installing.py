@@ -12,9 +12,10 @@ import psycopg
 from streamvis.errors import StoreError
 from streamvis.store.postgresql.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
-__all__ = ["Durability", "check_durability", "install", "lock_number"]
+__all__ = ["Durability", "check_durability", "check_installed", "continue_numbers", "install", "lock_number"]
 
 _LEAST_VERSION = 150_000
+_NUMBERED = ("apps", "runs", "logs", "attempts", "keys", "cuts", "chunks", "summaries", "key_values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,27 @@ def install(connection: psycopg.Connection[Any], schema: str) -> None:
             connection.execute(MIGRATIONS[older])
         connection.execute("DELETE FROM meta WHERE name = 'schema'")
         connection.execute("INSERT INTO meta (name, value) VALUES ('schema', $1)", (str(SCHEMA_VERSION),))
+
+
+def check_installed(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Raises StoreError where the schema holds no store of this version."""
+    with connection.transaction():
+        connection.execute(f'SET LOCAL search_path TO "{schema}"')
+        version = _version(connection, schema)
+    if not version:
+        raise StoreError(f"There is no store in the schema {schema!r} of the database. Name another one with ?schema=NAME.")
+    if version != SCHEMA_VERSION:
+        told = "Start an endpoint on it once." if version < SCHEMA_VERSION else "Update this Streamvis."
+        raise StoreError(f"The tables in the schema {schema!r} are of version {version}, not {SCHEMA_VERSION}. {told}")
+
+
+def continue_numbers(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Have the next rows get numbers above those of rows that came with theirs, as from a copy."""
+    for table in _NUMBERED:
+        place = f'"{schema}".{table}'
+        connection.execute(
+            f"SELECT setval(pg_get_serial_sequence($1, 'no'), (SELECT coalesce(max(no), 0) + 1 FROM {place}), false)", (place,)
+        )
 
 
 def _version(connection: psycopg.Connection[Any], schema: str) -> int:

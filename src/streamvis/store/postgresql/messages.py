@@ -25,7 +25,7 @@ _log = logging.getLogger("streamvis")
 
 _MOST_BYTES = 7000
 """How long the names in one message are together: PostgreSQL takes 8,000 bytes."""
-_LOOK_S = 1.0
+_LOOK_S = 0.3
 _AGAIN_S = 1.0
 
 
