@@ -67,7 +67,7 @@ class _Data(click.ParamType):
 
 DATA = _Data()
 """What keeps runs, as arguments name it."""
-data = _option("--data", env="DATA", type=click.Path(path_type=Path), help="Folder that keeps the runs. [default: per user]")
+data = _option("--data", env="DATA", type=DATA, help="Folder that keeps the runs. [default: per user]")
 store = click.option(
     "--data",
     envvar="STREAMVIS_DATA",
@@ -137,6 +137,8 @@ def store_at(data: Path | DatabaseAddress | None, schema: str | None) -> Path | 
     return data_folder(data)
 
 
-def data_folder(data: Path | None) -> Path:
-    """The folder that was named, else the user's own."""
+def data_folder(data: Path | DatabaseAddress | None) -> Path:
+    """The folder that was named, else the user's own. Raises UsageError for a database."""
+    if isinstance(data, DatabaseAddress):
+        raise UsageError("This is for a data folder, and not for a database: give --data FOLDER.")
     return data.expanduser() if data is not None else user_folder()

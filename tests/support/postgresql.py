@@ -55,9 +55,9 @@ def programs() -> Path:
 class PostgresServer:
     """A server that listens at a Unix socket in its folder, and the databases in it."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, on_disk: bool = False, **settings: str) -> None:
         memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="streamvis-pg-", dir=memory if memory.is_mount() else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="streamvis-pg-", dir=memory if memory.is_mount() and not on_disk else None))
         self._settings = {**_SETTINGS, "unix_socket_directories": str(self.folder), **settings}
         self._data = self.folder / "data"
         self._empty: list[str] = []

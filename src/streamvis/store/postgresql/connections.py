@@ -32,7 +32,8 @@ _DEFAULTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-_WAIT_S = 10.0
+_WAIT_S = 5.0
+"""How long a transaction waits for a connection where all are in use, or the database is away."""
 _RECONNECT_S = 3.0
 _PREPARED = 300
 
@@ -147,7 +148,8 @@ class Connections:
             else:
                 with connection.pipeline() as pipeline:
                     yield PostgresDatabase(connection, pipeline)
-                connection.execute("COMMIT")
+                if (done := connection.execute("COMMIT").statusmessage) != "COMMIT":
+                    raise psycopg.OperationalError(f"the transaction ended with {done}")
         except BaseException:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")

@@ -44,6 +44,9 @@ def check_durability(connection: psycopg.Connection[Any], *, may_lose: bool) -> 
     version = connection.info.server_version
     if version < _LEAST_VERSION:
         raise StoreError(f"The database is PostgreSQL {version // 10_000}; Streamvis needs {_LEAST_VERSION // 10_000} or newer.")
+    (encoding,) = connection.execute("SELECT current_setting('server_encoding')").fetchone()
+    if encoding != "UTF8":
+        raise StoreError(f"The database's encoding is {encoding}; Streamvis needs UTF8. Create it with ENCODING 'UTF8'.")
     names = ("synchronous_commit", "synchronous_standby_names", "fsync")
     found = Durability(*(connection.execute("SELECT current_setting($1)", (name,)).fetchone()[0] for name in names))
     if found.synchronous_commit == "off" and not may_lose:

@@ -18,6 +18,7 @@ import psycopg
 from streamvis.database_address import DatabaseAddress
 from streamvis.store.interface import Changes
 from streamvis.store.postgresql.connections import connect
+from streamvis.store.writes import Changed
 
 __all__ = ["Messages"]
 
@@ -51,8 +52,10 @@ class Messages:
         for thread in self._threads:
             thread.start()
 
-    def send(self, changes: Changes) -> None:
+    def send(self, changes: Changes | Changed) -> None:
         """Tell the others, soon."""
+        if not self._threads:
+            return
         with self._changed:
             self._runs |= changes.runs
             self._apps |= changes.apps
