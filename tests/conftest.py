@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "support.browser",
+    "support.pgbouncer",
     "support.postgresql",
     "support.processes",
     "support.proxies",

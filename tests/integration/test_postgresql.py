@@ -180,6 +180,21 @@ def test_a_store_whose_connections_were_all_cut_goes_on(stores, postgres_server)
     assert steps(stores[0]) == [1, 2]
 
 
+def test_behind_pgbouncer_in_transaction_mode_all_works_and_news_come_by_looking(pooled_database):
+    stores = [open_store(pooled_database), open_store(pooled_database)]
+    assert [store.is_pooled for store in stores] == [True, True]
+    stores[0].listen(lambda changes: None)
+    begun(stores[0])
+    for number in range(1, 40):
+        assert not stores[number % 2].append([Batch("run", "app", "p", number, [rows(number)])])[0].duplicate
+    assert stores[0].heads(["run", "none"]) == stores[1].heads(["run"]) == {"run": stores[0].run("run").cursor}
+    while stores[0].tidy() or stores[1].tidy():
+        pass
+    assert steps(stores[1]) == list(range(1, 40))
+    for store in stores:
+        store.close()
+
+
 def test_tables_of_a_newer_version_are_refused_and_those_who_start_at_once_make_one_store(database, postgres_server):
     made = []
     threads = [threading.Thread(target=lambda: made.append(open_store(database))) for _ in range(3)]

@@ -77,7 +77,7 @@ class PostgresServer:
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         self._log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(
-            [*self._as_user(), str(programs() / "postgres"), "-D", str(self._data), *settings],
+            [*self.as_user(), str(programs() / "postgres"), "-D", str(self._data), *settings],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
@@ -120,7 +120,8 @@ class PostgresServer:
             self.execute("; ".join(f"DELETE FROM {schema}.{table}" for table in _TABLES))
             self._empty.append(address)
 
-    def _as_user(self) -> list[str]:
+    def as_user(self) -> list[str]:
+        """What to put before a command so that the database's user runs it."""
         # It ends with the tests, however they end.
         kill = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
         if os.geteuid() != 0:
@@ -129,7 +130,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: object) -> None:
         made = subprocess.run(
-            [*self._as_user(), str(programs() / program), *map(str, arguments)], capture_output=True, text=True, cwd=self.folder
+            [*self.as_user(), str(programs() / program), *map(str, arguments)], capture_output=True, text=True, cwd=self.folder
         )
         assert made.returncode == 0, made.stderr
 
