@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "support.browser",
-    "support.pgbouncer",
     "support.postgresql",
+    "support.pgbouncer",
     "support.processes",
     "support.proxies",
     "support.scripts",

@@ -13,7 +13,7 @@ import pytest
 from streamvis.store import SqliteStore, Store
 from support.postgresql import PostgresServer, open_store
 
-__all__ = ["Place", "Places", "ask", "hasty_store", "place", "places"]
+__all__ = ["Place", "Places", "ask", "folders", "hasty_store", "place", "schemas"]
 
 
 class Place(Protocol):
@@ -50,25 +50,28 @@ def _folder() -> Iterator[_Folder]:
         yield _Folder(Path(folder))
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def places(request: pytest.FixtureRequest) -> Places:
-    """Places of one kind: a test that asks for them runs once for each."""
-    if request.param == "sqlite":
-        return _folder
-    server: PostgresServer = request.getfixturevalue("postgres_server")
+@pytest.fixture(scope="session")
+def folders() -> Places:
+    """Places for stores in SQLite."""
+    return _folder
+
+
+@pytest.fixture(scope="session")
+def schemas(postgres_server: PostgresServer) -> Places:
+    """Places for stores in PostgreSQL."""
 
     @contextmanager
     def schema() -> Iterator[_Schema]:
-        with server.schema() as address:
+        with postgres_server.schema() as address:
             yield _Schema(address)
 
     return schema
 
 
-@pytest.fixture
-def place(places: Places) -> Iterator[Place]:
-    """One place."""
-    with places() as made:
+@pytest.fixture(params=["folders", "schemas"], ids=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """One place of each kind: a test that asks for it runs once for each."""
+    with request.getfixturevalue(request.param)() as made:
         yield made
 
 

@@ -111,8 +111,8 @@ def tidy(store):
 @given(HISTORIES)
 @example([(("rows", "k", [(i, float(i % 7), float(i))]), 1, False) for i in range(12)] + [(("resume", 5), 2, True)])
 @example([(("rows", "k", [(3, NAN, NAN)]), 4, False), (("rows", "k", [(5, None, None)]), 4, False)])
-def test_summaries_say_what_a_slow_reading_of_all_rows_says(places, history):
-    with places() as place, mock.patch.multiple(
+def test_summaries_say_what_a_slow_reading_of_all_rows_says(folders, history):
+    with folders() as place, mock.patch.multiple(
         digests, _CHUNKS_AT_ONCE=2, _KEYS_AT_ONCE=1
     ), mock.patch.object(cutting, "_RECORDS_AT_ONCE", 2):
         store = place.open(sizes=SIZES)
@@ -131,6 +131,13 @@ def test_summaries_say_what_a_slow_reading_of_all_rows_says(places, history):
         tidy(store)
         agrees(store)
         store.close()
+
+
+@settings(max_examples=8)
+@given(HISTORIES)
+def test_the_same_holds_in_postgresql(schemas, history):
+    in_sqlite = test_summaries_say_what_a_slow_reading_of_all_rows_says
+    in_sqlite.hypothesis.inner_test(schemas, history)
 
 
 @pytest.fixture

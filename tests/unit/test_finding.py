@@ -101,9 +101,9 @@ def text_of(value):
 
 @settings(max_examples=60)
 @given(RUNS, WHERE, ORDERS, st.booleans(), st.integers(1, 5))
-def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(places, runs, where, order, falling, limit):
+def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(folders, runs, where, order, falling, limit):
     falling = falling and bool(order)
-    with places() as place:
+    with folders() as place:
         store = filled(place, runs)
         expected = plainly(store, runs, where=where, order=order, falling=falling)
         path = parse_path(order) if order else None
@@ -120,6 +120,13 @@ def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(places, runs, w
         assert [one.info.id for one in middle.runs] == expected[2 : 2 + limit] and middle.matching == len(expected)
         store.close()
     assert ids == expected
+
+
+@settings(max_examples=8)
+@given(RUNS, WHERE, ORDERS, st.booleans(), st.integers(1, 5))
+def test_the_same_holds_in_postgresql(schemas, runs, where, order, falling, limit):
+    in_sqlite = test_runs_are_found_in_pieces_as_the_plainest_way_finds_them
+    in_sqlite.hypothesis.inner_test(schemas, runs, where, order, falling, limit)
 
 
 def test_the_next_piece_goes_on_where_the_last_ended_whatever_came_or_went_meanwhile(store):

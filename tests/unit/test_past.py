@@ -105,10 +105,10 @@ def drawn(store, at=None, **asked):
 
 @settings(max_examples=25)
 @given(logs(), st.floats(0, 1), st.integers(0, 40), st.integers(0, 40))
-def test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent(places, log, share, tidied, tidied_too):
+def test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent(folders, log, share, tidied, tidied_too):
     batches, last = log
     at = round(last * share)
-    with places() as place, places() as other:
+    with folders() as place, folders() as other:
         whole = filled(place, batches, tidied)
         past = filled(other, until(batches, at), tidied_too)
         assert told(whole, at) == told(past)
@@ -121,3 +121,10 @@ def test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent(
             assert repr(whole.band(["run"], KEY, at=at, **asked)) == repr(past.band(["run"], KEY, **asked))
         whole.close()
         past.close()
+
+
+@settings(max_examples=4)
+@given(logs(), st.floats(0, 1), st.integers(0, 40), st.integers(0, 40))
+def test_the_same_holds_in_postgresql(schemas, log, share, tidied, tidied_too):
+    in_sqlite = test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent
+    in_sqlite.hypothesis.inner_test(schemas, log, share, tidied, tidied_too)

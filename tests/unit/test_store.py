@@ -13,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
@@ -159,9 +159,9 @@ class Reader:
 @example([*sent("p", [9], ("start", "A", None, 1)), *sent("p", [5], ("clear",)), *sent("q", [6], ("start", "A", 3, 1))], set())
 @example([("q", [("rows", "a", [9]), ("start", "A", None, 1), ("rows", "a", [8])], False, False, 0, True)]
          + sent("p", [7], ("start", "A", 5, 1)), set())
-def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(places, batches, looks):
+def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(folders, batches, looks):
     at_once = (1, 3, 1000)[(len(batches) + len(looks)) % 3]
-    with places() as place, mock.patch.object(cutting, "_RECORDS_AT_ONCE", at_once):
+    with folders() as place, mock.patch.object(cutting, "_RECORDS_AT_ONCE", at_once):
         store = place.open(sizes=SIZES)
         assert store.append([Batch("run", "app", "p", 0, [START]), Batch("run", "app", "q", 0, [START])])
         model, live, numbers = Model(), Reader(), {"p": 0, "q": 0}
@@ -199,6 +199,13 @@ def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(places, batch
             assert history.count == len(numbers) and all(numbers[row] == x for row, x in shown.items())
             assert (min(shown.values()), max(shown.values())) == (min(numbers), max(numbers))
         store.close()
+
+
+@settings(max_examples=8)
+@given(st.lists(BATCHES, max_size=12), st.sets(st.integers(0, 12)))
+def test_the_same_holds_in_postgresql(schemas, batches, looks):
+    in_sqlite = test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree
+    in_sqlite.hypothesis.inner_test(schemas, batches, looks)
 
 
 @pytest.fixture
