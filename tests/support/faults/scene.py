@@ -55,8 +55,8 @@ FAULTS = [
     *(Fault("cut", target) for target in _CLIENTS),
     *(Fault(kind, "producer") for kind in ("exit", "terminate")),
 ]
-DATABASE_FAULTS = [Fault("kill", "backends"), Fault("kill", "database")]
-"""All connections of the database, and the database itself."""
+DATABASE_FAULTS = [Fault("kill", "database"), Fault("cut", "database")]
+"""The database itself, and most of the connections to it."""
 _ENDS = {"exit": (signal.SIGUSR1, EXIT_STATUS), "terminate": (signal.SIGTERM, -signal.SIGTERM)}
 """By which signal a producer ends by itself, and the status with which it does."""
 HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
@@ -192,6 +192,8 @@ class Scene:
 
     def begin(self, fault: Fault) -> Callable[[], None]:
         """Do it; what is returned brings back who it was done to."""
+        if fault.target == "database":
+            return self._kill_database() if fault.kind == "kill" else self._cut_database()
         if fault.kind == "cut":
             return self._cut(self._dice.choice(self._proxies[fault.target]), long=UP if fault.target == "producer" else DOWN)
         if fault.target == "producer":
@@ -200,8 +202,6 @@ class Scene:
             if fault.kind in _ENDS:
                 return self._end_producer(program, life, slot, *_ENDS[fault.kind])
             return self._stop(program) if fault.kind == "stop" else self._kill_producer(program, life, slot)
-        if fault in DATABASE_FAULTS:
-            return self._kill_in_database(fault.target)
         endpoint = self._dice.choice(self.endpoints)
         programs = {"endpoint": endpoint, "page server": self.pages, "reader": self.reader, "browser": self.browser}
         program = programs[fault.target]
@@ -210,14 +210,15 @@ class Scene:
         program.kill()
         return program.restart
 
-    def _kill_in_database(self, target: str) -> Callable[[], None]:
-        if target == "backends":
-            self._database.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis' AND random() < 0.7"
-            )
-            return lambda: None
+    def _kill_database(self) -> Callable[[], None]:
         self._database.end()
         return self._database.start
+
+    def _cut_database(self) -> Callable[[], None]:
+        self._database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis' AND random() < 0.7"
+        )
+        return lambda: None
 
     def _stop(self, program: Program) -> Callable[[], None]:
         program.stop()
