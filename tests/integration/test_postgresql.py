@@ -12,9 +12,9 @@ import pytest
 
 from streamvis import Client
 from streamvis.database_address import DatabaseAddress
-from streamvis.errors import DeletedRun, RunConflict, StoreError, UsageError
+from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, UsageError
 from streamvis.filters import Filter
-from streamvis.records import Batch, Start
+from streamvis.records import Ack, Batch, Start
 from streamvis.store import RunQuery, SqliteStore, end_copying
 from streamvis.store import statements as sql
 from streamvis.store.postgresql import messages
@@ -121,6 +121,24 @@ def test_a_run_that_two_endpoints_begin_at_once_is_one_run(stores):
         for thread in threads:
             thread.join()
         assert sorted(isinstance(answer, RunConflict) for answer in answers) == [False, True]
+
+
+def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkeypatch):
+    begun(stores[0])
+    good, nul = rows(1), encode_rows("a\0b", [1], [0.0], {"x": [1.0]})
+    answers = stores[0].append([Batch("run", "app", "p", 1, [nul]), Batch("run", "app", "q", 1, [good])])
+    assert isinstance(answers[0], InvalidData) and "NUL" in str(answers[0]) and isinstance(answers[1], Ack)
+    add = stores[0]._append_one
+
+    def failing(db, batch, changes):
+        # Not waited for: it shows at a later statement.
+        if batch.number == 2:
+            db.execute("SELECT CAST(? AS bigint)", ("no number",))
+        return add(db, batch, changes)
+
+    monkeypatch.setattr(stores[0], "_append_one", failing)
+    answers = stores[0].append([Batch("run", "app", "p", 2, [rows(2)]), Batch("run", "app", "q", 3, [rows(3)])])
+    assert isinstance(answers[0], InvalidData) and isinstance(answers[1], Ack) and steps(stores[0]) == [1, 3]
 
 
 def test_what_one_deletes_or_clears_is_gone_at_the_other_at_once(stores):

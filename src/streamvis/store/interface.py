@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from streamvis.errors import StreamvisError
 from streamvis.filters import Filter, Path
@@ -25,7 +25,6 @@ __all__ = [
     "RowsPiece",
     "RunNames",
     "RunQuery",
-    "SharedStore",
     "Store",
 ]
 
@@ -350,21 +349,4 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close everything. Nothing else may be called after."""
-        ...
-
-
-@runtime_checkable
-class SharedStore(Store, Protocol):
-    """A store that several endpoints use at a time. What the others commit is told to listeners as soon as it is heard of, which
-    may fail without a word: whoever waits for news asks for `heads` now and then.
-    """
-
-    def heads(self, runs: Sequence[str]) -> Mapping[str, Cursor]:
-        """The heads of the logs of these runs, of those that are there. Costs one look at each run's row."""
-        ...
-
-    def share_signs(self, runs: Sequence[str], *, within_s: float) -> Mapping[str, float]:
-        """Note that producers of these runs were heard of now. Returns for each running run of which any endpoint heard within
-        the last `within_s` how many seconds ago that was.
-        """
         ...

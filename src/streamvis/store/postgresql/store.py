@@ -15,7 +15,7 @@ from typing import TypeVar
 import psycopg
 
 from streamvis.database_address import DatabaseAddress
-from streamvis.errors import InvalidData, StoreError, StoreUnavailable, StreamvisError
+from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
 from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
 from streamvis.store.damage import is_damage
@@ -44,11 +44,18 @@ WHERE at > extract(epoch FROM clock_timestamp()) - $1::float8 AND state = $2 AND
 _FORGET_HEARD = "DELETE FROM heard WHERE at < extract(epoch FROM clock_timestamp()) - 10 * $1::float8"
 _MAY_TIDY = "SELECT pg_try_advisory_xact_lock($1)"
 
+_AFTER_AN_ERROR = ("25P02", "3B001")
+"""What a statement is told that comes after one that failed."""
+
 Result = TypeVar("Result")
 
 
 class _Collided(StoreUnavailable):
     """Another endpoint changed the same at the same moment."""
+
+
+class _Unclear(StoreUnavailable):
+    """Something failed, and it is not known what."""
 
 
 class PostgresStore(Writes):
@@ -119,7 +126,15 @@ class PostgresStore(Writes):
 
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit."""
-        return self._repeated(lambda: super(PostgresStore, self).append(batches))
+        try:
+            return self._repeated(lambda: super(PostgresStore, self).append(batches))
+        except (InvalidData, DamagedData, _Unclear) as error:
+            # In a pipeline an error may show at a later batch than the one that it is of: each alone then.
+            if len(batches) > 1:
+                return [answer for batch in batches for answer in self.append([batch])]
+            if isinstance(error, _Unclear):
+                raise
+            return [error]
 
     def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
         """Change what people say of the runs, in one commit."""
@@ -189,6 +204,8 @@ class PostgresStore(Writes):
         state = getattr(error, "sqlstate", None)
         if state in _COLLISIONS:
             return _Collided(f"Other endpoints kept changing the same: {_one_line(error)}")
+        if state in _AFTER_AN_ERROR:
+            return _Unclear(f"The database cannot be used now: {_one_line(error)}")
         if isinstance(error, psycopg.DataError):
             return InvalidData(f"PostgreSQL does not take it ({_one_line(error)})")
         if state == _FULL:
