@@ -292,7 +292,8 @@ def demo(
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.sync, *terminal.COMMANDS):
+_UPKEEP = (upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.migrate, upkeep.sync)
+for command in (scaffold.init, *_UPKEEP, *terminal.COMMANDS):
     cli.add_command(command)
 
 

@@ -18,7 +18,7 @@ from streamvis.log_lines import one_line
 if TYPE_CHECKING:
     from streamvis.store import Damage
 
-__all__ = ["backup", "check", "copy", "restore", "sync"]
+__all__ = ["backup", "check", "copy", "migrate", "restore", "sync"]
 
 
 @click.command()
@@ -146,6 +146,21 @@ def copy(source: Path | DatabaseAddress, target: Path | DatabaseAddress) -> None
     with _progress("Copying") as progress:
         copied = copy_places(source, target, progress=progress)
     click.echo(f"Copied {copied.runs:,} runs with {copied.bodies:,} pieces; {copied.same:,} were the same already.")
+
+
+@click.command()
+@options.store
+@options.schema
+def migrate(data: Path | DatabaseAddress | None, schema: str | None) -> None:
+    """Make the tables of a store, or bring those of an older version up to date, as an endpoint does when it starts.
+
+    For a database where the endpoint's role may not change tables: run this as their owner.
+    """
+    from streamvis.store import migrate_place
+
+    place = options.store_at(data, schema)
+    migrate_place(place)
+    click.echo(f"The store in {place} has the tables of this version.")
 
 
 def _told(damage: Damage) -> str:

@@ -7,7 +7,6 @@ import re
 import threading
 import time
 
-import psycopg
 import pytest
 
 from streamvis import Client
@@ -18,7 +17,6 @@ from streamvis.records import Ack, Batch, Start
 from streamvis.store import RunQuery, SqliteStore, end_copying
 from streamvis.store import statements as sql
 from streamvis.store.postgresql import messages
-from streamvis.store.postgresql.installing import install
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
 from streamvis.store.postgresql.wording import in_words
@@ -253,13 +251,12 @@ def test_an_address_is_shown_without_its_password():
         DatabaseAddress.of("postgresql://h/d", schema='x"; DROP')
 
 
-def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(database, postgres_server):
+def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(database, postgres_server, start_streamvis):
     address = DatabaseAddress.of(database)
     postgres_server.execute("DROP ROLE IF EXISTS keeper")
     postgres_server.execute("CREATE ROLE keeper LOGIN")
-    postgres_server.execute(f"CREATE SCHEMA IF NOT EXISTS {address.schema}")
-    with psycopg.connect(address.conninfo, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
-        install(connection, address.schema)
+    made = start_streamvis("migrate", "--data", database)
+    assert made.wait() == 0 and "has the tables of this version" in made.output()
     tables, sequences = f"ALL TABLES IN SCHEMA {address.schema}", f"ALL SEQUENCES IN SCHEMA {address.schema}"
     postgres_server.execute(f"GRANT USAGE ON SCHEMA {address.schema} TO keeper")
     postgres_server.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO keeper")

@@ -5,7 +5,7 @@ from streamvis.store.checking import check
 from streamvis.store.copying import Copied, end_copying
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
-from streamvis.store.opening import check_place, copy_places
+from streamvis.store.opening import check_place, copy_places, migrate_place
 from streamvis.store.repair import repair
 from streamvis.store.shared import SharedStore
 from streamvis.store.spread import STATISTICS_OF_RUNS
@@ -30,6 +30,7 @@ __all__ = [
     "copy_places",
     "end_copying",
     "endpoint_of",
+    "migrate_place",
     "repair",
     "restore",
 ]

@@ -15,8 +15,9 @@ from streamvis.store.database import SqliteDatabase
 from streamvis.store.folder import DataFolder
 from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE, SqliteStore
+from streamvis.store.writes import Writes
 
-__all__ = ["check_place", "copy_places"]
+__all__ = ["check_place", "copy_places", "migrate_place"]
 
 _BUSY_S = 60.0
 _NEEDED = "A database needs a package more. Install it with: pip install 'streamvis[postgresql]'"
@@ -34,24 +35,39 @@ def check_place(place: Path | DatabaseAddress, *, progress: Progress) -> Checked
 
 def copy_places(source: Path | DatabaseAddress, target: Path | DatabaseAddress, *, progress: Progress) -> Copied:
     """Copy a store, see `copying`. Raises StoreError where either cannot be opened, FolderInUse for a target in use."""
-    with _reading(source) as snapshot:
-        if isinstance(target, Path):
-            held = DataFolder(target)
-            try:
-                with closing(SqliteStore(target)) as store:
-                    return copy_store(snapshot, store, progress)
-            finally:
-                held.release()
-        with _database():
-            from streamvis.store.postgresql.connections import connect
-            from streamvis.store.postgresql.installing import continue_numbers
-            from streamvis.store.postgresql.store import PostgresStore
-        with closing(PostgresStore(target, may_lose=True)) as store:
-            try:
-                return copy_store(snapshot, store, progress)
-            finally:
+    with _reading(source) as snapshot, _writing(target) as store:
+        try:
+            return copy_store(snapshot, store, progress)
+        finally:
+            if isinstance(target, DatabaseAddress):
+                from streamvis.store.postgresql.connections import connect
+                from streamvis.store.postgresql.installing import continue_numbers
+
                 with connect(target) as connection:
                     continue_numbers(connection, target.schema)
+
+
+def migrate_place(place: Path | DatabaseAddress) -> None:
+    """Make the tables of this version, or those of an older one into it. Raises StoreError, as for a folder in use."""
+    with _writing(place):
+        pass
+
+
+@contextmanager
+def _writing(place: Path | DatabaseAddress) -> Iterator[Writes]:
+    """A store that no endpoint of ours may be using, if it is in a folder."""
+    if isinstance(place, DatabaseAddress):
+        with _database():
+            from streamvis.store.postgresql.store import PostgresStore
+        with closing(PostgresStore(place, may_lose=True)) as store:
+            yield store
+        return
+    held = DataFolder(place)
+    try:
+        with closing(SqliteStore(place)) as store:
+            yield store
+    finally:
+        held.release()
 
 
 @contextmanager
