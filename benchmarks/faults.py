@@ -62,10 +62,11 @@ def play_round(scene: Scene, dice: random.Random, faults: list[Fault]) -> None:
     ends = []
     pause.wait(dice.uniform(0, 0.3))
     for fault in faults:
-        ends.append(scene.begin(fault))
+        ends.append((fault, scene.begin(fault)))
         pause.wait(dice.uniform(0, 0.6))
     dice.shuffle(ends)
-    for end in ends:
+    # An endpoint does not start without its database.
+    for _, end in sorted(ends, key=lambda one: one[0].target != "database"):
         end()
     scene.check()
 
