@@ -7,6 +7,7 @@ same as for SQLite. An acknowledgement exists only after a commit that waited fo
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -74,6 +75,7 @@ class PostgresStore(Writes):
         may_lose: bool = False,
     ) -> None:
         self.address = address
+        self._tidy_lock = threading.Lock()
         self._tidied: tuple[PostgresDatabase, Changed] | None = None
         self._lock_number = lock_number(address.schema, "tidying")
         try:
@@ -81,10 +83,10 @@ class PostgresStore(Writes):
                 self.durability = check_durability(connection, may_lose=may_lose)
                 install(connection, address.schema)
                 self.is_pooled = is_pooled(connection)
-        except psycopg.ProgrammingError:
-            # What libpq says of an address that it cannot read may hold a part of it.
-            raise StoreError(f"The address of the database {address.shown} is not one that libpq understands.") from None
         except psycopg.Error as error:
+            if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+                # What libpq says of an address that it cannot read may hold a part of it.
+                raise StoreError(f"The address of the database {address.shown} is not one that libpq understands.") from None
             raise StoreError(f"The database {address.shown} cannot be used: {_one_line(error)}") from None
         self._messages = Messages(address, hears=not self.is_pooled, tell=super()._tell)
         self._readers = Connections(address, most=_READERS, prepares=not self.is_pooled)
@@ -168,7 +170,7 @@ class PostgresStore(Writes):
     def tidy(self, *, only_merge: bool = False) -> bool:
         """Do a short piece of housekeeping, unless another endpoint does; True when there may be more to do."""
         try:
-            with self._writing() as (db, changes):
+            with self._tidy_lock, self._writing() as (db, changes):
                 if not db.execute(_MAY_TIDY, (self._lock_number,)).fetchone()[0]:
                     return False
                 self._tidied = (db, changes)
