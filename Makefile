@@ -1,5 +1,5 @@
-# `make help` says what there is. Everything is installed into .venv; nothing outside this folder changes, but that
-# `make test` installs Debian's chromium-headless-shell and postgresql where there are none and it may.
+# `make help` lists the targets. Everything is installed into .venv; nothing outside this folder changes, except that
+# `make test` installs Debian's chromium-headless-shell and postgresql if they are missing and the user may install packages.
 PYTHON ?= python3
 ARGS ?=
 
@@ -20,18 +20,19 @@ PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbou
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint pictures chromium nginx postgresql pgbouncer libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         install what the demo needs, and run it; ARGS=... go to 'streamvis demo'"
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
 	@echo "make test-integrations  install the frameworks that Streamvis integrates with, and run the tests with them"
-	@echo "make bench        measure Streamvis beside its peers, which are installed into a cache; ARGS=--help says more"
-	@echo "make lint         check the code with ruff"
-	@echo "make pictures     make the pictures of the docs again; ARGS=NAME names one"
+	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
+	@echo "make lint         check the code with ruff, and the types in src with pyright"
+	@echo "make docs         build the site of the docs into build/site, and check its links"
+	@echo "make pictures     create the pictures of the docs again; ARGS=NAME creates one"
 	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
-	@echo "make constraints  write constraints.txt anew, with the newest releases"
+	@echo "make constraints  write constraints.txt again, with the newest releases"
 	@echo "make clean        remove .venv and what the tests left"
 	@echo "PYTHON=python3.12 makes .venv from that Python (after 'make clean', when there is one already)."
 
@@ -50,8 +51,13 @@ bench: $(VENV)/.installed-test chromium
 pictures: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/python docs/pictures.py $(ARGS)
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed-lint
 	@$(VENV)/bin/ruff check $(ARGS) .
+	@$(VENV)/bin/pyright
+
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
+	@echo "The docs are in build/site: open build/site/index.html in a browser."
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -72,6 +78,17 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(COMPILE)
 	@touch $(VENV)/.installed-demo $@
 
+# Types are checked against the libraries that the tests have.
+$(VENV)/.installed-lint: $(VENV)/.installed-test
+	@echo "Installing ruff and pyright into $(VENV) ..."
+	@$(PIP) install -qq --no-compile -e '.[lint]' -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the site of the docs needs into $(VENV) ..."
+	@$(PIP) install -qq --no-compile -e '.[docs]' -c constraints.txt
+	@touch $@
+
 # Holds what the tests need too.
 $(VENV)/.installed-integrations: pyproject.toml constraints.txt constraints-integrations.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis, its tests and the frameworks that it integrates with into $(VENV) (some 400 MB) ..."
@@ -79,8 +96,8 @@ $(VENV)/.installed-integrations: pyproject.toml constraints.txt constraints-inte
 	@$(COMPILE)
 	@touch $(VENV)/.installed-demo $(VENV)/.installed-test $@
 
-# Chromium without a window of its own opens a tab with an eighth of the work. Where it is not to be had, any Chromium does. The browser
-# tests say the same as the last line, and fail, where no browser could be installed; the others run all the same.
+# The headless shell of Chromium opens a tab with an eighth of the work. If it cannot be installed, any Chromium works. If no browser
+# could be installed, the browser tests fail with the message of the last line; the other tests still run.
 chromium:
 	@command -v chromium-headless-shell >/dev/null && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \

@@ -23,7 +23,7 @@ def checked_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"{url!r} is not the address of an endpoint. Give one like http://localhost:8080.")
+        raise UsageError(f"{url!r} is not an endpoint address. Use one like http://localhost:8080.")
     return url.rstrip("/")
 
 

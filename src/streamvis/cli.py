@@ -32,13 +32,13 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="streamvis", message="streamvis %(version)s")
 def cli() -> None:
-    """Watch a running process, on a page for any run or on one that you wrote with Bokeh.
+    """Watch a running process in the browser, on a page for any run or on your own Bokeh page.
 
     \b
-    streamvis serve           the endpoint, and a page that shows whatever is sent to it
-    streamvis init            write a page of your own, with a producer that runs at once
-    streamvis serve page.py   the endpoint and your page, together
-    streamvis demo            a neural network learning digits, live in your browser
+    - streamvis serve: run the endpoint, and a page that shows all data of any run
+    - streamvis init: create your own page, and a producer to start from
+    - streamvis serve page.py: run the endpoint and your page
+    - streamvis demo: train a neural network, live in your browser
     """
 
 
@@ -73,10 +73,10 @@ def rest(
     port_option: str,
     with_parent: bool,
 ) -> None:
-    """Run the endpoint alone: the REST server that keeps what producers send.
+    """Run only the endpoint: the REST server that stores the data of producers.
 
-    Producers use its address in Client("http://HOST:PORT", "app"); GET /docs describes the API. Where other machines can connect
-    it asks for a token, which producers find in the environment variable STREAMVIS_TOKEN.
+    Producers use its address in Client("http://HOST:PORT", "app"); the API is documented at /docs. If other machines can connect,
+    a token is required, which producers take from the environment variable STREAMVIS_TOKEN.
     """
     from streamvis.endpoint import run_endpoint
 
@@ -140,11 +140,12 @@ def page(
     hang_s: float,
     with_parent: bool,
 ) -> None:
-    """Run the page server alone: each script is a page at its own address, and / lists all runs.
+    """Run only the page server: each script is a page at its own address, and / lists all runs.
 
-    A script needs a function init_page(doc, config), and mostly has update_page(doc, new_data) too. A folder with a main.py is a
-    page as well. The address of a page ends with the file's name, or with NAME where NAME=PAGE.py is given. The page `runs`, for
-    any run, is always there. The endpoint's token, where it wants one, is taken from the environment variable STREAMVIS_TOKEN.
+    A script needs a function init_page(doc, config), and may have update_page(doc, new_data). A folder with a main.py is also a
+    page. The address of a page ends with the name of its file, or with NAME if NAME=PAGE.py is given. The page `runs`, which
+    shows any run, is always available. If the endpoint requires a token, it is taken from the environment variable
+    STREAMVIS_TOKEN.
     """
     from streamvis.page.door import checked_origin
     from streamvis.page.mount import Mount
@@ -233,9 +234,9 @@ def serve(
     no_reload: bool,
     no_browser: bool,
 ) -> None:
-    """Run the endpoint and the page server together, and restart either when it dies.
+    """Run the endpoint and the page server, and restart either if it ends unexpectedly.
 
-    Without a script it shows any run on the page `runs`, which is there beside scripts too.
+    Without a script, it shows any run on the page `runs`, which is also available together with scripts.
     """
     from streamvis.page.door import checked_origin
     from streamvis.page.mount import Mount, page_path
@@ -257,7 +258,7 @@ def serve(
         (to_send, to_open), *others = both.to_tell(url, page_address)
         say(f"Open {to_open} in a browser. Producers send to {to_send}. Ctrl-C ends both.")
         for to_send, to_open in others:
-            say(f"Where that name is not known, open {to_open} and send to {to_send}")
+            say(f"If that name cannot be resolved, open {to_open} and send to {to_send}")
         say_tokens(place, both.tokens, is_kept=not token)
         _open_browser(page_address, no_browser)
         supervisor.watch()
@@ -274,7 +275,9 @@ def serve(
 def demo(
     host: str, port: int, rest_port: int, data: Path | None, token: str | None, read_token: str | None, no_browser: bool
 ) -> None:
-    """Watch a small neural network learn handwritten digits: endpoint, page and training, all started here."""
+    """Train a small neural network on handwritten digits, and watch it in the browser.
+
+    Runs the endpoint, the page server and the training."""
     if find_spec("sklearn") is None:
         raise UsageError("The demo needs scikit-learn. Install it with: pip install 'streamvis[demo]'")
     folder = options.data_folder(data)
@@ -285,9 +288,9 @@ def demo(
         producer = [sys.executable, "-m", "streamvis.demo.train", url]
         supervisor.start(Child("training", producer, ready=None, restarts=False, environment=both.environment))
         (_, to_open), *others = both.to_tell(url, page_address)
-        say(f"Open {to_open} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
+        say(f"Open {to_open} in a browser to watch a network learn to classify digits. Ctrl-C ends the demo.")
         for _, to_open in others:
-            say(f"Where that name is not known, open {to_open}")
+            say(f"If that name cannot be resolved, open {to_open}")
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
@@ -318,7 +321,7 @@ def _tokens(host: str, place: Path | DatabaseAddress, token: str | None, read_to
     """The tokens to ask for: those that were given, else those that the data folder keeps, where others can connect."""
     token, read_token = checked_token(token), checked_token(read_token)
     if not token and read_token:
-        raise UsageError("A token that may only read makes no sense without one that may write: give --token as well.")
+        raise UsageError("--read-token needs --token too: without a write token, everything would be open.")
     if not token and is_loopback(host):
         return Tokens()
     if isinstance(place, DatabaseAddress):

@@ -10,7 +10,7 @@ __all__ = ["at_host", "is_everywhere", "local_host", "outer_hosts"]
 
 _CONNECT_S = 1.0
 _ELSEWHERE = ("192.0.2.1", 9)
-"""An address that belongs to nobody: which of its own addresses this machine would use for it is asked, and nothing is sent."""
+"""An address that belongs to no one: which of its own addresses this machine would use for it is asked, and nothing is sent."""
 
 
 def is_everywhere(host: str) -> bool:

@@ -31,15 +31,15 @@ _MOST_LISTED = 10_000
 
 _token = click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
 _app = click.option("--app", help="Only runs of this app.")
-_where = click.option("--where", metavar="FILTER", help="Only runs that fit, such as 'config.lr < 0.1'.")
+_where = click.option("--where", metavar="FILTER", help="Only matching runs, for example 'config.lr < 0.1'.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
 @_app
 @_where
-@click.option("--order", help="A name to order by, such as config.lr; with - before it, highest first.")
-@click.option("--limit", type=click.IntRange(1, _MOST_LISTED), default=50, show_default=True, help="How many to list.")
+@click.option("--order", help="Name to sort by, for example config.lr; with - before it, in descending order.")
+@click.option("--limit", type=click.IntRange(1, _MOST_LISTED), default=50, show_default=True, help="Maximum number of runs.")
 @_as_json
 @options.url
 @_token
@@ -62,7 +62,7 @@ def runs(app: str | None, where: str | None, order: str | None, limit: int, as_j
 @options.url
 @_token
 def show(run: str, as_json: bool, url: str, token: str | None) -> None:
-    """Show the run RUN (an id, or a name): its description, config, keys, and the last values of its columns."""
+    """Show the run RUN (an id or a name): its description, config, keys, and the last values of its columns."""
     from streamvis.wire.tree import to_plain
 
     with _open(url, token) as reader:
@@ -96,7 +96,7 @@ def show(run: str, as_json: bool, url: str, token: str | None) -> None:
 @options.url
 @_token
 def rename(run: str, name: str, url: str, token: str | None) -> None:
-    """Give the run RUN the name NAME; an empty one gives it back the name that was made for it."""
+    """Rename the run RUN to NAME; an empty name restores the default."""
     with _open(url, token) as reader:
         its = reader.run(run)
         changed = reader.connection.change("PATCH", "runs", its.id, run=its.id, body={"name": name})
@@ -122,13 +122,13 @@ def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("key")
-@click.option("-f", "--follow", "follows", is_flag=True, help="Go on until the run ends.")
-@click.option("-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Last rows to begin with.")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Continue until the run ends.")
+@click.option("-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Last rows to print first.")
 @_as_json
 @options.url
 @_token
 def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str, token: str | None) -> None:
-    """Print the last rows of the key KEY of the run RUN, and with -f each new one. Of a key that holds values, the newest."""
+    """Print the last rows of the key KEY of the run RUN, with -f also new ones. For a key that holds values, print the newest."""
     from streamvis.wire.tree import to_plain
 
     with _open(url, token) as reader:
@@ -147,7 +147,7 @@ def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str,
         is_past = True
         for update in its.follow([key]):
             if update.restart:
-                click.echo("The run's past was taken back.", err=True)
+                click.echo("Data of the run was removed (cleared or resumed): starting over.", err=True)
             if update.value is not None:
                 click.echo(json.dumps({"step": update.value.step, "data": to_plain(update.value.data)}))
             elif update.rows is not None:
@@ -171,8 +171,7 @@ def export(
 ) -> None:
     """Write runs into a folder, one folder for each: rows, values, config and description.
 
-    Parquet and Arrow keep everything, and `streamvis import` takes them back. CSV and JSON lines are for programs that read no
-    other files.
+    Parquet and Arrow keep all data, and `streamvis import` can read them. CSV and JSON lines are for other programs.
     """
     from streamvis.reading.export import export_run
 
@@ -181,17 +180,17 @@ def export(
     with _open(url, token) as reader:
         chosen = [reader.run(run) for run in runs] if runs else list(reader.runs(app, where))
         if not chosen:
-            raise UsageError("No run fits. `streamvis runs` lists those that there are.")
+            raise UsageError("No run matches. `streamvis runs` lists all runs.")
         _each(chosen, "Exporting", lambda run: f"{run.id}: {export_run(run, output, format=format)}")
 
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
-@click.option("--new-id", is_flag=True, help="Store an exported run as a new one, beside one that has the same id.")
-@click.option("--app", help="App of the runs that TensorBoard and tables tell of. [default: the folder's name]")
-@click.option("--step", help="Column of a table that is the step. [default: one that is called so, else rows are counted]")
-@click.option("--time", "time_column", help="Column of a table that is the time. [default: one that is called so]")
-@click.option("--follow", "follows", is_flag=True, help="Go on with event files that are being written, until Ctrl-C.")
+@click.option("--new-id", is_flag=True, help="Store an exported run under a new id.")
+@click.option("--app", help="App for runs from TensorBoard files and tables. [default: the folder's name]")
+@click.option("--step", help="Column of a table with the step. [default: a column with such a name, else the row number]")
+@click.option("--time", "time_column", help="Column of a table with the time. [default: a column with such a name]")
+@click.option("--follow", "follows", is_flag=True, help="Continue to import event files while they are written, until Ctrl-C.")
 @options.url
 @_token
 def import_(
@@ -204,10 +203,12 @@ def import_(
     url: str,
     token: str | None,
 ) -> None:
-    """Take runs into an endpoint: exported ones, event files of TensorBoard, databases of Trackio and MLflow, and CSV, Parquet
-    and JSON lines files.
+    """Import runs into an endpoint.
 
-    SOURCE is a file or a folder. Repeated, it changes nothing, goes on where it was cut off, and adds what files got since.
+    Reads exported runs, event files of TensorBoard, databases of Trackio and MLflow, and CSV, Parquet and JSON lines files.
+
+    SOURCE is a file or a folder. Repeating an import changes nothing, or completes an interrupted one and adds new data of the
+    files.
     """
     from streamvis.reading.foreign import follow_events, import_source, sources_in
     from streamvis.reading.importing import exports_in, import_run, is_export
@@ -242,7 +243,7 @@ def _open(url: str, token: str | None) -> Iterator[Reader]:
 
 
 def _each(things: Sequence[Any], label: str, do: Callable[[Any], str]) -> None:
-    """Do it for each, with a bar; one that fails is named and the others go on. Ends with status 1 then."""
+    """Do it for each, with a bar; one that fails is named and the others continue. Ends with status 1 then."""
     told, failed = [], []
     with click.progressbar(things, label=label, file=sys.stderr) as bar:
         for thing in bar:

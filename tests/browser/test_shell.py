@@ -368,7 +368,7 @@ def test_a_filter_and_groups_are_in_the_address_and_another_browser_opens_the_sa
     expect_listed(tab, *(f"run {i}" for i in range(4)))
     tab.page.get_by_role("combobox", name="Search or filter runs").fill("config.lr < 0.003")
     expect_listed(tab, "run 0", "run 1", "run 2")
-    tab.page.get_by_role("button", name="Show all that fit").click()
+    tab.page.get_by_role("button", name="Show all matching runs").click()
     tab.page.get_by_role("button", name="Columns, groups, archive").click()
     tab.page.get_by_label("Group by").select_option("net")
     tab.page.get_by_label("Bands show").select_option("median and quartiles")

@@ -23,7 +23,7 @@ DEFAULT_URL = "http://localhost:8080"
 
 
 class ActiveRun:
-    """A run that `streamvis.run` began. As a context manager it ends with the block: failed when an exception left it."""
+    """A run that `streamvis.run` started. As a context manager, the run ends with the block; after an exception, as failed."""
 
     def __init__(self, client: Client, *, first_step: int = 0) -> None:
         self.client = client
@@ -38,8 +38,8 @@ class ActiveRun:
     def log(self, data: Mapping[str, Any], step: int | None = None) -> None:
         """Send scalars as rows, and arrays, images and figures as values. Returns at once.
 
-        The key of a scalar is the text before the first `/` of its name, else "metrics". Without `step`, each call is one step
-        further than the one before. Raises InvalidData and UsageError as `Client.sendl` and `Client.send` do.
+        The key of a scalar is the text before the first `/` of its name, else "metrics". Without `step`, each call is the
+        step after the previous one. Raises the errors of `Client.sendl` and `Client.send`.
         """
         if not isinstance(data, Mapping):
             raise InvalidData(f"{type(data).__name__} is not a dict", where="data", allowed='a dict, such as {"loss": 0.5}')
@@ -91,14 +91,14 @@ def run(
     resume_at: int | None = None,
     **options: Any,
 ) -> ActiveRun:
-    """Start a run of `app`, or join one, and make it the one that `streamvis.log` sends to. One that was active is finished.
+    """Start a run of `app`, or join one. `streamvis.log` then sends to this run. Finishes a run that was active before.
 
     Args:
         app: the name that links runs and pages
         config: describes the run, see `Client.init`
-        url: of the endpoint; by default the environment variable STREAMVIS_URL, else http://localhost:8080
+        url: address of the endpoint; by default the environment variable STREAMVIS_URL, else http://localhost:8080
         run: the id of a run to join, or "launch", see `Client.init`
-        name: of the run
+        name: name of the run
         resume_at: continue the run from this step on, see `Client.init`
         options: of `Client`, such as `token`, `durable` and `spool`
 
@@ -114,14 +114,14 @@ def run(
 
 
 def log(data: Mapping[str, Any], step: int | None = None) -> None:
-    """Send to the active run, see `ActiveRun.log`. Raises UsageError where there is none."""
+    """Send to the active run, see `ActiveRun.log`. Raises UsageError if there is none."""
     if _active.run is None:
         raise UsageError('streamvis.log() without a run. Start one first: streamvis.run("my app", config).')
     _active.run.log(data, step)
 
 
 def active_run() -> ActiveRun | None:
-    """The run that `streamvis.run` began and that has not ended, if there is one."""
+    """The run that `streamvis.run` started, if it has not ended."""
     return _active.run
 
 

@@ -163,17 +163,17 @@ def checked_step(step: Any, where: str = "step") -> int:
         index = getattr(type(step), "__index__", None)
         if index is None or isinstance(step, bool) or type(step).__name__.startswith("bool"):
             raise InvalidData(
-                f"{_shown(step)} ({type(step).__name__}) is no step",
+                f"{_shown(step)} ({type(step).__name__}) is not a valid step",
                 where=where,
                 allowed="a whole number from 0, such as the loop's counter or int(...) of what you have",
             )
         try:
             step = index(step)
         except (TypeError, ValueError) as error:
-            problem = f"{type(step).__name__} is no step ({error})"
+            problem = f"{type(step).__name__} is not a valid step ({error})"
             raise InvalidData(problem, where=where, allowed="a whole number from 0") from error
     if not 0 <= step <= _MAX_STEP:
-        raise InvalidData(f"{step} is no step", where=where, allowed="a whole number from 0 to 2**63-1")
+        raise InvalidData(f"{step} is not a valid step", where=where, allowed="a whole number from 0 to 2**63-1")
     return int(step)
 
 

@@ -417,7 +417,7 @@ def _cursor(text: str | None, where: str) -> Cursor | None:
     try:
         return Cursor.parse(text)
     except ValueError as error:
-        raise InvalidData(f"{text!r} is no cursor", where=where, allowed="a cursor that this endpoint gave") from error
+        raise InvalidData(f"{text!r} is not a cursor", where=where, allowed="a cursor that this endpoint gave") from error
 
 
 def _text(text: Any, where: str) -> str:

@@ -69,7 +69,7 @@ class News:
                     future.set_result(None)
 
     def close(self) -> None:
-        """Let everybody go who waits, for good."""
+        """Release all waiting readers, permanently."""
         self.is_closing = True
         self.wake_all()
 

@@ -1,6 +1,6 @@
 """Which runs' producers show that they live, and which run has vanished: it runs, and none of them was heard of for a while.
 
-Producers send batches, and a sign of life where they have none to send. What is heard is kept in memory, starts over with the
+Producers send batches, and a heartbeat where they have none to send. What is heard is kept in memory, starts over with the
 endpoint, and is forgotten when the run ends or is deleted. Endpoints of one store let each other know what they heard. A run that
 no producer with an id began, as one made by hand through REST, never vanishes.
 
@@ -117,7 +117,7 @@ class Presence:
             await self._tell(run)
 
     def forget(self, run: str) -> None:
-        """The run was deleted: no sign of life is expected or taken."""
+        """The run was deleted: no heartbeat is expected or taken."""
         self._heard.pop(run, None)
 
     async def expect(self, run: str) -> None:
@@ -146,7 +146,7 @@ class Presence:
             now = time.monotonic()
             stood_still_s, looked = now - looked - pause_s, now
             if stood_still_s > self._vanish_after_s / 2:
-                # This process was stopped, and heard nobody meanwhile.
+                # This process was stopped, and heard no one meanwhile.
                 for heard in self._heard.values():
                     heard.since = now
             if isinstance(self._store, SharedStore):
@@ -180,11 +180,11 @@ class Presence:
         try:
             found = await asyncio.to_thread(self._store.run, run)
         except (UnknownRun, DeletedRun):
-            # It was deleted while a batch or a sign of life was on its way, after `forget`.
+            # It was deleted while a batch or a heartbeat was on its way, after `forget`.
             self.forget(run)
             return
         except StreamvisError as error:
-            _log.debug("nobody is told that the run %s vanished or came back: %s", run, error)
+            _log.debug("no one is told that the run %s vanished or came back: %s", run, error)
             return
         if found.state == RUNNING:
             self._changes[found.app] += 1

@@ -110,7 +110,7 @@ def _listen(host: str, port: int, port_option: str) -> socket.socket:
         # Connections take this over. Without it the end of each answer waits for the other side's delayed acknowledgement: 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Who asks and does not read the answer is let go, and the answer with him.
+            # Who asks and does not read the answer is disconnected, and the answer is dropped.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         return listener
     except OSError as error:
@@ -163,7 +163,7 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but the signals are ours: an order to end is no error, and long polls are let go first."""
+    """uvicorn, but the signals are ours: a request to end is not an error, and long polls are answered first."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)

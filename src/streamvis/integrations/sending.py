@@ -138,7 +138,7 @@ class Sending:
 
     @contextmanager
     def harmless(self) -> Iterator[None]:
-        """Errors of ours become warnings: the program that trains goes on."""
+        """Errors of ours become warnings: the program that trains continues."""
         try:
             yield
         except StreamvisError as error:

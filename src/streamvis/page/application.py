@@ -90,7 +90,7 @@ class _PageResources(Resources):
 
     @property
     def js_raw(self) -> list[str]:
-        script = files(__package__).joinpath("unconnected.js").read_text(encoding="utf-8")
+        script = files("streamvis.page").joinpath("unconnected.js").read_text(encoding="utf-8")
         times = f"const MADE_MS = {time.time() * 1000:.0f}, LIFETIME_MS = {self.lifetime_s * 1000};"
         return [*super().js_raw, script.replace("(() => {", f"(() => {{\n  {times}", 1)]
 

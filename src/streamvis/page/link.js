@@ -125,7 +125,7 @@ setInterval(() => { if (!document.hidden && Date.now() - state.heard > STALE_AFT
 document.addEventListener("visibilitychange", () => { if (!document.hidden) heard() })
 addEventListener("beforeunload", () => { state.reloading = true })
 
-// Files of the page were saved. The shell tries the new version; without one it is tried here, in a frame that nobody sees.
+// Files of the page were saved. The shell tries the new version; without one it is tried here, in a frame that no one sees.
 const edited = () => {
   if (shell != null) return tell("edited")
   if (failed().length > 0) return load_again()
@@ -180,7 +180,7 @@ if (shell != null) {
 
 else addEventListener("message", tried)
 
-// Another step in place; false where the page has to be made anew for it.
+// Another step in place; false where the page has to be made again for it.
 const seek = (at) => {
   if (!link.seeks || !state.settled) return false
   link.wanted = JSON.stringify([++state.sought, at])

@@ -269,7 +269,7 @@ class LiveTrack:
         return before > max(len(x) - before, _FEW_ROWS)
 
     def _follow_newest(self) -> bool:
-        """Where x does not rise, let go of rows that are in the window but not of the newest; whether there were any."""
+        """Where x does not rise, drop rows that are in the window but not among the newest; whether there were any."""
         window, x = self.spec.window, self._table.x
         if window is None or self._region is not None or self._rising or not len(x):
             return False

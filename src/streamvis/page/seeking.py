@@ -1,7 +1,7 @@
 """Showing another step in place: for pages that are made of panels and live sources alone.
 
 Those ask the endpoint for less, or for more, and the page stays as it is. That holds where the runs have the same keys at both
-steps: else other panels would be there, and the page is made anew, as every page of an author's own is (see `session`).
+steps: else other panels would be there, and the page is rebuilt, as every page of an author's own is (see `session`).
 """
 
 from __future__ import annotations

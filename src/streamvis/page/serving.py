@@ -154,7 +154,7 @@ def run_pages(
             loop.start()
         except (SystemExit, KeyboardInterrupt):
             # In a task or a callback that an author's code gave to the loop by itself: asyncio lets these two through.
-            _log.exception("something on the event loop asked the page server to end; it goes on")
+            _log.exception("something on the event loop asked the page server to end; it continues")
     if edits is not None:
         edits.end()
     checks.stop()

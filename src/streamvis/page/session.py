@@ -157,7 +157,7 @@ class Session:
             self._beat_later()
 
     def _beat_later(self) -> None:
-        # Not a periodic callback of the document: Bokeh lets go of one, and of the document with it, only a period after its end.
+        # Not a periodic callback of the document: Bokeh releases one, and the document with it, only one period after its end.
         self._next_beat = self._loop.call_later(_BEAT_S, self._beat)
 
     def _beat(self) -> None:
@@ -299,7 +299,7 @@ class Session:
         return is_wanted and (self._live.is_awaited or self._fillers.is_awaited)
 
     def _give_up(self) -> None:
-        """The author's code failed: what else comes is for nobody."""
+        """The author's code failed: what else comes is for no one."""
         for its in self._followings:
             its.give_up()
         self._link.attach()
@@ -395,7 +395,7 @@ class Session:
         return None
 
     def _without(self, its: Following, pieces: Sequence[Piece]) -> frozenset[str]:
-        """The keys whose rows are for nobody but live sources."""
+        """The keys whose rows are for no one but live sources."""
         without = self._live.keys(its.run.id)
         return without.union(*(piece.dtypes for piece in pieces)) if self._fillers.takes_rows else without
 
@@ -445,7 +445,7 @@ class Session:
             notices.append(Notice("slow", f"{dropped:,} records of {what} were dropped", why))
         late = [its for its in self._followings if time.monotonic() - its.reading_since > _READING_NOTICE_AFTER_S]
         if any(its.reads_past for its in late):
-            notices.append(Notice("reading", f"Reading the past: {sum(its.read_rows for its in late):,} rows so far"))
+            notices.append(Notice("reading", f"Loading earlier data: {sum(its.read_rows for its in late):,} rows so far"))
         return notices + (self._live.notices + self._fillers.notices if self._live else [])
 
     def _notices_of_runs(self) -> list[Notice]:
@@ -471,7 +471,7 @@ class Session:
             return Notice("waiting", f"Waiting for the run {which}", trouble or gone)
         app = self._selection.app
         if self._selection.where:
-            return Notice("waiting", f"Waiting for a run of the app “{app}” that fits", trouble or self._selection.where)
+            return Notice("waiting", f"Waiting for a matching run of the app “{app}”", trouble or self._selection.where)
         client = f"Client({self._reader.url!r}, {app or 'my-app'!r})"
         hint = f"Start a producer: {client}. This page shows it as soon as it begins."
         return Notice("waiting", f"Waiting for a run of the app “{app}”" if app else "Waiting for a run", trouble or hint)

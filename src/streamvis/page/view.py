@@ -247,7 +247,7 @@ class LiveSources:
         return is_changed
 
     def _look_for_ends(self, pieces: Mapping[str, Sequence[Piece]]) -> None:
-        """Let bands be read again that mark where a run ended, once one ended or goes on."""
+        """Let bands be read again that mark where a run ended, once one ended or continues."""
         for run, state in ((run, its[-1].state) for run, its in pieces.items() if its):
             if self._states.get(run) != state:
                 self._states[run] = state

@@ -127,7 +127,7 @@ class _Points(ValueFiller):
         return [colors.get(_name_of(cell), GREY) for cell in listed]
 
     def _on_a_scale(self, numbers: np.ndarray) -> list[str]:
-        # Colours and no mapper in the glyph: the browser's glyphs of selected and muted points would go on without it.
+        # Colours and no mapper in the glyph: the browser's glyphs of selected and muted points would continue without it.
         low, high = _span(numbers)
         places = (np.nan_to_num(numbers) - low) / ((high - low) or 1) * (len(Viridis256) - 1)
         return np.array([*Viridis256, GREY])[np.where(np.isfinite(numbers), places, -1).astype(int)].tolist()

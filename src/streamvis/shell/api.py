@@ -209,7 +209,7 @@ class _Tail(_Handler):
         self.finish({"cursor": _head(feed), "newest": newest})
 
     def on_connection_close(self) -> None:
-        """The browser has given up: nobody listens."""
+        """The browser has given up: no one listens."""
         self._feed.leave(self)
 
 

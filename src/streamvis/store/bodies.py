@@ -192,7 +192,7 @@ def _check_by_decoding(chunk: StoredChunk, steps: tuple[int, int]) -> None:
 
 
 def _check_table(key: int, what: str, read: Callable[[], pa.Table]) -> None:
-    """Decode all of a body that has no checksum, so that nobody meets bytes that Arrow would trust."""
+    """Decode all of a body that has no checksum, so that no one meets bytes that Arrow would trust."""
     try:
         read().validate(full=True)
     except MemoryError:

@@ -1,7 +1,7 @@
 """Taking back the rows and values of a log from a step on: of some batches, all else stays as it is.
 
 Rows stay numbered from 0 without gaps. Chunks without such rows are not opened, and those before the first such row are not
-touched; a chunk that holds both kinds is written anew. Summaries end before the first row that is gone. So the cost is that of
+touched; a chunk that holds both kinds is rewritten. Summaries end before the first row that is gone. So the cost is that of
 what comes after it.
 
 A cut can be made in pieces, key by key and each key from its end, so that what follows a piece need not be renumbered again.
@@ -99,7 +99,7 @@ def cut_log(db: Database, log: int, step: int, reach: Reach, sizes: Sizes) -> Cu
 def cut_piece(
     db: Database, log: int, step: int, reach: Reach, sizes: Sizes, place: Place
 ) -> tuple[bool, Place | None]:
-    """Do a piece of a cut: whether it changed anything, and where to go on (None: it is done)."""
+    """Do a piece of a cut: whether it changed anything, and where to continue (None: it is done)."""
     return _cut_from(db, log, step, reach, sizes, place, _Budget(_RECORDS_AT_ONCE, _BYTES_AT_ONCE))
 
 
@@ -148,7 +148,7 @@ def _cut_rows(
             try:
                 name, table, seqs = _opened(db, key.no, no)
             except Broken:
-                continue  # nobody can read it anyway, and what of it can be saved is not for us to take away
+                continue  # no one can read it anyway, and what of it can be saved is not for us to take away
             kept = (numbers_of(table, "step") < step) | ~reach.covers(seqs)
         if not kept.all():
             first_gone = min(first_gone, first_row + int(np.argmin(kept)))

@@ -32,7 +32,7 @@ def describe_run(db: Database, run: RunRow, description: Description) -> None:
 
 
 def set_newest(db: Database, app: int) -> None:
-    """Find the app's newest run anew: of those that are not archived, if there are such."""
+    """Find the app's newest run again: of those that are not archived, if there are such."""
     for statement in (sql.NEXT_NEWEST_SHOWN, sql.NEXT_NEWEST):
         found = db.execute(statement, (app,)).fetchone()
         if found is not None:

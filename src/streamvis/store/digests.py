@@ -1,8 +1,8 @@
 """Digests: what is known of each column of numbers in a run without reading its rows, for lists of runs.
 
-Of a column: how many numbers it has, the one stored last, the lowest and the highest, each with its step. A NaN is no number, but
-may be the last. A digest covers the first rows of a key, as many as the key's row says; what came since is added in the
-background, a moment after it was stored. A cut changes rows that were digested: that key begins anew.
+Of a column: how many numbers it has, the one stored last, the lowest and the highest, each with its step. A NaN is not a
+number, but may be the last. A digest covers the first rows of a key, as many as the key's row says; what came since is added in
+the background, a moment after it was stored. A cut changes rows that were digested: that key starts again.
 """
 
 from __future__ import annotations

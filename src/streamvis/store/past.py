@@ -1,6 +1,6 @@
 """A key as it was at a step: its rows of that step and earlier ones, as if no others had ever been sent.
 
-Rows are numbered anew. Where steps rise from row to row, as they mostly do, those rows are the first of all rows, and what is
+Rows are numbered again. Where steps rise from row to row, as they mostly do, those rows are the first of all rows, and what is
 kept of those in summaries counts as it does for the whole key. Where steps fall, all rows up to the step are looked at.
 """
 

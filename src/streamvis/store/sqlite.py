@@ -36,7 +36,7 @@ _SPARE_SHARE = 0.05
 _SHORTEN_EVERY_S = 2.0
 _PAUSE_S = 0.5
 _MOST_PAUSE_S = 10.0
-"""How long reads pause at most so that the write-ahead log can begin anew: some of it when it is just too large, then more."""
+"""How long reads pause at most so that the write-ahead log can be reset: some of it when it is just too large, then more."""
 
 
 class SqliteStore(Writes):
@@ -99,7 +99,7 @@ class SqliteStore(Writes):
         return (self._give_space_back,)
 
     def _shorten_log(self) -> None:
-        """Begin the write-ahead log anew where it has grown, for which all reads pause: the longer, the longer it is."""
+        """Reset the write-ahead log where it has grown, for which all reads pause: the longer, the longer it is."""
         try:
             size = self._path.with_name(f"{FILE}-wal").stat().st_size
         except OSError:

@@ -1,8 +1,8 @@
 """Resuming a long run: what it takes back goes in pieces, each a short transaction, so that other producers need not wait.
 
-What a resuming batch will take back is written down first, as a cut. From then on it is done whatever happens: the pieces go on
-after a crash. Readers are told to start over when the last piece is done. The batch itself is stored after that, and takes back
-what little is left. A reader may see a past that is taken back in part, for as long as the pieces take.
+What a resuming batch will take back is written down first, as a cut. From then on it is done whatever happens: the pieces
+continue after a crash. Readers are told to start over when the last piece is done. The batch itself is stored after that, and
+takes back what little is left. A reader may see a past that is taken back in part, for as long as the pieces take.
 
 What fits into one piece is left to the batch's own transaction.
 """

@@ -89,7 +89,7 @@ class _Work:
 class Tidier:
     """Tidies the file that `reading` and `writing` open transactions of.
 
-    `vacuum` gives so many free pages of it back; `others` are more kinds of work, of which each call does a piece.
+    `vacuum` returns so many free pages of it; `others` are more kinds of work, of which each call does a piece.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past}) => {
     <span class="space"></span>
     ${site.trouble && html`<span class="trouble" role="status">${site.trouble}</span>`}
     <button class="icon" aria-expanded=${has_past} onClick=${toggle_past} title="The past: show the page as of a step" aria-label="The past"><${Icon} name="past" /></button>
-    <a class="icon" href=${viewer.view_url} target="_blank" rel="noopener" title="The page alone, in a tab of its own" aria-label="The page alone"><${Icon} name="alone" /></a>
+    <a class="icon" href=${viewer.view_url} target="_blank" rel="noopener" title="Open the page alone, in a new tab" aria-label="The page alone"><${Icon} name="alone" /></a>
     <${ThemeButton} />
   </header>`
 }

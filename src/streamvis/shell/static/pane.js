@@ -68,7 +68,7 @@ export class Pane {
     this.#later(() => { if (this.is_seeking) this.open() }, SHOW_AT_LATEST_MS)
   }
 
-  // The same again, as after a restart. One that would load again and again slows down.
+  // The same again, as after a restart. One that would reload repeatedly slows down.
   reload(options = {}) {
     const now = performance.now()
     this.#loads = [...this.#loads.filter((then) => now - then < WITHIN_MS), now]
@@ -115,7 +115,7 @@ export class Pane {
   }
 
   #loaded(frame) {
-    // A browser's own page about a server that does not answer belongs to nobody's origin.
+    // A browser's own page about a server that does not answer belongs to no one's origin.
     if (window_of(frame) == null) return this.#later(() => this.open(), RETRY_MS)
     const is_late = () => frame == this.#next && (this.next_shown != null || !this.#is_trial)
     if (frame == this.#next) this.#later(() => { if (is_late()) this.#swap() }, SHOW_AT_LATEST_MS)
@@ -165,7 +165,7 @@ export class Pane {
       const carried = window_of(old)?.streamvis?.carry?.()
       if (carried != null) window_of(frame)?.streamvis?.restore?.(carried)
     } catch (error) {
-      console.warn("The view could not be carried over", error)
+      console.warn("The view could not be restored", error)
     }
     this.frame = frame
     const show = () => {

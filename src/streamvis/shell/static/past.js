@@ -59,7 +59,7 @@ export const PastBar = ({viewer}) => {
       <${Icon} name=${is_playing ? "pause" : "play"} /></button>
     <select aria-label="Speed" value=${speed} onChange=${(event) => pace(Number(event.target.value))}>
       ${SPEEDS.map((one) => html`<option value=${one}>${one}×</option>`)}</select>
-    <button class="icon" aria-pressed=${loops} onClick=${() => loop(!loops)} title="Begin again at the end" aria-label="Loop"><${Icon} name="loop" /></button>
+    <button class="icon" aria-pressed=${loops} onClick=${() => loop(!loops)} title="Repeat from the start" aria-label="Loop"><${Icon} name="loop" /></button>
     <input type="range" aria-label="Step" min=${span.first} max=${span.last} step="1" value=${at} onInput=${move} />
     <label>Step <input type="number" aria-label="Step number" min=${span.first} max=${span.last} value=${at} onChange=${move} /></label>
     <button class="live" aria-pressed=${viewer.at == null} onClick=${() => { play(false); viewer.seek(null) }}>Live</button>
