@@ -1,7 +1,7 @@
 """HTTP to an endpoint: a single method, `request`, and what it means when that fails.
 
 `Transport` owns connections and may be used from many threads; after a fork, make another. Given the addresses of several
-endpoints on one database, it stays with one until that is away, then goes on to the next. Proxies of the
+endpoints on one database, it stays with one until that is away, then switches to the next. Proxies of the
 environment are used for other machines, and ignored for loopback. What a status means is the caller's business, except what
 `check` finds out about who answered. A fake one for tests is any object with `request` and `close`.
 """

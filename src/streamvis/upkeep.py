@@ -137,7 +137,7 @@ def _check_store(place: Path | DatabaseAddress, is_repair: bool) -> None:
 def copy(source: Path | DatabaseAddress, target: Path | DatabaseAddress) -> None:
     """Copy all runs FROM a data folder or a database TO another: postgresql://USER@HOST/DATABASE?schema=NAME.
 
-    FROM may be in use meanwhile; TO must be empty, or an earlier copy that no endpoint has used. Called again, it goes on where
+    FROM may be in use meanwhile; TO must be empty, or an earlier copy that no endpoint has used. Called again, it continues where
     it ended and copies what has changed: to move, copy, end the endpoint, copy again, and start an endpoint on TO. Everything
     that is copied is counted and compared.
     """

@@ -164,7 +164,7 @@ class Presence:
             awaited = await asyncio.to_thread(store.awaited)
         except StreamvisError as error:
             self._here |= here
-            _log.debug("other endpoints' signs of life are not known: %s", error)
+            _log.debug("other endpoints' heartbeats are not known: %s", error)
             return
         for run in awaited:
             self._heard.setdefault(run, _Heard(now, None))

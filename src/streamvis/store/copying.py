@@ -72,7 +72,7 @@ class Copied:
 
 
 def copy_store(source: Snapshot, target: Writes, progress: Callable[[int, int], None]) -> Copied:
-    """Copy all runs. Raises StoreError where the target is no copy of the source, or differs from it after all."""
+    """Copy all runs. Raises StoreError where the target is not a copy of the source, or differs from it in the end."""
     with source() as db:
         (store,) = db.execute(sql.GET_META, ("id",)).fetchone()
         numbers = [no for (no,) in db.execute("SELECT no FROM runs ORDER BY no")]

@@ -1,7 +1,7 @@
 """What the modules of a store ask of a database: statements of `statements`, inside a transaction that somebody else ends.
 
 The rules of a store stand once, over this. SQLite is asked in its own words; `postgresql.wording` holds what PostgreSQL says
-otherwise. Whoever changes a run holds it first (`hold_runs`, `hold_logs`): nobody else changes it until the transaction ends, so
+otherwise. Whoever changes a run holds it first (`hold_runs`, `hold_logs`): no one else changes it until the transaction ends, so
 the order of a run's numbers is the order of its commits. SQLite has one write transaction at a time, which holds everything.
 """
 
@@ -51,7 +51,7 @@ class Database(Protocol):
         ...
 
     def hold_runs(self, runs: Iterable[str]) -> None:
-        """Wait until nobody else changes these runs, and let nobody else until the transaction ends."""
+        """Wait until no one else changes these runs, and keep others from it until the transaction ends."""
         ...
 
     def hold_logs(self, logs: Iterable[int]) -> None:

@@ -55,7 +55,7 @@ class Reads(ABC):
 
     @property
     def id(self) -> str:
-        """Made with the store. Read anew each time: a backup that is put back under a running endpoint is another store."""
+        """Made with the store. Read again each time: a backup that is put back under a running endpoint is another store."""
         with self._reading() as db:
             return db.execute(sql.GET_META, ("id",)).fetchone()[0]
 

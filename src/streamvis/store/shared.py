@@ -1,4 +1,4 @@
-"""What a store can do besides, where several endpoints use it at a time."""
+"""What a store can also do, where several endpoints use it at a time."""
 
 from __future__ import annotations
 

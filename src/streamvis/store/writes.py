@@ -121,7 +121,7 @@ class Writes(Reads):
         return None
 
     def _take_back_more(self) -> bool:
-        """Go on with what an endpoint that was killed had begun to take back."""
+        """Continue what an endpoint that was killed had begun to take back."""
         with self._reading() as db:
             found = db.execute(sql.GET_FIRST_CUT).fetchone()
         if found is not None:

@@ -39,7 +39,7 @@ _PREPARED = 300
 
 _HOLD_RUNS = "SELECT no FROM runs WHERE id = ANY($1::text[]) ORDER BY no FOR UPDATE"
 _HOLD_LOGS = "SELECT no FROM runs WHERE log = ANY($1::bigint[]) ORDER BY no FOR UPDATE"
-"""In one order everywhere, so that nobody waits for somebody who waits for him."""
+"""In one order everywhere, so that no two transactions wait for each other."""
 
 
 class _Found(psycopg.RawCursor[Any]):
@@ -158,7 +158,7 @@ class Connections:
             self._pool.putconn(connection)
 
     def _begun(self, begin: str) -> psycopg.Connection[Any]:
-        """A connection with an open transaction. Those that broke while nobody used them are passed over."""
+        """A connection with an open transaction. Those that broke while they were idle are passed over."""
         for left in range(self._most, -1, -1):
             connection = self._pool.getconn()
             try:

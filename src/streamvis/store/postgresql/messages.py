@@ -2,7 +2,7 @@
 
 A message is sent after the commit that it tells of, in a transaction of its own, since PostgreSQL lets one transaction at a time
 commit with messages. What comes up meanwhile shares the next one. Messages go by unheard while a connection is cut, and where
-PgBouncer is between nobody hears any: whoever waits also asks the store now and then.
+PgBouncer is between no one hears any: whoever waits also asks the store now and then.
 """
 
 from __future__ import annotations
