@@ -1,5 +1,5 @@
 # `make help` lists the targets. Everything is installed into .venv; nothing outside this folder changes, except that
-# `make test` installs Debian's chromium-headless-shell if it is missing and the user may install packages.
+# `make test` installs Debian's chromium-headless-shell and postgresql if they are missing and the user may install packages.
 PYTHON ?= python3
 ARGS ?=
 
@@ -16,9 +16,11 @@ INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 
 COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 \
 	-x '/(tests?|testing|torch|sympy|jax|jaxlib|scipy|pip|setuptools|fontTools|sklearn|networkx|triton)/' $(VENV)/lib || true
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
+PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbouncer
+POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,7 +39,7 @@ help:
 demo: $(VENV)/.installed-demo
 	@$(VENV)/bin/streamvis demo $(ARGS)
 
-test: $(VENV)/.installed-test chromium nginx
+test: $(VENV)/.installed-test chromium nginx postgresql pgbouncer
 	@$(VENV)/bin/pytest $(ARGS)
 
 test-integrations: $(VENV)/.installed-integrations
@@ -118,6 +120,32 @@ nginx: | $(VENV)/bin/python
 		dpkg -x nginx_*.deb . && cd - >/dev/null; \
 	fi; \
 	$(NGINX) >/dev/null || echo "There is no nginx for the tests of pages behind a proxy. Install it: sudo apt-get install nginx-light" >&2
+
+# Debian's package would start a server and keep it running: told not to make one, it only brings the programs.
+postgresql:
+	@$(POSTGRES) >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+		echo "Installing Debian's postgresql for the tests of the store in a database ..."; \
+		$$sudo mkdir -p /etc/postgresql-common && { [ -e /etc/postgresql-common/createcluster.conf ] || \
+			echo "create_main_cluster = false" | $$sudo tee /etc/postgresql-common/createcluster.conf >/dev/null; }; \
+		{ $$sudo apt-get update -qq && \
+		  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql; } </dev/null >/dev/null 2>&1; \
+	fi; \
+	$(POSTGRES) >/dev/null || echo "There is no PostgreSQL for the tests of the store in a database. Install it: sudo apt-get install postgresql" >&2
+
+# Unpacked with what it needs, as nginx is: an installed one would start to listen.
+pgbouncer: | $(VENV)/bin/python
+	@$(PGBOUNCER) >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null; then \
+		echo "Unpacking Debian's pgbouncer into $(VENV) for the tests of endpoints behind a pooler ..."; \
+		if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+		mkdir -p $(VENV)/pgbouncer && cd $(VENV)/pgbouncer && \
+		download() { apt-get download -qq pgbouncer libc-ares2 libevent-2.1-7 </dev/null 2>/dev/null; }; \
+		{ download || { $$sudo apt-get update -qq </dev/null >/dev/null 2>&1 && download; }; } && \
+		for one in *.deb; do dpkg -x "$$one" .; done; cd - >/dev/null; \
+	fi; \
+	$(PGBOUNCER) >/dev/null || echo "There is no PgBouncer for the tests of endpoints behind a pooler. Install it: sudo apt-get install pgbouncer" >&2
 
 # The shell's program runs as it stands, so its libraries are kept in the package: modules that name each other by their files.
 LIBRARIES ?= preact@11.2.0 htm@3.1.1

@@ -7,11 +7,16 @@ from urllib.parse import urlsplit
 
 from streamvis.errors import UsageError
 
-__all__ = ["checked_token", "checked_url"]
+__all__ = ["addresses_in", "checked_token", "checked_url"]
 
 
 def checked_url(url: str) -> str:
-    """The endpoint's address without a slash at its end. Raises UsageError if it is not an http(s) address."""
+    """The endpoint's address without a slash at its end; of several endpoints on one database, with commas between them.
+
+    Raises UsageError for what is not an http(s) address.
+    """
+    if isinstance(url, str) and "," in url:
+        return ",".join(checked_url(one.strip()) for one in url.split(","))
     parts = urlsplit(url) if isinstance(url, str) else None
     try:
         usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
@@ -20,6 +25,11 @@ def checked_url(url: str) -> str:
     if not usable:
         raise UsageError(f"{url!r} is not an endpoint address. Use one like http://localhost:8080.")
     return url.rstrip("/")
+
+
+def addresses_in(url: str) -> list[str]:
+    """Each of the addresses that were checked together."""
+    return url.split(",")
 
 
 def checked_token(token: Any) -> str | None:

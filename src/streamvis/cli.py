@@ -21,6 +21,7 @@ import click
 from streamvis import options, scaffold, terminal, upkeep
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
 from streamvis.address import checked_token
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import LogFormatter, one_line
 from streamvis.supervisor import Child, Supervisor
@@ -44,7 +45,9 @@ def cli() -> None:
 @cli.command()
 @options.host()
 @options.port(options.REST_PORT, "endpoint")
-@options.data
+@options.store
+@options.schema
+@options.allow_async_commit
 @options.token
 @options.read_token
 @options.allow_host
@@ -57,7 +60,9 @@ def cli() -> None:
 def rest(
     host: str,
     port: int,
-    data: Path | None,
+    data: Path | DatabaseAddress | None,
+    schema: str | None,
+    allow_async_commit: bool,
     token: str | None,
     read_token: str | None,
     allowed_hosts: tuple[str, ...],
@@ -76,17 +81,17 @@ def rest(
     from streamvis.endpoint import run_endpoint
 
     _end_with_parent(with_parent)
-    folder = options.data_folder(data)
-    tokens = _tokens(host, folder, token, read_token)
+    place = options.store_at(data, schema)
+    tokens = _tokens(host, place, token, read_token)
 
     def ready(url: str) -> None:
         say(f"{REST_READY}{url}")
         if not with_parent:
             say_other_hosts(host, url)
-            say_tokens(folder, tokens, is_kept=not token)
+            say_tokens(place, tokens, is_kept=not token)
 
     run_endpoint(
-        folder,
+        place,
         host,
         port,
         tokens=tokens,
@@ -95,6 +100,7 @@ def rest(
         port_option=port_option,
         vanish_after_s=vanish_after_s,
         pages_note=pages_note,
+        allow_async_commit=allow_async_commit,
         on_ready=ready,
     )
 
@@ -194,7 +200,9 @@ def page(
 @options.host()
 @options.port(options.PAGE_PORT, "page server")
 @options.rest_port
-@options.data
+@options.store
+@options.schema
+@options.allow_async_commit
 @options.app
 @options.token
 @options.read_token
@@ -211,7 +219,9 @@ def serve(
     host: str,
     port: int,
     rest_port: int,
-    data: Path | None,
+    data: Path | DatabaseAddress | None,
+    schema: str | None,
+    allow_async_commit: bool,
     app: str | None,
     token: str | None,
     read_token: str | None,
@@ -233,8 +243,9 @@ def serve(
     from streamvis.page.scripts import pages_of
 
     pages = pages_of(scripts)
-    folder = options.data_folder(data)
-    both = Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
+    place = options.store_at(data, schema)
+    both = Both(scripts, host, port, rest_port, place, app, _tokens(host, place, token, read_token), allowed_hosts)
+    both.rest_options = ["--allow-async-commit"] if allow_async_commit else []
     both.certificate = options.certificate_of(tls_cert, tls_key)
     both.first = page_path(pages[0].name) if len(scripts) < 2 else "/"
     for origin in frames:
@@ -248,7 +259,7 @@ def serve(
         say(f"Open {to_open} in a browser. Producers send to {to_send}. Ctrl-C ends both.")
         for to_send, to_open in others:
             say(f"If that name cannot be resolved, open {to_open} and send to {to_send}")
-        say_tokens(folder, both.tokens, is_kept=not token)
+        say_tokens(place, both.tokens, is_kept=not token)
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
@@ -284,7 +295,8 @@ def demo(
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync, *terminal.COMMANDS):
+_UPKEEP = (upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.migrate, upkeep.sync)
+for command in (scaffold.init, *_UPKEEP, *terminal.COMMANDS):
     cli.add_command(command)
 
 
@@ -305,14 +317,18 @@ def main() -> None:
         sys.exit(1)
 
 
-def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) -> Tokens:
+def _tokens(host: str, place: Path | DatabaseAddress, token: str | None, read_token: str | None) -> Tokens:
     """The tokens to ask for: those that were given, else those that the data folder keeps, where others can connect."""
     token, read_token = checked_token(token), checked_token(read_token)
     if not token and read_token:
         raise UsageError("--read-token needs --token too: without a write token, everything would be open.")
     if not token and is_loopback(host):
         return Tokens()
-    return Tokens(token or kept_token(folder, WRITE_TOKEN), read_token or kept_token(folder, READ_TOKEN))
+    if isinstance(place, DatabaseAddress):
+        if token and read_token:
+            return Tokens(token, read_token)
+        raise UsageError("All endpoints of a database need the same tokens: give --token and --read-token, or their variables.")
+    return Tokens(token or kept_token(place, WRITE_TOKEN), read_token or kept_token(place, READ_TOKEN))
 
 
 def _open_browser(address: str, no_browser: bool) -> None:

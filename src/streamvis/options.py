@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from streamvis.access import user_folder
+from streamvis.database_address import DatabaseAddress, is_database
 from streamvis.errors import UsageError
 
 __all__ = [
+    "DATA",
     "PAGE_PORT",
     "REST_PORT",
+    "allow_async_commit",
     "allow_frame",
     "allow_host",
     "app",
@@ -32,7 +35,10 @@ __all__ = [
     "prefix",
     "read_token",
     "rest_port",
+    "schema",
     "scripts",
+    "store",
+    "store_at",
     "tls_cert",
     "tls_key",
     "token",
@@ -50,7 +56,30 @@ def _option(*names: str, env: str, **settings: Any) -> Callable[[Any], Any]:
     return click.option(*names, envvar=f"STREAMVIS_{env}", show_envvar=True, show_default=True, **settings)
 
 
-data = _option("--data", env="DATA", type=click.Path(path_type=Path), help="Folder in which runs are stored. [default: per user]")
+class _Data(click.ParamType):
+    """A folder, or a database."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | DatabaseAddress:
+        return value if not isinstance(value, str) else DatabaseAddress.of(value) if is_database(value) else Path(value)
+
+
+DATA = _Data()
+"""What keeps runs, as arguments name it."""
+data = _option("--data", env="DATA", type=DATA, help="Folder in which runs are stored. [default: per user]")
+store = click.option(
+    "--data",
+    envvar="STREAMVIS_DATA",
+    show_envvar=True,
+    type=DATA,
+    metavar="FOLDER|postgresql://...",
+    help="Where runs are stored: a folder, or a PostgreSQL database. [default: a folder per user]",
+)
+schema = _option("--schema", env="SCHEMA", metavar="NAME", help="Schema of the database. [default: streamvis]")
+allow_async_commit = click.option(
+    "--allow-async-commit", is_flag=True, help="Use a database with synchronous_commit off: what was acknowledged can be lost."
+)
 app = _option("--app", env="APP", help="App to show if neither the address nor the script names one.")
 allow_host = click.option(
     "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Additional host name of the server."
@@ -99,6 +128,17 @@ def certificate_of(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, P
     return (tls_cert, tls_key) if tls_cert and tls_key else None
 
 
-def data_folder(data: Path | None) -> Path:
-    """The folder that was named, else the user's own."""
+def store_at(data: Path | DatabaseAddress | None, schema: str | None) -> Path | DatabaseAddress:
+    """What was named, else the user's own folder. Raises UsageError for a schema of a folder."""
+    if isinstance(data, DatabaseAddress):
+        return data.in_schema(schema)
+    if schema is not None:
+        raise UsageError("--schema is for a database: name it with --data postgresql://USER@HOST/DATABASE.")
+    return data_folder(data)
+
+
+def data_folder(data: Path | DatabaseAddress | None) -> Path:
+    """The folder that was named, else the user's own. Raises UsageError for a database."""
+    if isinstance(data, DatabaseAddress):
+        raise UsageError("This is for a data folder, and not for a database: give --data FOLDER.")
     return data.expanduser() if data is not None else user_folder()

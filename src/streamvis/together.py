@@ -12,6 +12,7 @@ import click
 
 from streamvis import options
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, to_copy
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import EndpointError, UsageError
 from streamvis.listening import at_host, is_everywhere, local_host, outer_hosts
 from streamvis.supervisor import Child, StartFailed, Supervisor
@@ -34,12 +35,13 @@ class Both:
     host: str
     port: int
     rest_port: int
-    folder: Path
+    place: Path | DatabaseAddress
     app: str | None
     tokens: Tokens
     allowed_hosts: tuple[str, ...]
     certificate: tuple[Path, Path] | None = None
     page_options: list[str] = field(default_factory=list)
+    rest_options: list[str] = field(default_factory=list)
     first: str = "/"
     """The path to open."""
 
@@ -57,8 +59,12 @@ class Both:
         if self.certificate:
             shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
         where = Path(supervisor.folder) / "pages"
-        kept = ["--data", str(self.folder), "--pages-note", str(where)]
+        kept = ["--pages-note", str(where), *self.rest_options]
         read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
+        if isinstance(self.place, DatabaseAddress):
+            read["STREAMVIS_DATA"] = self.place.secret
+        else:
+            kept += ["--data", str(self.place)]
         endpoint = Child(
             "endpoint",
             [*program, "rest", *shared, *kept, "--port-option", "--rest-port", "--port"],
@@ -116,7 +122,9 @@ class Both:
         """Raise a UsageError with the command that shows these pages, where another endpoint holds the folder."""
         from streamvis.store import endpoint_of
 
-        url = endpoint_of(self.folder)
+        if isinstance(self.place, DatabaseAddress):
+            return
+        url = endpoint_of(self.place)
         if url is None:
             return
         port = 0 if self.port == options.PAGE_PORT else self.port
@@ -126,7 +134,7 @@ class Both:
         if self.certificate:
             lines.insert(0, f"export STREAMVIS_CA_FILE={shlex.quote(str(self.certificate[0]))}")
         if _needs_token(url):
-            lines.insert(0, to_copy(self.folder.absolute() / READ_TOKEN))
+            lines.insert(0, to_copy(self.place.absolute() / READ_TOKEN))
         raise UsageError("To show these pages from that endpoint, run:\n  " + "\n  ".join(lines))
 
 
@@ -137,11 +145,11 @@ def say_other_hosts(host: str, address: str) -> None:
         say(f"From other machines: {' or '.join(at_host(address, one) for one in hosts)}")
 
 
-def say_tokens(folder: Path, tokens: Tokens, *, is_kept: bool) -> None:
+def say_tokens(place: Path | DatabaseAddress, tokens: Tokens, *, is_kept: bool) -> None:
     """Say where the tokens are, and what to copy into a producer's shell."""
-    if not tokens.write or not is_kept:
+    if not tokens.write or not is_kept or isinstance(place, DatabaseAddress):
         return
-    kept, read = folder.absolute() / WRITE_TOKEN, folder.absolute() / READ_TOKEN
+    kept, read = place.absolute() / WRITE_TOKEN, place.absolute() / READ_TOKEN
     say(f"Producers need the token in {kept}. In their shell: {to_copy(kept)}")
     say(f"To open pages and to read, the one in {read} is enough.")
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from streamvis import options
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
 
 if TYPE_CHECKING:
     from streamvis.store import Damage
 
-__all__ = ["backup", "check", "restore", "sync"]
+__all__ = ["backup", "check", "copy", "migrate", "restore", "sync"]
 
 
 @click.command()
@@ -50,16 +51,17 @@ def restore(file: Path, data: Path | None) -> None:
 
 
 @click.command()
-@click.argument("what", metavar="FOLDER|PAGE.py", type=click.Path(path_type=Path, exists=True))
+@click.argument("what", metavar="FOLDER|postgresql://...|PAGE.py", type=options.DATA)
 @click.option("--repair", "is_repair", is_flag=True, help="Write all readable data to a new store, and keep the damaged one.")
 @click.option("--run", metavar="ID", help="Run to check a page with. [default: the newest of its app]")
 @options.url
 @options.app
 @click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
-def check(what: Path, is_repair: bool, run: str | None, url: str, app: str | None, token: str | None) -> None:
-    """Check a data folder for damage, or a page script with a run of an endpoint.
+def check(what: Path | DatabaseAddress, is_repair: bool, run: str | None, url: str, app: str | None, token: str | None) -> None:
+    """Check a data folder or a database for damage, or a page script with a run of an endpoint.
 
-    FOLDER: read all data in it, and list all damage. The endpoint may be running, except with --repair.
+    FOLDER, or a database: read all data in it, and list all damage. The endpoint may be running, except with --repair, which is
+    for folders.
 
     PAGE.py, or a page folder: open the page without a browser, once with all data of the run in one update, and once with the
     data in many updates, as it arrives live. Prints exceptions in its code, differences between the two, and keys that do not
@@ -67,10 +69,14 @@ def check(what: Path, is_repair: bool, run: str | None, url: str, app: str | Non
 
     Exits with status 1 if something is wrong.
     """
-    if what.is_file() or (what / "main.py").is_file():
+    if isinstance(what, Path) and not what.exists():
+        raise UsageError(f"There is no {what}.")
+    if isinstance(what, Path) and (what.is_file() or (what / "main.py").is_file()):
         _check_page(what, run, url, app, token)
+    elif is_repair and not isinstance(what, Path):
+        raise UsageError("A database is repaired from its own backups. --repair is for a data folder.")
     else:
-        _check_folder(what, is_repair)
+        _check_store(what, is_repair)
 
 
 def _check_page(path: Path, run: str | None, url: str, app: str | None, token: str | None) -> None:
@@ -102,13 +108,12 @@ def _check_page(path: Path, run: str | None, url: str, app: str | None, token: s
     click.echo("Nothing is wrong.")
 
 
-def _check_folder(folder: Path, is_repair: bool) -> None:
-    from streamvis.store import check as read_all
-    from streamvis.store import repair
+def _check_store(place: Path | DatabaseAddress, is_repair: bool) -> None:
+    from streamvis.store import check_place, repair
 
     with _progress("Reading") as progress:
-        repaired = repair(folder, progress=progress) if is_repair else None
-        checked = repaired.checked if repaired else read_all(folder, progress=progress)
+        repaired = repair(place, progress=progress) if is_repair else None
+        checked = repaired.checked if repaired else check_place(place, progress=progress)
     for one in checked.damages:
         click.echo(f"Damaged: {_told(one)}")
     click.echo(
@@ -121,8 +126,41 @@ def _check_folder(folder: Path, is_repair: bool) -> None:
             click.echo(f"Lost: {_told(one)}")
         click.echo(f"All other data was saved, and is in use again. The damaged store is kept: {repaired.kept}")
     elif checked.damages:
-        click.echo(f"Stop the endpoint, then run `streamvis check --repair {folder}` to save all readable data.")
+        told = f"Stop the endpoint, then run `streamvis check --repair {place}` to save all readable data."
+        click.echo(told if isinstance(place, Path) else "Restore what is damaged from a backup of the database.")
         sys.exit(1)
+
+
+@click.command()
+@click.argument("source", metavar="FROM", type=options.DATA)
+@click.argument("target", metavar="TO", type=options.DATA)
+def copy(source: Path | DatabaseAddress, target: Path | DatabaseAddress) -> None:
+    """Copy all runs FROM a data folder or a database TO another: postgresql://USER@HOST/DATABASE?schema=NAME.
+
+    FROM may be in use meanwhile; TO must be empty, or an earlier copy that no endpoint has used. Called again, it continues where
+    it ended and copies what has changed: to move, copy, end the endpoint, copy again, and start an endpoint on TO. Everything
+    that is copied is counted and compared.
+    """
+    from streamvis.store import copy_places
+
+    with _progress("Copying") as progress:
+        copied = copy_places(source, target, progress=progress)
+    click.echo(f"Copied {copied.runs:,} runs with {copied.bodies:,} pieces; {copied.same:,} were the same already.")
+
+
+@click.command()
+@options.store
+@options.schema
+def migrate(data: Path | DatabaseAddress | None, schema: str | None) -> None:
+    """Make the tables of a store, or bring those of an older version up to date, as an endpoint does when it starts.
+
+    For a database where the endpoint's role may not change tables: run this as their owner.
+    """
+    from streamvis.store import migrate_place
+
+    place = options.store_at(data, schema)
+    migrate_place(place)
+    click.echo(f"The store in {place} has the tables of this version.")
 
 
 def _told(damage: Damage) -> str:

@@ -43,10 +43,11 @@ from streamvis.endpoint.guard import Guard, may_read
 from streamvis.endpoint.listing import listing_routes
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
+from streamvis.endpoint.sharing import watch_others
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import DamagedData, InvalidData, StoreError, UnknownRun
 from streamvis.records import FINISHED, PROTOCOL, STATES, Batch, Cursor, RunInfo, Start
-from streamvis.store import Store
+from streamvis.store import SharedStore, Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json
 from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES
@@ -104,6 +105,8 @@ def create_app(
             asyncio.create_task(presence.watch()),
             asyncio.create_task(_watch_for_another_store(store, app.state.news, presence)),
         ]
+        if isinstance(store, SharedStore):
+            tasks.append(asyncio.create_task(watch_others(store, app.state.news)))
         yield
         for task in tasks:
             task.cancel()

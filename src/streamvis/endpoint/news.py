@@ -53,6 +53,10 @@ class News:
         finally:
             self.waiting -= 1
 
+    def awaited(self) -> list[tuple[str, str]]:
+        """Of what news is waited for, as kinds and names."""
+        return list(self._listening)
+
     def announce(self, changes: Changes) -> None:
         """Tell of a commit. From any thread."""
         self._loop.call_soon_threadsafe(self._wake, changes)

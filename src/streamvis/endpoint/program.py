@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +19,24 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from streamvis.access import Hosts, Tokens
+from streamvis.database_address import DatabaseAddress
 from streamvis.descriptors import room_for_connections
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
-from streamvis.errors import PortTaken, StreamvisError
+from streamvis.errors import PortTaken, StreamvisError, UsageError
 from streamvis.listening import local_host
-from streamvis.store import DataFolder, SqliteStore
+from streamvis.store import DataFolder, SqliteStore, Store, end_copying
 
 __all__ = ["run_endpoint"]
+
+_log = logging.getLogger("streamvis")
 
 _GRACE_S = 2
 _UNREAD_MS = 60_000
 
 
 def run_endpoint(
-    folder: Path,
+    data: Path | DatabaseAddress,
     host: str,
     port: int,
     *,
@@ -43,19 +47,21 @@ def run_endpoint(
     vanish_after_s: float = VANISH_AFTER_S,
     pages_note: Path | None = None,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
+    allow_async_commit: bool = False,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
+    """Serve a data folder, or a database, until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
     `vanish_after_s` is shown as vanished. The file `pages_note` holds the address of the page for any run, once there is one. The
-    `limits` of connections are lower where the process may not open as many files. Raises FolderInUse, FolderUnusable, or
-    PortTaken, which names `port_option` as the one to choose another port with.
+    `limits` of connections are lower where the process may not open as many files. Raises StoreError where what keeps the runs
+    cannot be used, and PortTaken, which names `port_option` as the one to choose another port with.
     """
-    held = DataFolder(folder)
+    held = DataFolder(data) if isinstance(data, Path) else None
     try:
         listener = _listen(host, port, port_option)
-        store = SqliteStore(held.path)
+        store = SqliteStore(held.path) if held is not None else _database_store(data, allow_async_commit)
+        end_copying(store)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
         app = create_app(
             store,
@@ -65,7 +71,8 @@ def run_endpoint(
             vanish_after_s=vanish_after_s,
             page_of=lambda run: _page_of(pages_note, run),
         )
-        held.announce(url)
+        if held is not None:
+            held.announce(url)
         connections = Connections(replace(limits, most_open=room_for_connections(limits.most_open)))
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -73,7 +80,20 @@ def run_endpoint(
         finally:
             store.close()
     finally:
-        held.release()
+        if held is not None:
+            held.release()
+
+
+def _database_store(address: DatabaseAddress, allow_async_commit: bool) -> Store:
+    try:
+        from streamvis.store.postgresql.store import PostgresStore
+    except ImportError as error:
+        raise UsageError("A database needs a package more. Install it with: pip install 'streamvis[postgresql]'") from error
+    store = PostgresStore(address, may_lose=allow_async_commit)
+    _log.warning("The runs are in %s. %s", address, store.durability.told)
+    if store.is_pooled:
+        _log.warning("A pooler is between: news of other endpoints is looked for each second.")
+    return store
 
 
 def _page_of(note: Path | None, run: str) -> str:
