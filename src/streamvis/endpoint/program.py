@@ -21,6 +21,7 @@ from streamvis.access import Hosts, Tokens
 from streamvis.descriptors import room_for_connections
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
+from streamvis.endpoint.webhook import Webhook
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.listening import local_host
 from streamvis.store import DataFolder, SqliteStore
@@ -42,28 +43,35 @@ def run_endpoint(
     port_option: str = "--port",
     vanish_after_s: float = VANISH_AFTER_S,
     pages_note: Path | None = None,
+    alert_webhook: str | None = None,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
-    `vanish_after_s` is shown as vanished. The file `pages_note` holds the address of the page for any run, once there is one. The
-    `limits` of connections are lower where the process may not open as many files. Raises FolderInUse, FolderUnusable, or
-    PortTaken, which names `port_option` as the one to choose another port with.
+    `vanish_after_s` is shown as vanished. Alerts are posted to `alert_webhook`. The file `pages_note` holds
+    the address of the page for any run, once there is one. The `limits` of connections are lower where the process may not open
+    as many files. Raises FolderInUse, FolderUnusable, or PortTaken, which names `port_option` as the one to choose
+    another port with.
     """
     held = DataFolder(folder)
     try:
         listener = _listen(host, port, port_option)
         store = SqliteStore(held.path)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
+
+        def page_of(run: str) -> str:
+            return _page_of(pages_note, run)
+
         app = create_app(
             store,
             version=version("streamvis"),
             tokens=tokens,
             hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
-            page_of=lambda run: _page_of(pages_note, run),
+            page_of=page_of,
+            make_webhook=(lambda: Webhook(alert_webhook, held.path, page_of=page_of)) if alert_webhook else None,
         )
         held.announce(url)
         connections = Connections(replace(limits, most_open=room_for_connections(limits.most_open)))
@@ -78,7 +86,8 @@ def run_endpoint(
 
 def _page_of(note: Path | None, run: str) -> str:
     try:
-        return f"{note.read_text()}?run={quote(run)}" if note is not None else ""
+        page = note.read_text() if note is not None else ""
+        return f"{page}?run={quote(run)}" if page and run else page
     except OSError:
         return ""  # the page server has not begun yet
 

@@ -4,6 +4,7 @@ from streamvis.store.backup import backup, restore
 from streamvis.store.checking import check
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
+from streamvis.store.read_only import ReadOnlySqliteStore, is_store
 from streamvis.store.repair import repair
 from streamvis.store.spread import STATISTICS_OF_RUNS
 from streamvis.store.sqlite import SqliteStore
@@ -14,6 +15,7 @@ __all__ = [
     "Damage",
     "DataFolder",
     "FoundRuns",
+    "ReadOnlySqliteStore",
     "RowsPiece",
     "RunNames",
     "RunQuery",
@@ -22,6 +24,7 @@ __all__ = [
     "backup",
     "check",
     "endpoint_of",
+    "is_store",
     "repair",
     "restore",
 ]

@@ -102,12 +102,15 @@ class SqliteStore:
         self._unmerged = 0
         self._tidier = Tidier(self._reading, self._writing, self._vacuum, [self._take_back_more, self._bury], sizes)
         try:
-            make_own(self._path)
-            self._writer = self._connect()
-            self._open_schema()
-            self._files = [(path, path.stat()) for path in files_of(folder)]
+            self._open(folder)
         except (sqlite3.DatabaseError, OSError) as error:
             raise FolderUnusable(str(folder), f"{self._path.name} is not usable ({error}).") from error
+
+    def _open(self, folder: Path) -> None:
+        make_own(self._path)
+        self._writer = self._connect()
+        self._open_schema()
+        self._files = [(path, path.stat()) for path in files_of(folder)]
 
     def _connect(self) -> sqlite3.Connection:
         # This never makes the file: where it was deleted, an empty one would look like a store without runs.
