@@ -18,7 +18,7 @@ def open_reader(place: str | os.PathLike[str], token: str | None = None) -> Read
     The endpoint that has a folder is asked, if there is one; else the folder is read directly, and not changed. `token` is for
     endpoints that need one (by default, that of STREAMVIS_TOKEN).
 
-    Raises EndpointError (of the kind that fits) when no endpoint answers there, UsageError for a folder that is no store, and
+    Raises EndpointError (of the kind that fits) when no endpoint answers there, UsageError for a folder without a store, and
     FolderUnusable for one that cannot be read.
     """
     if isinstance(place, str) and "://" in place:

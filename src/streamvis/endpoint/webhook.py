@@ -109,7 +109,7 @@ class Webhook:
             run = store.run(alert.run)
             app, name = run.app, run.name
         except StreamvisError:
-            pass  # deleted meanwhile; the alert was raised all the same
+            pass  # deleted meanwhile; the alert is posted without its names
         said = [f"{alert.level}: {alert.title}", alert.text, f"{app}, {name}, step {alert.step}", page]
         about = {**asdict(alert), "id": alert.id, "app": app, "name": name, "page": page, "message": alert.text}
         return json.dumps({**about, "text": "\n".join(filter(None, said))}).encode()
