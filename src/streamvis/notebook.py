@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,7 +113,7 @@ class _Servers:
         """The endpoint at `url`, else the one that has this user's data folder, and its page. Starts what is missing."""
         with self._lock:
             found = self._started.get(_place(url))
-            if found is not None and found.process.poll() is None:
+            if found is not None and found.process is not None and found.process.poll() is None:
                 return found
             health = health_of(url)
             if health is not None and health.get("pages"):
@@ -145,6 +146,7 @@ def _launched(url: str) -> _Served:
         text=True,
         start_new_session=True,
     )
+    assert process.stdout is not None  # a pipe, see above
     endpoint, pages, said = "", "", []
     for line in process.stdout:
         said = [*said, line.strip()][-_LINES_KEPT:]
@@ -154,14 +156,14 @@ def _launched(url: str) -> _Served:
         if line.startswith(_PAGES_READY):
             pages = line.removeprefix(_PAGES_READY).strip()
         if endpoint and pages:
-            threading.Thread(target=_drain, args=(process,), name="streamvis notebook", daemon=True).start()
+            threading.Thread(target=_drain, args=(process.stdout,), name="streamvis notebook", daemon=True).start()
             return _Served(endpoint, f"{pages}{_ANY_RUN}", process)
     process.wait()
     raise StreamvisError("The servers of this notebook did not start. They said:\n" + "\n".join(said))
 
 
-def _drain(process: subprocess.Popen[str]) -> None:
-    for line in process.stdout:
+def _drain(lines: Iterable[str]) -> None:
+    for line in lines:
         log.info("%s", line.rstrip())
 
 

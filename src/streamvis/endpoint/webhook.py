@@ -131,7 +131,7 @@ async def _apart(ask: Callable[[], _Answer]) -> _Answer:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_Answer] = loop.create_future()
 
-    def tell(answer: _Answer | None, error: Exception | None) -> None:
+    def tell(answer: Any, error: Exception | None) -> None:
         if not future.done():
             future.set_result(answer) if error is None else future.set_exception(error)
 
