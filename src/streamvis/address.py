@@ -1,13 +1,21 @@
-"""The address of an endpoint and its token, checked. Not in `transport`: `Client` does so before it loads HTTP libraries."""
+"""The address of an endpoint and its token: the default, and checks. Not in `transport`, which loads HTTP libraries."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import urlsplit
 
 from streamvis.errors import UsageError
 
-__all__ = ["addresses_in", "checked_token", "checked_url"]
+__all__ = ["DEFAULT_URL", "addresses_in", "checked_token", "checked_url", "default_url"]
+
+DEFAULT_URL = "http://localhost:8080"
+
+
+def default_url() -> str:
+    """The endpoint's address where none is given."""
+    return os.environ.get("STREAMVIS_URL") or DEFAULT_URL
 
 
 def checked_url(url: str) -> str:

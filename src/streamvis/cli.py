@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import webbrowser
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -24,8 +23,9 @@ from streamvis.address import checked_token
 from streamvis.database_address import DatabaseAddress
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import LogFormatter, one_line
-from streamvis.supervisor import Child, Supervisor
-from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens
+from streamvis.notebook_server import notebook
+from streamvis.supervisor import Child, Supervisor, end_with_parent
+from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens, say_tunnel
 
 __all__ = ["main"]
 
@@ -53,6 +53,7 @@ def cli() -> None:
 @options.allow_host
 @options.tls_cert
 @options.tls_key
+@options.alert_webhook
 @options.vanish_after
 @options.pages_note
 @options.port_option
@@ -68,6 +69,7 @@ def rest(
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    alert_webhook: str | None,
     vanish_after_s: float,
     pages_note: Path | None,
     port_option: str,
@@ -80,7 +82,8 @@ def rest(
     """
     from streamvis.endpoint import run_endpoint
 
-    _end_with_parent(with_parent)
+    if with_parent:
+        end_with_parent()
     place = options.store_at(data, schema)
     tokens = _tokens(host, place, token, read_token)
 
@@ -101,6 +104,7 @@ def rest(
         vanish_after_s=vanish_after_s,
         pages_note=pages_note,
         allow_async_commit=allow_async_commit,
+        alert_webhook=options.webhook_of(alert_webhook),
         on_ready=ready,
     )
 
@@ -154,7 +158,8 @@ def page(
     from streamvis.shell import shell_routes
     from streamvis.transport import checked_url
 
-    _end_with_parent(with_parent)
+    if with_parent:
+        end_with_parent()
     page_token = checked_token(page_token)
     token = os.environ.get("STREAMVIS_TOKEN") or None
     opening = [page_token, token]
@@ -173,6 +178,7 @@ def page(
         if query:
             say(f"Open {address}/{query}")
         say_other_hosts(host, f"{address}/{query}")
+        say_tunnel(host, f"{address}/{query}")
 
     run_pages(
         pages_of(scripts),
@@ -212,6 +218,7 @@ def page(
 @options.trust_proxy
 @options.tls_cert
 @options.tls_key
+@options.alert_webhook
 @options.no_reload
 @options.no_browser
 def serve(
@@ -231,6 +238,7 @@ def serve(
     proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    alert_webhook: str | None,
     no_reload: bool,
     no_browser: bool,
 ) -> None:
@@ -247,6 +255,7 @@ def serve(
     both = Both(scripts, host, port, rest_port, place, app, _tokens(host, place, token, read_token), allowed_hosts)
     both.rest_options = ["--allow-async-commit"] if allow_async_commit else []
     both.certificate = options.certificate_of(tls_cert, tls_key)
+    both.alert_webhook = options.webhook_of(alert_webhook)
     both.first = page_path(pages[0].name) if len(scripts) < 2 else "/"
     for origin in frames:
         both.page_options += ["--allow-frame", checked_origin(origin)]
@@ -260,6 +269,7 @@ def serve(
         for to_send, to_open in others:
             say(f"If that name cannot be resolved, open {to_open} and send to {to_send}")
         say_tokens(place, both.tokens, is_kept=not token)
+        say_tunnel(host, page_address)
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
@@ -291,12 +301,13 @@ def demo(
         say(f"Open {to_open} in a browser to watch a network learn to classify digits. Ctrl-C ends the demo.")
         for _, to_open in others:
             say(f"If that name cannot be resolved, open {to_open}")
+        say_tunnel(host, page_address)
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
 
 _UPKEEP = (upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.migrate, upkeep.sync)
-for command in (scaffold.init, *_UPKEEP, *terminal.COMMANDS):
+for command in (scaffold.init, *_UPKEEP, notebook, *terminal.COMMANDS):
     cli.add_command(command)
 
 
@@ -337,17 +348,6 @@ def _open_browser(address: str, no_browser: bool) -> None:
     if not no_browser and has_screen:
         webbrowser.open(address)
 
-
-def _end_with_parent(with_parent: bool) -> None:
-    """End with the program that started this one, even if that was killed: standard input is closed then."""
-    def wait_for_the_end() -> None:
-        # Not through sys.stdin: its buffer would be locked by this thread when the interpreter ends, which aborts it.
-        while os.read(0, 1024):
-            pass
-        os._exit(1)
-
-    if with_parent:
-        threading.Thread(target=wait_for_the_end, name="streamvis parent", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from streamvis.access import user_folder
+from streamvis.address import checked_url
 from streamvis.database_address import DatabaseAddress, is_database
 from streamvis.errors import UsageError
 
@@ -16,6 +17,7 @@ __all__ = [
     "DATA",
     "PAGE_PORT",
     "REST_PORT",
+    "alert_webhook",
     "allow_async_commit",
     "allow_frame",
     "allow_host",
@@ -44,6 +46,8 @@ __all__ = [
     "token",
     "trust_proxy",
     "url",
+    "url_or_folder",
+    "webhook_of",
     "with_parent",
 ]
 
@@ -82,11 +86,18 @@ allow_async_commit = click.option(
 )
 app = _option("--app", env="APP", help="App to show if neither the address nor the script names one.")
 allow_host = click.option(
-    "--allow-host", "allowed_hosts", multiple=True, metavar="NAME", help="Additional host name of the server."
+    "--allow-host",
+    "allowed_hosts",
+    envvar="STREAMVIS_ALLOW_HOST",
+    show_envvar=True,
+    multiple=True,
+    metavar="NAME",
+    help="Additional host name of the server.",
 )
 allow_frame = click.option(
     "--allow-frame", "frames", multiple=True, metavar="ORIGIN", help="Site that may show pages in frames, also with a token."
 )
+alert_webhook = _option("--alert-webhook", env="ALERT_WEBHOOK", metavar="URL", help="URL to which each alert is posted.")
 prefix = _option("--prefix", env="PREFIX", default="", metavar="PATH", help="Path below which a proxy serves the pages.")
 trust_proxy = click.option(
     "--trust-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Proxy on another machine whose X-Forwarded headers count."
@@ -104,6 +115,7 @@ token = _option("--token", env="TOKEN", help=f"Token with full access. {_MADE}")
 read_token = _option("--read-token", env="READ_TOKEN", help=f"Token with read access. {_MADE}")
 page_token = _option("--page-token", env="PAGE_TOKEN", help=f"Token that opens pages. {_MADE}")
 url = _option("--url", env="URL", default="http://localhost:8080", help="Address of the endpoint.")
+url_or_folder = _option("--url", env="URL", default="http://localhost:8080", help="Address of the endpoint, or a data folder.")
 _seconds = click.FloatRange(min=0, min_open=True)
 vanish_after = click.option("--vanish-after", "vanish_after_s", type=_seconds, default=45.0, hidden=True)
 _file = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -126,6 +138,16 @@ def certificate_of(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, P
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("TLS needs both --tls-cert and --tls-key.")
     return (tls_cert, tls_key) if tls_cert and tls_key else None
+
+
+def webhook_of(alert_webhook: str | None) -> str | None:
+    """The webhook's address. Raises UsageError where it is not one, without telling it."""
+    if alert_webhook:
+        try:
+            checked_url(alert_webhook)
+        except UsageError:
+            raise UsageError("--alert-webhook is not an address. Give one such as https://chat.example.org/hooks/...") from None
+    return alert_webhook or None
 
 
 def store_at(data: Path | DatabaseAddress | None, schema: str | None) -> Path | DatabaseAddress:

@@ -1,6 +1,7 @@
 """The commands about runs in the terminal: list, show, rename, delete, tail, export, import.
 
-They ask an endpoint as `streamvis.open` does. Tables are plain columns, and what others wrote never reaches the terminal raw.
+They ask an endpoint, or read a data folder, as `streamvis.open` does. Tables are plain columns, and what others wrote
+never reaches the terminal raw.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--order", help="Name to sort by, for example config.lr; with - before it, in descending order.")
 @click.option("--limit", type=click.IntRange(1, _MOST_LISTED), default=50, show_default=True, help="Maximum number of runs.")
 @_as_json
-@options.url
+@options.url_or_folder
 @_token
 def runs(app: str | None, where: str | None, order: str | None, limit: int, as_json: bool, url: str, token: str | None) -> None:
     """List runs, by default the newest first."""
@@ -59,7 +60,7 @@ def runs(app: str | None, where: str | None, order: str | None, limit: int, as_j
 @click.command()
 @click.argument("run")
 @_as_json
-@options.url
+@options.url_or_folder
 @_token
 def show(run: str, as_json: bool, url: str, token: str | None) -> None:
     """Show the run RUN (an id or a name): its description, config, keys, and the last values of its columns."""
@@ -93,7 +94,7 @@ def show(run: str, as_json: bool, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("name")
-@options.url
+@options.url_or_folder
 @_token
 def rename(run: str, name: str, url: str, token: str | None) -> None:
     """Rename the run RUN to NAME; an empty name restores the default."""
@@ -106,7 +107,7 @@ def rename(run: str, name: str, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@options.url
+@options.url_or_folder
 @_token
 def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
     """Delete runs, permanently: they can be restored for one minute, on a page or by REST."""
@@ -125,7 +126,7 @@ def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
 @click.option("-f", "--follow", "follows", is_flag=True, help="Continue until the run ends.")
 @click.option("-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Last rows to print first.")
 @_as_json
-@options.url
+@options.url_or_folder
 @_token
 def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str, token: str | None) -> None:
     """Print the last rows of the key KEY of the run RUN, with -f also new ones. For a key that holds values, print the newest."""
@@ -164,7 +165,7 @@ def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str,
 @_app
 @click.option("--format", type=click.Choice(["parquet", "csv", "jsonl", "arrow"]), default="parquet", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
-@options.url
+@options.url_or_folder
 @_token
 def export(
     runs: Sequence[str], where: str | None, app: str | None, format: str, output: Path, url: str, token: str | None
@@ -191,7 +192,7 @@ def export(
 @click.option("--step", help="Column of a table with the step. [default: a column with such a name, else the row number]")
 @click.option("--time", "time_column", help="Column of a table with the time. [default: a column with such a name]")
 @click.option("--follow", "follows", is_flag=True, help="Continue to import event files while they are written, until Ctrl-C.")
-@options.url
+@options.url_or_folder
 @_token
 def import_(
     source: Path,
@@ -205,7 +206,8 @@ def import_(
 ) -> None:
     """Import runs into an endpoint.
 
-    Reads exported runs, event files of TensorBoard, databases of Trackio and MLflow, and CSV, Parquet and JSON lines files.
+    Reads exported runs, event files of TensorBoard, folders of wandb, databases of Trackio and MLflow, and CSV, Parquet and JSON
+    lines files.
 
     SOURCE is a file or a folder. Repeating an import changes nothing, or completes an interrupted one and adds new data of the
     files.
@@ -236,7 +238,7 @@ COMMANDS = (runs, show, rename, delete, tail, export, import_)
 
 @contextmanager
 def _open(url: str, token: str | None) -> Iterator[Reader]:
-    from streamvis.reading import open_reader
+    from streamvis.opening import open_reader
 
     with open_reader(url, token) as reader:
         yield reader

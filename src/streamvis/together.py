@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from streamvis import options
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, to_copy
 from streamvis.database_address import DatabaseAddress
 from streamvis.errors import EndpointError, UsageError
-from streamvis.listening import at_host, is_everywhere, local_host, outer_hosts
+from streamvis.listening import at_host, is_everywhere, local_host, outer_hosts, tunnel
 from streamvis.supervisor import Child, StartFailed, Supervisor
 
-__all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_hosts", "say_tokens"]
+__all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_hosts", "say_tokens", "say_tunnel"]
 
 REST_READY = "Streamvis endpoint ready at "
 PAGE_READY = "Streamvis pages ready at "
@@ -40,6 +41,7 @@ class Both:
     tokens: Tokens
     allowed_hosts: tuple[str, ...]
     certificate: tuple[Path, Path] | None = None
+    alert_webhook: str | None = None
     page_options: list[str] = field(default_factory=list)
     rest_options: list[str] = field(default_factory=list)
     first: str = "/"
@@ -60,7 +62,8 @@ class Both:
             shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
         where = Path(supervisor.folder) / "pages"
         kept = ["--pages-note", str(where), *self.rest_options]
-        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
+        # Not in the command: the address of a webhook may be a secret, and that of a database holds a password.
+        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or "", "STREAMVIS_ALERT_WEBHOOK": self.alert_webhook or ""}
         if isinstance(self.place, DatabaseAddress):
             read["STREAMVIS_DATA"] = self.place.secret
         else:
@@ -143,6 +146,14 @@ def say_other_hosts(host: str, address: str) -> None:
     hosts = outer_hosts(urlsplit(address).port) if is_everywhere(host) else []
     if hosts:
         say(f"From other machines: {' or '.join(at_host(address, one) for one in hosts)}")
+
+
+def say_tunnel(host: str, address: str) -> None:
+    """Say how what listens at `address` is opened on another machine, in an SSH session and in a job of Slurm."""
+    port = urlsplit(address).port
+    if port is not None and (command := tunnel(port, host, os.environ)) is not None:
+        say(f"On your own machine:  {command}")
+        say(f"Then open             {at_host(address, 'localhost')}")
 
 
 def say_tokens(place: Path | DatabaseAddress, tokens: Tokens, *, is_kept: bool) -> None:

@@ -88,6 +88,15 @@ def test_the_page_is_in_a_frame_below_a_bar_that_names_its_run_and_state(site, o
         assert tab.page.url.endswith(f"run={client.run}")
         follows.select_option("Oldest running")
         assert tab.page.url.endswith("app=named&follow=oldest")
+        assert tab.page.get_by_label("alert").count() == 0
+        client.alert("loss <b>rises</b>", "since step 1", "warning")
+        assert client.flush(timeout_s=60)
+        bell = tab.page.get_by_label("1 alert, 1 new")
+        bell.click()
+        told = "loss <b>rises</b>\n\nsince step 1\n\nwarning · step 1 ·"
+        assert tab.page.get_by_role("dialog", name="Alerts").inner_text().startswith(told)
+        tab.page.keyboard.press("Escape")
+        assert tab.page.get_by_label("1 alert", exact=True).count() == 1
     until(tab, lambda: "finished" in bar(tab), "the end of the run in the bar")
 
 

@@ -10,12 +10,11 @@ import pytest
 PUBLIC = {"Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "log", "open", "panels", "run"}
 PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
-# A module imports only from those before it.
+# A module imports only from those before it. The last are the integrations, which no module of ours imports.
 ORDER = (
-    "errors records palette naming filters selection descriptions extremes means pace address database_address access "
-    "listening descriptors log_lines pictures metrics wire transport client reading store endpoint page panels shell "
-    "supervisor options together scaffold testing upkeep terminal cli pytest_plugin "
-    "integrations"  # last: no module of ours imports one
+    "errors records palette naming filters selection descriptions alerts extremes means pace address database_address access "
+    "listening descriptors log_lines pictures metrics wire transport notebook client reading store endpoint opening page panels "
+    "shell supervisor options together notebook_server scaffold testing upkeep terminal cli pytest_plugin integrations"
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "reading", "store", "endpoint", "page"}

@@ -5,21 +5,19 @@ A process has one active run at a time. It counts its steps, and sorts what it i
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from streamvis.address import default_url
 from streamvis.client.client import Client
 from streamvis.client.ending import state_of
 from streamvis.client.intake import checked_step
 from streamvis.errors import InvalidData, UsageError
 from streamvis.metrics import Keys, sorted_metrics
 
-__all__ = ["DEFAULT_URL", "ActiveRun", "active_run", "default_url", "log", "run"]
-
-DEFAULT_URL = "http://localhost:8080"
+__all__ = ["ActiveRun", "active_run", "log", "run"]
 
 
 class ActiveRun:
@@ -51,6 +49,31 @@ class ActiveRun:
             for key, value in values.items():
                 self.client.send(step, self._keys.of_value(key), value)
             self._next_step = step + 1
+
+    def alert(self, title: str, text: str = "", level: str = "info") -> None:
+        """Raise an alert, see `Client.alert`."""
+        self.client.alert(title, text, level)
+
+    def show(self, height: int = 500) -> None:
+        """Show the run's page below a notebook's cell, in a frame `height` pixels high; in other programs, print its address.
+
+        Starts an endpoint and a page server where none answers; they end with this process. Raises StreamvisError where that
+        is not possible.
+        """
+        from streamvis.notebook import show
+
+        show(self._endpoint(), f"run={self.id}", height)
+
+    def _repr_html_(self) -> str:
+        """The frame, where the run is the last line of a notebook's cell."""
+        from streamvis.notebook import frame_or_reason
+
+        return frame_or_reason(self._endpoint(), f"run={self.id}")
+
+    def _endpoint(self) -> str:
+        if self.client.url is None:
+            raise UsageError("This run is written to files, and no endpoint has it yet: `streamvis sync` delivers it.")
+        return self.client.url
 
     def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
         """End the run, as `Client.close` does."""
@@ -123,8 +146,3 @@ def log(data: Mapping[str, Any], step: int | None = None) -> None:
 def active_run() -> ActiveRun | None:
     """The run that `streamvis.run` started, if it has not ended."""
     return _active.run
-
-
-def default_url() -> str:
-    """The endpoint's address where none is given."""
-    return os.environ.get("STREAMVIS_URL") or DEFAULT_URL

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from streamvis.address import checked_token, checked_url
+from streamvis.alerts import ALERTS, alert_row
 from streamvis.client import closing, launch
 from streamvis.client.copies import Traveller, arrived, known
 from streamvis.client.describing import described
@@ -203,6 +204,19 @@ class Client:
         said = {"title": title, "section": section, "x": x, "scale": scale, "unit": unit, "best": best}
         said = {name: checked_text(text, name) for name, text in said.items() if text is not None}
         self._put(intake.value(0, key_of(checked_text(pattern, "pattern")), {"says": said}))
+
+    def alert(self, title: str, text: str = "", level: str = "info", *, step: int | None = None) -> None:
+        """Raise an alert: pages show it, and an endpoint with `--alert-webhook` posts it.
+
+        It is a row of the key "alerts". `level` is "info", "warning" or "error"; `step` is by default the one that was sent
+        last. Returns at once. Raises InvalidData for another level and for an empty or too long title, and UsageError before
+        `init`.
+        """
+        intake = self._intake
+        if intake is None:
+            raise _not_begun("alert")
+        row = alert_row(title, text, level)
+        self._put(intake.rows(intake.last_step if step is None else step, ALERTS, row))
 
     def clear(self) -> None:
         """Remove all rows and values of the run; its config stays. Raises UsageError before `init`."""

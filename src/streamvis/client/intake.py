@@ -37,7 +37,7 @@ _KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
 class Intake:
     """What one run's calls have shown so far: which kind each key holds, its columns, and which names were found good."""
 
-    __slots__ = ("_columns", "_column_count", "_hint_for", "_hinted", "_kinds", "_names", "_now")
+    __slots__ = ("_column_count", "_columns", "_hint_for", "_hinted", "_kinds", "_names", "_now", "last_step")
 
     def __init__(self, *, now: Callable[[], float] = time) -> None:
         self._kinds: dict[str, str] = {}
@@ -47,6 +47,8 @@ class Intake:
         self._hinted = False
         self._hint_for: str | None = None
         self._now = now
+        self.last_step = 0
+        """The step that was given last."""
 
     def forget_keys(self) -> None:
         """After a clear a key may hold the other kind, and has no columns."""
@@ -62,6 +64,7 @@ class Intake:
                     if name not in names or not (kind is float or (kind is int and LOWEST <= cell <= HIGHEST)):
                         break
                 else:
+                    self.last_step = step
                     return (ROW, step, self._now(), key, data.copy(), 0)
         return self._checked_rows(step, key, data)
 
@@ -82,6 +85,7 @@ class Intake:
             only_numbers = only_numbers and type(copied[name]) in (int, float, bool)
         _grow(copier, _ARRAY_BYTES * (copier.arrays + len(copier.deferred)) + sum(map(len, copied)))
         self._kinds[key] = VALUE
+        self.last_step = step
         if only_numbers and copied and not self._hinted:
             self._hinted, self._hint_for = True, key
         return (VALUE, step, now, key, Unfetched(copied, copier.deferred) if copier.deferred else copied, copier.size + 256)
@@ -113,6 +117,7 @@ class Intake:
         _grow(copier, _ROW_BYTES * count + sum(map(len, columns)))
         self._add_columns(key, columns)
         self._kinds[key] = ROWS
+        self.last_step = step
         size = 0 if is_small else copier.size + 64 * len(columns) + 256
         return (kind, step, now, key, Unfetched(columns, copier.deferred) if copier.deferred else columns, size)
 

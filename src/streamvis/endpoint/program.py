@@ -23,6 +23,7 @@ from streamvis.database_address import DatabaseAddress
 from streamvis.descriptors import room_for_connections
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
+from streamvis.endpoint.webhook import Webhook
 from streamvis.errors import PortTaken, StreamvisError, UsageError
 from streamvis.listening import local_host
 from streamvis.store import DataFolder, SqliteStore, Store, end_copying
@@ -46,6 +47,7 @@ def run_endpoint(
     port_option: str = "--port",
     vanish_after_s: float = VANISH_AFTER_S,
     pages_note: Path | None = None,
+    alert_webhook: str | None = None,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
     allow_async_commit: bool = False,
     on_ready: Callable[[str], None],
@@ -53,23 +55,31 @@ def run_endpoint(
     """Serve a data folder, or a database, until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
-    `vanish_after_s` is shown as vanished. The file `pages_note` holds the address of the page for any run, once there is one. The
-    `limits` of connections are lower where the process may not open as many files. Raises StoreError where what keeps the runs
-    cannot be used, and PortTaken, which names `port_option` as the one to choose another port with.
+    `vanish_after_s` is shown as vanished. Alerts are posted to `alert_webhook`. The file `pages_note` holds the address of the
+    page for any run, once there is one. The `limits` of connections are lower where the process may not open as many files.
+    Raises StoreError where what keeps the runs cannot be used, PortTaken, which names `port_option` as the one to choose another
+    port with, and UsageError for a webhook of a database: what was posted is kept in the data folder.
     """
     held = DataFolder(data) if isinstance(data, Path) else None
+    if held is None and alert_webhook:
+        raise UsageError("--alert-webhook needs a data folder, which keeps what was posted; a database does not.")
     try:
         listener = _listen(host, port, port_option)
         store = SqliteStore(held.path) if held is not None else _database_store(data, allow_async_commit)
         end_copying(store)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
+
+        def page_of(run: str) -> str:
+            return _page_of(pages_note, run)
+
         app = create_app(
             store,
             version=version("streamvis"),
             tokens=tokens,
             hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
-            page_of=lambda run: _page_of(pages_note, run),
+            page_of=page_of,
+            make_webhook=(lambda: Webhook(alert_webhook, held.path, page_of=page_of)) if alert_webhook else None,
         )
         if held is not None:
             held.announce(url)
@@ -98,7 +108,8 @@ def _database_store(address: DatabaseAddress, allow_async_commit: bool) -> Store
 
 def _page_of(note: Path | None, run: str) -> str:
     try:
-        return f"{note.read_text()}?run={quote(run)}" if note is not None else ""
+        page = note.read_text() if note is not None else ""
+        return f"{page}?run={quote(run)}" if page and run else page
     except OSError:
         return ""  # the page server has not begun yet
 

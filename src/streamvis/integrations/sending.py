@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from streamvis.client.active import ActiveRun, active_run, default_url
+from streamvis.address import default_url
+from streamvis.client.active import ActiveRun, active_run
 from streamvis.client.client import Client
 from streamvis.client.describing import described
 from streamvis.client.notices import say

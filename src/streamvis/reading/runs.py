@@ -26,7 +26,7 @@ from streamvis.transport import path
 from streamvis.wire.arrow import ARROW, decode_head, decode_tail_body
 from streamvis.wire.tree import unpack
 
-__all__ = ["Reader", "Run", "Runs", "open_reader"]
+__all__ = ["Reader", "Run", "Runs"]
 
 _MOST_COLUMNS = 100
 """So many summaries an endpoint gives at a time."""
@@ -36,19 +36,11 @@ _NOT_IDS = ("names", "newest")
 """No run has these ids: their addresses are of something else."""
 
 
-def open_reader(url: str, token: str | None = None) -> Reader:
-    """Read from the endpoint at `url`, with a `token` where it needs one (by default, that of STREAMVIS_TOKEN).
-
-    Raises EndpointError (of the kind that fits) when no endpoint answers there.
-    """
-    return Reader(url, token=token)
-
-
 class Reader:
-    """The runs of one endpoint. Usable from many threads, and as a context manager."""
+    """The runs of one endpoint, or of a data folder; see `streamvis.open`. Usable from many threads, and as a context manager."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
-        self.connection = Connection(url, token=token or os.environ.get("STREAMVIS_TOKEN") or None)
+    def __init__(self, url: str, *, token: str | None = None, transport: Any = None) -> None:
+        self.connection = Connection(url, token=token or os.environ.get("STREAMVIS_TOKEN") or None, transport=transport)
         self.url = self.connection.url
         self.connection.json("apps")
 
@@ -214,6 +206,17 @@ class Run:
     def value_bodies(self, key: str) -> Iterator[tuple[int, bytes]]:
         """Step and stored form of each value, for an export."""
         return its_values.read_value_bodies(self._connection, self.id, key)
+
+    def show(self, height: int = 500) -> None:
+        """Show the run's page below a notebook's cell, see `streamvis.run`."""
+        from streamvis.notebook import show
+
+        show(self._connection.url, f"run={self.id}", height)
+
+    def _repr_html_(self) -> str:
+        from streamvis.notebook import frame_or_reason
+
+        return frame_or_reason(self._connection.url, f"run={self.id}")
 
     def follow(self, keys: Sequence[str] = (), past: bool = True) -> Iterator[Update]:
         """All rows and the newest values so far (unless `past` is false), then new ones, until the run has ended."""

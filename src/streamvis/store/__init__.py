@@ -6,6 +6,7 @@ from streamvis.store.copying import Copied, end_copying
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
 from streamvis.store.opening import check_place, copy_places, migrate_place
+from streamvis.store.read_only import ReadOnlySqliteStore, is_store
 from streamvis.store.repair import repair
 from streamvis.store.shared import SharedStore
 from streamvis.store.spread import STATISTICS_OF_RUNS
@@ -18,6 +19,7 @@ __all__ = [
     "Damage",
     "DataFolder",
     "FoundRuns",
+    "ReadOnlySqliteStore",
     "RowsPiece",
     "RunNames",
     "RunQuery",
@@ -30,6 +32,7 @@ __all__ = [
     "copy_places",
     "end_copying",
     "endpoint_of",
+    "is_store",
     "migrate_place",
     "repair",
     "restore",

@@ -52,12 +52,15 @@ class SqliteStore(Writes):
         self._shorten_at = 0.0
         super().__init__(clock=clock, sizes=sizes, error=sqlite3.Error)
         try:
-            make_own(self._path)
-            self._writer = self._connect()
-            self._open_schema()
-            self._files = [(path, path.stat()) for path in files_of(folder)]
+            self._open(folder)
         except (sqlite3.DatabaseError, OSError) as error:
             raise FolderUnusable(str(folder), f"{self._path.name} is not usable ({error}).") from error
+
+    def _open(self, folder: Path) -> None:
+        make_own(self._path)
+        self._writer = self._connect()
+        self._open_schema()
+        self._files = [(path, path.stat()) for path in files_of(folder)]
 
     def _connect(self) -> SqliteDatabase:
         # This never makes the file: where it was deleted, an empty one would look like a store without runs.
