@@ -1,42 +1,45 @@
-# `make help` says what there is. Everything is installed into .venv; nothing outside this folder changes, but that
-# `make test` installs Debian's chromium-headless-shell where there is none and it may.
+# `make help` lists the targets. Everything is installed into .venv; nothing outside this folder changes, except that
+# `make test` installs Debian's chromium-headless-shell and postgresql if they are missing and the user may install packages.
 PYTHON ?= python3
 ARGS ?=
 
-# Where the environment forbids bytecode files, every program that the tests start would compile all of Streamvis anew.
+# Where the environment forbids bytecode files, every program that the tests start would compile all of Streamvis again.
 export PYTHONDONTWRITEBYTECODE :=
 
 VENV := .venv
 comma := ,
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
-# uv installs on all cores, in a fourth of pip's time. It does not read pip's configuration files: where it finds no package, pip installs.
+# uv installs on all cores, in a fourth of pip's time. It does not read pip's configuration files: if it finds no packages, pip installs.
 UV := UV_FIND_LINKS="$$PIP_FIND_LINKS" UV_CACHE_DIR=$(VENV)/uv VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
 INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 2>/dev/null || $(PIP) install -qq --no-compile $(1)
 # On all cores, and without what most programs never import; that is compiled where it is.
 COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 \
 	-x '/(tests?|testing|torch|sympy|jax|jaxlib|scipy|pip|setuptools|fontTools|sklearn|networkx|triton)/' $(VENV)/lib || true
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
+PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbouncer
+POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint pictures chromium nginx libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         install what the demo needs, and run it; ARGS=... go to 'streamvis demo'"
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
 	@echo "make test-integrations  install the frameworks that Streamvis integrates with, and run the tests with them"
-	@echo "make bench        measure Streamvis beside its peers, which are installed into a cache; ARGS=--help says more"
-	@echo "make lint         check the code with ruff"
-	@echo "make pictures     make the pictures of the docs again; ARGS=NAME names one"
+	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
+	@echo "make lint         check the code with ruff, and the types in src with pyright"
+	@echo "make docs         build the site of the docs into build/site, and check its links"
+	@echo "make pictures     create the pictures of the docs again; ARGS=NAME creates one"
 	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
-	@echo "make constraints  write constraints.txt anew, with the newest releases"
+	@echo "make constraints  write constraints.txt again, with the newest releases"
 	@echo "make clean        remove .venv and what the tests left"
 	@echo "PYTHON=python3.12 makes .venv from that Python (after 'make clean', when there is one already)."
 
 demo: $(VENV)/.installed-demo
 	@$(VENV)/bin/streamvis demo $(ARGS)
 
-test: $(VENV)/.installed-test chromium nginx
+test: $(VENV)/.installed-test chromium nginx postgresql pgbouncer
 	@$(VENV)/bin/pytest $(ARGS)
 
 test-integrations: $(VENV)/.installed-integrations
@@ -48,8 +51,13 @@ bench: $(VENV)/.installed-test chromium
 pictures: $(VENV)/.installed-test chromium
 	@$(VENV)/bin/python docs/pictures.py $(ARGS)
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed-lint
 	@$(VENV)/bin/ruff check $(ARGS) .
+	@$(VENV)/bin/pyright
+
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
+	@echo "The docs are in build/site: open build/site/index.html in a browser."
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -70,6 +78,17 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(COMPILE)
 	@touch $(VENV)/.installed-demo $@
 
+# Types are checked against the libraries that the tests have.
+$(VENV)/.installed-lint: $(VENV)/.installed-test
+	@echo "Installing ruff and pyright into $(VENV) ..."
+	@$(call INSTALL,-e '.[lint]' -c constraints.txt)
+	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the site of the docs needs into $(VENV) ..."
+	@$(call INSTALL,-e '.[docs]' -c constraints.txt)
+	@touch $@
+
 # Holds what the tests need too.
 $(VENV)/.installed-integrations: pyproject.toml constraints.txt constraints-integrations.txt | $(VENV)/bin/python
 	@echo "Installing Streamvis, its tests and the frameworks that it integrates with into $(VENV) (some 400 MB) ..."
@@ -77,8 +96,8 @@ $(VENV)/.installed-integrations: pyproject.toml constraints.txt constraints-inte
 	@$(COMPILE)
 	@touch $(VENV)/.installed-demo $(VENV)/.installed-test $@
 
-# Chromium without a window of its own opens a tab with an eighth of the work. Where it is not to be had, any Chromium does. The browser
-# tests say the same as the last line, and fail, where no browser could be installed; the others run all the same.
+# The headless shell of Chromium opens a tab with an eighth of the work. If it cannot be installed, any Chromium works. If no browser
+# could be installed, the browser tests fail with the message of the last line; the other tests still run.
 chromium:
 	@command -v chromium-headless-shell >/dev/null && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
@@ -101,6 +120,32 @@ nginx: | $(VENV)/bin/python
 		dpkg -x nginx_*.deb . && cd - >/dev/null; \
 	fi; \
 	$(NGINX) >/dev/null || echo "There is no nginx for the tests of pages behind a proxy. Install it: sudo apt-get install nginx-light" >&2
+
+# Debian's package would start a server and keep it running: told not to make one, it only brings the programs.
+postgresql:
+	@$(POSTGRES) >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+		echo "Installing Debian's postgresql for the tests of the store in a database ..."; \
+		$$sudo mkdir -p /etc/postgresql-common && { [ -e /etc/postgresql-common/createcluster.conf ] || \
+			echo "create_main_cluster = false" | $$sudo tee /etc/postgresql-common/createcluster.conf >/dev/null; }; \
+		{ $$sudo apt-get update -qq && \
+		  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql; } </dev/null >/dev/null 2>&1; \
+	fi; \
+	$(POSTGRES) >/dev/null || echo "There is no PostgreSQL for the tests of the store in a database. Install it: sudo apt-get install postgresql" >&2
+
+# Unpacked with what it needs, as nginx is: an installed one would start to listen.
+pgbouncer: | $(VENV)/bin/python
+	@$(PGBOUNCER) >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null; then \
+		echo "Unpacking Debian's pgbouncer into $(VENV) for the tests of endpoints behind a pooler ..."; \
+		if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+		mkdir -p $(VENV)/pgbouncer && cd $(VENV)/pgbouncer && \
+		download() { apt-get download -qq pgbouncer libc-ares2 libevent-2.1-7 </dev/null 2>/dev/null; }; \
+		{ download || { $$sudo apt-get update -qq </dev/null >/dev/null 2>&1 && download; }; } && \
+		for one in *.deb; do dpkg -x "$$one" .; done; cd - >/dev/null; \
+	fi; \
+	$(PGBOUNCER) >/dev/null || echo "There is no PgBouncer for the tests of endpoints behind a pooler. Install it: sudo apt-get install pgbouncer" >&2
 
 # The shell's program runs as it stands, so its libraries are kept in the package: modules that name each other by their files.
 LIBRARIES ?= preact@11.2.0 htm@3.1.1

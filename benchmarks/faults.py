@@ -21,7 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.faults.scene import FAULTS, HARDER, Fault, Scene, Stuck
+from support.faults.scene import DATABASE_FAULTS, FAULTS, HARDER, Fault, Scene, Stuck
+from support.postgresql import PostgresServer
 
 ROUNDS_PER_RUN = 10
 
@@ -34,6 +35,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--producers", type=int, default=3)
     parser.add_argument("--only", action="append", metavar="FAULT", help="such as 'kill endpoint'; more than once for several")
     parser.add_argument("--endpoint", metavar="COMMAND", help="another program to start in place of `streamvis rest`")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="postgresql: a server of its own")
+    parser.add_argument("--endpoints", type=int, default=1, help="how many on one database")
     parser.add_argument("--crowded", action="store_true", help="the endpoint asks producers to gather, as if there were many")
     parser.add_argument("--window-ms", type=float, default=100, help="how much a killed producer may take with it")
     parser.add_argument("--patience-s", type=float, default=60, help="how long anything may take to come back")
@@ -59,10 +62,11 @@ def play_round(scene: Scene, dice: random.Random, faults: list[Fault]) -> None:
     ends = []
     pause.wait(dice.uniform(0, 0.3))
     for fault in faults:
-        ends.append(scene.begin(fault))
+        ends.append((fault, scene.begin(fault)))
         pause.wait(dice.uniform(0, 0.6))
     dice.shuffle(ends)
-    for end in ends:
+    # An endpoint does not start without its database.
+    for _, end in sorted(ends, key=lambda one: one[0].target != "database"):
         end()
     scene.check()
 
@@ -72,18 +76,31 @@ def main() -> int:
     options = arguments()
     seed = options.seed if options.seed is not None else random.randrange(10**6)
     dice = random.Random(seed)
-    faults = [fault for fault in FAULTS if options.only is None or str(fault) in options.only]
+    known = [*FAULTS, *(DATABASE_FAULTS if options.store == "postgresql" else [])]
+    faults = [fault for fault in known if options.only is None or str(fault) in options.only]
     if options.only and len(faults) < len(set(options.only)):
-        print(f"--only takes: {', '.join(map(str, FAULTS))}", file=sys.stderr)
+        print(f"--only takes: {', '.join(map(str, known))}", file=sys.stderr)
+        return 2
+    if options.store == "sqlite" and options.endpoints > 1:
+        print("--endpoints needs --store postgresql: a data folder has one endpoint", file=sys.stderr)
         return 2
     print(f"seed {seed}, {options.rounds} rounds, {options.producers} producers", flush=True)
     with tempfile.TemporaryDirectory(prefix="streamvis-faults-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        return play(options, folder, dice, faults)
+        if options.store == "sqlite":
+            return play(options, folder, dice, faults)
+        # It is killed by signals alone, and the machine stays: what the system holds for its disk is kept.
+        server = PostgresServer(autovacuum="on")
+        try:
+            return play(options, folder, dice, faults, server)
+        finally:
+            server.remove()
 
 
-def play(options: argparse.Namespace, folder: Path, dice: random.Random, faults: list[Fault]) -> int:
+def play(
+    options: argparse.Namespace, folder: Path, dice: random.Random, faults: list[Fault], database: PostgresServer | None = None
+) -> int:
     """All rounds, with the last lines."""
     done: Counter[str] = Counter()
     began, number, stuck = time.monotonic(), 0, ""
@@ -95,6 +112,8 @@ def play(options: argparse.Namespace, folder: Path, dice: random.Random, faults:
         patience_s=options.patience_s,
         endpoint=options.endpoint and shlex.split(options.endpoint),
         crowded=options.crowded,
+        database=database,
+        endpoints=options.endpoints,
     )
     try:
         scene.check()

@@ -54,7 +54,7 @@ def tell(answer: Path) -> None:
 def count() -> dict[str, float]:
     """What there is of each kind, after the garbage has been collected, and what memory the process takes.
 
-    "Python objects" are those that can hold others; strings, numbers and arrays are among the "pieces of memory" alone.
+    "Python objects" are those that can hold others; strings, numbers and arrays are among the "allocated blocks of memory" alone.
     """
     FEEDS.heap.release()  # what is hidden from the collector is not counted
     gc.collect()
@@ -71,7 +71,7 @@ def count() -> dict[str, float]:
         "connections": len(process.net_connections()),
         "files": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else process.num_fds(),
         "Python objects": sum(kinds.values()),
-        "pieces of memory": sys.getallocatedblocks(),
+        "allocated blocks of memory": sys.getallocatedblocks(),
         "memory (MiB)": process.memory_info().rss / 2**20,
     }
 

@@ -76,11 +76,11 @@ CASES = [
     Case("the endpoint answers at once"),
     *(Case(f"a line of {delay * 1000:g} ms each way", delay_s=delay) for delay in (0.01, 0.02, 0.04, 0.1)),
     Case("the endpoint never answers", delay_s=None),
-    Case("nobody listens there", url="nobody"),
+    Case("no server at the address", url="nobody"),
     Case("no endpoint (`url=None`)", url="none"),
     Case("durable, the endpoint answers at once", durable=True),
     Case("the same, 8 threads", durable=True, threads=8),
-    Case("durable, nobody listens there", url="nobody", durable=True),
+    Case("durable, no server at the address", url="nobody", durable=True),
     Case("the same, 8 threads", url="nobody", durable=True, threads=8),
 ]
 

@@ -157,7 +157,7 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
         "acknowledged": sum(one["acknowledged"] or 0 for one in told),
         "stored, once and in order": sum(sent) if right == producers else reader.count,
         "producers all of whose rows are there": f"{right} of {producers}",
-        "seen by each page": sum(sent) if set(seen) <= {sum(sent)} else f"{min(seen):,} to {max(seen):,}",
+        "received by each page": sum(sent) if set(seen) <= {sum(sent)} else f"{min(seen):,} to {max(seen):,}",
         "a call of a producer, p50, p99, slowest (ms)": percentiles([ms for one in told for ms in one["took_ms"]], 50, 99, 100),
         "row to a reader, p50, p95, p99 (s)": percentiles(reader.late_s, 50, 95, 99),
         "newest row to a page, p50, p95, p99 (s)": percentiles(late_s, 50, 95, 99),
@@ -208,7 +208,7 @@ def main() -> None:
     print("|---" * (len(found) + 1) + "|")
     for what in found[0]:
         print(f"| {what} | {' | '.join(one[what] if isinstance(one[what], str) else number(one[what]) for one in found)} |")
-    whole = [all(one[what] == one["rows sent"] for what in list(one)[1:3] + ["seen by each page"]) for one in found]
+    whole = [all(one[what] == one["rows sent"] for what in list(one)[1:3] + ["received by each page"]) for one in found]
     sys.exit(0 if all(whole) else 1)
 
 

@@ -112,8 +112,9 @@ def compare(browser: Browser, folder: Path, runs: int, rounds: int) -> None:
                 times[side.name].append(opened_and_searched(browser, side))
         print(f"\n| {runs:,} runs, load {os.getloadavg()[0]:.1f} | {' | '.join(side.name for side in sides)} |")
         print("|---" * (1 + len(sides)) + "|")
-        print(f"| making the runs (s) | {' | '.join(number(side.made_s) for side in sides)} |")
-        for i, what in enumerate(("opening the page until names of runs stand there (s)", "searching ten of them by name (s)")):
+        print(f"| creating the runs (s) | {' | '.join(number(side.made_s) for side in sides)} |")
+        actions = "opening the page until names of runs are visible (s)", "searching for ten of them by name (s)"
+        for i, what in enumerate(actions):
             print(f"| {what} | {' | '.join(spread([pair[i] for pair in times[side.name]]) for side in sides)} |")
         print(f"| memory of the servers after that (MiB) | {' | '.join(number(side.memory_mib) for side in sides)} |", flush=True)
 

@@ -80,8 +80,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def serve(library: str, folder: Path, runs: int) -> subprocess.Popen:
-    """Start the library's server, and print the address of its page once it knows all runs."""
+def serve(library: str, folder: Path, runs: int) -> tuple[subprocess.Popen, str]:
+    """Start the library's server, and print the address of its page, which is returned too, once it knows all runs."""
     port = free_port()
     if library == "tensorboard":
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
@@ -95,7 +95,7 @@ def serve(library: str, folder: Path, runs: int) -> subprocess.Popen:
     while library == "tensorboard" and runs_known(port) < runs:
         time.sleep(0.5)
     print(server.pid, address, flush=True)
-    return server
+    return server, address
 
 
 def runs_known(port: int) -> int:
@@ -115,7 +115,7 @@ def main() -> None:
     sys.stdout = said
     print(time.perf_counter() - began, flush=True)
     if library != "streamvis":
-        server = serve(library, folder, runs)
+        server, _ = serve(library, folder, runs)
         try:
             server.wait()
         finally:

@@ -69,11 +69,11 @@ class Case:
 
 
 CASES = [
-    Case("small rows, an endpoint that follows as it can", "rows"),
+    Case("small rows, a working endpoint", "rows"),
     Case("small rows, an endpoint that never answers", "rows", "hangs"),
     Case("arrays of 512 KiB, an endpoint that never answers", "arrays", "hangs"),
     Case("arrays, never answers, every write to the disk takes 0.2 s", "arrays", "hangs", write_s=0.2),
-    Case("small rows, never answers, the disk takes nothing", "rows", "hangs", disk=False),
+    Case("small rows, never answers, the disk cannot be written", "rows", "hangs", disk=False),
     Case("small rows, never answers, a spool of 64 MiB", "rows", "hangs", max_spool_bytes=64 * 2**20),
 ]
 

@@ -219,7 +219,7 @@ def ours(browser: Browser, lengths: list[int]) -> dict[int, dict[str, float]]:
                 client.sendl(rows, "main", {"step": steps, **dict(zip(COLUMNS, walks, strict=True))})
                 rows += count
                 settle(client)
-            figures = found[length] = {"rows a second coming in": (rows - before) / (time.perf_counter() - began)}
+            figures = found[length] = {"incoming rows a second": (rows - before) / (time.perf_counter() - began)}
             endpoint.wait_until_idle()
             with pages_of(endpoint.url, Path(folder)) as (address, server):
                 first, _ = opened(browser, address, drawn)  # the page server's own first time is not the run's

@@ -158,7 +158,7 @@ def table_of_long_runs(found: dict[int, dict[str, Any]]) -> list[str]:
         "rows_per_s": "rows a second, until durable (x and 4 columns)",
         "merge_s": "processor seconds of the endpoint, merging and summaries included",
         "bytes_per_float": "bytes on disk per float (of 5; steps, times and summaries included)",
-        "memory_mb": "memory of the endpoint in the end (MiB)",
+        "memory_mb": "memory of the endpoint at the end (MiB)",
     }
     lines = ["| what | " + " | ".join(f"{rows:,} rows" for rows in found) + " |", "|---" * (len(found) + 1) + "|"]
     for name in next(iter(found.values())):

@@ -1,26 +1,37 @@
 """How long the page for any run takes to open: with many long curves, and with thousands of columns.
 
-    python benchmarks/runs_page.py --rows 1000000 --charts 20 --columns 5000 --rounds 5
+    python benchmarks/runs_page.py --rows 1000000 --charts 20 --columns 5000 --compared 100000 --rounds 5
 
 The time runs from going to the address until every chart that is in view shows its data up to the newest row, in a real Chromium
 of 1366 x 768 pixels whose cache is warm. Memory is that of the page server, and of the page's JavaScript.
+
+Then the same two runs, the long one with fewer rows, beside TensorBoard and Trackio, round after round: until the page shows
+anything, and until its picture is the one that stays. All three show their whole page, Streamvis its run list too.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
+from many_runs import Side, come, spread
 from pages import CHROMIUM, memory_mib, pages_of, running, tab_mib
-from playwright.sync_api import sync_playwright
-from setting import Endpoint
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from run import PEERS
+from setting import Endpoint, installed, number
 
 from streamvis import Client
 
@@ -32,6 +43,10 @@ SHOWN = """last => {
   return [inside.length, inside.filter((model) => Math.abs(model.x_range.end - last) < 1).length]
 }"""
 LIMIT_S = 120
+CALM_S = 4
+"""A picture that has not changed for so long stays."""
+WIDE_ROWS = 30
+HERE = Path(__file__).parent
 
 
 def send_long(url: str, *, rows: int, charts: int) -> None:
@@ -51,7 +66,7 @@ def send_wide(url: str, *, columns: int) -> None:
     """Thirty rows of thousands of columns."""
     with Client(url, "wide") as client:
         client.init({"columns": columns})
-        for step in range(30):
+        for step in range(WIDE_ROWS):
             client.sendl(step, "layers", {f"block{i // 50}/layer{i}": float(np.sin(step / 5 + i)) for i in range(columns)})
 
 
@@ -65,9 +80,14 @@ class Opened:
     held_mib: float
 
 
-def opened(browser, address: str, last: float, in_view: int) -> Opened:
+def chromium() -> str | None:
+    """The browser that shows no pages of its own beside ours, where it is there."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
+def opened(context: BrowserContext, address: str, last: float, in_view: int) -> Opened:
     """Open a page, and wait for so many charts."""
-    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    page = context.new_page()
     began, first_s = time.perf_counter(), None
     watch = page.context.new_cdp_session(page)
     watch.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -88,16 +108,114 @@ def opened(browser, address: str, last: float, in_view: int) -> Opened:
     return Opened(first_s, took_s, busy_s, held_mib)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Seconds until a page shows anything, and until it shows what it shows in the end; MiB of its JavaScript."""
+
+    first_s: float
+    all_s: float
+    held_mib: float
+
+
+def shown(browser: Browser, side: Side) -> Shown:
+    """Open a page that nothing is cached of, and take pictures until they stay the same."""
+    context = browser.new_context(viewport={"width": 1366, "height": 768})
+    page = context.new_page()
+    watch, pictures = context.new_cdp_session(page), []
+
+    def take(frame: dict) -> None:
+        watch.send("Page.screencastFrameAck", {"sessionId": frame["sessionId"]})
+        picture = hashlib.sha256(frame["data"].encode()).digest()
+        if not pictures or picture != pictures[-1][1]:
+            pictures.append((frame["metadata"]["timestamp"], picture))
+
+    watch.on("Page.screencastFrame", take)
+    began = time.time()
+    come(page, side.address)
+    watch.send("Page.startScreencast", {"format": "jpeg", "quality": 40, "maxWidth": 683, "maxHeight": 384})
+    while time.time() - max(began, pictures[-1][0] if pictures else 0) < CALM_S and time.time() - began < LIMIT_S:
+        page.wait_for_timeout(100)
+    watch.send("Page.stopScreencast")
+    held_mib = tab_mib(page)
+    context.close()
+    # The first picture is of an empty page.
+    return Shown(pictures[min(1, len(pictures) - 1)][0] - began, pictures[-1][0] - began, held_mib)
+
+
+@contextmanager
+def ours(folder: Path, rows: int, columns: int) -> Iterator[Side]:
+    """An endpoint and a page server of Streamvis, with the run."""
+    folder.mkdir(parents=True)
+    endpoint = Endpoint()
+    with running(endpoint):
+        side = [str(HERE / "runs_page_side.py"), "streamvis", str(folder), str(rows), str(columns), endpoint.url]
+        subprocess.run([sys.executable, *side], stderr=subprocess.DEVNULL, check=True)
+        endpoint.wait_until_idle()
+        with pages_of(endpoint.url, folder) as (page, process):
+            yield Side("Streamvis", 1, 0, f"{page.partition('/view/')[0]}/runs?app=bench", [endpoint.process, process])
+
+
+@contextmanager
+def peers(library: str, peer: tuple[str, str], folder: Path, rows: int, columns: int) -> Iterator[Side]:
+    """The server of another library, with the run."""
+    folder.mkdir(parents=True)
+    command = [peer[0], str(HERE / "runs_page_side.py"), library, str(folder), str(rows), str(columns)]
+    process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        server, address = process.stdout.readline().split()
+        process.stdout.readline()
+        name = "TensorBoard (tensorboardX {})" if library == "tensorboard" else "Trackio {}"
+        yield Side(name.format(peer[1]), 1, 0, address, [psutil.Process(int(server))])
+    finally:
+        for its in (*process.children(recursive=True), process):
+            its.terminate()
+        process.wait(20)
+
+
+def compare(browser: Browser, folder: Path, rows: int, columns: int, rounds: int) -> None:
+    """Open the pages of one run in turn, and print a table."""
+    with ExitStack() as stack:
+        sides = [stack.enter_context(ours(folder / "streamvis", rows, columns))]
+        for library in ("trackio", "tensorboard"):
+            peer = "tensorboardX" if library == "tensorboard" else library
+            found = installed(peer, PEERS[peer])
+            if found is not None:
+                sides.append(stack.enter_context(peers(library, found, folder / library, rows, columns)))
+        times = {side.name: [] for side in sides}
+        for _ in range(rounds):
+            for side in sides:
+                times[side.name].append(shown(browser, side))
+        about = f"{rows:,} rows of {columns:,} columns, load {os.getloadavg()[0]:.1f}"
+        print(f"\n| {about} | {' | '.join(times)} |\n|---{'|---' * len(sides)}|")
+        wanted = {"anything is shown (s)": "first_s", "all is shown (s)": "all_s", "memory of the page (MiB)": "held_mib"}
+        for what, name in wanted.items():
+            print(f"| {what} | {' | '.join(spread([getattr(one, name) for one in its]) for its in times.values())} |")
+        print(f"| memory of the servers (MiB) | {' | '.join(number(side.memory_mib) for side in sides)} |", flush=True)
+
+
 def main() -> None:
     """Measure, and print a table."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--charts", type=int, default=20)
     options.add_argument("--columns", type=int, default=5000)
+    options.add_argument("--compared", type=int, default=100_000, help="rows of each library's long run; 0: compare nothing")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
-    endpoint = Endpoint()
     args = [*CHROMIUM, *(["--no-sandbox"] if os.getuid() == 0 else [])]
+    if given.rows:
+        measure(given, args)
+    if given.compared:
+        with sync_playwright() as playwright, tempfile.TemporaryDirectory(prefix="streamvis-bench-") as folder:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=args)
+            compare(browser, Path(folder) / "long", given.compared, given.charts, given.rounds)
+            compare(browser, Path(folder) / "wide", WIDE_ROWS, given.columns, given.rounds)
+            browser.close()
+
+
+def measure(given: argparse.Namespace, args: list[str]) -> None:
+    """Streamvis alone: when each chart in view has its data, and which part took the time."""
+    endpoint = Endpoint()
     with running(endpoint), tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         send_long(endpoint.url, rows=given.rows, charts=given.charts)
         send_wide(endpoint.url, columns=given.columns)
@@ -105,13 +223,14 @@ def main() -> None:
         print(f"{given.charts} charts of {given.rows:,} rows, {given.columns:,} columns, load {os.getloadavg()[0]:.1f}")
         with pages_of(endpoint.url, Path(folder)) as (other, process):
             address = other.rpartition("/")[0]
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=args)
+            browser = playwright.chromium.launch(executable_path=chromium(), args=args)
+            context = browser.new_context(viewport={"width": 1366, "height": 768})
             found: list[Opened] = []
             for app, x, last, in_view in (("long", "n", given.rows - 1, 6), ("wide", "step", 29, 9)):
                 used_s = []
                 for _ in range(given.rounds + 1):
                     before_s = [sum(its.cpu_times()[:2]) for its in (process, endpoint.process)]
-                    found.append(opened(browser, f"{address}/runs?app={app}&x={x}", last, in_view))
+                    found.append(opened(context, f"{address}/runs?app={app}&x={x}", last, in_view))
                     after_s = [sum(its.cpu_times()[:2]) for its in (process, endpoint.process)]
                     used_s.append([after - before for before, after in zip(before_s, after_s, strict=True)])
                 times, firsts = ([getattr(one, name) for one in found[1:]] for name in ("all_s", "first_s"))

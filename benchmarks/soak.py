@@ -79,7 +79,7 @@ TRIMMED_S = 10.0
 BOKEHS = ("documents", "models", "Bokeh's sessions", "Bokeh's connections")
 ENDING = (*BOKEHS, "sessions", "inboxes", "feeds", "modules of page scripts")
 """Of these nothing is left."""
-LIMITS = {"memory (MiB)": 0.02, "Python objects": 0.5, "pieces of memory": 1}
+LIMITS = {"memory (MiB)": 0.02, "Python objects": 0.5, "allocated blocks of memory": 1}
 """How much there may be more for each session, from the middle third of the counts to the last; of what is not named, 0.02."""
 
 

@@ -79,7 +79,7 @@ async def figures(address: str, answer: Path, count: int) -> dict[str, float]:
         pulse.longest_s(answer)
         found[f"GET, {name} figures (s)"] = await timed(get(f"{address}?figures={count}&sources={sources}"))
         await asyncio.sleep(PULSE_S)
-        found[f"longest work, {name} figures (s)"] = pulse.longest_s(answer)
+        found[f"longest task, {name} figures (s)"] = pulse.longest_s(answer)
     return found
 
 
@@ -100,7 +100,7 @@ async def endings(url: str, folder: Path, count: int) -> dict[str, float]:
             await asyncio.sleep(1)
             calm = calm + 1 if sum(server.cpu_times()[:2]) - so_far < IDLE else 0
         return {
-            "longest work (s)": pulse.longest_s(answer),
+            "longest task (s)": pulse.longest_s(answer),
             "all ended after (s)": time.perf_counter() - began - calm,
             "processor time (s)": sum(server.cpu_times()[:2]) - used,
             "memory before (MiB)": before,
@@ -133,7 +133,7 @@ async def measure(counts_of_figures: list[int], counts_of_sessions: list[int]) -
         for count in counts_of_sessions:
             ended[count] = await endings(endpoint.url, Path(folder), count)
     print(f"Bokeh {version('bokeh')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    print(table("figures in a page", drawn), table("sessions that are due together", ended), sep="\n\n")
+    print(table("figures in a page", drawn), table("sessions that expire together", ended), sep="\n\n")
 
 
 def main() -> None:

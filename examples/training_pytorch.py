@@ -1,4 +1,4 @@
-"""A PyTorch training loop that sends its loss and its parameters: python training_pytorch.py URL APP_NAME [--steps N]"""
+"""A PyTorch training loop that sends loss and parameters: python training_pytorch.py URL APP_NAME [--steps N]"""
 
 import argparse
 
@@ -12,7 +12,7 @@ arguments.add_argument("app_name", nargs="?", default="training")
 arguments.add_argument("--steps", type=int, default=2000)
 given = arguments.parse_args()
 
-# Learn y = sin(x) from points of it.
+# Learn y = sin(x) from sample points.
 model = torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 x = torch.linspace(-3, 3, 100)[:, None]
@@ -24,8 +24,8 @@ with Client(given.url, given.app_name) as client:
         loss = torch.nn.functional.mse_loss(y, torch.sin(x))
         client.sendl(step, "loss", {"step": step, "loss": loss})
         if step % 10 == 0:
-            client.send(step, "curve", {"x": x[:, 0], "y": y[:, 0], "wanted": torch.sin(x[:, 0])})
-            client.send(step, "parameters", dict(model.named_parameters()))  # as they are now, though the optimizer changes them
+            client.send(step, "curve", {"x": x[:, 0], "y": y[:, 0], "target": torch.sin(x[:, 0])})
+            client.send(step, "parameters", dict(model.named_parameters()))  # copied before the optimizer changes them
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

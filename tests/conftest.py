@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["support.browser", "support.processes", "support.proxies", "support.scripts"]
+pytest_plugins = [
+    "support.browser",
+    "support.postgresql",
+    "support.pgbouncer",
+    "support.processes",
+    "support.proxies",
+    "support.scripts",
+    "support.stores",
+]
 
 # On a busy machine a slow example says nothing about the code: no deadline for one example.
 settings.register_profile("ci", max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

@@ -1,4 +1,4 @@
-"""Something for every panel: python producer.py URL panels [STEPS]"""
+"""Data for every panel: python producer.py URL panels [STEPS]"""
 
 import sys
 import time
@@ -36,7 +36,7 @@ def main(url, app, steps=1000):
                 client.send(step, "embedding", {"x": x, "y": y, "digit": digits})
                 client.send(step, "confusion", {"count": counts})
                 client.send(step, "weights", {"weights": random.normal(step / steps, 0.3 + step / 300, 2000)})
-                client.sendl(step, "log", {"text": f"step {step}: loss {loss:.3f}, {right.mean():.1%} right"})
+                client.sendl(step, "log", {"text": f"step {step}: loss {loss:.3f}, accuracy {right.mean():.1%}"})
             if step == 0:
                 client.send(step, "facts", {"data": {"name": "rings", "images": 600, "classes": list("abcde")}, "device": "cpu"})
                 client.send(step, "sound", {"samples": np.sin(2 * np.pi * 440 * t * t) * np.exp(-3 * t), "rate": RATE})

@@ -1,4 +1,4 @@
-"""A synthesizer: the last second to listen to, its spectrogram, and how it went on. streamvis serve page.py"""
+"""A synthesizer: a player for the last second, its spectrogram, and loudness and pitch over time. streamvis serve page.py"""
 
 from bokeh.layouts import column
 

@@ -1,4 +1,4 @@
-"""A melody that is made second by second: python producer.py URL audio [SECONDS]"""
+"""A melody, generated second by second: python producer.py URL audio [SECONDS]"""
 
 import sys
 import time

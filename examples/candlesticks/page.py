@@ -1,4 +1,4 @@
-"""Candlesticks: bars that are done are rows, and stay; the current bar is a value, and moves with every trade.
+"""Candlesticks: finished bars are rows; the current bar is a value, which every trade replaces.
 
     streamvis serve page.py
 """

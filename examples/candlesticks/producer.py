@@ -1,4 +1,4 @@
-"""A simulated market: trades come one by one, and are gathered into bars of twenty.
+"""A simulated market: single trades, combined into bars of twenty.
 
     python producer.py http://localhost:8080 candlesticks [BARS]
 """
@@ -33,11 +33,11 @@ def main(url, app, bars=100_000):
                     "volume": volume,
                     "mean": float(np.mean([*closes[-19:], price])),
                 }
-                # A value: this bar, until the next trade changes it. In lists, as a Bokeh source of one row wants it.
+                # A value: the current bar, replaced at the next trade. In lists, as the page's Bokeh source needs it.
                 client.send(number, "current", {name: [cell] for name, cell in bar.items()})
                 time.sleep(SECONDS_PER_TRADE)
             closes.append(price)
-            client.sendl(number, "bars", bar)  # a row: this bar is done
+            client.sendl(number, "bars", bar)  # a row: this bar is finished
 
 
 if __name__ == "__main__":

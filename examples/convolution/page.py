@@ -1,4 +1,4 @@
-"""A convolutional network as it learns, all in panels. streamvis serve page.py"""
+"""A convolutional network during training, all in panels. streamvis serve page.py"""
 
 from streamvis import panels
 

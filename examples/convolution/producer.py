@@ -1,6 +1,6 @@
-"""A small convolutional network learns to tell four shapes apart: python producer.py URL convolution [STEPS]
+"""A small convolutional network learns to classify four shapes: python producer.py URL convolution [STEPS]
 
-Needs PyTorch. The shapes are drawn here, with noise, so nothing has to be downloaded.
+Needs PyTorch. The shapes are drawn by this program, with noise; nothing is downloaded.
 """
 
 import sys
@@ -43,7 +43,7 @@ def network():
 
 def main(url, app, steps=2000):
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # the network is too small to gain by more
+    torch.set_num_threads(1)  # the network is too small to profit from more
     random = np.random.default_rng(0)
     model = network()
     weighted = [layer for layer in model if hasattr(layer, "weight")]
@@ -54,14 +54,14 @@ def main(url, app, steps=2000):
         client.init({"steps": steps, "layers": len(weighted), "batch": BATCH, "classes": CLASSES})
         for step in range(steps):
             began = time.perf_counter()
-            batch, wanted = draw(BATCH, random)
+            batch, targets = draw(BATCH, random)
             logits = model(batch)
-            loss = nn.functional.cross_entropy(logits, wanted)
+            loss = nn.functional.cross_entropy(logits, targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            accuracy = (logits.argmax(1) == wanted).float().mean()
+            accuracy = (logits.argmax(1) == targets).float().mean()
             client.sendl(step, "train", {"loss": loss, "accuracy": accuracy, "rate": schedule.get_last_lr()[0]})
             client.sendl(step, "gradients", {f"layer{i}": layer.weight.grad.norm() for i, layer in enumerate(weighted)})
             client.sendl(step, "throughput", {"images per second": BATCH / (time.perf_counter() - began)})
@@ -72,7 +72,7 @@ def main(url, app, steps=2000):
 
 @torch.no_grad()
 def evaluate(client, step, model, images, labels):
-    """Send how the network does on the validation set."""
+    """Send the results on the validation set."""
     logits = model(images)
     predicted = logits.argmax(1)
     loss, accuracy = nn.functional.cross_entropy(logits, labels), (predicted == labels).float().mean()

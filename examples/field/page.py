@@ -1,4 +1,4 @@
-"""A field that moves: an image of waves, a cut through it where the viewer taps, and its energy over all steps.
+"""Waves on a pond: an image, a cross-section where the viewer taps, and the energy over all steps.
 
     streamvis serve page.py
 """

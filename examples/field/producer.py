@@ -1,4 +1,4 @@
-"""Waves on a square pond: the wave equation in two dimensions, into which a drop falls now and then.
+"""Waves on a square pond: the two-dimensional wave equation, with a drop every 150 steps.
 
     python producer.py http://localhost:8080 field [STEPS]
 """
@@ -24,7 +24,7 @@ def main(url, app, steps=1_000_000):
             if step % 150 == 0:
                 x, y = random.uniform(0.2 * SIZE, 0.8 * SIZE, 2)
                 drop = np.exp(-((at[:, None] - y) ** 2 + (at - x) ** 2) / 18)
-                height, before = height + drop, before + drop  # raised, but not thrown
+                height, before = height + drop, before + drop  # changes the height, not the velocity
             around = sum(np.roll(height, shift, axis) for shift in (1, -1) for axis in (0, 1))
             after = (2 - DAMPING) * height - (1 - DAMPING) * before + SPEED**2 * (around - 4 * height)
             after[[0, -1], :] = after[:, [0, -1]] = 0

@@ -1,4 +1,4 @@
-"""Linked histograms: a cloud that moves, and how its points are spread along both axes; all of them, and those selected.
+"""Linked histograms: moving points, and histograms of all points and of the selected ones along both axes.
 
     streamvis serve page.py
 """
@@ -37,7 +37,7 @@ def init_page(doc, config):
 
 def update_page(doc, new_data):
     if "cloud" in new_data:
-        # The points keep their places in the arrays, so a selection goes on holding the same points as they move.
+        # Points keep their positions in the arrays, so a selection keeps the same points when they move.
         doc.get_model_by_name("cloud").data = dict(new_data["cloud"])
         show_histograms(doc)
 

@@ -1,4 +1,4 @@
-"""A cloud of ten thousand points that drifts and splits, ten times a second.
+"""10,000 points that move in three groups, sent ten times a second.
 
     python producer.py http://localhost:8080 histograms [STEPS]
 """

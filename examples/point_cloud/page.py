@@ -1,4 +1,4 @@
-"""Fifty thousand points as they cluster; what is selected is counted. streamvis serve page.py"""
+"""50,000 points during clustering; a callback counts the selected ones. streamvis serve page.py"""
 
 from bokeh.models import GlyphRenderer
 

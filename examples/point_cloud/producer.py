@@ -1,4 +1,4 @@
-"""k-means on fifty thousand points that drift: python producer.py URL point_cloud [STEPS]"""
+"""k-means on 50,000 moving points: python producer.py URL point_cloud [STEPS]"""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""One run with several producers: each worker's loss, and what all have done. streamvis serve page.py"""
+"""One run with several producers: the loss and speed of each worker, and a shared log. streamvis serve page.py"""
 
 from streamvis import panels
 

@@ -13,10 +13,10 @@ WORKERS = 4
 
 
 def work(url, app, run, number, steps):
-    # Each process has a client of its own, and joins the run.
+    # Each process has its own client, which joins the run.
     with Client(url, app) as client:
         client.init(run=run)
-        client.sendl(0, "log", {"text": f"worker {number} has begun, in process {os.getpid()}"})
+        client.sendl(0, "log", {"text": f"worker {number} has started, in process {os.getpid()}"})
         for step in range(steps):
             began = time.perf_counter()
             time.sleep(random.uniform(0.02, 0.08))

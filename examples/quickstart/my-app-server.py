@@ -22,7 +22,7 @@ def init_page(doc, config):
 
 
 def update_page(doc, new_data):
-    """Append the new rows. Called with all that is there, then whenever there is more."""
+    """Append the new rows. Called with all existing data, then each time there is new data."""
     if "main_plot" in new_data:
         doc.get_model_by_name("main_plot").stream(new_data["main_plot"])
 

@@ -1,7 +1,7 @@
 """The REST server: python rest-server.py PORT [HOST]
 
-HOST is this machine alone (127.0.0.1) unless given; 0.0.0.0 lets other machines in. Data are kept in the user's data folder, or
-in the one that STREAMVIS_DATA names.
+HOST is 127.0.0.1 (only this machine) by default; 0.0.0.0 lets other machines connect. Data is stored in the user's data folder,
+or in the folder STREAMVIS_DATA.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Q-learning on a grid: what it earns, what it knows, and where it went. streamvis serve page.py"""
+"""Q-learning on a grid: rewards, the value of each cell, and the visited cells. streamvis serve page.py"""
 
 from streamvis import panels
 

@@ -1,6 +1,6 @@
-"""Several runs on one page: each run's line, and the mean of each group with its 95 % interval. streamvis serve page.py
+"""Several runs on one page: a line for each run, and the mean of each group with its 95 % interval. streamvis serve page.py
 
-Group the runs in the list beside the page, or in its address: ?app=seeds&group=config.rate
+Group the runs in the run list, or in the page's address: ?app=seeds&group=config.rate
 """
 
 from bokeh.plotting import figure

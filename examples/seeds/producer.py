@@ -1,6 +1,6 @@
-"""Six trainings, two learning rates with three seeds each, one after another: python producer.py URL seeds [STEPS]
+"""Six training runs, with two learning rates and three seeds each: python producer.py URL seeds [STEPS]
 
-A small network learns to read the handwritten digits of scikit-learn.
+A small network learns to classify the handwritten digits of scikit-learn.
 """
 
 import sys
@@ -17,7 +17,7 @@ RATES, SEEDS, BATCH = (0.003, 0.0005), (0, 1, 2), 64
 
 
 def train(client, rate, seed, steps):
-    """Train one network, and send its loss and accuracy."""
+    """Train one network, and send loss and accuracy."""
     digits = load_digits()
     images, val_images, labels, val_labels = train_test_split(digits.data / 16, digits.target, random_state=seed)
     model = MLPClassifier((32,), learning_rate_init=rate, random_state=seed)
@@ -27,9 +27,9 @@ def train(client, rate, seed, steps):
         model.partial_fit(images[batch], labels[batch], classes=range(10))
         client.sendl(step, "train", {"loss": model.loss_, "accuracy": model.score(images[batch], labels[batch])})
         if step % 5 == 0:
-            guesses = model.predict_proba(val_images)
-            accuracy = np.mean(guesses.argmax(axis=1) == val_labels)
-            client.sendl(step, "val", {"loss": log_loss(val_labels, guesses), "accuracy": accuracy})
+            predicted = model.predict_proba(val_images)
+            accuracy = np.mean(predicted.argmax(axis=1) == val_labels)
+            client.sendl(step, "val", {"loss": log_loss(val_labels, predicted), "accuracy": accuracy})
 
 
 def main(url, app, steps=400):

@@ -1,4 +1,4 @@
-"""A sensor with limits: its last ten minutes, and every alarm. streamvis serve page.py"""
+"""A sensor with a limit: its last ten minutes, and all alarms. streamvis serve page.py"""
 
 from bokeh.models import BoxAnnotation
 

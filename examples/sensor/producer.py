@@ -1,4 +1,4 @@
-"""A boiler that is measured ten times a second, and raises alarms: python producer.py URL sensor [STEPS]"""
+"""A boiler, measured ten times a second, with alarms: python producer.py URL sensor [STEPS]"""
 
 import math
 import random

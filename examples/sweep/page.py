@@ -1,4 +1,4 @@
-"""A sweep: every trial as a point, a row, and the best one so far. streamvis serve page.py"""
+"""A parameter sweep: each trial as a point and as a table row, and the best loss so far. streamvis serve page.py"""
 
 from streamvis import panels
 

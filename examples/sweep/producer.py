@@ -9,7 +9,7 @@ from streamvis import Client
 
 
 def train(rate, width, random):
-    """The loss that a model with these parameters comes to."""
+    """The final loss of a model with these parameters."""
     return 0.05 + (np.log10(rate) + 2.4) ** 2 / 6 + (width - 96) ** 2 / 40_000 + random.exponential(0.02)
 
 

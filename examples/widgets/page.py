@@ -1,4 +1,4 @@
-"""A page with widgets that call Python: which channels, and a spectrum of the window that is chosen. streamvis serve page.py"""
+"""Widgets that call Python: select channels, and see their spectrum over the selected length. streamvis serve page.py"""
 
 import numpy as np
 from bokeh.layouts import column, row

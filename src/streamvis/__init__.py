@@ -17,11 +17,11 @@ from streamvis.errors import StreamvisError
 
 if TYPE_CHECKING:
     from streamvis import panels
+    from streamvis.opening import open_reader as open
     from streamvis.page.new_data import NewData
     from streamvis.page.runs import runs
     from streamvis.page.server import Server
     from streamvis.page.sources import band_source, live_source
-    from streamvis.reading import open_reader as open
 
 __all__ = [
     "Client",
@@ -43,9 +43,16 @@ _LOADED_WHEN_ASKED_FOR = {
     "Server": ("streamvis.page.server", "Server"),
     "band_source": ("streamvis.page.sources", "band_source"),
     "live_source": ("streamvis.page.sources", "live_source"),
-    "open": ("streamvis.reading", "open_reader"),
+    "open": ("streamvis.opening", "open_reader"),
     "runs": ("streamvis.page.runs", "runs"),
 }
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """For `%load_ext streamvis`."""
+    from streamvis.notebook import load
+
+    load(ipython)
 
 
 def __getattr__(name: str) -> Any:

@@ -45,7 +45,7 @@ _AUTHORITY = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/\\?#\s]+))(?::[0-9]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens that a server asks for: who has `write` may do all, who has `read` may read. Without them nobody is asked."""
+    """The tokens that a server asks for: who has `write` may do all, who has `read` may read. Without them no one is asked."""
 
     write: str | None = None
     read: str | None = None
@@ -127,7 +127,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The names under which a server may be addressed, and the origins, besides its own, whose pages may ask it."""
+    """The names under which a server may be addressed, and the origins, in addition to its own, whose pages may ask it."""
 
     names: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -156,7 +156,7 @@ class Hosts:
     def is_foreign(self, method: str, header: Callable[[str], str | None]) -> bool:
         """Whether a browser asks for a page of another site, or of another port, for which cookies make no difference.
 
-        Opening an address, as by a link from elsewhere or in a frame, shows it to the person alone. Programs that are no browsers
+        Opening an address, as by a link from elsewhere or in a frame, shows it to the person alone. Programs other than browsers
         say nothing of where they come from. `header` gives the request's header of a name.
         """
         origin = header("origin")

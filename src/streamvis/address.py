@@ -1,25 +1,43 @@
-"""The address of an endpoint and its token, checked. Not in `transport`: `Client` does so before it loads HTTP libraries."""
+"""The address of an endpoint and its token: the default, and checks. Not in `transport`, which loads HTTP libraries."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import urlsplit
 
 from streamvis.errors import UsageError
 
-__all__ = ["checked_token", "checked_url"]
+__all__ = ["DEFAULT_URL", "addresses_in", "checked_token", "checked_url", "default_url"]
+
+DEFAULT_URL = "http://localhost:8080"
+
+
+def default_url() -> str:
+    """The endpoint's address where none is given."""
+    return os.environ.get("STREAMVIS_URL") or DEFAULT_URL
 
 
 def checked_url(url: str) -> str:
-    """The endpoint's address without a slash at its end. Raises UsageError when it is no http(s) address."""
+    """The endpoint's address without a slash at its end; of several endpoints on one database, with commas between them.
+
+    Raises UsageError for what is not an http(s) address.
+    """
+    if isinstance(url, str) and "," in url:
+        return ",".join(checked_url(one.strip()) for one in url.split(","))
     parts = urlsplit(url) if isinstance(url, str) else None
     try:
         usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"{url!r} is no address of an endpoint. Give one like http://localhost:8080.")
+        raise UsageError(f"{url!r} is not an endpoint address. Use one like http://localhost:8080.")
     return url.rstrip("/")
+
+
+def addresses_in(url: str) -> list[str]:
+    """Each of the addresses that were checked together."""
+    return url.split(",")
 
 
 def checked_token(token: Any) -> str | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import webbrowser
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -21,37 +20,42 @@ import click
 from streamvis import options, scaffold, terminal, upkeep
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
 from streamvis.address import checked_token
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import LogFormatter, one_line
+from streamvis.notebook_server import notebook
 from streamvis.snapshot.command import snapshot
-from streamvis.supervisor import Child, Supervisor
-from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens
+from streamvis.supervisor import Child, Supervisor, end_with_parent
+from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens, say_tunnel
 
 __all__ = ["main"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="streamvis", message="streamvis %(version)s")
 def cli() -> None:
-    """Watch a running process, on a page for any run or on one that you wrote with Bokeh.
+    """Watch a running process in the browser, on a page for any run or on your own Bokeh page.
 
     \b
-    streamvis serve           the endpoint, and a page that shows whatever is sent to it
-    streamvis init            write a page of your own, with a producer that runs at once
-    streamvis serve page.py   the endpoint and your page, together
-    streamvis demo            a neural network learning digits, live in your browser
+    - streamvis serve: run the endpoint, and a page that shows all data of any run
+    - streamvis init: create your own page, and a producer to start from
+    - streamvis serve page.py: run the endpoint and your page
+    - streamvis demo: train a neural network, live in your browser
     """
 
 
 @cli.command()
 @options.host()
 @options.port(options.REST_PORT, "endpoint")
-@options.data
+@options.store
+@options.schema
+@options.allow_async_commit
 @options.token
 @options.read_token
 @options.allow_host
 @options.tls_cert
 @options.tls_key
 @options.keep_values
+@options.alert_webhook
 @options.vanish_after
 @options.pages_note
 @options.port_option
@@ -59,37 +63,41 @@ def cli() -> None:
 def rest(
     host: str,
     port: int,
-    data: Path | None,
+    data: Path | DatabaseAddress | None,
+    schema: str | None,
+    allow_async_commit: bool,
     token: str | None,
     read_token: str | None,
     allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     keep_values: tuple[str, ...],
+    alert_webhook: str | None,
     vanish_after_s: float,
     pages_note: Path | None,
     port_option: str,
     with_parent: bool,
 ) -> None:
-    """Run the endpoint alone: the REST server that keeps what producers send.
+    """Run only the endpoint: the REST server that stores the data of producers.
 
-    Producers use its address in Client("http://HOST:PORT", "app"); GET /docs describes the API. Where other machines can connect
-    it asks for a token, which producers find in the environment variable STREAMVIS_TOKEN.
+    Producers use its address in Client("http://HOST:PORT", "app"); the API is documented at /docs. If other machines can connect,
+    a token is required, which producers take from the environment variable STREAMVIS_TOKEN.
     """
     from streamvis.endpoint import run_endpoint
 
-    _end_with_parent(with_parent)
-    folder = options.data_folder(data)
-    tokens = _tokens(host, folder, token, read_token)
+    if with_parent:
+        end_with_parent()
+    place = options.store_at(data, schema)
+    tokens = _tokens(host, place, token, read_token)
 
     def ready(url: str) -> None:
         say(f"{REST_READY}{url}")
         if not with_parent:
             say_other_hosts(host, url)
-            say_tokens(folder, tokens, is_kept=not token)
+            say_tokens(place, tokens, is_kept=not token)
 
     run_endpoint(
-        folder,
+        place,
         host,
         port,
         tokens=tokens,
@@ -99,6 +107,8 @@ def rest(
         keep_values=keep_values,
         vanish_after_s=vanish_after_s,
         pages_note=pages_note,
+        allow_async_commit=allow_async_commit,
+        alert_webhook=options.webhook_of(alert_webhook),
         on_ready=ready,
     )
 
@@ -138,11 +148,12 @@ def page(
     hang_s: float,
     with_parent: bool,
 ) -> None:
-    """Run the page server alone: each script is a page at its own address, and / lists all runs.
+    """Run only the page server: each script is a page at its own address, and / lists all runs.
 
-    A script needs a function init_page(doc, config), and mostly has update_page(doc, new_data) too. A folder with a main.py is a
-    page as well. The address of a page ends with the file's name, or with NAME where NAME=PAGE.py is given. The page `runs`, for
-    any run, is always there. The endpoint's token, where it wants one, is taken from the environment variable STREAMVIS_TOKEN.
+    A script needs a function init_page(doc, config), and may have update_page(doc, new_data). A folder with a main.py is also a
+    page. The address of a page ends with the name of its file, or with NAME if NAME=PAGE.py is given. The page `runs`, which
+    shows any run, is always available. If the endpoint requires a token, it is taken from the environment variable
+    STREAMVIS_TOKEN.
     """
     from streamvis.page.door import checked_origin
     from streamvis.page.mount import Mount
@@ -151,7 +162,8 @@ def page(
     from streamvis.shell import shell_routes
     from streamvis.transport import checked_url
 
-    _end_with_parent(with_parent)
+    if with_parent:
+        end_with_parent()
     page_token = checked_token(page_token)
     token = os.environ.get("STREAMVIS_TOKEN") or None
     opening = [page_token, token]
@@ -170,6 +182,7 @@ def page(
         if query:
             say(f"Open {address}/{query}")
         say_other_hosts(host, f"{address}/{query}")
+        say_tunnel(host, f"{address}/{query}")
 
     run_pages(
         pages_of(scripts),
@@ -197,7 +210,9 @@ def page(
 @options.host()
 @options.port(options.PAGE_PORT, "page server")
 @options.rest_port
-@options.data
+@options.store
+@options.schema
+@options.allow_async_commit
 @options.app
 @options.token
 @options.read_token
@@ -207,6 +222,7 @@ def page(
 @options.trust_proxy
 @options.tls_cert
 @options.tls_key
+@options.alert_webhook
 @options.no_reload
 @options.no_browser
 def serve(
@@ -214,7 +230,9 @@ def serve(
     host: str,
     port: int,
     rest_port: int,
-    data: Path | None,
+    data: Path | DatabaseAddress | None,
+    schema: str | None,
+    allow_async_commit: bool,
     app: str | None,
     token: str | None,
     read_token: str | None,
@@ -224,21 +242,24 @@ def serve(
     proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    alert_webhook: str | None,
     no_reload: bool,
     no_browser: bool,
 ) -> None:
-    """Run the endpoint and the page server together, and restart either when it dies.
+    """Run the endpoint and the page server, and restart either if it ends unexpectedly.
 
-    Without a script it shows any run on the page `runs`, which is there beside scripts too.
+    Without a script, it shows any run on the page `runs`, which is also available together with scripts.
     """
     from streamvis.page.door import checked_origin
     from streamvis.page.mount import Mount, page_path
     from streamvis.page.scripts import pages_of
 
     pages = pages_of(scripts)
-    folder = options.data_folder(data)
-    both = Both(scripts, host, port, rest_port, folder, app, _tokens(host, folder, token, read_token), allowed_hosts)
+    place = options.store_at(data, schema)
+    both = Both(scripts, host, port, rest_port, place, app, _tokens(host, place, token, read_token), allowed_hosts)
+    both.rest_options = ["--allow-async-commit"] if allow_async_commit else []
     both.certificate = options.certificate_of(tls_cert, tls_key)
+    both.alert_webhook = options.webhook_of(alert_webhook)
     both.first = page_path(pages[0].name) if len(scripts) < 2 else "/"
     for origin in frames:
         both.page_options += ["--allow-frame", checked_origin(origin)]
@@ -250,8 +271,9 @@ def serve(
         (to_send, to_open), *others = both.to_tell(url, page_address)
         say(f"Open {to_open} in a browser. Producers send to {to_send}. Ctrl-C ends both.")
         for to_send, to_open in others:
-            say(f"Where that name is not known, open {to_open} and send to {to_send}")
-        say_tokens(folder, both.tokens, is_kept=not token)
+            say(f"If that name cannot be resolved, open {to_open} and send to {to_send}")
+        say_tokens(place, both.tokens, is_kept=not token)
+        say_tunnel(host, page_address)
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
@@ -267,7 +289,9 @@ def serve(
 def demo(
     host: str, port: int, rest_port: int, data: Path | None, token: str | None, read_token: str | None, no_browser: bool
 ) -> None:
-    """Watch a small neural network learn handwritten digits: endpoint, page and training, all started here."""
+    """Train a small neural network on handwritten digits, and watch it in the browser.
+
+    Runs the endpoint, the page server and the training."""
     if find_spec("sklearn") is None:
         raise UsageError("The demo needs scikit-learn. Install it with: pip install 'streamvis[demo]'")
     folder = options.data_folder(data)
@@ -278,14 +302,16 @@ def demo(
         producer = [sys.executable, "-m", "streamvis.demo.train", url]
         supervisor.start(Child("training", producer, ready=None, restarts=False, environment=both.environment))
         (_, to_open), *others = both.to_tell(url, page_address)
-        say(f"Open {to_open} in a browser: a network is learning digits there. Ctrl-C ends the demo.")
+        say(f"Open {to_open} in a browser to watch a network learn to classify digits. Ctrl-C ends the demo.")
         for _, to_open in others:
-            say(f"Where that name is not known, open {to_open}")
+            say(f"If that name cannot be resolved, open {to_open}")
+        say_tunnel(host, page_address)
         _open_browser(page_address, no_browser)
         supervisor.watch()
 
 
-for command in (scaffold.init, upkeep.backup, upkeep.restore, upkeep.check, upkeep.sync, snapshot, *terminal.COMMANDS):
+_UPKEEP = (upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.migrate, upkeep.sync)
+for command in (scaffold.init, *_UPKEEP, notebook, snapshot, *terminal.COMMANDS):
     cli.add_command(command)
 
 
@@ -306,14 +332,18 @@ def main() -> None:
         sys.exit(1)
 
 
-def _tokens(host: str, folder: Path, token: str | None, read_token: str | None) -> Tokens:
+def _tokens(host: str, place: Path | DatabaseAddress, token: str | None, read_token: str | None) -> Tokens:
     """The tokens to ask for: those that were given, else those that the data folder keeps, where others can connect."""
     token, read_token = checked_token(token), checked_token(read_token)
     if not token and read_token:
-        raise UsageError("A token that may only read makes no sense without one that may write: give --token as well.")
+        raise UsageError("--read-token needs --token too: without a write token, everything would be open.")
     if not token and is_loopback(host):
         return Tokens()
-    return Tokens(token or kept_token(folder, WRITE_TOKEN), read_token or kept_token(folder, READ_TOKEN))
+    if isinstance(place, DatabaseAddress):
+        if token and read_token:
+            return Tokens(token, read_token)
+        raise UsageError("All endpoints of a database need the same tokens: give --token and --read-token, or their variables.")
+    return Tokens(token or kept_token(place, WRITE_TOKEN), read_token or kept_token(place, READ_TOKEN))
 
 
 def _open_browser(address: str, no_browser: bool) -> None:
@@ -322,17 +352,6 @@ def _open_browser(address: str, no_browser: bool) -> None:
     if not no_browser and has_screen:
         webbrowser.open(address)
 
-
-def _end_with_parent(with_parent: bool) -> None:
-    """End with the program that started this one, even if that was killed: standard input is closed then."""
-    def wait_for_the_end() -> None:
-        # Not through sys.stdin: its buffer would be locked by this thread when the interpreter ends, which aborts it.
-        while os.read(0, 1024):
-            pass
-        os._exit(1)
-
-    if with_parent:
-        threading.Thread(target=wait_for_the_end, name="streamvis parent", daemon=True).start()
 
 
 if __name__ == "__main__":

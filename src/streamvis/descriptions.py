@@ -1,6 +1,6 @@
 """What producers say of how their columns should be shown: `Client.describe` makes it, panels follow it. Pure.
 
-A description is a value of the run, under a key of its own for each pattern, so it is kept, sent and read as any other value.
+A description is a value of the run, under a key of its own for each pattern, so it is stored, sent and read like any other value.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every error of Streamvis: what happened, and what to do about it.
 
-Errors are split by who can mend them. `UsageError` and `InvalidData` are the caller's: they are raised on the caller's
+Errors are split by who can fix them. `UsageError` and `InvalidData` are the caller's: they are raised on the caller's
 line and nothing was stored or sent. `EndpointError` and its kinds are about the endpoint at the other end of an address.
 `StoreError` and its kinds are about the folder or the runs that an endpoint keeps. No message ever holds a token.
 """

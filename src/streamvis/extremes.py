@@ -70,7 +70,7 @@ class Extremes:
         self.odd = np.zeros(groups, dtype=np.uint8)
 
     def add(self, column: np.ndarray, group: np.ndarray, there: np.ndarray | None = None) -> None:
-        """Take in rows; `group` is the group of each, in any order. A row that is not `there` is no gap."""
+        """Take in rows; `group` is the group of each, in any order. A row that is not `there` is not a gap."""
         if not len(column):
             return
         values = _comparable(column).astype(np.float64)

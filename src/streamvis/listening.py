@@ -1,16 +1,18 @@
-"""How a server that listens is addressed: from this machine, and from others."""
+"""How a server that listens is addressed: from this machine, from others, and through SSH."""
 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-__all__ = ["at_host", "is_everywhere", "local_host", "outer_hosts"]
+__all__ = ["at_host", "is_everywhere", "local_host", "outer_hosts", "tunnel"]
 
 _CONNECT_S = 1.0
 _ELSEWHERE = ("192.0.2.1", 9)
-"""An address that belongs to nobody: which of its own addresses this machine would use for it is asked, and nothing is sent."""
+"""An address that belongs to no one: which of its own addresses this machine would use for it is asked, and nothing is sent."""
 
 
 def is_everywhere(host: str) -> bool:
@@ -35,6 +37,29 @@ def at_host(url: str, host: str) -> str:
     """The same URL at another host."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"{host}:{parts.port}").geturl()
+
+
+def tunnel(port: int, host: str, environment: Mapping[str, str]) -> str | None:
+    """The `ssh` command, for a person's own machine, that forwards `port` from this SSH session or this job of Slurm.
+
+    None where there is neither. The server listens on `host`.
+    """
+    command, inner = "ssh -N -L", f"{port}:{{}}:{port}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        return None  # a user without a name
+    login, node = environment.get("SLURM_SUBMIT_HOST"), environment.get("SLURMD_NODENAME") or socket.gethostname()
+    if environment.get("SLURM_JOB_ID") and login and login != node:
+        if is_everywhere(host):
+            return f"{command} {inner.format(node)} {user}@{login}"
+        return f"{command} {inner.format('localhost')} -J {user}@{login} {user}@{node}"
+    # Where the person's machine is, its port, and the address and port by which it reached this one.
+    session = environment.get("SSH_CONNECTION", "").split()
+    if len(session) != 4:
+        return None
+    _, _, here, at = session
+    return f"{command} {inner.format('localhost')} {'' if at == '22' else f'-p {at} '}{user}@{here}"
 
 
 def _number() -> str | None:

@@ -25,7 +25,7 @@ class LogFormatter(logging.Formatter):
 
 
 def one_line(text: str) -> str:
-    """The text on one line, as a terminal can show it: control characters, line separators and the like as escapes."""
+    """The text on one line, as a terminal can show it: control characters, line separators and similar ones as escapes."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)

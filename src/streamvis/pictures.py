@@ -24,7 +24,7 @@ def is_picture(node: Any) -> bool:
 
 
 def as_array(node: Any) -> Any:
-    """The array to send in place of a picture, which nobody else holds."""
+    """The array to send in place of a picture, which no one else holds."""
     import numpy as np
 
     if hasattr(node, "convert"):

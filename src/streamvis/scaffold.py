@@ -1,4 +1,4 @@
-"""`streamvis init`: writes a page and a producer that run at once, or a copy of a page that comes with Streamvis."""
+"""`streamvis init`: creates a page and a producer to start from, or a copy of a page that is included in Streamvis."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _AFTER_IMPORTS = re.compile(r"^(?:from|import) .*\n(?=\n)", re.MULTILINE)
 @click.command()
 @click.argument("name", default="my-page")
 @click.option("--from", "source", type=click.Choice(list(_SOURCES)), default="start", show_default=True, help="What to copy.")
-@click.option("--app", help="The app that the page shows. [default: NAME]")
+@click.option("--app", help="App that the page shows. [default: NAME]")
 def init(name: str, source: str, app: str | None) -> None:
-    """Write a page into the folder NAME, with a producer for it, to be changed.
+    """Create a page and its producer in the folder NAME, as a starting point.
 
     \b
-    start  a page of panels and a producer with a loop
-    runs   the page that shows any run
-    demo   the page and the training of `streamvis demo`
+    - start: a page of panels, and a producer with a loop
+    - runs: the page that shows any run
+    - demo: the page and the training of `streamvis demo`
     """
     folder = Path(name)
     app = app or folder.name
     written = {folder / file: _text(path, app) for file, path in _SOURCES[source].items()}
     there = [str(path) for path in written if path.exists()]
     if there:
-        raise UsageError(f"{there[0]} is there already. Give another NAME: streamvis init NAME")
+        raise UsageError(f"{there[0]} exists already. Use another NAME: streamvis init NAME")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")

@@ -50,10 +50,10 @@ class Selection:
         stat, follows = one("stat", STATS[0]), one("follow", follow)
         for name, given, allowed in (("stat", stat, STATS), ("follow", follows, FOLLOWS)):
             if given not in allowed:
-                raise UsageError(f"The address says {name}={given!r}. It can be {', '.join(allowed)}.")
+                raise UsageError(f"{name}={given!r} in the address is not valid. Use one of {', '.join(allowed)}.")
         at = one("at")
         if at and not (at.isascii() and at.isdigit() and int(at) < 2**63):
-            raise UsageError(f"The address says at={at!r}. It is a step: a whole number from 0.")
+            raise UsageError(f"at={at!r} in the address is not a step. Use a whole number from 0.")
         runs = tuple(dict.fromkeys(run for run in arguments.get("run", ()) if run))
         return cls(one("app") or app, runs, one("where"), one("group"), stat, follows, int(at) if at else None)
 

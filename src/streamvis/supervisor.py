@@ -16,14 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from streamvis.errors import StreamvisError
 
-__all__ = ["Child", "StartFailed", "Supervisor"]
+__all__ = ["Child", "StartFailed", "Supervisor", "end_with_parent"]
 
 _END_S = 8.0
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -81,6 +81,10 @@ class Supervisor:
         # The newest first: a producer still delivers to the endpoint before that ends.
         for child in reversed(self._children):
             _end(child)
+        self._folder.cleanup()
+
+    def remove_folder(self) -> None:
+        """Remove the folder: for a program that ends without leaving this context."""
         self._folder.cleanup()
 
     def _interrupt(self, signum: int, frame: object) -> None:
@@ -166,6 +170,19 @@ class Supervisor:
 
 class StartFailed(StreamvisError):
     """A child ended before it was ready; it has said why itself."""
+
+
+def end_with_parent(on_end: Callable[[], None] = lambda: None) -> None:
+    """End with the program that started this one, even if that was killed: standard input closes then. `on_end` comes first."""
+
+    def wait_for_the_end() -> None:
+        # Not through sys.stdin: its buffer would be locked by this thread when the interpreter ends, which aborts it.
+        while os.read(0, 1024):
+            pass
+        on_end()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, name="streamvis parent", daemon=True).start()
 
 
 def _end(child: Child) -> None:

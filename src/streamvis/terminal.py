@@ -1,6 +1,7 @@
 """The commands about runs in the terminal: list, show, rename, delete, tail, export, import.
 
-They ask an endpoint as `streamvis.open` does. Tables are plain columns, and what others wrote never reaches the terminal raw.
+They ask an endpoint, or read a data folder, as `streamvis.open` does. Tables are plain columns, and what others wrote
+never reaches the terminal raw.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ _MOST_LISTED = 10_000
 
 _token = click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
 _app = click.option("--app", help="Only runs of this app.")
-_where = click.option("--where", metavar="FILTER", help="Only runs that fit, such as 'config.lr < 0.1'.")
+_where = click.option("--where", metavar="FILTER", help="Only matching runs, for example 'config.lr < 0.1'.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
 @_app
 @_where
-@click.option("--order", help="A name to order by, such as config.lr; with - before it, highest first.")
-@click.option("--limit", type=click.IntRange(1, _MOST_LISTED), default=50, show_default=True, help="How many to list.")
+@click.option("--order", help="Name to sort by, for example config.lr; with - before it, in descending order.")
+@click.option("--limit", type=click.IntRange(1, _MOST_LISTED), default=50, show_default=True, help="Maximum number of runs.")
 @_as_json
-@options.url
+@options.url_or_folder
 @_token
 def runs(app: str | None, where: str | None, order: str | None, limit: int, as_json: bool, url: str, token: str | None) -> None:
     """List runs, by default the newest first."""
@@ -59,10 +60,10 @@ def runs(app: str | None, where: str | None, order: str | None, limit: int, as_j
 @click.command()
 @click.argument("run")
 @_as_json
-@options.url
+@options.url_or_folder
 @_token
 def show(run: str, as_json: bool, url: str, token: str | None) -> None:
-    """Show the run RUN (an id, or a name): its description, config, keys, and the last values of its columns."""
+    """Show the run RUN (an id or a name): its description, config, keys, and the last values of its columns."""
     from streamvis.wire.tree import to_plain
 
     with _open(url, token) as reader:
@@ -93,10 +94,10 @@ def show(run: str, as_json: bool, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("name")
-@options.url
+@options.url_or_folder
 @_token
 def rename(run: str, name: str, url: str, token: str | None) -> None:
-    """Give the run RUN the name NAME; an empty one gives it back the name that was made for it."""
+    """Rename the run RUN to NAME; an empty name restores the default."""
     with _open(url, token) as reader:
         its = reader.run(run)
         changed = reader.connection.change("PATCH", "runs", its.id, run=its.id, body={"name": name})
@@ -106,7 +107,7 @@ def rename(run: str, name: str, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@options.url
+@options.url_or_folder
 @_token
 def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
     """Delete runs, permanently: they can be restored for one minute, on a page or by REST."""
@@ -122,13 +123,13 @@ def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("key")
-@click.option("-f", "--follow", "follows", is_flag=True, help="Go on until the run ends.")
-@click.option("-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Last rows to begin with.")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Continue until the run ends.")
+@click.option("-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Last rows to print first.")
 @_as_json
-@options.url
+@options.url_or_folder
 @_token
 def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str, token: str | None) -> None:
-    """Print the last rows of the key KEY of the run RUN, and with -f each new one. Of a key that holds values, the newest."""
+    """Print the last rows of the key KEY of the run RUN, with -f also new ones. For a key that holds values, print the newest."""
     from streamvis.wire.tree import to_plain
 
     with _open(url, token) as reader:
@@ -147,7 +148,7 @@ def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str,
         is_past = True
         for update in its.follow([key]):
             if update.restart:
-                click.echo("The run's past was taken back.", err=True)
+                click.echo("Data of the run was removed (cleared or resumed): starting over.", err=True)
             if update.value is not None:
                 click.echo(json.dumps({"step": update.value.step, "data": to_plain(update.value.data)}))
             elif update.rows is not None:
@@ -164,15 +165,14 @@ def tail(run: str, key: str, follows: bool, count: int, as_json: bool, url: str,
 @_app
 @click.option("--format", type=click.Choice(["parquet", "csv", "jsonl", "arrow"]), default="parquet", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
-@options.url
+@options.url_or_folder
 @_token
 def export(
     runs: Sequence[str], where: str | None, app: str | None, format: str, output: Path, url: str, token: str | None
 ) -> None:
     """Write runs into a folder, one folder for each: rows, values, config and description.
 
-    Parquet and Arrow keep everything, and `streamvis import` takes them back. CSV and JSON lines are for programs that read no
-    other files.
+    Parquet and Arrow keep all data, and `streamvis import` can read them. CSV and JSON lines are for other programs.
     """
     from streamvis.reading.export import export_run
 
@@ -181,18 +181,18 @@ def export(
     with _open(url, token) as reader:
         chosen = [reader.run(run) for run in runs] if runs else list(reader.runs(app, where))
         if not chosen:
-            raise UsageError("No run fits. `streamvis runs` lists those that there are.")
+            raise UsageError("No run matches. `streamvis runs` lists all runs.")
         _each(chosen, "Exporting", lambda run: f"{run.id}: {export_run(run, output, format=format)}")
 
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
-@click.option("--new-id", is_flag=True, help="Store an exported run as a new one, beside one that has the same id.")
-@click.option("--app", help="App of the runs that TensorBoard and tables tell of. [default: the folder's name]")
-@click.option("--step", help="Column of a table that is the step. [default: one that is called so, else rows are counted]")
-@click.option("--time", "time_column", help="Column of a table that is the time. [default: one that is called so]")
-@click.option("--follow", "follows", is_flag=True, help="Go on with event files that are being written, until Ctrl-C.")
-@options.url
+@click.option("--new-id", is_flag=True, help="Store an exported run under a new id.")
+@click.option("--app", help="App for runs from TensorBoard files and tables. [default: the folder's name]")
+@click.option("--step", help="Column of a table with the step. [default: a column with such a name, else the row number]")
+@click.option("--time", "time_column", help="Column of a table with the time. [default: a column with such a name]")
+@click.option("--follow", "follows", is_flag=True, help="Continue to import event files while they are written, until Ctrl-C.")
+@options.url_or_folder
 @_token
 def import_(
     source: Path,
@@ -204,10 +204,13 @@ def import_(
     url: str,
     token: str | None,
 ) -> None:
-    """Take runs into an endpoint: exported ones, event files of TensorBoard, databases of Trackio and MLflow, and CSV, Parquet
-    and JSON lines files.
+    """Import runs into an endpoint.
 
-    SOURCE is a file or a folder. Repeated, it changes nothing, goes on where it was cut off, and adds what files got since.
+    Reads exported runs, event files of TensorBoard, folders of wandb, databases of Trackio and MLflow, and CSV, Parquet and JSON
+    lines files.
+
+    SOURCE is a file or a folder. Repeating an import changes nothing, or completes an interrupted one and adds new data of the
+    files.
     """
     from streamvis.reading.foreign import follow_events, import_source, sources_in
     from streamvis.reading.importing import exports_in, import_run, is_export
@@ -235,14 +238,14 @@ COMMANDS = (runs, show, rename, delete, tail, export, import_)
 
 @contextmanager
 def _open(url: str, token: str | None) -> Iterator[Reader]:
-    from streamvis.reading import open_reader
+    from streamvis.opening import open_reader
 
     with open_reader(url, token) as reader:
         yield reader
 
 
 def _each(things: Sequence[Any], label: str, do: Callable[[Any], str]) -> None:
-    """Do it for each, with a bar; one that fails is named and the others go on. Ends with status 1 then."""
+    """Do it for each, with a bar; one that fails is named and the others continue. Ends with status 1 then."""
     told, failed = [], []
     with click.progressbar(things, label=label, file=sys.stderr) as bar:
         for thing in bar:

@@ -9,7 +9,7 @@
             page.check()
 
 All of it is done in this process, by the code that serves pages and keeps records; only the network and the browser are missing.
-So JavaScript does not run: callbacks of `js_on_change` and the like, and the ranges that a browser computes. What page code
+So JavaScript does not run: callbacks of `js_on_change` and similar ones, and the ranges that a browser computes. What page code
 raises is raised in the test, by the call that led to it. With pytest, the fixture `streamvis_page` opens pages and closes them.
 """
 
@@ -111,7 +111,7 @@ class OpenedPage:
         self._send(value(step, key, data, keep=keep))
 
     def clear(self) -> None:
-        """As `Client.clear`. The page is made anew, as in a browser."""
+        """As `Client.clear`. The page is rebuilt, as in a browser."""
         self._run.clear()
         self._follow()
 
@@ -169,7 +169,7 @@ class OpenedPage:
                 found += [f"As of step {middle}, {fault}" for fault in its]
                 past.close()
         if found:
-            raise AssertionError("\n".join([f"The page {self._script.name} does not hold what every page should:", *found]))
+            raise AssertionError("\n".join([f"The page {self._script.name} failed its check:", *found]))
 
     def _compared(self, load: SteppedPage, run: TrialRun) -> list[str]:
         """How a page differs from one that is opened now on this run."""
@@ -220,7 +220,8 @@ def check_page(script: PageScript, reader: EndpointReader, run: str) -> Checked:
         live = SteppedPage(script, _Piecewise(reader), runs=[run], loop=loop, give_up_s=_GIVE_UP_S)
         _raise(fresh)
         _raise(live)
-        # A run that goes on: both have to be at the same place.
+        found: list[str] = []
+        # The run may be continuing: both have to be at the same place.
         for _ in range(_MOST_LOOKS):
             live.settle()
             fresh.settle()
@@ -289,7 +290,7 @@ def _source(load: SteppedPage, name: str) -> Any:
 
 
 def _unknown_keys(load: SteppedPage, there: Iterable[str]) -> list[str]:
-    """Keys that the page asks for in vain while it leaves others unread: most likely one is misspelled."""
+    """Keys that the page asks for but the run does not have, while it leaves others unread: most likely one is misspelled."""
     missing, unread = sorted(load.reads - set(there)), sorted(set(there) - load.reads)
     if not missing or not unread or load.takes_all_keys:
         return []

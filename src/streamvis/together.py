@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ import click
 
 from streamvis import options
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, to_copy
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import EndpointError, UsageError
-from streamvis.listening import at_host, is_everywhere, local_host, outer_hosts
+from streamvis.listening import at_host, is_everywhere, local_host, outer_hosts, tunnel
 from streamvis.supervisor import Child, StartFailed, Supervisor
 
-__all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_hosts", "say_tokens"]
+__all__ = ["PAGE_READY", "REST_READY", "WRITER_KEY", "Both", "say", "say_other_hosts", "say_tokens", "say_tunnel"]
 
 REST_READY = "Streamvis endpoint ready at "
 PAGE_READY = "Streamvis pages ready at "
@@ -34,12 +36,14 @@ class Both:
     host: str
     port: int
     rest_port: int
-    folder: Path
+    place: Path | DatabaseAddress
     app: str | None
     tokens: Tokens
     allowed_hosts: tuple[str, ...]
     certificate: tuple[Path, Path] | None = None
+    alert_webhook: str | None = None
     page_options: list[str] = field(default_factory=list)
+    rest_options: list[str] = field(default_factory=list)
     first: str = "/"
     """The path to open."""
 
@@ -57,8 +61,13 @@ class Both:
         if self.certificate:
             shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
         where = Path(supervisor.folder) / "pages"
-        kept = ["--data", str(self.folder), "--pages-note", str(where)]
-        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or ""}
+        kept = ["--pages-note", str(where), *self.rest_options]
+        # Not in the command: the address of a webhook may be a secret, and that of a database holds a password.
+        read = {"STREAMVIS_READ_TOKEN": self.tokens.read or "", "STREAMVIS_ALERT_WEBHOOK": self.alert_webhook or ""}
+        if isinstance(self.place, DatabaseAddress):
+            read["STREAMVIS_DATA"] = self.place.secret
+        else:
+            kept += ["--data", str(self.place)]
         endpoint = Child(
             "endpoint",
             [*program, "rest", *shared, *kept, "--port-option", "--rest-port", "--port"],
@@ -116,7 +125,9 @@ class Both:
         """Raise a UsageError with the command that shows these pages, where another endpoint holds the folder."""
         from streamvis.store import endpoint_of
 
-        url = endpoint_of(self.folder)
+        if isinstance(self.place, DatabaseAddress):
+            return
+        url = endpoint_of(self.place)
         if url is None:
             return
         port = 0 if self.port == options.PAGE_PORT else self.port
@@ -126,7 +137,7 @@ class Both:
         if self.certificate:
             lines.insert(0, f"export STREAMVIS_CA_FILE={shlex.quote(str(self.certificate[0]))}")
         if _needs_token(url):
-            lines.insert(0, to_copy(self.folder.absolute() / READ_TOKEN))
+            lines.insert(0, to_copy(self.place.absolute() / READ_TOKEN))
         raise UsageError("To show these pages from that endpoint, run:\n  " + "\n  ".join(lines))
 
 
@@ -137,11 +148,19 @@ def say_other_hosts(host: str, address: str) -> None:
         say(f"From other machines: {' or '.join(at_host(address, one) for one in hosts)}")
 
 
-def say_tokens(folder: Path, tokens: Tokens, *, is_kept: bool) -> None:
+def say_tunnel(host: str, address: str) -> None:
+    """Say how what listens at `address` is opened on another machine, in an SSH session and in a job of Slurm."""
+    port = urlsplit(address).port
+    if port is not None and (command := tunnel(port, host, os.environ)) is not None:
+        say(f"On your own machine:  {command}")
+        say(f"Then open             {at_host(address, 'localhost')}")
+
+
+def say_tokens(place: Path | DatabaseAddress, tokens: Tokens, *, is_kept: bool) -> None:
     """Say where the tokens are, and what to copy into a producer's shell."""
-    if not tokens.write or not is_kept:
+    if not tokens.write or not is_kept or isinstance(place, DatabaseAddress):
         return
-    kept, read = folder.absolute() / WRITE_TOKEN, folder.absolute() / READ_TOKEN
+    kept, read = place.absolute() / WRITE_TOKEN, place.absolute() / READ_TOKEN
     say(f"Producers need the token in {kept}. In their shell: {to_copy(kept)}")
     say(f"To open pages and to read, the one in {read} is enough.")
 

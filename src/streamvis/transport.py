@@ -1,6 +1,7 @@
-"""HTTP to one endpoint: a single method, `request`, and what it means when that fails.
+"""HTTP to an endpoint: a single method, `request`, and what it means when that fails.
 
-`Transport` owns a pool of connections and may be used from many threads; after a fork, make another. Proxies of the
+`Transport` owns connections and may be used from many threads; after a fork, make another. Given the addresses of several
+endpoints on one database, it stays with one until that is away, then switches to the next. Proxies of the
 environment are used for other machines, and ignored for loopback. What a status means is the caller's business, except what
 `check` finds out about who answered. A fake one for tests is any object with `request` and `close`.
 """
@@ -22,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 
 from streamvis.access import WRITE_TOKEN, is_loopback, to_copy, user_folder
-from streamvis.address import checked_token, checked_url
+from streamvis.address import addresses_in, checked_token, checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.records import PROTOCOL
 
@@ -31,6 +32,9 @@ __all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "
 log = logging.getLogger("streamvis")
 
 PROTOCOL_HEADER = "Streamvis-Protocol"
+_NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ProxyError)
+"""Nothing was sent."""
+_AWAY = (502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Response:
 
 
 class Transport:
-    """A pool of connections to the endpoint at `url`, with the bearer `token` where one is given.
+    """Connections to the endpoint at `url`, or to one of several (`url` has commas between them), with the bearer `token`.
 
     `most_kept` is how many connections stay open for later requests: at least as many as are used at once, or each request
     beyond them opens one of its own.
@@ -57,18 +61,24 @@ class Transport:
         self._headers = {PROTOCOL_HEADER: str(PROTOCOL)}
         if token := checked_token(token):
             self._headers["Authorization"] = f"Bearer {token}"
-        proxy = _proxy_for(self.url)
+        self._endpoints = [(one, self._pool_for(one, most_kept)) for one in addresses_in(self.url)]
+        self._at = 0
+
+    @staticmethod
+    def _pool_for(url: str, most_kept: int) -> urllib3.PoolManager:
+        proxy = _proxy_for(url)
         if proxy and urlsplit(proxy).scheme not in ("http", "https"):
             kind, host = urlsplit(proxy).scheme, urlsplit(proxy).hostname
             told = f"the environment asks for a proxy of the kind {kind}, at {host}; only http and https proxies are supported"
-            raise EndpointUnreachable(f"Cannot connect to {self.url}: {told}.", url=self.url)
+            raise EndpointUnreachable(f"Cannot connect to {url}: {told}.", url=url)
         options: dict[str, Any] = {"maxsize": most_kept, "retries": False}
         if authority := os.environ.get("STREAMVIS_CA_FILE"):
             options["ca_certs"] = authority
-            if _is_local(urlsplit(self.url).hostname or ""):
+            if _is_local(urlsplit(url).hostname or ""):
                 options["assert_hostname"] = False  # the certificate is for the name by which others know this machine
-        self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-        self._pool.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        pool.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return pool
 
     def request(
         self,
@@ -82,26 +92,51 @@ class Transport:
     ) -> Response:
         """One exchange. `params` that are None are left out. Raises EndpointUnreachable when there is no whole answer."""
         query = urlencode({name: value for name, value in (params or {}).items() if value is not None}, doseq=True)
+        asked = {
+            "method": method,
+            "place": f"{path}{'?' + query if query else ''}",
+            "body": body,
+            "headers": {**self._headers, **(headers or {})},
+            "timeout": urllib3.Timeout(connect=min(self._connect_timeout_s, timeout_s), read=timeout_s),
+        }
+        for left in range(len(self._endpoints) - 1, -1, -1):
+            at = self._at
+            try:
+                response = self._asked_of(*self._endpoints[at], timeout_s=timeout_s, **asked)
+            except EndpointUnreachable as error:
+                self._leave(at)
+                # What may have been taken is for the caller to ask for again, at the next one then.
+                if not left or not isinstance(error.__cause__, _NOT_CONNECTED):
+                    raise
+                continue
+            if response.status in _AWAY:
+                self._leave(at)
+            return response
+        raise AssertionError("unreachable")
+
+    def _leave(self, at: int) -> None:
+        """Ask the next endpoint from now on, unless another thread has chosen one already."""
+        if self._at == at:
+            self._at = (at + 1) % len(self._endpoints)
+
+    @staticmethod
+    def _asked_of(
+        url: str, pool: urllib3.PoolManager, *, place: str, timeout_s: float, method: str, **options: Any
+    ) -> Response:
         try:
-            answer = self._pool.request(
-                method,
-                f"{self.url}{path}{'?' + query if query else ''}",
-                body=body,
-                headers={**self._headers, **(headers or {})},
-                timeout=urllib3.Timeout(connect=min(self._connect_timeout_s, timeout_s), read=timeout_s),
-                redirect=False,
-            )
+            answer = pool.request(method, f"{url}{place}", redirect=False, **options)
         except (urllib3.exceptions.HTTPError, OSError, ImportError, LookupError) as error:
-            log.debug("Streamvis: no answer from %s", self.url, exc_info=True)
-            raise EndpointUnreachable(f"No answer from {self.url} ({_reason(error, timeout_s)}).", url=self.url) from error
+            log.debug("Streamvis: no answer from %s", url, exc_info=True)
+            raise EndpointUnreachable(f"No answer from {url} ({_reason(error, timeout_s)}).", url=url) from error
         told = {name.lower(): value for name, value in answer.headers.items()}
         if answer.version == 11 and _is_cut_off(answer.status, told):
-            raise EndpointUnreachable(f"No answer from {self.url} (it was cut off in its head).", url=self.url)
+            raise EndpointUnreachable(f"No answer from {url} (it was cut off in its head).", url=url)
         return Response(answer.status, told, answer.data)
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.clear()
+        for _, pool in self._endpoints:
+            pool.clear()
 
 
 class _Idle:
@@ -166,7 +201,7 @@ def _why_refused(response: Response) -> str:
 def _where_token_is(url: str, name: str) -> str:
     """Where the right token is: with its path where the endpoint's folder is this user's own, on this machine."""
     file = user_folder() / name
-    if _is_local(urlsplit(url).hostname or "") and file.is_file():
+    if _is_local(urlsplit(addresses_in(url)[0]).hostname or "") and file.is_file():
         return f"The right one is probably in {file}. To pass it, run: {to_copy(file)}"
     return (
         f"The right one is in the file {name} of the endpoint's data folder, unless the endpoint was started with another. "

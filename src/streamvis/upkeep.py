@@ -1,4 +1,4 @@
-"""The programs that look after what is kept: `streamvis backup`, `restore`, `check` and `sync`."""
+"""The programs for stored data: `streamvis backup`, `restore`, `check` and `sync`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 import click
 
 from streamvis import options
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
 
 if TYPE_CHECKING:
     from streamvis.store import Damage
 
-__all__ = ["backup", "check", "restore", "sync"]
+__all__ = ["backup", "check", "copy", "migrate", "restore", "sync"]
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @options.data
-@click.option("--force", is_flag=True, help="Write over FILE.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
 def backup(file: Path, data: Path | None, force: bool) -> None:
-    """Copy all runs to FILE, as they are at this moment. The endpoint may go on working meanwhile."""
+    """Copy all runs to FILE, as a consistent snapshot. The endpoint may be running."""
     from streamvis.store import backup as make
 
     with _progress("Copying") as progress:
@@ -36,40 +37,46 @@ def backup(file: Path, data: Path | None, force: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @options.data
-@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Go on?")
+@click.confirmation_option(prompt="All runs in the data folder are replaced by those of the backup. Continue?")
 def restore(file: Path, data: Path | None) -> None:
-    """Replace all runs by those of the backup FILE, also under an endpoint that is working.
+    """Replace all runs by those of the backup FILE. The endpoint may be running.
 
-    What came after the backup was made is gone by that. Open pages reload.
+    Data that was stored after the backup is lost. Open pages reload.
     """
     from streamvis.store import restore as put_back
 
     with _progress("Restoring") as progress:
         was_in_use = put_back(file, options.data_folder(data), progress=progress)
-    click.echo("The runs of the backup are there." + (" The endpoint works with them from now on." if was_in_use else ""))
+    click.echo("The backup was restored." + (" The running endpoint uses it now." if was_in_use else ""))
 
 
 @click.command()
-@click.argument("what", metavar="FOLDER|PAGE.py", type=click.Path(path_type=Path, exists=True))
-@click.option("--repair", "is_repair", is_flag=True, help="Make a sound store of all that can be read, and keep the damaged one.")
+@click.argument("what", metavar="FOLDER|postgresql://...|PAGE.py", type=options.DATA)
+@click.option("--repair", "is_repair", is_flag=True, help="Write all readable data to a new store, and keep the damaged one.")
 @click.option("--run", metavar="ID", help="Run to check a page with. [default: the newest of its app]")
 @options.url
 @options.app
 @click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
-def check(what: Path, is_repair: bool, run: str | None, url: str, app: str | None, token: str | None) -> None:
-    """Check a data folder for damage, or a page script with a run of an endpoint.
+def check(what: Path | DatabaseAddress, is_repair: bool, run: str | None, url: str, app: str | None, token: str | None) -> None:
+    """Check a data folder or a database for damage, or a page script with a run of an endpoint.
 
-    FOLDER: reads everything in it, and says what is damaged. An endpoint may go on working meanwhile, but not with --repair.
+    FOLDER, or a database: read all data in it, and list all damage. The endpoint may be running, except with --repair, which is
+    for folders.
 
-    PAGE.py, or a page folder: opens the page without a browser, once with the run's past at once and once with it piece by piece,
-    as it comes live. Says what its code raises, where the two differ, and which keys it asks for in vain.
+    PAGE.py, or a page folder: open the page without a browser, once with all data of the run in one update, and once with the
+    data in many updates, as it arrives live. Prints exceptions in its code, differences between the two, and keys that do not
+    exist.
 
-    Ends with status 1 when something is wrong.
+    Exits with status 1 if something is wrong.
     """
-    if what.is_file() or (what / "main.py").is_file():
+    if isinstance(what, Path) and not what.exists():
+        raise UsageError(f"There is no {what}.")
+    if isinstance(what, Path) and (what.is_file() or (what / "main.py").is_file()):
         _check_page(what, run, url, app, token)
+    elif is_repair and not isinstance(what, Path):
+        raise UsageError("A database is repaired from its own backups. --repair is for a data folder.")
     else:
-        _check_folder(what, is_repair)
+        _check_store(what, is_repair)
 
 
 def _check_page(path: Path, run: str | None, url: str, app: str | None, token: str | None) -> None:
@@ -101,13 +108,12 @@ def _check_page(path: Path, run: str | None, url: str, app: str | None, token: s
     click.echo("Nothing is wrong.")
 
 
-def _check_folder(folder: Path, is_repair: bool) -> None:
-    from streamvis.store import check as read_all
-    from streamvis.store import repair
+def _check_store(place: Path | DatabaseAddress, is_repair: bool) -> None:
+    from streamvis.store import check_place, repair
 
     with _progress("Reading") as progress:
-        repaired = repair(folder, progress=progress) if is_repair else None
-        checked = repaired.checked if repaired else read_all(folder, progress=progress)
+        repaired = repair(place, progress=progress) if is_repair else None
+        checked = repaired.checked if repaired else check_place(place, progress=progress)
     for one in checked.damages:
         click.echo(f"Damaged: {_told(one)}")
     click.echo(
@@ -118,10 +124,43 @@ def _check_folder(folder: Path, is_repair: bool) -> None:
     if repaired and repaired.kept:
         for one in repaired.lost:
             click.echo(f"Lost: {_told(one)}")
-        click.echo(f"Everything else was saved, and is in its place. The damaged store is kept: {repaired.kept}")
+        click.echo(f"All other data was saved, and is in use again. The damaged store is kept: {repaired.kept}")
     elif checked.damages:
-        click.echo(f"End the endpoint, and run `streamvis check --repair {folder}` to save what can be read.")
+        told = f"Stop the endpoint, then run `streamvis check --repair {place}` to save all readable data."
+        click.echo(told if isinstance(place, Path) else "Restore what is damaged from a backup of the database.")
         sys.exit(1)
+
+
+@click.command()
+@click.argument("source", metavar="FROM", type=options.DATA)
+@click.argument("target", metavar="TO", type=options.DATA)
+def copy(source: Path | DatabaseAddress, target: Path | DatabaseAddress) -> None:
+    """Copy all runs FROM a data folder or a database TO another: postgresql://USER@HOST/DATABASE?schema=NAME.
+
+    FROM may be in use meanwhile; TO must be empty, or an earlier copy that no endpoint has used. Called again, it continues where
+    it ended and copies what has changed: to move, copy, end the endpoint, copy again, and start an endpoint on TO. Everything
+    that is copied is counted and compared.
+    """
+    from streamvis.store import copy_places
+
+    with _progress("Copying") as progress:
+        copied = copy_places(source, target, progress=progress)
+    click.echo(f"Copied {copied.runs:,} runs with {copied.bodies:,} pieces; {copied.same:,} were the same already.")
+
+
+@click.command()
+@options.store
+@options.schema
+def migrate(data: Path | DatabaseAddress | None, schema: str | None) -> None:
+    """Make the tables of a store, or bring those of an older version up to date, as an endpoint does when it starts.
+
+    For a database where the endpoint's role may not change tables: run this as their owner.
+    """
+    from streamvis.store import migrate_place
+
+    place = options.store_at(data, schema)
+    migrate_place(place)
+    click.echo(f"The store in {place} has the tables of this version.")
 
 
 def _told(damage: Damage) -> str:
@@ -143,14 +182,15 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--url", help="Address of the endpoint. [default: where each spool was meant to go]")
+@click.option("--url", help="Address of the endpoint. [default: the endpoint of each spool]")
 @click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
-@click.option("--other-hosts", is_flag=True, help="Deliver what other machines wrote too. Their producers must have ended.")
-@click.option("--refused", is_flag=True, help="Try again to deliver what an endpoint refused, and nothing else.")
+@click.option("--other-hosts", is_flag=True, help="Also deliver spools of other machines. Their producers must have ended.")
+@click.option("--refused", is_flag=True, help="Only retry batches that an endpoint refused.")
 def sync(folder: Path, url: str | None, token: str | None, other_hosts: bool, refused: bool) -> None:
-    """Deliver what producers left in a FOLDER of spools, such as after a kill, or from a machine without a network.
+    """Deliver undelivered data from a FOLDER of spools, for example after a producer was killed, or from a machine without a
+    network.
 
-    Spools whose producers are still running are left alone. Ends with status 1 when anything else is left.
+    Spools of running producers are skipped. Exits with status 1 if other data could not be delivered.
     """
     from streamvis.client.syncing import Sync
     from streamvis.transport import checked_url

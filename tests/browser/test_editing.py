@@ -106,7 +106,7 @@ def test_two_tabs_follow_the_edits_of_a_page_with_all_that_their_viewers_set(sit
         tab.expect_errors()
         until(tab, lambda within=within: "has no 'xx'" in within(_SAYS), "the error")
         told = within(_SAYS)
-        for part in ("lines.py, line 14, in update_page", "new_data has: 'k' with x", "as it was before you saved goes on"):
+        for part in ("lines.py, line 14, in update_page", "new_data has: 'k' with x", "as it was before you saved stays"):
             assert part in told, told
         until(tab, lambda within=within, had=had: rows(within) > had, "more data in the page as it was")
         assert within(_TITLE) == "first two" and within(_GET) == AS_SET

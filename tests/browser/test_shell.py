@@ -95,6 +95,15 @@ def test_the_page_is_in_a_frame_below_a_bar_that_names_its_run_and_state(site, o
         assert tab.page.url.endswith(f"run={client.run}")
         follows.select_option("Oldest running")
         assert tab.page.url.endswith("app=named&follow=oldest")
+        assert tab.page.get_by_label("alert").count() == 0
+        client.alert("loss <b>rises</b>", "since step 1", "warning")
+        assert client.flush(timeout_s=60)
+        bell = tab.page.get_by_label("1 alert, 1 new")
+        bell.click()
+        told = "loss <b>rises</b>\n\nsince step 1\n\nwarning · step 1 ·"
+        assert tab.page.get_by_role("dialog", name="Alerts").inner_text().startswith(told)
+        tab.page.keyboard.press("Escape")
+        assert tab.page.get_by_label("1 alert", exact=True).count() == 1
     until(tab, lambda: "finished" in bar(tab), "the end of the run in the bar")
 
 
@@ -257,9 +266,9 @@ def test_chosen_runs_are_in_the_address_and_side_by_side_on_a_page_for_one(site,
     assert line.inner_text().split() == ["lr", "0", "0.002"] and "differs" in line.get_attribute("class")
     tab.page.get_by_role("button", name="Close").click()
     linked = open_page(tab.page.url)
-    until(linked, lambda: linked.page.locator("iframe").count() == 2, "the same from a link")
+    until(linked, lambda: linked.page.locator(".pane iframe:not(.coming)").count() == 2, "the same from a link")
     tab.page.get_by_role("button", name="Newest only").click()
-    until(tab, lambda: tab.page.locator("iframe").count() == 1, "the newest alone")
+    until(tab, lambda: tab.page.locator(".pane iframe:not(.coming)").count() == 1, "the newest alone")
     assert tab.page.url == f"{pages.root}/lines?app=chosen"
 
 
@@ -354,9 +363,11 @@ def test_whatever_loads_a_page_anew_swaps_without_a_gap_and_keeps_what_a_person_
         assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 1]
         for what, go in {"a restart": pages.restart, "an edited script": lambda: script.write_text(PAGE + "# edited")}.items():
             frame = tab.frame
+            until(tab, lambda: tab.evaluate("document.querySelectorAll('.pane iframe').length") == 2, "a frame for the next page")
             go()
             until(tab, lambda frame=frame: tab.frame not in (None, frame), f"the page after {what}")
             until(tab, lambda: rows(tab) == 3, "its data")
+            assert tab.in_page("window.streamvisWarm != null"), "BokehJS was loaded again"
             assert tab.in_page(_GET) == [1, 2, 7, 1, False, 200, 1], what
     with Client(endpoint.url, "kept") as client:
         client.init()
@@ -375,7 +386,7 @@ def test_a_filter_and_groups_are_in_the_address_and_another_browser_opens_the_sa
     expect_listed(tab, *(f"run {i}" for i in range(4)))
     tab.page.get_by_role("combobox", name="Search or filter runs").fill("config.lr < 0.003")
     expect_listed(tab, "run 0", "run 1", "run 2")
-    tab.page.get_by_role("button", name="Show all that fit").click()
+    tab.page.get_by_role("button", name="Show all matching runs").click()
     tab.page.get_by_role("button", name="Columns, groups, archive").click()
     tab.page.get_by_label("Group by").select_option("net")
     tab.page.get_by_label("Bands show").select_option("median and quartiles")
@@ -419,7 +430,7 @@ def test_a_new_run_is_shown_when_the_old_one_has_ended_and_offered_to_who_touche
         client.close()
     until(tab, lambda: rows(tab) == 2 and "run 1" in bar(tab), "the new run")
     assert tab.in_page("window.is_first") is None
-    tab.page.locator("iframe").click(position={"x": 300, "y": 100})
+    tab.page.locator(".pane iframe:not(.coming)").click(position={"x": 300, "y": 100})
     with Client(endpoint.url, "next") as client:
         client.init(name="run 2")
         send(client, 0, 1, 2)

@@ -10,12 +10,12 @@ import pytest
 PUBLIC = {"Client", "NewData", "Server", "StreamvisError", "band_source", "live_source", "log", "open", "panels", "run"}
 PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
-# A module imports only from those before it.
+# A module imports only from those before it. The last are the integrations, which no module of ours imports.
 ORDER = (
-    "errors records palette naming filters selection descriptions extremes means pace address access listening descriptors "
-    "log_lines pictures metrics wire transport client reading store endpoint page panels shell supervisor options "
-    "snapshot together scaffold trial "
-    "testing upkeep terminal cli pytest_plugin integrations"  # last: no module of ours imports an integration
+    "errors records palette naming filters selection descriptions alerts extremes means pace address database_address access "
+    "listening descriptors log_lines pictures metrics wire transport notebook client reading store endpoint opening page panels "
+    "shell supervisor options snapshot together notebook_server scaffold trial testing upkeep terminal cli pytest_plugin "
+    "integrations"
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "reading", "store", "endpoint", "page"}
@@ -31,10 +31,12 @@ OWNERS = {
     "starlette": {"endpoint"},
     "uvicorn": {"endpoint", "cli"},
     "sqlite3": {"store", "reading"},  # reading: the databases of other programs
+    "psycopg": {"store"},
+    "psycopg_pool": {"store"},
     "watchfiles": {"page"},
     "pytest": {"pytest_plugin"},
 }
-NOT_WITH_THE_CLIENT = {"bokeh", "tornado", "fastapi", "starlette", "uvicorn", "sqlite3", "pyarrow", "torch", "jax"}
+NOT_WITH_THE_CLIENT = {"bokeh", "tornado", "fastapi", "starlette", "uvicorn", "sqlite3", "psycopg", "pyarrow", "torch", "jax"}
 
 
 def imports_of(path: Path, package: Path = PACKAGE) -> list[tuple[int, str]]:

@@ -1,9 +1,15 @@
 """The names that users may rely on. Changing this list changes what Streamvis promises."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import streamvis
+
+ROOT = Path(__file__).parents[2]
 
 PUBLIC = [
     "Client",
@@ -48,3 +54,10 @@ def test_each_public_name_is_there_also_in_a_fresh_interpreter():
 
 def test_dir_shows_the_public_names():
     assert set(PUBLIC) <= set(dir(streamvis))
+
+
+@pytest.mark.parametrize("document", ["panels.md", "reference/panels.md"])
+def test_the_docs_have_each_panel(document):
+    exported = re.search(r"__all__ = \[(.*?)\]", (ROOT / "src/streamvis/panels/__init__.py").read_text(), re.DOTALL)[1]
+    panels, text = re.findall(r'"(\w+)"', exported), (ROOT / "docs" / document).read_text()
+    assert [name for name in panels if not re.search(rf"\b{name}\b(?:\(|$)", text, re.MULTILINE)] == []

@@ -140,12 +140,14 @@ def test_every_code_block_runs(document, tmp_path, start_endpoint, start_pages, 
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    reader = Reader(folder, start_endpoint(), start_pages, start_service, open_page)
-    for block in blocks(document):
+    found = blocks(document)
+    needs_endpoint = any(block.language in ("bash", "python") and not block.what.startswith("not run") for block in found)
+    reader = Reader(folder, start_endpoint() if needs_endpoint else None, start_pages, start_service, open_page)
+    for block in found:
         reader.run(block)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS, *ROOT.glob("*.md")}), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document):
     for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target

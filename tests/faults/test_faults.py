@@ -31,7 +31,9 @@ def count(told: str, what: str) -> int:
 
 @pytest.mark.faults
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", [(), ("--crowded",)], ids=["", "crowded"])
+@pytest.mark.parametrize(
+    "options", [(), ("--crowded",), ("--store", "postgresql", "--endpoints", 2)], ids=["", "crowded", "postgresql"]
+)
 def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order(options):
     status, told = play("--rounds", 4, *options)
     assert status == 0

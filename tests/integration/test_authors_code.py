@@ -145,7 +145,7 @@ def test_what_it_raises_is_shown_in_its_page_with_the_line(served, good, name):
         page.send_event(ButtonClick(page.doc.get_model_by_name("button")))
     page.wait_for(lambda: SAYS[name] in page.told(), what=SAYS[name])
     assert f"{name}.py" in page.told() or name in ("template", "unsendable")
-    assert "gets no more data" in page.told() if name in ENDED else "goes on" in page.told()
+    assert "gets no more data" in page.told() if name in ENDED else "continues" in page.told()
     wait_until(lambda: SAYS[name].partition(":")[0] in pages.output(), what="the log has it too")
     if name not in ENDED:
         before = len(good.doc.get_model_by_name("main").data["x"])

@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import sqlite3
+import struct
+import zlib
 from decimal import Decimal
 
 import numpy as np
@@ -188,3 +190,75 @@ def test_the_runs_of_an_mlflow_database_are_imported(imported, tmp_path):
     (tmp_path / "broken.db").write_bytes(b"not a database" * 100)
     told, _ = imported(tmp_path, status=1)
     assert "broken.db cannot be read" in told and "was there already" in told
+
+
+def varint(number):
+    made = b""
+    while number > 0x7F:
+        made, number = made + bytes([number & 0x7F | 0x80]), number >> 7
+    return made + bytes([number])
+
+
+def field(number, content):
+    """A field of a protobuf message: a whole number, a text, or a message."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    content = content.encode() if isinstance(content, str) else content
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def wandb_log(*records):
+    """A file of wandb's: LevelDB's log, in which records are split at the ends of blocks."""
+    made = bytearray(b":W&B\xe1\xbe\x00")
+    for record in records:
+        kind, at = 0, 0
+        while kind not in (1, 4):
+            left = 2**15 - len(made) % 2**15
+            if left < 7:
+                made += bytes(left)
+                left = 2**15
+            part = record[at : at + left - 7]
+            is_first, at = at == 0, at + len(part)
+            is_last = at == len(record)
+            kind = 1 if is_first and is_last else 2 if is_first else 4 if is_last else 3
+            made += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
+    return bytes(made)
+
+
+def wandb_item(name, cell):
+    return field(1, field(1, name) + field(16, json.dumps(cell)))
+
+
+def test_a_folder_of_wandb_is_imported_and_a_broken_file_up_to_its_damage(imported, tmp_path):
+    config = field(4, wandb_item("lr", 0.1) + wandb_item("_wandb", {"cli": "1"}))
+    run = field(17, field(1, "abc") + field(3, "digits") + config + field(8, "the run") + field(17, field(1, 1_700_000_000)))
+    logged = [
+        field(2, b"".join(wandb_item(*cell) for cell in {"train/loss": i / 2, "note": "x" * 5000, **at}.items()))
+        for i in range(40)
+        for at in [{"_step": i, "_timestamp": 1.7e9 + i}]
+    ]
+    picture = wandb_item("sample", {"_type": "image-file", "path": "media/a.png"}) + wandb_item("_step", 40)
+    outside = wandb_item("outside", {"_type": "image-file", "path": "../../secret"}) + wandb_item("_step", 41)
+    alert = field(10, field(1, "slow") + field(2, "since noon") + field(3, "WARN"))
+    change = field(5, field(1, field(2, "net") + field(2, "depth") + field(16, "3")))
+    content = wandb_log(run, *logged, change, field(2, picture), field(2, outside), alert)
+    file = tmp_path / "wandb" / "offline-run-1" / "run-abc.wandb"
+    (file.parent / "files" / "media").mkdir(parents=True)
+    (file.parent / "files" / "media" / "a.png").write_bytes(b"a picture")
+    (file.parent / "files" / "wandb-summary.json").write_text("{}")
+    (tmp_path / "secret").write_bytes(b"not to be read")
+    file.write_bytes(content + content[7:90])  # the last record is still being written
+    _, runs = imported(tmp_path / "wandb")
+    run = runs["the run"]
+    assert run.config == {"lr": 0.1, "net": {"depth": 3}} and run.about["created"] == 1.7e9
+    train = run.rows("train")
+    assert train["loss"].to_pylist() == [i / 2 for i in range(40)] and train["time"].to_pylist() == [1.7e9 + i for i in range(40)]
+    assert run.rows("metrics")["note"].to_pylist() == ["x" * 5000] * 40
+    assert run.value("sample")["image"].tobytes() == b"a picture" and run.value("outside")["image"].size == 0
+    (alert,) = run.rows("alerts").to_pylist()
+    assert (alert["step"], alert["title"], alert["level"]) == (41, "slow", "warning")
+    broken = bytearray(content)
+    broken[len(content) // 2] ^= 1
+    file.write_bytes(broken)
+    told, _ = imported(file, status=1)
+    assert f"{file} is damaged from byte" in told

@@ -31,7 +31,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert run(tmp_path, "mine").returncode == 0
     (tmp_path / "mine" / "page.py").write_text("precious")
     ended = run(tmp_path, "mine")
-    assert ended.returncode == 1 and "is there already" in ended.stderr
+    assert ended.returncode == 1 and "exists already" in ended.stderr
     assert (tmp_path / "mine" / "page.py").read_text() == "precious"
 
 

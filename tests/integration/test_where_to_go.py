@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.errors import TokenRefused
+from streamvis.listening import tunnel
 from streamvis.naming import readable_name
 from streamvis.page.reader import EndpointReader
 from streamvis.transport import Transport
@@ -44,6 +46,21 @@ def serve(start_service, tmp_path):
     return start
 
 
+@pytest.mark.parametrize(
+    ("host", "environment", "command"),
+    [
+        ("127.0.0.1", {}, None),
+        ("127.0.0.1", {"SSH_CONNECTION": "1.2.3.4 5 10.0.0.9 22"}, "5006:localhost:5006 USER@10.0.0.9"),
+        ("127.0.0.1", {"SLURM_JOB_ID": "1", "SLURM_SUBMIT_HOST": "login1"}, "5006:localhost:5006 -J USER@login1 USER@n7"),
+        ("0.0.0.0", {"SLURM_JOB_ID": "1", "SLURM_SUBMIT_HOST": "login1"}, "5006:n7:5006 USER@login1"),
+        ("127.0.0.1", {"SLURM_JOB_ID": "1", "SLURM_SUBMIT_HOST": "n7"}, None),
+    ],
+)
+def test_the_way_through_ssh_leads_over_the_login_node_of_a_cluster(host, environment, command):
+    expected = command and f"ssh -N -L {command}".replace("USER", getpass.getuser())
+    assert tunnel(5006, host, {"SLURMD_NODENAME": "n7", **environment}) == expected
+
+
 def in_shell(line, *, then):
     """What a shell prints that ran a line which was copied, and then a command."""
     done = subprocess.run(["sh", "-c", f"{line}\n{then}"], capture_output=True, text=True, timeout=30, check=True)
@@ -57,10 +74,15 @@ def status(address, token=None):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_with_a_token_all_that_is_printed_opens_and_names_the_machine(serve, scripts, tmp_path, count):
+def test_with_a_token_all_that_is_printed_opens_and_names_the_machine(serve, scripts, tmp_path, count, monkeypatch):
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 2222")
     served = serve(*scripts[:count], "--host", "0.0.0.0")
     served.wait_for_line("To open pages")
+    served.wait_for_line("Then open")
     said = served.output()
+    assert re.search(rf"ssh -N -L {served.port}:localhost:{served.port} -p 2222 \S+@192\.0\.2\.1\n", said)
+    (tunnelled,) = re.findall(r"Then open +(\S+)", said)
+    assert status(tunnelled) == 302
     opened = [address.rstrip(".,") for address in re.findall(r"(?:Open|open) (http\S+)", said)]
     sent = [address.rstrip(".,") for address in re.findall(r"send to (http\S+)", said)]
     assert len(opened) == len(sent) >= 1

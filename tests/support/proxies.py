@@ -66,10 +66,13 @@ def start_nginx(start_program, tmp_path: Path) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def start_jupyter(start_program, tmp_path: Path) -> Callable[[str], str]:
-    """`start_jupyter(base)` starts Jupyter with jupyter-server-proxy below the path `base`, and returns its address there."""
+def start_jupyter(start_program, tmp_path: Path) -> Callable[..., str]:
+    """`start_jupyter(base)` starts Jupyter with jupyter-server-proxy below the path `base`, and returns its address there.
 
-    def start(base: str) -> str:
+    `is_remote`: it answers under any host name.
+    """
+
+    def start(base: str, *, is_remote: bool = False) -> str:
         port, home = free_port(), tmp_path / "jupyter"
         home.mkdir(exist_ok=True)
         options = {
@@ -79,6 +82,7 @@ def start_jupyter(start_program, tmp_path: Path) -> Callable[[str], str]:
             "ServerApp.port_retries": 0,
             "ServerApp.open_browser": False,
             "ServerApp.allow_root": True,
+            "ServerApp.allow_remote_access": is_remote,
             "ServerApp.root_dir": home,
             "ServerApp.jpserver_extensions": {"jupyter_server_proxy": True},
             "IdentityProvider.token": "",

@@ -148,8 +148,8 @@ def keeps_extremes(whole, few, *, buckets):
 
 
 @pytest.fixture
-def store(tmp_path):
-    made = SqliteStore(tmp_path, sizes=SIZES)
+def store(place):
+    made = place.open(sizes=SIZES)
     yield made
     made.close()
 

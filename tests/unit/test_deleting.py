@@ -24,8 +24,8 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path, clock):
-    made = SqliteStore(tmp_path, clock=clock)
+def store(place, clock):
+    made = place.open(clock=clock)
     yield made
     made.close()
 
@@ -86,7 +86,8 @@ def test_a_deleted_run_is_gone_for_all_who_ask_and_takes_no_late_batch(store):
     assert store.restore("one").state == "running"
 
 
-def test_after_a_minute_a_deleted_run_is_freed_on_disk_and_never_comes_back(store, clock, tmp_path):
+def test_after_a_minute_a_deleted_run_is_freed_on_disk_and_never_comes_back(clock, tmp_path):
+    store = SqliteStore(tmp_path, clock=clock)
     fill(store, "kept")
     fill(store, "big")
     pictures = np.random.default_rng(0).integers(0, 256, (16, 2**20), dtype=np.uint8)
@@ -106,6 +107,7 @@ def test_after_a_minute_a_deleted_run_is_freed_on_disk_and_never_comes_back(stor
     tables = ("configs", "producers", "keys", "digests")
     left = [store._writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
     assert left == [1, 1, 2, 1] and whole(store, "kept")
+    store.close()
 
 
 def on_disk(store, folder):
@@ -113,12 +115,12 @@ def on_disk(store, folder):
     return sum(path.stat().st_size for path in folder.glob("streamvis.sqlite*"))
 
 
-def test_an_endpoint_that_starts_anew_knows_what_can_be_restored(store, clock, tmp_path):
+def test_an_endpoint_that_starts_anew_knows_what_can_be_restored(store, clock, place):
     fill(store, "one")
     fill(store, "two")
     store.delete("one", "two")
     store.close()
-    again = SqliteStore(tmp_path, clock=clock)
+    again = place.open(clock=clock)
     before = again.restore("one")
     clock.now += 61
     tidy(again)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -18,7 +17,7 @@ from streamvis.records import Batch, Clear, Start
 from streamvis.store import RunQuery, SqliteStore, cutting, digests
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows
-from support.stores import hasty_store
+from support.stores import ask
 
 SIZES = Sizes(seal_rows=8, merge_at=3, body_rows=16, fanout=2, block=2)
 NAN = float("nan")
@@ -112,16 +111,16 @@ def tidy(store):
 @given(HISTORIES)
 @example([(("rows", "k", [(i, float(i % 7), float(i))]), 1, False) for i in range(12)] + [(("resume", 5), 2, True)])
 @example([(("rows", "k", [(3, NAN, NAN)]), 4, False), (("rows", "k", [(5, None, None)]), 4, False)])
-def test_summaries_say_what_a_slow_reading_of_all_rows_says(history):
-    with tempfile.TemporaryDirectory() as folder, mock.patch.multiple(
+def test_summaries_say_what_a_slow_reading_of_all_rows_says(folders, history):
+    with folders() as place, mock.patch.multiple(
         digests, _CHUNKS_AT_ONCE=2, _KEYS_AT_ONCE=1
     ), mock.patch.object(cutting, "_RECORDS_AT_ONCE", 2):
-        store = hasty_store(Path(folder), sizes=SIZES)
+        store = place.open(sizes=SIZES)
         store.append([Batch("run", "app", "p", 0, [Start("{}", 1.0)])])
         for number, (part, tidied, reopened) in enumerate(history, 1):
             if reopened:
                 store.close()
-                store = hasty_store(Path(folder), sizes=SIZES)
+                store = place.open(sizes=SIZES)
             producer, at = ("p", number) if part[0] != "resume" else (f"q{number}", 0)
             (ack,) = store.append([Batch("run", "app", producer, at, [chunk(part)])])
             if part[0] == "resume":
@@ -134,9 +133,16 @@ def test_summaries_say_what_a_slow_reading_of_all_rows_says(history):
         store.close()
 
 
+@settings(max_examples=8)
+@given(HISTORIES)
+def test_the_same_holds_in_postgresql(schemas, history):
+    in_sqlite = test_summaries_say_what_a_slow_reading_of_all_rows_says
+    in_sqlite.hypothesis.inner_test(schemas, history)
+
+
 @pytest.fixture
-def store(tmp_path):
-    made = SqliteStore(tmp_path, sizes=SIZES)
+def store(place):
+    made = place.open(sizes=SIZES)
     yield made
     made.close()
 
@@ -169,7 +175,7 @@ def test_summaries_of_a_run_that_is_cleared_or_deleted_are_gone_from_the_file(st
     store.clear("a")
     assert told(store, "a", "train", "loss") == dict.fromkeys(STATISTICS)
     tidy(store)
-    assert store._writer.execute("SELECT count(*) FROM digests").fetchone() == (1,)
+    assert ask(store, "SELECT count(*) FROM digests") == [(1,)]
 
 
 def test_a_file_of_an_older_schema_gets_its_summaries_in_the_background(tmp_path):
@@ -201,7 +207,8 @@ def test_what_was_digested_is_not_read_again(store):
 def test_a_damaged_chunk_costs_the_summaries_its_rows_and_no_more(store):
     for number in range(1, 4):
         send(store, "a", number, [number], loss=[float(number)])
-    store._writer.execute("UPDATE chunks SET body = x'00' WHERE first_step = 3")
+    with store._writing() as (db, _):
+        db.execute("UPDATE chunks SET body = ? WHERE first_step = 3", (b"\0",))
     tidy(store)
     assert told(store, "a", "train", "loss")["max"] == 2.0
     assert json.loads(store.config("a")) == {}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +15,7 @@ from streamvis.filters import MISSING, Filter, parse_path
 from streamvis.naming import readable_name
 from streamvis.palette import PALETTE, color_of
 from streamvis.records import Batch, Description, Finish, Start
-from streamvis.store import RunQuery, SqliteStore
+from streamvis.store import RunQuery
 from streamvis.wire.arrow import encode_rows
 from support.stores import hasty_store
 
@@ -33,8 +31,8 @@ WHERE = st.sampled_from(
 
 
 @pytest.fixture
-def store(tmp_path):
-    made = SqliteStore(tmp_path, clock=iter(range(1000, 10**6)).__next__)
+def store(place):
+    made = place.open(clock=iter(range(1000, 10**6)).__next__)
     yield made
     made.close()
 
@@ -48,8 +46,8 @@ def found(store, **query):
     return [one.info.id for one in store.find(RunQuery(**query)).runs]
 
 
-def filled(folder, runs):
-    store = hasty_store(folder, clock=iter(range(1000, 10**6)).__next__)
+def filled(place, runs):
+    store = place.open(clock=iter(range(1000, 10**6)).__next__)
     for i, (config, time, name, ends, tagged) in enumerate(runs):
         config = {("~" + key if key.startswith("~") else key): value for key, value in config.items()}
         start(store, f"r{i}", config, time=float(time), name=name)
@@ -103,10 +101,10 @@ def text_of(value):
 
 @settings(max_examples=60)
 @given(RUNS, WHERE, ORDERS, st.booleans(), st.integers(1, 5))
-def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(runs, where, order, falling, limit):
+def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(folders, runs, where, order, falling, limit):
     falling = falling and bool(order)
-    with tempfile.TemporaryDirectory() as folder:
-        store = filled(Path(folder), runs)
+    with folders() as place:
+        store = filled(place, runs)
         expected = plainly(store, runs, where=where, order=order, falling=falling)
         path = parse_path(order) if order else None
         query = {"app": "app", "where": Filter.parse(where) if where else None, "order": path, "is_falling": falling}
@@ -122,6 +120,13 @@ def test_runs_are_found_in_pieces_as_the_plainest_way_finds_them(runs, where, or
         assert [one.info.id for one in middle.runs] == expected[2 : 2 + limit] and middle.matching == len(expected)
         store.close()
     assert ids == expected
+
+
+@settings(max_examples=8)
+@given(RUNS, WHERE, ORDERS, st.booleans(), st.integers(1, 5))
+def test_the_same_holds_in_postgresql(schemas, runs, where, order, falling, limit):
+    in_sqlite = test_runs_are_found_in_pieces_as_the_plainest_way_finds_them
+    in_sqlite.hypothesis.inner_test(schemas, runs, where, order, falling, limit)
 
 
 def test_the_next_piece_goes_on_where_the_last_ended_whatever_came_or_went_meanwhile(store):
@@ -276,7 +281,8 @@ def test_a_run_has_ended_when_its_last_producer_did_until_it_goes_on(store):
     assert store.finish("one", "failed").ended == store.run("one").updated
 
 
-def test_finding_runs_of_one_app_reads_no_other(store):
+def test_finding_runs_of_one_app_reads_no_other(tmp_path):
+    store = hasty_store(tmp_path)
     text = []
     store._readers._connect = lambda make=store._readers._connect: traced(make(), text)
     start(store, "one", {"lr": 1})
@@ -284,6 +290,7 @@ def test_finding_runs_of_one_app_reads_no_other(store):
     (statement,) = [one for one in text if "CROSS JOIN" in one]
     plan = [row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {statement}")]
     assert not any(line.startswith(("SCAN runs", "SCAN configs")) for line in plan), plan
+    store.close()
 
 
 def traced(connection, text):

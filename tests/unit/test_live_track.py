@@ -6,6 +6,7 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,3 +324,20 @@ def test_rows_that_come_between_two_questions_are_not_lost(tmp_path, rows, smoot
     if smooth:
         wanted = slow_means(np.sin(np.arange(log.count)), smooth)
         np.testing.assert_allclose(track._table.columns["y (smoothed)"], wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize(("at", "questions"), [(2999, 1), (20_000, 3)])
+def test_another_step_is_asked_for_once_where_rows_lie_as_expected_and_shows_what_a_new_page_does(tmp_path, at, questions):
+    y = np.sin(np.arange(5000) / 50)
+    for name in ("now", "then"):
+        (tmp_path / name).mkdir()
+    now, then, asked = Log(tmp_path / "now"), Log(tmp_path / "then"), []
+    now.send({"y": y})
+    then.send({"y": y[:3000]})
+    spec = LiveSpec("k", "step", ["y"], 400, None)
+    track = LiveTrack(spec, log=False)
+    track.follow_on(filled(now, spec), at)
+    counted = SimpleNamespace(history=lambda *which, **ask: asked.append(ask) or then.history(*which, **ask))
+    track.take(*track.fetch(counted, "run"))
+    assert len(asked) == questions
+    assert track.numbers.tolist() == filled(then, spec).numbers.tolist()

@@ -63,7 +63,7 @@ def test_a_matrix_shows_any_numbers(name, confusion):
     site = Panels(panels.matrix("k", confusion=confusion, labels=[MARKUP, "b"]))
     site.send(k={"m": MATRICES[name]})
     assert not site.troubles
-    data = source_of(site, "alpha", "ink")
+    data = source_of(site, "alpha", "text")
     cells = np.asarray(MATRICES[name], np.float64).size
     assert {len(column) for column in data.values()} == {cells}
     assert all(0 <= alpha <= 1 for alpha in data["alpha"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
@@ -16,7 +14,6 @@ from streamvis.store.history import Axis
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
-from support.stores import hasty_store
 
 # So small that a few hundred rows have summaries on four levels, and some rows have none yet.
 SIZES = Sizes(seal_rows=16, merge_at=3, body_rows=32, fanout=2, block=2)
@@ -58,9 +55,8 @@ def until(batches, at):
         yield found
 
 
-def filled(folder, batches, tidied):
-    folder.mkdir()
-    store = hasty_store(folder, sizes=SIZES)
+def filled(place, batches, tidied):
+    store = place.open(sizes=SIZES)
     store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
     for number, batch in enumerate(batches, 1):
         chunks = [
@@ -109,12 +105,12 @@ def drawn(store, at=None, **asked):
 
 @settings(max_examples=25)
 @given(logs(), st.floats(0, 1), st.integers(0, 40), st.integers(0, 40))
-def test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent(log, share, tidied, tidied_too):
+def test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent(folders, log, share, tidied, tidied_too):
     batches, last = log
     at = round(last * share)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        whole = filled(Path(folder) / "whole", batches, tidied)
-        past = filled(Path(folder) / "past", until(batches, at), tidied_too)
+    with folders() as place, folders() as other:
+        whole = filled(place, batches, tidied)
+        past = filled(other, until(batches, at), tidied_too)
         assert told(whole, at) == told(past)
         for asked in FIGURES:
             assert drawn(whole, at, **asked) == drawn(past, **asked), asked
@@ -125,3 +121,10 @@ def test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent(
             assert repr(whole.band(["run"], KEY, at=at, **asked)) == repr(past.band(["run"], KEY, **asked))
         whole.close()
         past.close()
+
+
+@settings(max_examples=4)
+@given(logs(), st.floats(0, 1), st.integers(0, 40), st.integers(0, 40))
+def test_the_same_holds_in_postgresql(schemas, log, share, tidied, tidied_too):
+    in_sqlite = test_what_is_told_as_of_a_step_is_what_is_told_where_nothing_later_was_sent
+    in_sqlite.hypothesis.inner_test(schemas, log, share, tidied, tidied_too)

@@ -165,7 +165,7 @@ def test_a_store_that_an_endpoint_uses_is_checked_but_not_repaired(tmp_path):
     held.announce("http://localhost:1")
     store = SqliteStore(tmp_path, sizes=SIZES)
     assert [(one.run, one.key) for one in check(tmp_path, progress=quiet).damages] == [("two", "loss")]
-    with pytest.raises(StoreError, match="localhost:1.*End it"):
+    with pytest.raises(StoreError, match="localhost:1.*Stop it"):
         repair(tmp_path, progress=quiet)
     store.close()
     held.release()

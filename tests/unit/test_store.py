@@ -6,7 +6,6 @@ import datetime as dt
 import math
 import shutil
 import sqlite3
-import tempfile
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
@@ -24,6 +23,7 @@ from streamvis.store.packed import unpack
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value, table_of
 from support.cells import cells_of
+from support.stores import ask
 
 START = Start("{}", 1.0)
 
@@ -159,10 +159,10 @@ class Reader:
 @example([*sent("p", [9], ("start", "A", None, 1)), *sent("p", [5], ("clear",)), *sent("q", [6], ("start", "A", 3, 1))], set())
 @example([("q", [("rows", "a", [9]), ("start", "A", None, 1), ("rows", "a", [8])], False, False, 0, True)]
          + sent("p", [7], ("start", "A", 5, 1)), set())
-def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, looks):
+def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(folders, batches, looks):
     at_once = (1, 3, 1000)[(len(batches) + len(looks)) % 3]
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(cutting, "_RECORDS_AT_ONCE", at_once):
-        store = SqliteStore(Path(folder), sizes=SIZES)
+    with folders() as place, mock.patch.object(cutting, "_RECORDS_AT_ONCE", at_once):
+        store = place.open(sizes=SIZES)
         assert store.append([Batch("run", "app", "p", 0, [START]), Batch("run", "app", "q", 0, [START])])
         model, live, numbers = Model(), Reader(), {"p": 0, "q": 0}
         for producer in "pq":
@@ -170,7 +170,7 @@ def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, look
         for i, (producer, parts, again, reopened, tidied, is_live) in enumerate(batches):
             if reopened:
                 store.close()
-                store = SqliteStore(Path(folder), sizes=SIZES)
+                store = place.open(sizes=SIZES)
             numbers[producer] += 1
             chunks = [chunk(part, 10 * i + j) for j, part in enumerate(parts)]
             batch = Batch("run", "app", producer, numbers[producer], chunks, is_live)
@@ -201,9 +201,16 @@ def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(batches, look
         store.close()
 
 
+@settings(max_examples=8)
+@given(st.lists(BATCHES, max_size=12), st.sets(st.integers(0, 12)))
+def test_the_same_holds_in_postgresql(schemas, batches, looks):
+    in_sqlite = test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree
+    in_sqlite.hypothesis.inner_test(schemas, batches, looks)
+
+
 @pytest.fixture
-def store(tmp_path):
-    made = SqliteStore(tmp_path)
+def store(place):
+    made = place.open()
     yield made
     made.close()
 
@@ -507,8 +514,8 @@ def test_a_key_that_lost_all_it_had_may_hold_the_other_kind(store):
     assert not ack.refused and store.keys("run")["a"].kind == "value"
 
 
-def test_what_a_cut_left_is_tidied_again(tmp_path):
-    store = SqliteStore(tmp_path, sizes=SIZES)
+def test_what_a_cut_left_is_tidied_again(place):
+    store = place.open(sizes=SIZES)
     started(store)
     send_steps(store, [99, *range(63)])
     while store.tidy():
@@ -517,8 +524,8 @@ def test_what_a_cut_left_is_tidied_again(tmp_path):
     send_steps(store, range(63, 79), producer="q")
     while store.tidy():
         pass
-    chunks = store._writer.execute("SELECT first_row, count, packed FROM chunks ORDER BY first_row").fetchall()
-    rows, sealed, summed = store._writer.execute("SELECT rows, sealed, summed FROM keys").fetchone()
+    chunks = ask(store, "SELECT first_row, count, packed FROM chunks ORDER BY first_row")
+    ((rows, sealed, summed),) = ask(store, "SELECT rows, sealed, summed FROM keys")
     assert rows == sum(count for _, count, _ in chunks) == 79 and summed == 64
     assert all(is_packed for first_row, _, is_packed in chunks if first_row < sealed)
     assert rows - sealed < SIZES.seal_rows and len(chunks) < rows // SIZES.seal_rows + SIZES.merge_at
@@ -526,8 +533,8 @@ def test_what_a_cut_left_is_tidied_again(tmp_path):
     store.close()
 
 
-def test_what_was_prepared_before_a_cut_is_not_put_in_place_after_it(tmp_path):
-    store = SqliteStore(tmp_path, sizes=SIZES)
+def test_what_was_prepared_before_a_cut_is_not_put_in_place_after_it(place):
+    store = place.open(sizes=SIZES)
     started(store)
     send_steps(store, range(7))
     writing = store._tidier._writing

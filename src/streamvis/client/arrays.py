@@ -93,7 +93,7 @@ def is_storable(array: Any) -> bool:
 
 
 def widened(array: Any) -> Any:
-    """Small numbers of other libraries (bfloat16 and the like) as NumPy's next wider ones; None for records."""
+    """Small numbers of other libraries (bfloat16 and similar) as NumPy's next wider ones; None for records."""
     import numpy as np
 
     name = array.dtype.name

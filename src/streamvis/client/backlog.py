@@ -78,7 +78,7 @@ class Backlog:
         if batch is None:
             self._pack()
             if self._fresh is not None and self._fresh.number == self._spool.last_number:
-                self._fresh = self._packer.as_own(self._fresh)  # it was to go on a batch that is delivered meanwhile
+                self._fresh = self._packer.as_own(self._fresh)  # it was to be added to a batch that is delivered meanwhile
             batch, self._current, self._fresh = self._fresh, self._fresh, None
         if batch is None and not self.is_waiting:
             self._settle_to(self._packer.number)
@@ -114,7 +114,7 @@ class Backlog:
         return True
 
     def keep_all(self) -> None:
-        """Move the batch under way, and all that is in the outbox now, to the spool; whoever waits for the disk goes on."""
+        """Move the batch under way, and all that is in the outbox now, to the spool; whoever waits for the disk continues."""
         self._keep_current()
         until = self._packer.taken + len(self._outbox.entries)
         while self.is_waiting and (self._fresh or self._packer.is_under_way or self._packer.taken < until):
@@ -150,7 +150,7 @@ class Backlog:
         if self._fresh is not None or self._packer.is_under_way:
             return False  # it comes before what waits
         if self._spool.open_number or any(marker.durable for marker in self._all_markers):
-            return False  # what goes on an open batch makes no more of them
+            return False  # what is added to an open batch makes no more of them
         new = [entries[i] for i in range(self._noted, count)]  # whoever appends meanwhile disturbs an iterator, and not this
         if not new:
             return True
@@ -183,7 +183,7 @@ class Backlog:
         elif was_noted:
             self._spool.forget_notes(self._packer.number + 1)  # another batch will have the number
         if self._outbox.dropped:
-            self._say("records come faster than they can be kept: some were dropped.")
+            self._say("records arrive faster than they can be kept: some were dropped.")
 
     def _forget_noted(self) -> None:
         self._noted, self._noted_bytes, self._noted_extent = 0, 0, Extent()
@@ -223,7 +223,7 @@ class Backlog:
             self._markers = [marker for marker in self._markers if not marker.durable]
 
     def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
-        """All batches up to `number` are settled: whoever waits for them goes on."""
+        """All batches up to `number` are settled: whoever waits for them continues."""
         self.settled = number
         self._collect_markers()
         for marker in self._markers:

@@ -47,7 +47,7 @@ class Latch:
         return self._is_set
 
     def set(self) -> None:
-        """Let everybody go on."""
+        """Let all continue."""
         self._is_set = True
         _release(self._closed)
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from streamvis.address import checked_token, checked_url
+from streamvis.alerts import ALERTS, alert_row
 from streamvis.client import closing, launch
 from streamvis.client.copies import Traveller, arrived, known
 from streamvis.client.describing import described
@@ -37,14 +38,19 @@ _MAX_SPOOL_BYTES = 2 * 2**30
 class Client:
     """One producer: sends a run's data to the endpoint at `url`, under the name `app`.
 
-    With `url` None all goes to files under `spool`, for `streamvis sync` to deliver later. With `durable`, `send` and `sendl`
-    return when the record is stored by the endpoint or on the local disk, so that even a kill or a loss of power loses nothing.
-    `token` defaults to the environment variable STREAMVIS_TOKEN. What the endpoint does not take at once waits in memory (about
-    `max_memory_bytes`) and in files under `spool` (up to `max_spool_bytes`; default: STREAMVIS_SPOOL, else the user's folder for
-    states); beyond that, records are dropped and counted. Calls may come from any thread. A forked child goes on with the
-    same client, as a producer of its own, and so does a process to which it is pickled; a copy in the same process is the client
-    itself. `keep` is for every `send` that does not say otherwise: "newest", or how many values of a key to keep. Raises
-    UsageError for a `url`, `app`, `token` or `keep` that is none.
+    Methods may be called from any thread. A forked child can use the same client, as a separate producer; so can a process that
+    unpickles it. A copy in the same process is the same client. Raises UsageError for an invalid `url`, `app` or `token`.
+
+    Args:
+        url: address of the endpoint; None writes all records to `spool`, and `streamvis sync` delivers them later
+        app: the name that links producers and pages
+        token: token of the endpoint; by default the environment variable STREAMVIS_TOKEN
+        durable: `send` and `sendl` return only when the record is stored by the endpoint or synced to the local disk, so that
+            nothing is lost when the process is killed or the power fails
+        spool: folder for records that cannot be sent yet; by default STREAMVIS_SPOOL, else the user's state folder
+        max_memory_bytes: about how much may wait in memory
+        max_spool_bytes: how much may wait on disk; beyond that, records are dropped and counted
+        keep: for every `send` that does not say otherwise: "newest", or how many values of a key to keep; None keeps all
     """
 
     def __init__(
@@ -89,7 +95,7 @@ class Client:
         return self._run
 
     def reserve(self) -> str:
-        """The id that the next run will have which `init` starts, where `init` is not given another one."""
+        """The id of the next run that `init` starts, unless `init` gets another id."""
         self._reserved = self._reserved or new_id()
         return self._reserved
 
@@ -104,17 +110,17 @@ class Client:
     ) -> str:
         """Start a run with `config`, or join the run with the id `run`, and return its id.
 
-        With `run="launch"`, join the one run of this launch: all processes that torchrun, `srun` or an MPI started together get
-        the same id. A process that nothing launched starts a run of its own. Only one process of a run needs to give a config.
+        With `run="launch"`, join the run of this launch: all processes that torchrun, `srun` or MPI started together get the
+        same id. Without a launcher, the process starts its own run. Only one process of a run needs to give a config.
 
-        With `resume_at`, continue the run from a checkpoint: what it has of that step and later is taken back, and what earlier
-        attempts still send of it is left out. All producers with the same `attempt` do so once, and keep what each other
-        sends. `attempt` is by default what torchrun or Slurm say of this launch, else every `init` is an attempt of its own.
+        With `resume_at`, continue the run from a checkpoint: data of that step and later is removed, and data that earlier
+        attempts still send for these steps is discarded. All producers with the same `attempt` do this once, and keep each
+        other's data. The default `attempt` is the launch that torchrun or Slurm report, else each `init` is a new attempt.
 
-        Waits at most 2 s for the endpoint; if that is away, it warns once and goes on. A run that this client began before is
-        finished. Raises NotAnEndpoint, TokenRefused or VersionMismatch when such an answer comes within that time, DeletedRun
-        for a run that was deleted, InvalidData for a config without fields or an id that is none, and UsageError for
-        `resume_at` without `run`, or on one of several ranks whose launch is not known.
+        Waits for the endpoint for 2 s at most; if it cannot be reached, logs one warning and continues. Finishes a run that this
+        client started before. Raises NotAnEndpoint, TokenRefused or VersionMismatch if the endpoint answers so within that time,
+        DeletedRun for a deleted run, InvalidData for a config without fields or an invalid id, and UsageError for `resume_at`
+        without `run`, or if the launch of one of several ranks is not known.
         """
         if resume_at is not None and run is None:
             raise UsageError("init(resume_at=...) without a run. Say which run is resumed: init(run=ID, resume_at=STEP).")
@@ -143,10 +149,10 @@ class Client:
         return begin.run
 
     def sendl(self, step: int, key: str, data: Mapping[str, Any]) -> None:
-        """Append rows to the columns of `key`: each column a list or array of n cells, or a scalar, which is one row.
+        """Append rows to the columns of `key`: each column is a list or array of n cells, or a scalar for one row.
 
-        Returns at once. What is changed in place afterwards does not change what was sent. Raises InvalidData for what cannot be
-        stored, and UsageError before `init` and for a key that holds a value.
+        Returns at once; the data is copied. Raises InvalidData for data that cannot be stored, and UsageError before `init`
+        or if the key holds values.
         """
         intake = self._intake
         if intake is None:
@@ -154,11 +160,11 @@ class Client:
         self._put(intake.rows(step, key, data))
 
     def send(self, step: int, key: str, data: Mapping[str, Any], *, keep: int | str | None = None) -> None:
-        """Set the value of `key` at `step`, in place of the one sent for that step before: arrays of any shape, nested data.
+        """Set the value of `key` at `step`: arrays of any shape, nested data. Replaces the value that was sent for this step.
 
-        All values are kept, for the past. With `keep=N`, or "newest" for 1, only the N values of the key with the greatest steps
-        stay from then on. Returns at once. What is changed in place afterwards does not change what was sent. Raises InvalidData
-        for what cannot be stored, and UsageError before `init` and for a key that holds rows.
+        With `keep=N`, or "newest" for 1, only the N values of the key with the greatest steps are kept; by default all are.
+        Returns at once; the data is copied. Raises InvalidData for data that cannot be stored, and UsageError before `init`
+        or if the key holds rows.
         """
         intake = self._intake
         if intake is None:
@@ -177,21 +183,21 @@ class Client:
         unit: str | None = None,
         best: str | None = None,
     ) -> None:
-        """Say how pages should show the columns whose name, as KEY/COLUMN, fits `pattern`, such as "val/*" or "train/loss".
+        """Set how pages show the columns whose KEY/COLUMN matches `pattern`, such as "val/*" or "train/loss".
 
-        It is kept with the run; a later call for the same pattern replaces it. Pages of panels follow it where their author did
-        not say otherwise.
+        The description is stored with the run; a later call for the same pattern replaces it. Panels use it, unless their author
+        set other options.
 
         Args:
             pattern: a name, in which `*` stands for any text
-            title: of its chart
-            section: under which heading it stands on the page for any run
-            x: the column, or "step" or "time", to draw it over
+            title: title of the chart
+            section: heading of its section on the page for any run
+            x: the column for the x axis, or "step" or "time"
             scale: "linear" or "log"
-            unit: of its values, such as "m/s"
-            best: "min" or "max": which of its values is the best
+            unit: unit of the values, such as "m/s"
+            best: "min" or "max", if the lowest or the highest value is the best
 
-        Raises InvalidData for what is not allowed, and UsageError before `init`.
+        Raises InvalidData for an invalid option, and UsageError before `init`.
         """
         intake = self._intake
         if intake is None:
@@ -203,27 +209,40 @@ class Client:
         said = {name: checked_text(text, name) for name, text in said.items() if text is not None}
         self._put(intake.value(0, key_of(checked_text(pattern, "pattern")), {"says": said}))
 
+    def alert(self, title: str, text: str = "", level: str = "info", *, step: int | None = None) -> None:
+        """Raise an alert: pages show it, and an endpoint with `--alert-webhook` posts it.
+
+        It is a row of the key "alerts". `level` is "info", "warning" or "error"; `step` is by default the one that was sent
+        last. Returns at once. Raises InvalidData for another level and for an empty or too long title, and UsageError before
+        `init`.
+        """
+        intake = self._intake
+        if intake is None:
+            raise _not_begun("alert")
+        row = alert_row(title, text, level)
+        self._put(intake.rows(intake.last_step if step is None else step, ALERTS, row))
+
     def clear(self) -> None:
-        """Take back all rows and values that the run has had so far; its config stays. Raises UsageError before `init`."""
+        """Remove all rows and values of the run; its config stays. Raises UsageError before `init`."""
         if self._intake is None:
             raise _not_begun("clear")
         self._intake.forget_keys()
         self._sender.control(Clear())
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until all that was sent before is stored.
+        """Wait until all data that was sent before is stored.
 
-        False when that takes longer than `timeout_s` seconds, and when records were dropped or refused since the last `flush`.
+        Returns False if that takes longer than `timeout_s` seconds, or if records were dropped or refused since the last `flush`.
         """
         in_time = self._sender.wait(self._sender.mark(), timeout_s)
         failed_before, self._failed_records = self._failed_records, self._sender.failed_records
         return in_time and self._failed_records == failed_before
 
     def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
-        """End the run in `state` (finished, failed or interrupted), deliver what waits, and end; True when all was delivered.
+        """End the run in `state` (finished, failed or interrupted), and deliver all waiting records; True if all are delivered.
 
-        Takes at most `timeout_s` seconds; by default up to 60 s while batches are being acknowledged, and 10 s when none is.
-        What is not delivered then stays in the spool. Closing twice does nothing. Raises UsageError for another state.
+        Takes at most `timeout_s` seconds; by default up to 60 s while batches are acknowledged, and 10 s if none is. Undelivered
+        records stay in the spool. Closing twice does nothing. Raises UsageError for another state.
         """
         if state not in STATES:
             raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(STATES)}.")
@@ -291,7 +310,7 @@ class Client:
 def _checked_run(run: Any) -> str | None:
     if run is not None and not (isinstance(run, str) and _RUN_ID.fullmatch(run) and run != "newest"):
         raise InvalidData(
-            f"{run!r} is no id of a run", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+            f"{run!r} is not a run id", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )
     return run
 

@@ -1,7 +1,7 @@
 """The end of a producer: deliver what waits, within a time limit, and say what became of it.
 
 An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), SIGTERM, the end of a worker of
-`multiprocessing`, or a client that nobody holds any more. Around a fork the child's senders become producers of their own.
+`multiprocessing`, or a client that no one holds any more. Around a fork the child's senders become producers of their own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _senders = _Watched()
 
 
 def watch(sender: Sender) -> bool:
-    """Have `sender` closed at the end of this process, and made anew in children after a fork; False when that end is over."""
+    """Have `sender` closed at the end of this process, and made again in children after a fork; False when that end is over."""
     _senders.add(sender)
     return not _senders.is_past_exit
 
@@ -62,8 +62,8 @@ def watch(sender: Sender) -> bool:
 def close(senders: Sequence[Sender], state: str, *, timeout_s: float | None = None) -> bool:
     """Finish the senders' runs in `state`, deliver, and end their threads; True when all was delivered.
 
-    With `timeout_s` it takes so many seconds at most. Without, it goes on for up to 60 s as long as batches are acknowledged, and
-    gives up after 10 s in which none was. KeyboardInterrupt gives up at once, and is raised again.
+    With `timeout_s` it takes so many seconds at most. Without, it continues for up to 60 s as long as batches are acknowledged,
+    and gives up after 10 s in which none was. KeyboardInterrupt gives up at once, and is raised again.
     """
     waiting: list[tuple[Sender, Marker]] = []
     for sender in senders:

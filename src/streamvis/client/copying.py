@@ -1,4 +1,4 @@
-"""Copies of the caller's data that nobody else can change: lists, dicts, arrays, tensors.
+"""Copies of the caller's data that no one else can change: lists, dicts, arrays, tensors.
 
 Tensors of PyTorch and JAX are known by the module of their type, so neither library is imported. One that lies on a device is
 cloned there, and becomes a `Deferred` that the sender's thread fetches: a call never waits for a device.
@@ -248,7 +248,7 @@ class Copier:
         return dt.datetime.combine(dt.date(node.year, node.month, node.day), node.timetz())
 
     def _numpy(self, array: Any, *, is_own: bool) -> Any:
-        """`is_own` tells that nobody else holds the array's memory."""
+        """`is_own` tells that no one else holds the array's memory."""
         import numpy as np
 
         if isinstance(array, np.ma.MaskedArray):

@@ -46,7 +46,7 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 class Deliverer:
     """Delivers for the producer with the id `producer`, whose other parts it is given. `lock` is held to pack and move batches.
 
-    `loaded` is set when what packing and sending need is imported. `hurry` is rung when nobody should wait any longer.
+    `loaded` is set when what packing and sending need is imported. `hurry` is rung when no one should wait any longer.
     `start_keeper` starts the second thread, and says whether it did; `on_end` is called when all has ended.
     """
 
@@ -119,7 +119,7 @@ class Deliverer:
                     self._keep_only()
                 else:
                     self._deliver_on()
-        except Exception:  # noqa: BLE001 - the top of the thread: a training run goes on where Streamvis cannot
+        except Exception:  # noqa: BLE001 - the top of the thread: a training run continues where Streamvis cannot
             self._say("an unexpected error ended the sender; nothing more is sent.", exc_info=True)
         finally:
             self.end()
@@ -256,7 +256,7 @@ class Deliverer:
         self._silent_until = 0.0
         if self._warned_away:
             self._warned_away = False
-            say("the endpoint at %s answers again; what waited is being delivered.", self._url)
+            say("the endpoint at %s answers again; waiting records are being delivered.", self._url)
 
     def _wait_for_return(self, error: EndpointError) -> None:
         """The endpoint did not take the batch now: keep all, say so once, and wait before the next try."""

@@ -117,7 +117,7 @@ def _encode_group(group: GatheredRows | GatheredValue | Control, left_out: list[
     if isinstance(group, Control):
         return [_encode_control(group)]
     problem: Exception | None = None
-    # Tried twice: at the end of a program Arrow fails to import pandas, where that is installed, once; then it goes on without.
+    # Tried twice: at the end of a program Arrow fails to import pandas, where that is installed, once; then it continues without.
     for _ in range(2):
         try:
             body = _encode_one(group)

@@ -2,7 +2,7 @@
 
 At exit the interpreter does not say with which status. So what `sys.exit` and `exit` were called with is noted, and the program's
 bottom frame tells whether that ended the program: it either returned, or an exception left it. An exception that is not an exit
-is kept by the interpreter. A `raise SystemExit(...)` that nobody notes counts as an exit with status 0.
+is kept by the interpreter. A `raise SystemExit(...)` that no one notes counts as an exit with status 0.
 """
 
 from __future__ import annotations

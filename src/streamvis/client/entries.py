@@ -70,6 +70,6 @@ class Marker:
         self.reached = Latch()
 
     def reach(self, error: Exception | None = None) -> None:
-        """Let whoever waits go on; with `error` when it stood in the way."""
+        """Let whoever waits continue; with `error` when it stood in the way."""
         self.error = self.error or error
         self.reached.set()

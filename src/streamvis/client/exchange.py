@@ -1,7 +1,7 @@
 """One producer's exchanges with the endpoint: what is asked, and what the answers mean for a batch.
 
-What cannot be settled now is an EndpointError for the caller; anything else is settled, refused for good or not. Blocking: never
-called with a lock held.
+What cannot be settled now is an EndpointError for the caller; anything else is settled, refused permanently or not. Blocking:
+never called with a lock held.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Exchange:
             return error
         except EndpointError:
             if time.monotonic() - began >= self._timeout_s:
-                # It may be at work on the batch all the same, and has less to do when that is not soon sent again.
+                # It may still be working on the batch, and has less to do when that is not soon sent again.
                 self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
         self._timeout_s = _TIMEOUT_S

@@ -46,7 +46,7 @@ def open_segment(path: Path) -> BinaryIO:
     opened = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise OSError(f"{path} is no file")
+            raise OSError(f"{path} is not a file")
     except OSError:
         os.close(opened)
         raise

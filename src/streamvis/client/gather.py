@@ -120,7 +120,7 @@ def _fit(arrays: Sequence[np.ndarray]) -> bool:
     kinds = {dtype.kind for dtype in dtypes}
     if len(dtypes) == 1 or kinds == {"U"}:
         return True
-    # What is left is joined by value: doubles lack some whole numbers of 64 bits, and each unit some times.
+    # What is left is joined by value: numbers as doubles lack some whole numbers of 64 bits, and each unit some times.
     widest = np.result_type(*dtypes) if kinds <= {"i", "u", "f"} else None
     return widest is not None and not (widest.kind == "f" and any(one.kind in "iu" and one.itemsize == 8 for one in dtypes))
 

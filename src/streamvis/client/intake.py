@@ -37,7 +37,7 @@ _KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
 class Intake:
     """What one run's calls have shown so far: which kind each key holds, its columns, and which names were found good."""
 
-    __slots__ = ("_columns", "_column_count", "_hint_for", "_hinted", "_kinds", "_names", "_now")
+    __slots__ = ("_column_count", "_columns", "_hint_for", "_hinted", "_kinds", "_names", "_now", "last_step")
 
     def __init__(self, *, now: Callable[[], float] = time) -> None:
         self._kinds: dict[str, str] = {}
@@ -47,6 +47,8 @@ class Intake:
         self._hinted = False
         self._hint_for: str | None = None
         self._now = now
+        self.last_step = 0
+        """The step that was given last."""
 
     def forget_keys(self) -> None:
         """After a clear a key may hold the other kind, and has no columns."""
@@ -62,6 +64,7 @@ class Intake:
                     if name not in names or not (kind is float or (kind is int and LOWEST <= cell <= HIGHEST)):
                         break
                 else:
+                    self.last_step = step
                     return (ROW, step, self._now(), key, data.copy(), 0)
         return self._checked_rows(step, key, data)
 
@@ -82,6 +85,7 @@ class Intake:
             only_numbers = only_numbers and type(copied[name]) in (int, float, bool)
         _grow(copier, _ARRAY_BYTES * (copier.arrays + len(copier.deferred)) + sum(map(len, copied)))
         self._kinds[key] = VALUE
+        self.last_step = step
         if only_numbers and copied and not self._hinted:
             self._hinted, self._hint_for = True, key
         held = Unfetched(copied, copier.deferred) if copier.deferred else copied
@@ -114,6 +118,7 @@ class Intake:
         _grow(copier, _ROW_BYTES * count + sum(map(len, columns)))
         self._add_columns(key, columns)
         self._kinds[key] = ROWS
+        self.last_step = step
         size = 0 if is_small else copier.size + 64 * len(columns) + 256
         return (kind, step, now, key, Unfetched(columns, copier.deferred) if copier.deferred else columns, size)
 
@@ -164,17 +169,17 @@ def checked_step(step: Any, where: str = "step") -> int:
         index = getattr(type(step), "__index__", None)
         if index is None or isinstance(step, bool) or type(step).__name__.startswith("bool"):
             raise InvalidData(
-                f"{_shown(step)} ({type(step).__name__}) is no step",
+                f"{_shown(step)} ({type(step).__name__}) is not a valid step",
                 where=where,
                 allowed="a whole number from 0, such as the loop's counter or int(...) of what you have",
             )
         try:
             step = index(step)
         except (TypeError, ValueError) as error:
-            problem = f"{type(step).__name__} is no step ({error})"
+            problem = f"{type(step).__name__} is not a valid step ({error})"
             raise InvalidData(problem, where=where, allowed="a whole number from 0") from error
     if not 0 <= step <= _MAX_STEP:
-        raise InvalidData(f"{step} is no step", where=where, allowed="a whole number from 0 to 2**63-1")
+        raise InvalidData(f"{step} is not a valid step", where=where, allowed="a whole number from 0 to 2**63-1")
     return int(step)
 
 

@@ -27,7 +27,7 @@ class Keeper:
     """Keeps the batches of `backlog`, under `lock`, which is never held while anybody waits for the network.
 
     `is_gathering` while the first thread waits on purpose, `is_keeping` while something is being brought to the spool. `gave_up`
-    is set when all that could be kept is kept, for good.
+    is set when all that could be kept is kept, permanently.
     """
 
     def __init__(self, backlog: Backlog, lock: threading.Lock, *, say: Callable[..., None]) -> None:

@@ -1,7 +1,7 @@
 """Spools that producers left behind: finding them, and delivering what is in them, under the names of who wrote it.
 
 A leftover is delivered oldest batch first, each with its own producer and number, so that whatever was delivered before is
-acknowledged and not stored again. A segment is deleted when all of its batches are settled. What the endpoint refuses for good
+acknowledged and not stored again. A segment is deleted when all of its batches are settled. What the endpoint refuses permanently
 is set aside (see `refused`), so that it holds up nothing. Of a damaged segment all whole batches are delivered, and a copy stays.
 """
 

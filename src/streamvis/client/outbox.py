@@ -45,7 +45,7 @@ class Outbox:
         self.empty_out()
 
     def empty_out(self) -> None:
-        """Begin anew, as after a fork: nothing inside, no lock held, the sender to be woken."""
+        """Begin again, as after a fork: nothing inside, no lock held, the sender to be woken."""
         self.entries: deque[Entry] = deque()
         self.parked = True
         self.awake = Bell()
@@ -54,7 +54,7 @@ class Outbox:
         self._given_up = False
         self.wants_room = False
         # Two counters with one writer each are exact without a lock; callers share one, so theirs has a lock that only
-        # large entries take. It is reentrant for the sake of signal handlers that send, and nobody waits while holding it.
+        # large entries take. It is reentrant for the sake of signal handlers that send, and no one waits while holding it.
         self._lock = threading.RLock()
         self._bytes_in = 0
         self._bytes_out = 0
@@ -99,7 +99,7 @@ class Outbox:
         self.awake.ring()
 
     def discard(self) -> None:
-        """There is no sender any more: drop what is inside, and count it. Nobody waits for it any longer."""
+        """There is no sender any more: drop what is inside, and count it. No one waits for it any longer."""
         self.parked = True  # before a look inside: whatever comes later calls `wake`
         if not self._lock.acquire(blocking=False):
             return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting

@@ -60,7 +60,7 @@ class Owner(NamedTuple):
     def lives(self) -> bool:
         """Whether the process is there, has not ended, and is not another one that has its number now."""
         if hasattr(os, "getppid") and self.pid == os.getppid():
-            return True  # who has ended is nobody's parent
+            return True  # a process that has ended is not a parent
         import psutil
 
         try:

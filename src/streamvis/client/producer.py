@@ -1,7 +1,7 @@
 """A producer: one client in one process. Takes what waits in the outbox, makes batches of it, and brings them to the endpoint, in
 order, each until it is settled.
 
-A batch is settled when the endpoint acknowledged it, or refused it for good. Until then it is sent again, the same bytes with
+A batch is settled when the endpoint acknowledged it, or refused it permanently. Until then it is sent again, the same bytes with
 the same number. One batch is under way at a time. What the endpoint does not take at the first try, or within a moment, goes
 to the spool together with what follows, and is delivered from there.
 
@@ -137,7 +137,7 @@ class Producer:
 
     @property
     def set_aside_records(self) -> int:
-        """How many were refused for good, or could not be sent."""
+        """How many were refused permanently, or could not be sent."""
         return self._exchange.set_aside_records
 
     @property
@@ -175,7 +175,7 @@ class Producer:
         self._keeper.keep_soon()
 
     def deliver_soon(self) -> None:
-        """There is something that nobody should wait for: gather no longer."""
+        """There is something that no one should wait for: gather no longer."""
         self._deliverer.hurry.ring()
 
     def give_up(self) -> None:
@@ -199,7 +199,7 @@ class Producer:
         self._deliverer.tell_if_away()
 
     def leave_spool(self) -> None:
-        """In a forked child, whose producer this is not: let go of the folder without freeing it for others."""
+        """In a forked child, whose producer this is not: leave the folder without releasing it for others."""
         self._spool.leave()
         self._exchange.leave_leftovers()
 
@@ -211,7 +211,7 @@ class Producer:
                 self._lock_holder = threading.get_ident()
 
     def after_fork(self) -> None:
-        """In the parent: go on."""
+        """In the parent: continue."""
         if self._lock_holder == threading.get_ident():
             self._lock_holder = None
             self._lock.release()
@@ -232,7 +232,7 @@ class Producer:
                 if self._url is None:
                     self._backlog.settle_kept()
         except Exception:  # noqa: BLE001 - no error of ours ends a training run
-            self._say("records could not be brought to the disk.", exc_info=True)
+            self._say("records could not be written to the disk.", exc_info=True)
         finally:
             self._lock_holder = None
             self._lock.release()

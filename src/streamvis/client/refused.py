@@ -1,6 +1,6 @@
-"""Batches that an endpoint refused for good: each a frame in the folder `refused` beside the spools, and a text that says why.
+"""Batches that an endpoint refused permanently: each a frame in the folder `refused` beside the spools, and a text that says why.
 
-Nobody delivers them unless asked to. The folder is bounded: what comes after is not kept.
+No one delivers them unless asked to. The folder is bounded: what comes after is not kept.
 """
 
 from __future__ import annotations

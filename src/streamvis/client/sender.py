@@ -111,7 +111,7 @@ class Sender:
 
     @property
     def heritage(self) -> tuple[Begin | None, tuple[tuple[str, Owner], ...]]:
-        """What a copy in another process goes on with: the run, and the producers of it from whose processes that one descends.
+        """What a copy in another process continues with: the run, and the producers of it from whose processes that one descends.
 
         The last of them that lives ends the run, also for those that could not say that they ended.
         """
@@ -149,11 +149,11 @@ class Sender:
         marker = self.mark(durable=True)
         self.producer.keep_soon()
         if not self.wait(marker, _LONGEST_DURABLE_S):
-            say("a record could not be brought to the disk, and the call returns all the same.")
+            say("a record could not be written to the disk; the call returns anyway.")
         return True
 
     def wait(self, marker: Marker, timeout_s: float) -> bool:
-        """Wait until a marker is reached, so long at most; whether it is. Waits for nobody who cannot come."""
+        """Wait until a marker is reached, so long at most; whether it is. Waits for no one who cannot come."""
         deadline = time.monotonic() + timeout_s
         while not marker.reached.is_set():
             left_s = deadline - time.monotonic()
@@ -172,7 +172,7 @@ class Sender:
         return marker
 
     def wake(self) -> None:
-        """There is something to send: start the threads, or let them go on."""
+        """There is something to send: start the threads, or let them continue."""
         self.outbox.parked = False
         try:
             if not self.producer.ended:
@@ -199,7 +199,7 @@ class Sender:
             say("records that were sent after the client had ended are dropped.")
 
     def abandon(self) -> None:
-        """Nobody holds the client any more: finish the run and end when all is settled, without anybody waiting."""
+        """No one holds the client any more: finish the run and end when all is settled, without anybody waiting."""
         if not self.is_stopped and not self.is_untouched:
             self.end("finished")
             self.producer.stop()

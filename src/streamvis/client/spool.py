@@ -5,9 +5,9 @@ is deleted when all of its batches were delivered, so a batch may be found again
 Where the disk takes nothing, batches stay in memory, up to a limit, and go to the disk when it takes them. What is kept in memory
 of those on the disk does not grow with their number.
 
-While nobody has seen the last batch, what comes goes on it, as a part of it, instead of into one of its own. So a slow endpoint
-is not overrun by small batches, each of which would cost it a request. The parts of a batch lie in one segment, where whoever
-reads it finds them together.
+While no one has seen the last batch, what comes is added to it, as a part of it, instead of into one of its own. So a slow
+endpoint is not overrun by small batches, each of which would cost it a request. The parts of a batch lie in one segment, where
+whoever reads it finds them together.
 
 What waits for a moment only, until the next batch is made of it, is not worth encoding: it is written down as notes, with the
 number that the batch will have, into `notes.spool`, which is emptied as soon as the batch is settled. They are the last of the
@@ -114,7 +114,7 @@ class Spool:
 
     @property
     def open_number(self) -> int:
-        """The number of the last batch, if it takes more parts: it is on the disk, not long, and nobody has seen it. Else 0."""
+        """The number of the last batch, if it takes more parts: it is on the disk, not long, and no one has seen it. Else 0."""
         is_open = self._writing is not None and self._last_number > self._seen and self._last_bytes < _OPEN_BYTES
         return self._last_number if is_open else 0
 

@@ -104,7 +104,7 @@ def _make(folder: Path) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether nobody else can write there: under the temporary folder anybody may have made it, or a link."""
+    """Whether no one else can write there: under the temporary folder anybody may have made it, or a link."""
     try:
         seen = os.lstat(folder)
     except OSError:

@@ -23,7 +23,7 @@ __all__ = ["Sync", "Synced"]
 class Synced:
     """What became of the spools in a folder.
 
-    `running` are those whose producers live, `foreign` those of other machines with their names ("" where nobody knows whose they
+    `running` are those whose producers live, `foreign` those of other machines with their names ("" where no one knows whose they
     are), `troubles` say why others were left or what of them was refused.
     """
 
@@ -72,7 +72,7 @@ class Sync:
     def run_refused(self) -> Synced:
         """Try again to deliver what was refused. Raises UsageError where no url is known."""
         if self._url is None:
-            raise UsageError("Refused batches do not say where they were to go. Say it: --url http://HOST:PORT")
+            raise UsageError("Refused batches do not record their endpoint. Name it: --url http://HOST:PORT")
         transport = Transport(self._url, token=self._token)
         try:
             for path in refused_in(self._folder):
@@ -112,7 +112,7 @@ class Sync:
             url = self._url or leftover.owner.url
             if url is None and leftover.bytes:
                 told = f"{folder} was written without an endpoint, or by another user"
-                raise UsageError(f"{told}. Say where it goes: --url http://HOST:PORT")
+                raise UsageError(f"{told}. Name the endpoint: --url http://HOST:PORT")
             if url is not None:
                 self._deliver(leftover, Transport(url, token=self._token), progress)
         finally:

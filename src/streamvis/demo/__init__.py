@@ -1,1 +1,1 @@
-"""The demo: `train` is a producer that learns handwritten digits, `page` is the page that shows it learning."""
+"""The demo: the producer `train` trains a network on handwritten digits, `page` shows the training."""

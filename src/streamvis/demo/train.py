@@ -1,7 +1,7 @@
-"""The demo's producer: a small neural network learns to read handwritten digits, and sends what it learns.
+"""The demo's producer: a small neural network learns to classify handwritten digits, and sends its metrics.
 
-The data are the 1797 images of 8x8 pixels that come with scikit-learn, of which 500 are held out; the training loop is
-scikit-learn's MLPClassifier on mini-batches. The same seed gives the same run. Nothing here knows about pages.
+The data is the 1797 images of 8x8 pixels included in scikit-learn, 500 of them as the validation set. The training loop uses
+scikit-learn's MLPClassifier with mini-batches. The same seed gives the same run. Nothing here knows about pages.
 
     python -m streamvis.demo.train http://localhost:8080 digits
 """
@@ -11,7 +11,7 @@ import sys
 import time
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes  # scikit-learn brings SciPy
+from scipy.linalg import orthogonal_procrustes  # SciPy is a dependency of scikit-learn
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix, log_loss
@@ -22,24 +22,24 @@ from streamvis import Client
 
 CLASSES = np.arange(10)
 HIDDEN_UNITS = (36, 16)
-HELD_OUT_IMAGES = 500
+VALIDATION_IMAGES = 500
 BATCH_IMAGES = 64
 STEPS_PER_EVALUATION = 5
 MAX_MISTAKES = 35
 
 
 def train(client: Client, *, steps: int, pace_s: float, seed: int) -> None:
-    """Train for so many steps, `pace_s` seconds apart, and send what a page needs to follow it."""
+    """Train for `steps` steps, `pace_s` seconds apart, and send metrics and predictions."""
     digits = load_digits()
-    images, held_out_images, labels, held_out_labels = train_test_split(
-        digits.data / 16, digits.target, test_size=HELD_OUT_IMAGES, stratify=digits.target, random_state=seed
+    images, val_images, labels, val_labels = train_test_split(
+        digits.data / 16, digits.target, test_size=VALIDATION_IMAGES, stratify=digits.target, random_state=seed
     )
     model = MLPClassifier(HIDDEN_UNITS, random_state=seed)
     batches = np.random.default_rng(seed)
     points = None
 
     client.init({"steps": steps, "hidden_units": HIDDEN_UNITS, "batch_images": BATCH_IMAGES, "seed": seed})
-    pixels = as_pixels(held_out_images)
+    pixels = as_pixels(val_images)
 
     for step in range(steps):
         batch = batches.integers(len(images), size=BATCH_IMAGES)
@@ -48,20 +48,20 @@ def train(client: Client, *, steps: int, pace_s: float, seed: int) -> None:
         client.sendl(step, "train", {"loss": model.loss_, "accuracy": accuracy})
 
         if step % STEPS_PER_EVALUATION == 0 or step == steps - 1:
-            probabilities = model.predict_proba(held_out_images)
+            probabilities = model.predict_proba(val_images)
             predicted = probabilities.argmax(axis=1)
-            loss, accuracy = log_loss(held_out_labels, probabilities), np.mean(predicted == held_out_labels)
+            loss, accuracy = log_loss(val_labels, probabilities), np.mean(predicted == val_labels)
             client.sendl(step, "val", {"loss": loss, "accuracy": accuracy})
 
-            points = project(last_hidden_layer(model, held_out_images), previous=points)
-            read = np.where(predicted == held_out_labels, "right", "wrong").tolist()
-            place = {"x": points[:, 0], "y": points[:, 1], "read": read}
-            client.send(step, "validation", {"image": pixels, "true": held_out_labels, "predicted": predicted, **place})
-            client.send(step, "confusion", {"count": confusion_matrix(held_out_labels, predicted, labels=CLASSES)})
+            points = project(last_hidden_layer(model, val_images), previous=points)
+            prediction = np.where(predicted == val_labels, "correct", "wrong").tolist()
+            place = {"x": points[:, 0], "y": points[:, 1], "prediction": prediction}
+            client.send(step, "validation", {"image": pixels, "true": val_labels, "predicted": predicted, **place})
+            client.send(step, "confusion", {"count": confusion_matrix(val_labels, predicted, labels=CLASSES)})
             client.send(step, "weights", {"image": model.coefs_[0].T.reshape(-1, 8, 8).astype(np.float32)})
 
-            wrong = np.flatnonzero(predicted != held_out_labels)[:MAX_MISTAKES]
-            mistakes = {"true": held_out_labels[wrong], "predicted": predicted[wrong]}
+            wrong = np.flatnonzero(predicted != val_labels)[:MAX_MISTAKES]
+            mistakes = {"true": val_labels[wrong], "predicted": predicted[wrong]}
             client.send(step, "mistakes", {"image": pixels[wrong], **mistakes})
 
         time.sleep(pace_s)
@@ -83,8 +83,8 @@ def last_hidden_layer(model: MLPClassifier, images: np.ndarray) -> np.ndarray:
 def project(activations: np.ndarray, *, previous: np.ndarray | None) -> np.ndarray:
     """Project activations (n, units) to points (n, 2) with PCA, at a mean squared distance of 1 from the centre.
 
-    The axes of a PCA may flip or turn from one step to the next although the picture is the same. Turning it to fit the
-    previous points best (orthogonal Procrustes; Schönemann 1966) makes the points move instead of jump.
+    The axes of a PCA may flip or rotate from one step to the next although the points hardly change. Rotating the points to fit
+    the previous ones (orthogonal Procrustes; Schönemann 1966) makes them move smoothly.
     """
     points = PCA(2, svd_solver="full").fit_transform(activations)
     points /= np.sqrt(np.mean(np.sum(points**2, axis=1)))
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m streamvis.demo.train", description=__doc__.partition("\n")[0])
     parser.add_argument("url", nargs="?", default="http://localhost:8080", help="the endpoint (default %(default)s)")
     parser.add_argument("app", nargs="?", default="digits", help="the app (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=2000, help="how many mini-batches (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=2000, help="number of mini-batches (default %(default)s)")
     parser.add_argument("--pace-s", type=float, default=0.1, help="seconds between steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same run (default %(default)s)")
     args = parser.parse_args(argv)

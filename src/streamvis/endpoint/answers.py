@@ -58,7 +58,7 @@ __all__ = [
 
 
 _MAX_GAPS = 2**24
-"""So many missing cells an answer may have besides those that were sent: rows with few columns, of a key that has many."""
+"""So many missing cells an answer may have in addition to those that were sent: rows with few columns, of a key that has many."""
 
 
 class JsonAnswer(JSONResponse):
@@ -111,7 +111,7 @@ def add_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
-        # Nobody hears this; without it the server would log a connection that was cut as an error of ours.
+        # No one hears this; without it the server would log a connection that was cut as an error of ours.
         return error_answer(400, "disconnected", "The connection was closed before the body was whole. Nothing was stored.")
 
     @app.exception_handler(HTTPException)

@@ -43,10 +43,12 @@ from streamvis.endpoint.guard import Guard, may_read
 from streamvis.endpoint.listing import listing_routes
 from streamvis.endpoint.news import News
 from streamvis.endpoint.presence import Presence
+from streamvis.endpoint.sharing import watch_others
+from streamvis.endpoint.webhook import Webhook
 from streamvis.endpoint.writer import Writer
-from streamvis.errors import DamagedData, InvalidData, StoreError, UnknownRun
-from streamvis.records import FINISHED, PROTOCOL, STATES, Batch, Cursor, RunInfo, Start
-from streamvis.store import Store
+from streamvis.errors import DamagedData, InvalidData, StoreError, StreamvisError, UnknownRun
+from streamvis.records import FINISHED, PROTOCOL, STATES, Ack, Batch, Cursor, RunInfo, Start
+from streamvis.store import SharedStore, Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json
 from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES
@@ -88,22 +90,28 @@ def create_app(
     max_waiting: int = MAX_WAITING,
     vanish_after_s: float = VANISH_AFTER_S,
     page_of: Callable[[str], str] = lambda run: "",
+    make_webhook: Callable[[], Webhook] | None = None,
 ) -> FastAPI:
     """The endpoint as an ASGI application over `store`, for who has one of the tokens, under the names `hosts` and loopback's.
 
-    At most `max_waiting` requests wait for news at a time. `page_of` gives the address of a run's page, "" where it is not known.
+    At most `max_waiting` requests wait for news at a time. `page_of` gives the address of a run's page, "" where it is not known;
+    of no run (""), that of the page for any run. `make_webhook` makes what posts alerts, on the event loop.
     """
     presence = Presence(store, lambda changes: app.state.news.announce(changes), vanish_after_s=vanish_after_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.news, app.state.writer = News(max_waiting), Writer(store)
+        app.state.webhook = make_webhook() if make_webhook is not None else None
         store.listen(app.state.news.announce)
         tasks = [
             asyncio.create_task(app.state.writer.keep_tidy()),
             asyncio.create_task(presence.watch()),
             asyncio.create_task(_watch_for_another_store(store, app.state.news, presence)),
+            *([asyncio.create_task(app.state.webhook.post_all(store))] if app.state.webhook is not None else []),
         ]
+        if isinstance(store, SharedStore):
+            tasks.append(asyncio.create_task(watch_others(store, app.state.news)))
         yield
         for task in tasks:
             task.cancel()
@@ -118,7 +126,7 @@ def create_app(
     app.include_router(listing_routes(store, presence))
     app.include_router(deleting_routes(store, presence))
     app.include_router(band_routes(store, presence))
-    app.include_router(_reading(store, presence, version))
+    app.include_router(_reading(store, presence, version, page_of))
     app.include_router(_tails(store, presence))
     app.include_router(_writing(store, presence, page_of))
     describe(app, wants_token=tokens.write is not None)
@@ -140,7 +148,7 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
             news.wake_all()
 
 
-def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
+def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[str], str]) -> APIRouter:
     routes = APIRouter(tags=[READ])
 
     @routes.get("/healthz", **told(forms.Health, is_open=True))
@@ -153,6 +161,7 @@ def _reading(store: Store, presence: Presence, version: str) -> APIRouter:
         found = store.damages()
         damaged = [asdict(one) for one in found[:_MOST_DAMAGED]] if may_read(request) else []
         about = {"status": "damaged" if found else "ok", "protocol": PROTOCOL, "version": version, "store": its_id}
+        about["pages"] = await run_in_threadpool(page_of, "") if may_read(request) else ""
         return JsonAnswer({**about, "damages": len(found), "damaged": damaged, "unmerged": store.unmerged})
 
     @routes.get("/api/v1/apps", **told(forms.Apps))
@@ -344,7 +353,7 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
 
         batch = await run_in_threadpool(decode) if len(body) > _THREAD_FROM_BYTES else decode()
         await presence.coming(batch)
-        ack = await request.app.state.writer.append(batch)
+        ack = await _appended(request, batch)
         presence.stored(batch)
         if any(isinstance(chunk, Start) for chunk in batch.chunks):
             ack = replace(ack, page=page_of(batch.run))
@@ -394,6 +403,20 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
     return routes
 
 
+async def _appended(request: Request, batch: Batch) -> Ack:
+    webhook: Webhook | None = request.app.state.webhook
+    alerts = await webhook.expect(batch) if webhook is not None else ()
+    try:
+        ack = await request.app.state.writer.append(batch)
+    except StreamvisError:
+        if alerts:
+            await webhook.settle(alerts, is_stored=False)
+        raise
+    if alerts:
+        await webhook.settle(alerts, is_stored=True)
+    return ack
+
+
 async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request, *, at: int | None = None) -> Response:
     as_arrow = wants_arrow(request)
 
@@ -414,7 +437,7 @@ def _cursor(text: str | None, where: str) -> Cursor | None:
     try:
         return Cursor.parse(text)
     except ValueError as error:
-        raise InvalidData(f"{text!r} is no cursor", where=where, allowed="a cursor that this endpoint gave") from error
+        raise InvalidData(f"{text!r} is not a cursor", where=where, allowed="a cursor that this endpoint gave") from error
 
 
 def _text(text: Any, where: str) -> str:

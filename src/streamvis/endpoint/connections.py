@@ -117,7 +117,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def longest_rest_s(self) -> float:
-        """How long the rest of a body may take that nobody wants any more."""
+        """How long the rest of a body may take that no one wants any more."""
         return self._limits.head_s
 
     def close(self) -> None:
@@ -160,11 +160,11 @@ class _Connection(asyncio.Protocol):
             self._last = (self._last + data[-3:])[-3:]
         self.inner.data_received(data)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         if self._is_counted:
             self._all.open -= 1
-            self.inner.connection_lost(error)
+            self.inner.connection_lost(exc)
         if self._is_refused:
             self._all.lingering -= 1
 

@@ -111,6 +111,6 @@ def _content(form: type[BaseModel], with_arrow: bool) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     named = [getattr(forms, name) for name in forms.__all__]
-    models = [(form, "validation") for form in named if isinstance(form, type)]
+    models: list[Any] = [(form, "validation") for form in named if isinstance(form, type)]
     _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")
     return found["$defs"]

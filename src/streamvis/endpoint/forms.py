@@ -221,6 +221,7 @@ class Health(BaseModel):
     protocol: int
     version: str
     store: str
+    pages: str = Field(description="Address of the page for any run, for those who may read; empty where it is not known.")
     damages: Count
     damaged: list[DamagedKey] = Field(description="The first hundred of them, for those who may read.")
     unmerged: Count = Field(description="Small pieces of rows that wait to be merged. From 50,000 on batches wait too.")

@@ -1,4 +1,7 @@
-"""The endpoint without sockets: its whole application, on an event loop in a thread of this process, for tests of pages."""
+"""The endpoint without sockets: its whole application, on an event loop in a thread of this process.
+
+For tests of pages, and to read a data folder that no endpoint has.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,19 @@ from urllib.parse import unquote, urlencode
 from streamvis.endpoint.app import create_app
 from streamvis.errors import EndpointUnreachable
 from streamvis.records import PROTOCOL
-from streamvis.store import SqliteStore
+from streamvis.store import SqliteStore, Store
 from streamvis.transport import PROTOCOL_HEADER, Response
 
 __all__ = ["InProcessEndpoint"]
 
 
 class InProcessEndpoint:
-    """An endpoint over a store in a temporary folder of its own. It has what a `Transport` has."""
+    """An endpoint over `store`, else over one in a temporary folder of its own. It has what a `Transport` has."""
 
-    url = "http://localhost"
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="streamvis-"))
-        self._store = SqliteStore(self._folder)
+    def __init__(self, store: Store | None = None, *, url: str = "http://localhost") -> None:
+        self.url = url
+        self._folder = Path(tempfile.mkdtemp(prefix="streamvis-")) if store is None else None
+        self._store = SqliteStore(self._folder) if store is None else store
         self._app = create_app(self._store, version=version("streamvis"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="streamvis endpoint", daemon=True)
@@ -99,7 +101,8 @@ class InProcessEndpoint:
         self._thread.join()
         self._loop.close()
         self._store.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _wait(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(_awaited(coroutine), self._loop).result()

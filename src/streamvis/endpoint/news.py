@@ -53,6 +53,10 @@ class News:
         finally:
             self.waiting -= 1
 
+    def awaited(self) -> list[tuple[str, str]]:
+        """Of what news is waited for, as kinds and names."""
+        return list(self._listening)
+
     def announce(self, changes: Changes) -> None:
         """Tell of a commit. From any thread."""
         self._loop.call_soon_threadsafe(self._wake, changes)
@@ -65,7 +69,7 @@ class News:
                     future.set_result(None)
 
     def close(self) -> None:
-        """Let everybody go who waits, for good."""
+        """Release all waiting readers, permanently."""
         self.is_closing = True
         self.wake_all()
 

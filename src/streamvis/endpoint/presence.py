@@ -1,8 +1,8 @@
 """Which runs' producers show that they live, and which run has vanished: it runs, and none of them was heard of for a while.
 
-Producers send batches, and a sign of life where they have none to send. What is heard is kept in memory alone, starts over with
-the endpoint, and is forgotten when the run ends or is deleted. A run that no producer with an id began, as one made by hand
-through REST, never vanishes.
+Producers send batches, and a heartbeat where they have none to send. What is heard is kept in memory, starts over with the
+endpoint, and is forgotten when the run ends or is deleted. Endpoints of one store let each other know what they heard. A run that
+no producer with an id began, as one made by hand through REST, never vanishes.
 
 Lives on the event loop; `is_gone` and `gone` may be asked from any thread.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.records import RUNNING, VANISHED, Batch, RunInfo, Start
-from streamvis.store import Changes, Store
+from streamvis.store import Changes, SharedStore, Store
 
 __all__ = ["Presence"]
 
@@ -48,6 +48,7 @@ class Presence:
         self._store, self._announce, self._vanish_after_s = store, announce, vanish_after_s
         self._heard: dict[str, _Heard] = {}
         self._changes: Counter[str] = Counter()
+        self._here: set[str] = set()
 
     @property
     def expected(self) -> frozenset[str]:
@@ -100,6 +101,7 @@ class Presence:
         if not batch.producer:
             self._heard.pop(batch.run, None)
         elif batch.live:
+            self._here.add(batch.run)
             self._heard[batch.run] = _Heard(time.monotonic(), time.time(), app=batch.app)
         else:
             self._heard.setdefault(batch.run, _Heard(time.monotonic(), None, is_gone=True, app=batch.app))
@@ -109,12 +111,13 @@ class Presence:
         known = self._heard.get(run)
         if known is None:
             await asyncio.to_thread(self._store.run, run)
+        self._here.add(run)
         self._heard[run] = _Heard(time.monotonic(), time.time(), app=known.app if known is not None else "")
         if known is not None and known.is_gone:
             await self._tell(run)
 
     def forget(self, run: str) -> None:
-        """The run was deleted: no sign of life is expected or taken."""
+        """The run was deleted: no heartbeat is expected or taken."""
         self._heard.pop(run, None)
 
     async def expect(self, run: str) -> None:
@@ -143,23 +146,45 @@ class Presence:
             now = time.monotonic()
             stood_still_s, looked = now - looked - pause_s, now
             if stood_still_s > self._vanish_after_s / 2:
-                # This process was stopped, and heard nobody meanwhile.
+                # This process was stopped, and heard no one meanwhile.
                 for heard in self._heard.values():
                     heard.since = now
+            if isinstance(self._store, SharedStore):
+                await self._share(self._store, now)
             for run, heard in list(self._heard.items()):
                 if not heard.is_gone and now - heard.since > self._vanish_after_s:
                     heard.is_gone = True
                     await self._tell(run)
 
+    async def _share(self, store: SharedStore, now: float) -> None:
+        """Let other endpoints know of whom was heard here, and know of whom they heard."""
+        here, self._here = self._here, set()
+        try:
+            found = await asyncio.to_thread(store.share_signs, sorted(here), within_s=self._vanish_after_s)
+            awaited = await asyncio.to_thread(store.awaited)
+        except StreamvisError as error:
+            self._here |= here
+            _log.debug("other endpoints' heartbeats are not known: %s", error)
+            return
+        for run in awaited:
+            self._heard.setdefault(run, _Heard(now, None))
+        for run, ago_s in found.items():
+            heard = self._heard.setdefault(run, _Heard(now - ago_s, None))
+            if heard.at is None or now - ago_s > heard.since:
+                heard.since, heard.at = max(heard.since, now - ago_s), time.time() - ago_s
+            if heard.is_gone:
+                heard.is_gone = False
+                await self._tell(run)
+
     async def _tell(self, run: str) -> None:
         try:
             found = await asyncio.to_thread(self._store.run, run)
         except (UnknownRun, DeletedRun):
-            # It was deleted while a batch or a sign of life was on its way, after `forget`.
+            # It was deleted while a batch or a heartbeat was on its way, after `forget`.
             self.forget(run)
             return
         except StreamvisError as error:
-            _log.debug("nobody is told that the run %s vanished or came back: %s", run, error)
+            _log.debug("no one is told that the run %s vanished or came back: %s", run, error)
             return
         if found.state == RUNNING:
             self._changes[found.app] += 1

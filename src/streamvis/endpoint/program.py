@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +19,25 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from streamvis.access import Hosts, Tokens
+from streamvis.database_address import DatabaseAddress
 from streamvis.descriptors import room_for_connections
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
-from streamvis.errors import PortTaken, StreamvisError
+from streamvis.endpoint.webhook import Webhook
+from streamvis.errors import PortTaken, StreamvisError, UsageError
 from streamvis.listening import local_host
-from streamvis.store import DataFolder, KeepValues, SqliteStore
+from streamvis.store import DataFolder, KeepValues, SqliteStore, Store, end_copying
 
 __all__ = ["run_endpoint"]
+
+_log = logging.getLogger("streamvis")
 
 _GRACE_S = 2
 _UNREAD_MS = 60_000
 
 
 def run_endpoint(
-    folder: Path,
+    data: Path | DatabaseAddress,
     host: str,
     port: int,
     *,
@@ -43,32 +48,46 @@ def run_endpoint(
     vanish_after_s: float = VANISH_AFTER_S,
     pages_note: Path | None = None,
     keep_values: Sequence[str] = (),
+    alert_webhook: str | None = None,
     limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  # frozen
+    allow_async_commit: bool = False,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the data folder until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
+    """Serve a data folder, or a database, until SIGINT or SIGTERM; `on_ready` gets the address once requests are answered.
 
     `certificate` holds the files of a certificate and its key, for TLS. A run of whose producers nothing is heard for
-    `vanish_after_s` is shown as vanished. `keep_values` says how much of the past of values is kept (see `KeepValues.read`). The
-    file `pages_note` holds the address of the page for any run, once there is one. The `limits` of connections are lower where
-    the process may not open as many files. Raises FolderInUse, FolderUnusable, or PortTaken, which names `port_option` as the
-    one to choose another port with.
+    `vanish_after_s` is shown as vanished. `keep_values` bounds the past of values (see
+    `KeepValues.read`). Alerts are posted to `alert_webhook`. The file `pages_note` holds the address of the
+    page for any run, once there is one. The `limits` of connections are lower where the process may not open as many files.
+    Raises StoreError where what keeps the runs cannot be used, PortTaken, which names `port_option` as the one to choose another
+    port with, and UsageError for a webhook of a database: what was posted is kept in the data folder.
     """
-    held = DataFolder(folder)
+    held = DataFolder(data) if isinstance(data, Path) else None
+    if held is None and alert_webhook:
+        raise UsageError("--alert-webhook needs a data folder, which keeps what was posted; a database does not.")
+    if held is None and keep_values:
+        raise UsageError("--keep-values needs a data folder. With a database, producers can say it: send(..., keep=N).")
     try:
         keep = KeepValues.read(keep_values)
         listener = _listen(host, port, port_option)
-        store = SqliteStore(held.path, keep_values=keep)
+        store = SqliteStore(held.path, keep_values=keep) if held is not None else _database_store(data, allow_async_commit)
+        end_copying(store)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
+
+        def page_of(run: str) -> str:
+            return _page_of(pages_note, run)
+
         app = create_app(
             store,
             version=version("streamvis"),
             tokens=tokens,
             hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
-            page_of=lambda run: _page_of(pages_note, run),
+            page_of=page_of,
+            make_webhook=(lambda: Webhook(alert_webhook, held.path, page_of=page_of)) if alert_webhook else None,
         )
-        held.announce(url)
+        if held is not None:
+            held.announce(url)
         connections = Connections(replace(limits, most_open=room_for_connections(limits.most_open)))
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -76,12 +95,26 @@ def run_endpoint(
         finally:
             store.close()
     finally:
-        held.release()
+        if held is not None:
+            held.release()
+
+
+def _database_store(address: DatabaseAddress, allow_async_commit: bool) -> Store:
+    try:
+        from streamvis.store.postgresql.store import PostgresStore
+    except ImportError as error:
+        raise UsageError("A database needs a package more. Install it with: pip install 'streamvis[postgresql]'") from error
+    store = PostgresStore(address, may_lose=allow_async_commit)
+    _log.warning("The runs are in %s. %s", address, store.durability.told)
+    if store.is_pooled:
+        _log.warning("A pooler is between: news of other endpoints is looked for each second.")
+    return store
 
 
 def _page_of(note: Path | None, run: str) -> str:
     try:
-        return f"{note.read_text()}?run={quote(run)}" if note is not None else ""
+        page = note.read_text() if note is not None else ""
+        return f"{page}?run={quote(run)}" if page and run else page
     except OSError:
         return ""  # the page server has not begun yet
 
@@ -93,7 +126,7 @@ def _listen(host: str, port: int, port_option: str) -> socket.socket:
         # Connections take this over. Without it the end of each answer waits for the other side's delayed acknowledgement: 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Who asks and does not read the answer is let go, and the answer with him.
+            # Who asks and does not read the answer is disconnected, and the answer is dropped.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         return listener
     except OSError as error:
@@ -146,7 +179,7 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but the signals are ours: an order to end is no error, and long polls are let go first."""
+    """uvicorn, but the signals are ours: a request to end is not an error, and long polls are answered first."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)

@@ -4,7 +4,7 @@ What a batch costs depends on how many keys are in it, and hardly on how many ro
 stored, and merged with others later. So where many producers send often, or many keys, they are asked to come less often, with
 more: their batches and chunks are counted, and never become many more than can be stored and merged.
 
-Where merging falls behind all the same, batches wait for it: otherwise readers would have more and more small chunks to read.
+Where merging falls behind still, batches wait for it: otherwise readers would have more and more small chunks to read.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Writer:
             return await asyncio.to_thread(self._store.append, batches)
         except StreamvisError as error:
             return [error] * len(batches)
-        except Exception as error:  # noqa: BLE001  # the top of this task: nobody may wait for an answer that never comes
+        except Exception as error:  # noqa: BLE001  # the top of this task: no one may wait for an answer that never comes
             _log.exception("a commit failed")
             if len(batches) == 1:
                 return [StoreUnavailable(f"The store failed: {error}.")]
@@ -113,5 +113,5 @@ class Writer:
             # The next append meets the same trouble, and answers for it.
             return False
         except Exception:  # noqa: BLE001  # the top of this task: what is stored can be read as it is
-            _log.exception("tidying the store failed; data are not touched by that, but some stay in small pieces")
+            _log.exception("merging in the store failed; no data is lost, but some of it stays in small chunks")
             return False

@@ -28,7 +28,7 @@ class StreamvisCallback(LoggerCallback):
         self._trials: dict[str, Sending] = {}
 
     def log_trial_start(self, trial: Any) -> None:
-        if trial.trial_id not in self._trials:  # one that goes on after a pause is started again
+        if trial.trial_id not in self._trials:  # one that continues after a pause is started again
             sending = Sending(self._app, default_app="ray", name=str(trial), **self._options)
             sending.begin({**trial.config, "trial_id": trial.trial_id})
             self._trials[trial.trial_id] = sending

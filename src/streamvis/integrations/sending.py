@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from streamvis.client.active import ActiveRun, active_run, default_url
+from streamvis.address import default_url
+from streamvis.client.active import ActiveRun, active_run
 from streamvis.client.client import Client
 from streamvis.client.describing import described
 from streamvis.client.notices import say
@@ -138,7 +139,7 @@ class Sending:
 
     @contextmanager
     def harmless(self) -> Iterator[None]:
-        """Errors of ours become warnings: the program that trains goes on."""
+        """Errors of ours become warnings: the program that trains continues."""
         try:
             yield
         except StreamvisError as error:

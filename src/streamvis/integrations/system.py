@@ -1,4 +1,4 @@
-"""`SystemMonitor`: what the machine does while a run goes on: processor, memory, disk, network, and GPUs of NVIDIA.
+"""`SystemMonitor`: what the machine does while a run continues: processor, memory, disk, network, and GPUs of NVIDIA.
 
     with streamvis.run("my app"), SystemMonitor():
         ...

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,20 +31,15 @@ __all__ = ["WebApplication"]
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request: the relative way from it to the root, the path in front, whether another site's page asks for a script, and
-    whether the page has formulas."""
+    """A request: the relative way from it to the root, the path in front, and whether another site's page asks for a script."""
 
     to_root: str
     outer: str
     is_autoload: bool
-    has_math: bool
 
 
 class WebApplication(BokehTornado):
-    """Serves each of `pages` alone, at its `view_path`. Takes requests whose path is the inner one (see `mount`).
-
-    Pages `without_math` do not load MathJax, which takes browsers longer than the rest of BokehJS.
-    """
+    """Serves each of `pages` alone, at its `view_path`. Takes requests whose path is the inner one (see `mount`)."""
 
     def __init__(
         self,
@@ -51,10 +47,9 @@ class WebApplication(BokehTornado):
         *,
         mount: Mount,
         frames: tuple[str, ...] = (),
-        without_math: Collection[str] = (),
         **options: Any,
     ) -> None:
-        self._mount, self._without_math = mount, frozenset(without_math)
+        self._mount = mount
         # Made once a process; each request has a value of its own, since each is handled in a task of its own.
         self._asked: ContextVar[_Asked] = ContextVar("asked")
         if frames:
@@ -64,8 +59,7 @@ class WebApplication(BokehTornado):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
         """See Tornado's `Application`."""
         is_autoload = request.path.endswith("/autoload.js")
-        has_math = request.path.rpartition("/")[2] not in self._without_math
-        self._asked.set(_Asked(to_root(request.path), self._mount.outer(request), is_autoload, has_math))
+        self._asked.set(_Asked(to_root(request.path), self._mount.outer(request), is_autoload))
         return super().find_handler(request, **kwargs)
 
     def resources(self, absolute_url: str | bool | None = None) -> Resources:
@@ -78,27 +72,40 @@ class WebApplication(BokehTornado):
             return Resources("server", root_url=root, path_versioner=found.path_versioner)
         made = _PageResources("server", root_url=asked.to_root, path_versioner=found.path_versioner)
         made.lifetime_s = self.session_token_expiration
-        if not asked.has_math:
-            made.components = [component for component in made.components if component != "bokeh-mathjax"]
         return made
 
 
 class _PageResources(Resources):
-    """BokehJS, and the script that says why, where the page gets no connection within its lifetime."""
+    """BokehJS without MathJax, the script that loads that where it is needed, and the one that says why, where the page gets no
+    connection within its lifetime."""
 
     lifetime_s: int
 
     @property
+    def js_files(self) -> list[str]:
+        return [file for file in super().js_files if not _is_mathjax(file)]
+
+    @property
     def js_raw(self) -> list[str]:
-        script = files(__package__).joinpath("unconnected.js").read_text(encoding="utf-8")
-        times = f"const MADE_MS = {time.time() * 1000:.0f}, LIFETIME_MS = {self.lifetime_s * 1000};"
-        return [*super().js_raw, script.replace("(() => {", f"(() => {{\n  {times}", 1)]
+        bundle = json.dumps(next(filter(_is_mathjax, super().js_files), ""))
+        times = f"MADE_MS = {time.time() * 1000:.0f}, LIFETIME_MS = {self.lifetime_s * 1000}"
+        return [*super().js_raw, _script("math.js", f"BUNDLE = {bundle}"), _script("unconnected.js", times)]
 
     def clone(self, *, components: list[Any] | None = None) -> Resources:
         """See Bokeh's: it would make one of its own class."""
         cloned = copy.copy(self)
         cloned.components = list(components if components is not None else self.components)
         return cloned
+
+
+def _is_mathjax(address: str) -> bool:
+    return "/bokeh-mathjax" in address
+
+
+def _script(name: str, constants: str) -> str:
+    """A script of this package that is one function, with what it has to know of this page."""
+    text = files("streamvis.page").joinpath(name).read_text(encoding="utf-8")
+    return text.replace("(() => {", f"(() => {{\n  const {constants}", 1)
 
 
 class _FramePolicy(OutputTransform):

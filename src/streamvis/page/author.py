@@ -35,10 +35,10 @@ _MOST_SHOWN, _MOST_KNOWN = 3, 1000
 
 _ENDED = "This page gets no more data. Fix the script, then reload the page."
 _ENDED_WATCHED = "This page gets no more data. Fix the script and save it: the page reloads by itself."
-_INSTEAD = "The page as it was before you saved goes on. This goes away when the script works again."
-_GOES_ON = "The rest of this page goes on."
+_INSTEAD = "The page as it was before you saved stays. This goes away when the script works again."
+_GOES_ON = "The rest of this page continues."
 _LENGTHS = "columns must be of the same length"
-# A script runs anew for each session, and defines its model classes again.
+# A script runs again for each session, and defines its model classes again.
 _KNOWN = re.compile(f"{_LENGTHS}|^Duplicate qualified model definition of 'streamvis_page_")
 _UNEQUAL = "The browser draws no more than the shortest. Set all columns at once: source.data = {...}."
 
@@ -78,13 +78,13 @@ class Failures:
         return cls(page, doc)
 
     def guard(self, doc: Document) -> None:
-        """Take care of the callbacks of this document, which nobody has added to."""
+        """Take care of the callbacks of this document, which no one has added to."""
         self._doc = doc
         doc.callbacks = GuardedCallbacks(doc, self)
 
     @property
     def has_ended(self) -> bool:
-        """Whether something failed without which the page cannot go on."""
+        """Whether something failed without which the page cannot continue."""
         return self._end is not None
 
     @property
@@ -184,7 +184,7 @@ class Failures:
 
     @contextmanager
     def muted(self) -> Iterator[None]:
-        """Within this, nobody is told of changes to the document."""
+        """Within this, no one is told of changes to the document."""
         self.is_muted = True
         try:
             yield

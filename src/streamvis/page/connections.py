@@ -81,6 +81,6 @@ class LimitedServer(HTTPServer):
 
 
 def _seen(future: Any) -> None:
-    """That nobody is there any more to be told is no error of ours."""
+    """The client is gone: that is not an error of ours."""
     if not future.cancelled():
         future.exception()

@@ -8,7 +8,7 @@ What Bokeh cannot write down for the browser would leave an empty page: `on_unse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,14 +46,40 @@ def on_unsendable(doc: Document, replace: Callable[[BaseException], None]) -> No
 
 
 class _PageModels(DocumentModelManager):
+    """The models of a document. Bokeh searches all of them after each freeze; this class searches what may have changed."""
+
     is_recomputing = False
+    _is_stale = True
+    _roots: Sequence[Model] = ()
+
+    def invalidate(self) -> None:
+        self._is_stale = True
+        super().invalidate()
 
     def recompute(self) -> None:
+        document = self._document()
+        if document is None:
+            return
         self.is_recomputing = True
         try:
-            super().recompute()
+            roots, known = document.roots, len(self._roots)
+            if self._is_stale or roots[:known] != list(self._roots):
+                super().recompute()
+            else:
+                self._attach(document, roots[known:])
+            self._is_stale, self._roots = False, tuple(roots)
         finally:
             self.is_recomputing = False
+
+    def _attach(self, document: Document, roots: Sequence[Model]) -> None:
+        """What `recompute` does where roots were added and nothing else has changed."""
+        for model in {model for root in roots for model in root.references()}:
+            if model.id not in self:
+                model._attach_document(document)
+                self._new_models.add(model)
+                self[model.id] = model
+                if model.name is not None:
+                    self._models_by_name.add_value(model.name, model)
 
 
 class _PageDocument(Document):

@@ -1,9 +1,10 @@
 """The way into the page server: the names it answers to, whose pages may ask it, and the token that becomes a cookie.
 
-Everything passes here first, WebSockets and scripts included: a request goes on to Bokeh's application, or is answered here. The
-token leaves the address at once, so that it stands in no history and no bookmark. The cookie is signed with a key of the token
-and does not hold it: it is valid for as long as the token is, and for thirty days. The door knows keys, never tokens. The cookie
-of who came with the token that may write holds that one sealed: this server can then write for them, and for nobody else.
+Everything passes here first, WebSockets and scripts included: a request continues to Bokeh's application, or is answered here.
+The token leaves the address at once, so that it stands in no history and no bookmark. The cookie is signed with a key of the
+token and does not hold it: it is valid for as long as the token is, and for thirty days. The door knows keys, never tokens. The
+cookie of who came with the token that may write holds that one sealed: this server can then write for them, and for no one
+else.
 
 Browsers send a cookie to a frame of another site only if it was made for that. It is, where `--allow-frame` names such sites:
 then it needs https (or loopback, which browsers trust too), and each site that shows the frame has a cookie of its own.

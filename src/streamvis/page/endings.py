@@ -87,7 +87,7 @@ class Endings:
         due = [
             session
             for i, session in enumerate(waiting)
-            # Somebody who works in the session now would be disturbed, and has it still blocked besides us.
+            # Somebody who works in the session now would be disturbed, and has also blocked its end.
             if session.expiration_blocked_count == 1
             and (i < excess or session.milliseconds_since_last_unsubscribe > 1000 * limits.lifetime_s)
         ]

@@ -60,7 +60,7 @@ class RowsHandler(RequestHandler):
             return
         except StreamvisError as error:
             if is_begun:
-                # Cut off, so that nobody takes what there is for all of it.
+                # Cut off, so that no one takes what there is for all of it.
                 _log.warning("the rows of %s could not be read to their end: %s", runs, error)
                 self.request.connection.close()
                 return

@@ -39,7 +39,7 @@ _POLL_S = 25.0
 _LEAST_S = 0.05
 """How long from one answer with news to the next question, and from one update of a session to the next."""
 _LINGER_S = 10.0
-"""How long a feed goes on after its last session left: a reload finds it still there."""
+"""How long a feed continues after its last session left: a reload still finds it."""
 _RETRY_S = (0.1, 0.2, 0.4, 0.8)
 _READERS = 4
 _LOOP_SHARE = 0.5
@@ -130,7 +130,7 @@ class Folds:
 
     def fold(self, run: PageRun, pieces: Sequence[Piece], *, without: Set[str]) -> NewData:
         """As the function `fold`."""
-        # Of much data it is copying that takes the time, and nobody should hold them longer than they must.
+        # Of much data it is copying that takes the time, and no one should hold them longer than they must.
         if sum(piece.size_bytes for piece in pieces) > _SHARED_BYTES:
             return fold(run, pieces, without=without)
         for its, left_out, folded in self._last:
@@ -165,7 +165,7 @@ class _Feed:
             return self._running
 
     def leave(self, who: object) -> None:
-        """Stop listening. Leaving twice is no error."""
+        """Stop listening. Leaving twice is not an error."""
         with self._lock:
             self._wakes.pop(who, None)
             self._left_at = time.monotonic()
@@ -177,7 +177,7 @@ class _Feed:
                 self._step()
             except Exception as error:  # noqa: BLE001  # the top of a feed's thread
                 if not isinstance(error, StreamvisError):
-                    _log.exception("%s failed, and goes on", self._thread.name)
+                    _log.exception("%s failed, and continues", self._thread.name)
                 elif self.lost is None:
                     _log.warning("%s Pages say that they are out of date until it answers.", error)
                 self.lost = self.lost or Lost(time.time(), str(error))
@@ -290,7 +290,7 @@ class RunFeed(_Feed):
             return self._cursor
 
     def part(self, who: object) -> None:
-        """Stop delivering; listening goes on."""
+        """Stop delivering; listening continues."""
         with self._lock:
             self._inboxes.pop(who, None)
 

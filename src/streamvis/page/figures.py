@@ -1,7 +1,7 @@
 """The figures of a document that draw live sources: found, changed and forgotten as their models come and go.
 
-Bokeh tells of each change of a document. `Figures` notes what a change may have brought, and `look` walks only that: a plot that
-is known is not walked again until something in it changes. So looking costs what has changed, however many figures there are.
+Bokeh tells of each change of a document. `Figures` notes which plots a change touched; `look` looks at those, and at what was not
+in the document before: a plot that is known is not looked at again until something in it changes.
 A range that Bokeh would move itself gets one that the browser moves (`view.js`) in its place, in every plot that has it.
 
 Knows Bokeh's models and which of their sources are live. Knows nothing of runs, rows and sessions.
@@ -16,7 +16,7 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.document.events import DocumentChangedEvent, ModelChangedEvent, RootAddedEvent, RootRemovedEvent
-from bokeh.model.util import collect_filtered_models
+from bokeh.model import Model
 from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, Glyph, GlyphRenderer, LogScale, Plot, Range, Range1d
 
 from streamvis.page.sources import LiveSpec, spec_of
@@ -65,7 +65,7 @@ class Figures:
         self._moved: dict[str, Range1d] = {}
         self._drawn: dict[str, dict[str, Any]] = {}
         self._log_plots: dict[str, dict[str, bool]] = {}
-        self._unseen: list[Any] = list(doc.roots)
+        self._seen: set[str] = set()
         self._touched: dict[str, Plot] = {}
         self._is_replacing = False
         self.is_changed = True
@@ -81,18 +81,14 @@ class Figures:
         return any(self._log_plots.get(source, {}).values())
 
     def _note(self, event: DocumentChangedEvent) -> None:
-        if isinstance(event, RootAddedEvent):
-            self._unseen.append(event.model)
-        elif isinstance(event, ModelChangedEvent):
+        if isinstance(event, ModelChangedEvent):
             is_ours = self._is_replacing and isinstance(event.model, Plot) and event.attr in _RANGES_OF_PLOTS
             if is_ours or not _may_bring_models(event):
                 return
             owner = event.model if isinstance(event.model, Plot) else self._owners.get(event.model.id)
             if owner is not None:
                 self._touched[owner.id] = owner
-            else:
-                self._unseen.append(event.new)
-        elif not isinstance(event, RootRemovedEvent):
+        elif not isinstance(event, RootAddedEvent | RootRemovedEvent):
             return
         self.is_changed = True
         self._noted()
@@ -101,19 +97,17 @@ class Figures:
         """What has changed since the last look. Not to be called while the document's models are held."""
         if not self.is_changed:
             return Changes()
-        unseen, touched = self._unseen, self._touched
-        self._unseen, self._touched, self.is_changed = [], {}, False
+        touched, self._touched, self.is_changed = self._touched, {}, False
         gone_plots, gone = self._forget()
-        walked = collect_filtered_models(
-            lambda model: model.id in self._plots and model.id not in touched, unseen, list(touched.values())
-        )
-        walked = [model for model in walked if model.document is self._doc]
+        new = sorted((model for model in self._doc.models if model.id not in self._seen), key=_age)
+        self._seen = {model.id for model in self._doc.models}
         added = []
-        for model in walked:
+        for model in new:
             if isinstance(model, ColumnDataSource) and model.id not in self._sources and (spec := spec_of(model)):
                 self._sources[model.id] = model
                 added.append((model, spec))
-        plots = [model for model in walked if isinstance(model, Plot)]
+        found = {plot.id: plot for plot in touched.values() if plot.document is self._doc}
+        plots = list((found | {model.id: model for model in new if isinstance(model, Plot)}).values())
         for plot in plots:
             self._know(plot)
         self._replace_automatic(plots)
@@ -241,6 +235,11 @@ def computed_once(doc: Document) -> Iterator[None]:
             failure = error
     if failure is not None:
         raise failure
+
+
+def _age(model: Model) -> tuple[int, str]:
+    """Older models first: their ids are numbers that rise."""
+    return len(model.id), model.id
 
 
 def _may_bring_models(event: ModelChangedEvent) -> bool:

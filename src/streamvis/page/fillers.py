@@ -4,7 +4,7 @@ A panel is a Bokeh model like any other; `attach` gives it a `Filler`. A session
 document, whenever they came there, and tells them what is new. Everything that a filler does happens under the document lock;
 what it wants to read from the endpoint it asks its `Page` for, which reads in a thread.
 
-A filler that fails says so in the page and is left alone; the other panels, and the author's functions, go on.
+A filler that fails says so in the page and is left alone; the other panels, and the author's functions, continue.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class Fillers:
         self._under_way = 0
         self._troubles: dict[int, Notice] = {}
         # Here, since panels may come when the document is ready already.
-        doc.js_on_event("document_ready", CustomJS(code=files(__package__).joinpath("panels.js").read_text(encoding="utf-8")))
+        code = files("streamvis.page").joinpath("panels.js").read_text(encoding="utf-8")
+        doc.js_on_event("document_ready", CustomJS(code=code))
         self.look()
 
     @property
@@ -164,7 +165,7 @@ class Fillers:
             self._guard(filler.seek, run=self._page_of(filler).run.id)
 
     def look(self) -> None:
-        """Find the fillers that came into the document, and let go of those that left it."""
+        """Find the fillers that came into the document, and release those that left it."""
         found = {}
         for model in self._doc.models:
             filler = vars(model).get(_FILLER)

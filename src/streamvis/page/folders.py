@@ -1,7 +1,7 @@
 """A page in the form of Bokeh's application folders: what lies beside its `main.py`.
 
 `templates/index.html` is the template of the document, `theme.yaml` its theme, and `static/` is served below the page's address.
-`app_hooks.py` or `server_lifecycle.py` has the hooks. Template and theme are read anew for each session.
+`app_hooks.py` or `server_lifecycle.py` has the hooks. Template and theme are read again for each session.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Following:
     def take(self, *, without: Set[str], no_rows: bool, joined: Callable[[], None]) -> list[Piece]:
         """What to hand over next: a piece of the past, or what the inbox has. Empty while neither is there.
 
-        Rows of the keys `without` are not read, nor any with `no_rows`; `joined` is called when reading begins anew.
+        Rows of the keys `without` are not read, nor any with `no_rows`; `joined` is called when reading starts again.
         """
         if self._target is None or self._inbox.overflowed:
             self._feed.part(self)
@@ -152,7 +152,7 @@ class Following:
         self.run = replace(self.run, at=at)
 
     def give_up(self) -> None:
-        """What else comes is for nobody."""
+        """What else comes is for no one."""
         self._feed.part(self)
         self._inbox.reset()
 
@@ -177,7 +177,7 @@ class Following:
             _log.debug("reading the past failed, and is tried again: %s", error)
             self._loop.call_later(_RETRY_S, self._wake)
             return
-        except Exception:  # noqa: BLE001  # the end of a thread's work: nobody else hears of it
+        except Exception:  # noqa: BLE001  # the end of a thread's work: no one else hears of it
             _log.exception("reading the past of the run %r failed, and is tried again", self.run.id)
             self._loop.call_later(_FAILED_RETRY_S, self._wake)
             return

@@ -3,7 +3,7 @@
 Every second the loop puts off a timer of Python's `faulthandler`, which needs neither the loop nor the interpreter's lock: when
 it is not put off any more, it writes down what every thread was doing, and ends the process. Before that, a thread looks again
 and again at which page the loop works for (`underway`), and notes the one that it saw most often. The process that is started
-next reads both notes and holds that page's script back, so that other pages go on. Where the thread could not run, because a
+next reads both notes and holds that page's script back, so that other pages continue. Where the thread could not run, because a
 function kept the interpreter's lock all the time, it is the script that appears in what the main thread was doing.
 """
 
@@ -59,7 +59,7 @@ def held_back(note: Path, scripts: Mapping[str, Path]) -> dict[str, HeldBack]:
         told = "the page script %s held up the page server, which ended itself; the script is not run for %d s:\n%s"
         _log.error(told, scripts[name], pause_s, doing)
     elif doing:
-        _log.error("the page server was held up, and ended itself. It was not working for one page:\n%s", doing)
+        _log.error("the page server was blocked, and ended itself. The code was not that of a single page:\n%s", doing)
     history.write_text(json.dumps(hangs))
     note.write_text("")
     seen.unlink(missing_ok=True)

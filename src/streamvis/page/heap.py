@@ -20,7 +20,7 @@ __all__ = ["Heap"]
 
 _PAUSE_S = 5.0
 _PAUSES = 6
-"""So many pauses after the first session ended the memory is given back, also when sessions go on ending."""
+"""So many pauses after the first session ended the memory is given back, also when sessions continue to end."""
 _M_ARENA_MAX = -8
 
 
@@ -52,7 +52,7 @@ class Heap:
         gc.collect()
 
     def trim_later(self, loop: IOLoop) -> None:
-        """Collect garbage and give back what is free, once, when nobody has asked for it for a while."""
+        """Collect garbage and give back what is free, once, when no one has asked for it for a while."""
         self._asked_last = time.monotonic()
         if not self._is_planned:
             self._is_planned, self._asked_first = True, self._asked_last

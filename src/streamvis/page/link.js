@@ -1,8 +1,8 @@
 // The browser's end of a session's link (see link.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument `link` is the model. It owns the notices over the page, the echo, reloading, and what the shell around the page is told;
 // it touches nothing else. carry.js follows it in the same function.
-const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000
-const state = {lost: false, heard: Date.now(), reloading: false, over: [], sought: 0}
+const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000, REST_AT_MOST_MS = 3000
+const state = {lost: false, heard: Date.now(), reloading: false, over: [], sought: 0, rests_until: 0}
 
 const host = document.createElement("div")
 host.id = "streamvis-notices"
@@ -100,7 +100,14 @@ const reload_when_seen = () => {
   else document.addEventListener("visibilitychange", reload_when_seen, {once: true})
 }
 
-const echo = () => requestAnimationFrame(() => setTimeout(() => { link.seen = link.sent }, 0))
+const echo = () => requestAnimationFrame(() => setTimeout(() => { if (Date.now() >= state.rests_until) link.seen = link.sent }, 0))
+// While the shell loads the page again beside this one, this one gets no updates: both would wait for the same processor.
+const rest = (is_resting) => {
+  clearTimeout(state.waking)
+  state.rests_until = is_resting ? Date.now() + REST_AT_MOST_MS : 0
+  if (is_resting) state.waking = setTimeout(() => rest(false), REST_AT_MOST_MS)
+  else echo()
+}
 
 const probe_url = document.querySelector("script[src*='bokeh']")?.src ?? location.href
 const probe = async () => {
@@ -125,7 +132,7 @@ setInterval(() => { if (!document.hidden && Date.now() - state.heard > STALE_AFT
 document.addEventListener("visibilitychange", () => { if (!document.hidden) heard() })
 addEventListener("beforeunload", () => { state.reloading = true })
 
-// Files of the page were saved. The shell tries the new version; without one it is tried here, in a frame that nobody sees.
+// Files of the page were saved. The shell tries the new version; without one it is tried here, in a frame that no one sees.
 const edited = () => {
   if (shell != null) return tell("edited")
   if (failed().length > 0) return load_again()
@@ -136,11 +143,13 @@ const edited = () => {
   frame.src = location.href
   document.documentElement.dataset.streamvisShell = "trial"
   document.body.append(frame)
+  rest(true)
 }
 const tried = ({source, data}) => {
   if (source != state.trial?.contentWindow || data?.streamvis != "painted") return
   state.trial.remove()
   state.trial = null
+  rest(false)
   if (data.failed.length > 0) show_over(data.failed)
   else load_again()
 }
@@ -180,7 +189,7 @@ if (shell != null) {
 
 else addEventListener("message", tried)
 
-// Another step in place; false where the page has to be made anew for it.
+// Another step in place; false where the page has to be made again for it.
 const seek = (at) => {
   if (!link.seeks || !state.settled) return false
   link.wanted = JSON.stringify([++state.sought, at])
@@ -198,7 +207,7 @@ const diagnose = () => new Promise((tell) => {
   link.asked += 1
 })
 
-window.streamvis = {...window.streamvis, lost, show_over, seek, diagnose}
+window.streamvis = {...window.streamvis, lost, rest, show_over, seek, diagnose}
 link.properties.sought.change.connect(sought)
 link.properties.sent.change.connect(() => { heard(); echo() })
 link.properties.beat.change.connect(heard)

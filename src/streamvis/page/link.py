@@ -3,7 +3,7 @@ around the page has to know of it.
 
 `Link` is a small model that lives in the author's document without being a root of it, so that templates and layouts stay the
 author's. The browser answers each number in `sent` with the same in `seen`, after it has painted; what the page has to say
-besides its data goes through `notices`, as JSON that the browser shows as text, never as HTML.
+in addition to its data goes through `notices`, as JSON that the browser shows as text, never as HTML.
 """
 
 from __future__ import annotations
@@ -116,6 +116,11 @@ class BrowserLink:
     def is_seen(self) -> bool:
         """Whether a browser has ever painted the page."""
         return self._model.seen > 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the page has shown, or will show first, all that there was."""
+        return self._model.settled
 
     def attach(self) -> None:
         """Make sure that the document holds the link: hang it on the first root, or make it one where there is none."""

@@ -61,9 +61,17 @@ class LiveTrack:
         self.is_stale = True
         self.is_fetching = False
         self.trouble = ""
+        self._first_x: float | None = None
+        self._expected: tuple[float, float] | None = None
         self._means: dict[str, DebiasedMean] | None = None
         self._columns_then: Mapping[str, str] = {}
         self._columns: Mapping[str, str] = {}
+
+    def follow_on(self, before: LiveTrack, at: int | None) -> None:
+        """This track shows the same rows as of the step `at`. Where they lie is known, so one question may be enough."""
+        first = before._first_x
+        is_simple = self.spec.x == "step" and self.spec.window is None and not self._log
+        self._expected = (first, float(at)) if is_simple and at is not None and first is not None and first < at else None
 
     def refused(self, reason: str) -> None:
         """The key has not what is asked for. It is asked again when the key has other columns."""
@@ -115,6 +123,10 @@ class LiveTrack:
             found, width = self._look_closely(reader, run, self._around(view), ask)
             if found is None or found.rising:
                 return found, self._around(view), width
+        if view is None and self._expected is not None:
+            found, width = self._look_closely(reader, run, self._expected, ask)
+            if found is None or self._is_as_expected(found, width):
+                return found, None, width
         window = spec.window if view is None else None
         whole = self._history(reader, run, window=window, buckets=_FIRST_BUCKETS, **ask)
         if whole is None or whole.first_x is None:
@@ -135,6 +147,13 @@ class LiveTrack:
         if region is None and found is not None and found.last_x is not None and found.last_x > last:
             found = self._since(whole, found)
         return found, region, width
+
+    def _is_as_expected(self, found: HistoryAnswer, width: float) -> bool:
+        """Whether the answer has just what it would have, had it been known where the rows begin and end."""
+        if not found.rising or found.first_x is None or found.last_x is None:
+            return False
+        is_inside = self._expected[0] <= found.first_x and found.last_x <= self._expected[1]
+        return is_inside and _width(found.first_x, found.last_x, self._most_buckets) == width
 
     def _since(self, whole: HistoryAnswer, found: HistoryAnswer) -> HistoryAnswer:
         """Rows that came between two questions may lie beyond the range of the second: what is known ends before them."""
@@ -175,7 +194,7 @@ class LiveTrack:
         if answer is None:
             self._recent.clear()
             return None
-        self._region, self._width, self._rising = region, width, answer.rising
+        self._region, self._width, self._rising, self._first_x = region, width, answer.rising, answer.first_x
         table = Table.of(answer.numbers, answer.rows, self.spec)
         self._next_number = answer.count
         self.is_stale |= answer.means is None and bool(self.spec.smooth)
@@ -269,7 +288,7 @@ class LiveTrack:
         return before > max(len(x) - before, _FEW_ROWS)
 
     def _follow_newest(self) -> bool:
-        """Where x does not rise, let go of rows that are in the window but not of the newest; whether there were any."""
+        """Where x does not rise, drop rows that are in the window but not among the newest; whether there were any."""
         window, x = self.spec.window, self._table.x
         if window is None or self._region is not None or self._rising or not len(x):
             return False

@@ -36,9 +36,12 @@ _ATTRIBUTES = {
         "glyph_width": 16,
         "inactive_fill_alpha": 0.4,
         "inactive_fill_color": _GREY,
+        # Bokeh asks for the CSS variables of a legend before it is in the page, and finds none.
+        "label_text_color": _GREY,
         "label_text_font_size": "12px",
         "padding": 2,
         "spacing": 2,
+        "title_text_color": _GREY,
     },
     "WheelZoomTool": {"dimensions": "width"},
     "ColorBar": {"background_fill_alpha": 0, "bar_line_color": None},

@@ -5,7 +5,7 @@ Each version of a script's modules is a package of its own, whose path is the sc
 that looks there first, and only their code does. An installed package, and what it imports, never sees them.
 
 Own modules are shared by the sessions of their script, until a file of them is edited: the next session begins a new version,
-with all of them read anew. Sessions of the old version keep what they have.
+with all of them read again. Sessions of the old version keep what they have.
 """
 
 from __future__ import annotations

@@ -42,14 +42,14 @@ class Names(dict[str, Any]):
 
 
 class NewData(Mapping[str, Mapping[str, Any]]):
-    """All that is new since the last call of `update_page`: a mapping of each key that has news to its columns.
+    """The new data since the last call of `update_page`: maps each key that has new data to its columns.
 
     For rows, a column is a float64 array (numbers; missing ones are NaN), a datetime64 or timedelta64 array (NaT), or a list
-    (anything else; None), all of the same length n: what `ColumnDataSource.stream` takes. For a value it is what was sent.
-    All of it is this page's own, to be changed as it likes.
+    (anything else; None), all of the same length, as `ColumnDataSource.stream` needs them. For a value, the columns are as they
+    were sent. The page may change the data.
 
-    `run` is the run, and `replay` tells whether the page shows the past, as of a step. `reduced` maps each key whose past was
-    reduced to the page's budget to how many rows those given stand for.
+    `run` is the run; `replay` is true if the page shows an earlier step. For each key whose earlier rows were reduced to the
+    page's budget, `reduced` has the number of rows that the given ones represent.
     """
 
     def __init__(

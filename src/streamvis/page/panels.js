@@ -234,7 +234,7 @@ if (window.streamvisPanels == null) {
         return made
       }))
       if (layout.total === 0 || (layout.total && !layout.found && !layout.heads.length)) {
-        const text = settings.q ? "Nothing is called that." : "This run has sent nothing yet. What it sends shows here."
+        const text = settings.q ? "Nothing is called that." : "This run has sent nothing yet. Its data will appear here."
         heads.append(Object.assign(element("div", text), {className: "empty"}))
       }
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["folders_of", "is_part_of"]
 
 _BESIDE = frozenset({".css", ".html", ".j2", ".jinja", ".jinja2", ".js", ".ts", ".yaml", ".yml"})
-"""What pages read besides modules. JSON and the like are more often data that a producer writes."""
+"""What pages read in addition to modules. JSON and similar ones are more often data that a producer writes."""
 _MOST_FOLDERS = 1000
 
 

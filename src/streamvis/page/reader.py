@@ -43,7 +43,7 @@ class RunHead:
 
 @dataclass(frozen=True, slots=True)
 class AppTail:
-    """The newest run of an app, or None, and where to go on from."""
+    """The newest run of an app, or None, and where to continue from."""
 
     newest: str | None
     cursor: str

@@ -1,6 +1,6 @@
 """Runs a page script for each session, as a Bokeh application.
 
-A script runs anew for every session, in a module of its own, as under `bokeh serve`: what it keeps in globals belongs to one
+A script runs again for every session, in a module of its own, as under `bokeh serve`: what it keeps in globals belongs to one
 browser tab, and an edited script shows on the next load. Of a folder in Bokeh's own form, the template, theme, static files and
 hooks are used as `bokeh serve` uses them (see `folders`).
 """

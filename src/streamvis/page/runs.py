@@ -103,16 +103,16 @@ class Showing:
 def runs(where: str = "", *, order: str = "-created", limit: int = 100) -> list[PageRun]:
     """List runs of the page's app, also those that the page does not show, by default the newest first.
 
-    It asks the endpoint, for which the page server waits, at most two seconds: call it in `init_page` and in callbacks, not at
-    each update. Archived runs are left out. Configs are as JSON has them: times are texts. A live source that is made for a run
-    which the page does not show is filled once.
+    The page server waits for the endpoint's answer, for two seconds at most: call it in `init_page` and in callbacks, not in
+    each update. Archived runs are left out. Times in configs are texts. A live source for a run that the page does not show is
+    filled once.
 
     Args:
         where: a filter, such as "config.lr < 0.1 and state == 'finished'"
-        order: a name of the filter language, with - before it for the highest first
-        limit: how many at most, up to 1,000
+        order: a name of the filter language, with - before it for descending order
+        limit: the maximum number of runs, up to 1,000
 
-    Raises FilterError, UsageError outside of a page, and EndpointError when the endpoint does not answer.
+    Raises FilterError, UsageError outside of a page, and EndpointError if the endpoint does not answer.
     """
     showing = of_document(curdoc())
     if showing.reader is None:

@@ -1,7 +1,7 @@
 """Showing another step in place: for pages that are made of panels and live sources alone.
 
 Those ask the endpoint for less, or for more, and the page stays as it is. That holds where the runs have the same keys at both
-steps: else other panels would be there, and the page is made anew, as every page of an author's own is (see `session`).
+steps: else other panels would be there, and the page is rebuilt, as every page of an author's own is (see `session`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Seeking:
         self._doc, self._link, self._reader, self._runs, self._at = doc, link, reader, list(runs), at
         self._executor, self._loop, self._show = executor, loop, show
         self._number = 0
+        # The past has the same keys for as long as the page shows it: no run has a new epoch meanwhile.
+        self._keys: _Keys | None = None
         link.allow_seeking(self._seek)
 
     @property
@@ -64,12 +66,12 @@ class Seeking:
         self._loop.add_future(found, lambda done: self._doc.add_next_tick_callback(lambda: self._go(number, at, done)))
 
     def _look(self, at: int | None) -> tuple[_Keys, _Keys]:
-        """Which keys the runs have now, and which at that step."""
-        one, other = ([_names(reader.keys(run)) for run in self._runs] for reader in self._readers(self._at, at))
-        return one, other
+        """Which keys the runs have as the page shows them, and which at that step."""
+        return self._keys or self._keys_at(self._at), self._keys_at(at)
 
-    def _readers(self, *steps: int | None) -> list[EndpointReader]:
-        return [self._reader.as_of(step) for step in steps]
+    def _keys_at(self, step: int | None) -> _Keys:
+        reader = self._reader.as_of(step)
+        return [_names(reader.keys(run)) for run in self._runs]
 
     def _go(self, number: int, at: int | None, looked: Future[tuple[_Keys, _Keys]]) -> None:
         try:
@@ -80,7 +82,7 @@ class Seeking:
         if before != then:
             self._link.say_sought(number, is_shown=False)
             return
-        self._number, self._at = number, at
+        self._number, self._at, self._keys = number, at, None if at is None else then
         self._show(self._reader.as_of(at), at)
 
 

@@ -35,15 +35,15 @@ class Server:
         url: address of the endpoint, such as "http://localhost:8080"
         app: name of the app, or None for the newest run of all apps; `?app=` in the page's address overrides it
         init_page: called as `init_page(doc, config)` once, before the page is shown
-        update_page: called as `update_page(doc, new_data)` with all the data so far, then whenever there is more; not needed
-            where panels and live sources show everything
-        budget: about how many rows of each key's past `update_page` is given at most, with the lowest and the highest values
-            among them (`new_data.reduced` says which keys it concerns); by default all rows
-        follow: which run the page shows where its address names none: "newest", and the next once one starts; "oldest", the
+        update_page: called as `update_page(doc, new_data)` with all the data so far, then each time there is new data; not
+            needed if panels and live sources show everything
+        budget: about how many earlier rows of each key `update_page` gets at most, including the lowest and highest values
+            (`new_data.reduced` has the affected keys); by default all rows
+        follow: which run the page shows if its address names none: "newest", switching to newer ones; "oldest", the
             oldest that is running; or "pinned", the one that was newest when the page was opened
-        token: the endpoint's token, where it wants one; by default the environment variable STREAMVIS_TOKEN
+        token: the endpoint's token, if it requires one; by default the environment variable STREAMVIS_TOKEN
 
-    Raises UsageError when an argument is of the wrong kind.
+    Raises UsageError for an argument of the wrong type.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Server:
         )
 
     def start(self) -> None:
-        """Begin to serve the document. An `async def init_page` goes on when the document is shown."""
+        """Begin to serve the document. An `async def init_page` continues when the document is shown."""
         rest = self.begin()
         if rest is not None:
             self._doc.add_next_tick_callback(lambda: rest)

@@ -121,7 +121,6 @@ def run_pages(
         },
         mount=mount,
         frames=tuple(frames),
-        without_math=[script.name for script in scripts if script.any_app],
         check_unused_sessions_milliseconds=round(1000 * endings.check_s),
         unused_session_lifetime_milliseconds=round(1000 * endings.lifetime_s),
         use_index=False,
@@ -154,7 +153,7 @@ def run_pages(
             loop.start()
         except (SystemExit, KeyboardInterrupt):
             # In a task or a callback that an author's code gave to the loop by itself: asyncio lets these two through.
-            _log.exception("something on the event loop asked the page server to end; it goes on")
+            _log.exception("something on the event loop asked the page server to end; it continues")
     if edits is not None:
         edits.end()
     checks.stop()

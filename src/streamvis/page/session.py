@@ -32,6 +32,7 @@ from streamvis.page.author import Failures
 from streamvis.page.diagnosis import Counts, Diagnosis, reasons
 from streamvis.page.document import on_unsendable
 from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
+from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Fillers
 from streamvis.page.following import Following
 from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
@@ -59,7 +60,7 @@ _READING_NOTICE_AFTER_S = 1.0
 _MANY_ROWS = 300_000
 """So many rows of the past and a browser begins to be slow."""
 _AT_ONCE_BYTES = 8 * 2**20
-"""Of several runs, no more than about this is handed over in one update."""
+"""Of several runs, no more than about this is handed over in one update, and of any before the browser is there."""
 
 
 def takes_runs(init_page: InitPage) -> bool:
@@ -100,6 +101,7 @@ class Session:
         self._turn = 0
         self._asked: set[str] = set()
         self._are_panels_filled = False
+        self._ahead_bytes = 0
         self._failures = Failures.of(doc, f"the page for app {selection.app!r}")
         self._failures.on_new = self.wake
         self._live: LiveSources | None = None
@@ -171,7 +173,7 @@ class Session:
             self._beat_later()
 
     def _beat_later(self) -> None:
-        # Not a periodic callback of the document: Bokeh lets go of one, and of the document with it, only a period after its end.
+        # Not a periodic callback of the document: Bokeh releases one, and the document with it, only one period after its end.
         self._next_beat = self._loop.call_later(_BEAT_S, self._beat)
 
     def _beat(self) -> None:
@@ -180,7 +182,8 @@ class Session:
 
     def _find_live_sources(self) -> None:
         runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
-        look.dress(self._doc)
+        with computed_once(self._doc):
+            look.dress(self._doc)
         reader = self._reader.as_of(self._selection.at)
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
@@ -205,7 +208,7 @@ class Session:
         for its in self._followings:
             its.seek(at)
         with self._failures.ours():
-            self._live.seek(reader)
+            self._live.seek(reader, at)
             self._fillers.seek(reader)
         self.wake()
 
@@ -309,8 +312,9 @@ class Session:
 
     @property
     def _is_ahead(self) -> bool:
-        """Whether the browser is still loading, and what it shows first can be made meanwhile: it takes no rows of the past."""
-        return not self._link.is_seen and self._fillers is not None and self._fillers.takes_rows
+        """Whether the browser is still loading, so that what it shows first can be made meanwhile, unless that is a lot."""
+        is_loading = not self._link.is_seen and not self._link.is_settled
+        return is_loading and self._fillers is not None and self._ahead_bytes < _AT_ONCE_BYTES
 
     @property
     def _is_seeking(self) -> bool:
@@ -319,7 +323,7 @@ class Session:
         return is_wanted and (self._live.is_awaited or self._fillers.is_awaited)
 
     def _give_up(self) -> None:
-        """The author's code failed: what else comes is for nobody."""
+        """The author's code failed: what else comes is for no one."""
         for its in self._followings:
             its.give_up()
         self._link.attach()
@@ -373,6 +377,8 @@ class Session:
             if pieces:
                 found.append((its, pieces))
                 size_bytes += sum(piece.size_bytes for piece in pieces)
+        if not self._link.is_seen:
+            self._ahead_bytes += size_bytes
         self._say_of_past()
         return found
 
@@ -418,7 +424,7 @@ class Session:
         return None
 
     def _without(self, its: Following, pieces: Sequence[Piece]) -> frozenset[str]:
-        """The keys whose rows are for nobody but live sources."""
+        """The keys whose rows are for no one but live sources."""
         without = self._live.keys(its.run.id)
         return without.union(*(piece.dtypes for piece in pieces)) if self._fillers.takes_rows else without
 
@@ -469,7 +475,7 @@ class Session:
             notices.append(Notice("slow", f"{dropped:,} records of {what} were dropped", why))
         late = [its for its in self._followings if time.monotonic() - its.reading_since > _READING_NOTICE_AFTER_S]
         if any(its.reads_past for its in late):
-            notices.append(Notice("reading", f"Reading the past: {sum(its.read_rows for its in late):,} rows so far"))
+            notices.append(Notice("reading", f"Loading earlier data: {sum(its.read_rows for its in late):,} rows so far"))
         return notices + (self._live.notices + self._fillers.notices + self._missing.notices if self._live else [])
 
     def _reason(self) -> str:
@@ -502,7 +508,7 @@ class Session:
             return Notice("waiting", f"Waiting for the run {which}", trouble or gone)
         app = self._selection.app
         if self._selection.where:
-            return Notice("waiting", f"Waiting for a run of the app “{app}” that fits", trouble or self._selection.where)
+            return Notice("waiting", f"Waiting for a matching run of the app “{app}”", trouble or self._selection.where)
         client = f"Client({self._reader.url!r}, {app or 'my-app'!r})"
         hint = f"Start a producer: {client}. This page shows it as soon as it begins."
         return Notice("waiting", f"Waiting for a run of the app “{app}”" if app else "Waiting for a run", trouble or hint)

@@ -70,22 +70,22 @@ def band_columns(column: str) -> tuple[str, str, str, str, str]:
 def live_source(
     key: str, *, x: str = "step", columns: Sequence[str], max_rows: int = 8000, window: float | None = None, **options: Any
 ) -> ColumnDataSource:
-    """Make a source that Streamvis fills with the rows of `key` for as long as it is in the document, whenever it comes there.
+    """Make a source that Streamvis fills with the rows of `key` while it is in the document.
 
-    The figures that draw from it follow the newest data until the viewer zooms or pans, and then show the viewer's range in
-    detail. Of what does not fit into `max_rows`, the lowest and the highest values are shown, so that no spike is lost. On a page
-    of several runs it shows the first; `run.live_source` shows another.
+    Its figures follow the newest data until the viewer zooms or pans, and then show the viewer's range in detail. If there are
+    more than `max_rows` rows, the lowest and highest values of each small range are shown, so that every spike is visible. On a
+    page of several runs it shows the first one; use `run.live_source` for others.
 
     Args:
-        key: the key, whose rows do not come in `new_data` while a live source of the document shows it
-        x: what the figures have as x: "step", "time" (when each row was sent), or any column of numbers or times
-        columns: the other columns to draw; rows that lack all of them are left out
-        max_rows: about how many rows the browser holds at most; fewer where the figures have fewer pixels, or show several runs
-        window: follow only the newest part of the run, so long in units of x (seconds where x is a time); by default all of it.
-            Where x does not rise, the newest part is the rows stored last that span no more than that
+        key: the key; its rows are not in `new_data` while a live source of the document shows it
+        x: the x of the figures: "step", "time" (when each row was sent), or any column of numbers or times
+        columns: the columns to draw; rows that have none of them are left out
+        max_rows: about how many rows the browser holds at most; fewer for small figures, or if they show several runs
+        window: show only the newest part of the run, of this length in units of x (seconds if x is a time); by default all of
+            it. If x is not increasing, the newest part is the last stored rows that span no more than that
         options: for `ColumnDataSource`, such as `name`
 
-    Raises UsageError when an argument makes no sense.
+    Raises UsageError for an invalid argument.
     """
     _check(columns, max_rows)
     if window is not None and not window > 0:
@@ -105,9 +105,9 @@ def band_source(
 ) -> ColumnDataSource:
     """Make a source with the middle and the spread of columns over several runs, at each x, computed from all of their rows.
 
-    For a column "loss" the source has "loss.middle", "loss.low", "loss.high", and "loss.runs", which is how many runs have a
-    number at that x. "loss.end" is the middle where the rows of a run that has ended stop before those of others, and NaN
-    elsewhere. Draw them with `line`, `varea` and `scatter`. It follows the newest data, and is finer where the viewer zooms in.
+    For a column "loss" the source has "loss.middle", "loss.low", "loss.high", and "loss.runs", the number of runs that have
+    a number at that x. "loss.end" is the middle at the x where an ended run stops before others, and NaN elsewhere. Draw them
+    with `line`, `varea` and `scatter`. The source follows the newest data, and has more detail after the viewer zooms in.
 
     Args:
         key: the key whose rows to read
@@ -119,7 +119,7 @@ def band_source(
         max_rows: about how many rows the browser holds at most
         options: for `ColumnDataSource`, such as `name`
 
-    Raises UsageError when an argument makes no sense.
+    Raises UsageError for an invalid argument.
     """
     _check(columns, max_rows)
     ids = [run if isinstance(run, str) else getattr(run, "id", None) for run in runs]

@@ -79,7 +79,7 @@ class _SteppedFeeds(Feeds):
 class SteppedPage:
     """One load of the page of `script` on the runs with these ids, as of the step `at` or live.
 
-    Everything is done in the calling thread, on `loop`. `raised` has what the author's code raised and nobody has taken. A page
+    Everything is done in the calling thread, on `loop`. `raised` has what the author's code raised and no one has taken. A page
     that still changes by itself after `give_up_s` seconds raises StreamvisError.
     """
 
@@ -165,7 +165,7 @@ class SteppedPage:
             session = self._feeds.session
             steady = steady + 1 if session is None or session.is_idle else 0
             if time.monotonic() > until:
-                raise StreamvisError(f"The page has not come to rest within {self._give_up_s:.0f} s.")
+                raise StreamvisError(f"The page still changes after {self._give_up_s:.0f} s.")
 
     @property
     def _link(self) -> StreamvisLink | None:

@@ -24,7 +24,7 @@ ELAPSED = "elapsed"
 
 
 class Shows(Protocol):
-    """What a table has to know of what a source shows: its columns over x, their smoothed ones, and those that come along."""
+    """What a table has to know of what a source shows: its columns over x, their smoothed ones, and others that it carries."""
 
     x: str
     columns: Sequence[str]

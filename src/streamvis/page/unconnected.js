@@ -37,9 +37,9 @@
       // A page that the browser kept, as with a tab that was closed and is opened again, is too old to be connected.
       if (answer.ok && Date.parse(answer.headers.get("Date")) - MADE_MS > LIFETIME_MS) return location.reload()
       if (answer.status == 403 || answer.status == 421) return show("The page server refuses the connection of this page", said)
-      if (!answer.ok) return show("No connection to the page server", `At its address there is the answer ${answer.status}. ${PROXY}`)
+      if (!answer.ok) return show("No connection to the page server", `Its address answers ${answer.status}. ${PROXY}`)
       allowed += 1
-      if (window.Bokeh == null) show("The scripts of this page did not load", "They are asked for below the path static/ beside this page.")
+      if (window.Bokeh == null) show("The scripts of this page did not load", "They are loaded from the path static/ next to this page.")
       else if (allowed >= TOLD_AFTER_ALLOWED) show("Still no connection to the page server", `${said}. No WebSocket has come through so far. ${PROXY}`)
     } catch {
       was_away = true

@@ -114,7 +114,7 @@ const button_of = (id) => {
     buttons.set(id, button = document.createElement("button"))
     button.className = "streamvis-follow"
     button.textContent = "⇥ Follow"
-    button.title = "Show the newest data again, and follow them"
+    button.title = "Show and follow the newest data"
     button.style.cssText = "position:absolute;top:3px;left:50%;transform:translateX(-50%);z-index:20;font:600 11px system-ui,sans-serif;" +
       "padding:1px 9px;border-radius:9px;border:0;background:#2f7ed8;color:#fff;cursor:pointer"
     button.onclick = () => follow(ranges_of(id))

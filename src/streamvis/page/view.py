@@ -207,11 +207,13 @@ class LiveSources:
 
     # What is in them
 
-    def seek(self, reader: EndpointReader) -> None:
-        """Show what this reader reads, in place of what the sources hold."""
+    def seek(self, reader: EndpointReader, at: int | None) -> None:
+        """Show what this reader reads as of the step `at`, in place of what the sources hold."""
         self._reader = reader
         for shown in self._shown.values():
-            shown.track, shown.is_filled = self._track(shown.spec, shown.log), False
+            before, shown.track, shown.is_filled = shown.track, self._track(shown.spec, shown.log), False
+            if isinstance(before, LiveTrack) and isinstance(shown.track, LiveTrack):
+                shown.track.follow_on(before, at)
             shown.track.look(shown.view, width_px=shown.width_px)
         self._fetch()
 
@@ -247,7 +249,7 @@ class LiveSources:
         return is_changed
 
     def _look_for_ends(self, pieces: Mapping[str, Sequence[Piece]]) -> None:
-        """Let bands be read again that mark where a run ended, once one ended or goes on."""
+        """Let bands be read again that mark where a run ended, once one ended or continues."""
         for run, state in ((run, its[-1].state) for run, its in pieces.items() if its):
             if self._states.get(run) != state:
                 self._states[run] = state

@@ -1,4 +1,4 @@
-"""A page of panels for the producer beside it.
+"""A page of panels for the producer in this folder.
 
 streamvis serve page.py
 """

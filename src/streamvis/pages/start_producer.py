@@ -1,4 +1,4 @@
-"""A producer: a loop that sends what it has at each step. Put your own in its place.
+"""A producer: a loop that sends data at each step. Replace it with your own program.
 
 python producer.py [ADDRESS OF THE ENDPOINT]
 """

@@ -97,7 +97,7 @@ def card(
         section: under which heading
         wide: whether it takes twice the width
         series: pairs of a key and a column of rows, for the button that downloads them
-        shows: what `make` depends on, such as a key and what it holds: when that changes, the panel is made anew
+        shows: what `make` depends on, such as a key and what it holds: when that changes, the panel is rebuilt
     """
     return Card(title, make, section, wide, tuple(series), shows)
 
@@ -128,7 +128,7 @@ class StreamvisBoard(DataModel):
     view = String(default="{}")
     settings = String(default="{}")
     parts = List(AnyRef, default=[])
-    """Keeps what figures share in the document: Bokeh cannot send a model again that it has let go of."""
+    """Keeps what figures share in the document: Bokeh cannot send a model again that it has released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +339,7 @@ class _Board(Filler):
         return one.wide or (len(self._page.all) > 1 and not one.series)
 
     def _show(self) -> None:
-        """Make what has come into view, and let go of what has left it."""
+        """Make the panels that came into view, and release those that left it."""
         if not self._view["width"]:
             return
         ahead = _AHEAD_PX if self._is_seen else 0

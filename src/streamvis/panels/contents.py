@@ -1,4 +1,4 @@
-"""What the keys of a run hold, found out from the data: so that a page can show a run about which nobody told it. Pure."""
+"""What the keys of a run hold, found out from the data: so that a page can show a run about which no one told it. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def contents_of(data: Mapping[str, Any]) -> str:
 
 
 def _length(cells: Any) -> int:
-    """How many cells a column has; -1 for what is no column."""
+    """How many cells a column has; -1 for anything else."""
     if isinstance(cells, np.ndarray):
         return len(cells) if cells.ndim else -1
     return len(cells) if isinstance(cells, (list, tuple)) else -1

@@ -162,7 +162,7 @@ class _Curves(Filler):
         if found:
             self.add(found[:room])
         if len(found) > room:
-            self._say(f"{len(found) - room:,} more columns are not shown: name those that you want, with y=")
+            self._say(f"{len(found) - room:,} more columns are not shown: choose columns with y=")
 
     def _columns_of(self, key: str) -> list[str]:
         """The columns of numbers that a key has in any of the runs."""

@@ -147,6 +147,8 @@ def _lean(settings: dict[str, Any]) -> figure:
 def box(title: str, options: Mapping[str, Any], *, css: str = "", **defaults: Any) -> Div:
     """An HTML box as panels have them; what is put into it goes through `fill`."""
     settings: dict[str, Any] = {"height": PANEL_HEIGHT, "sizing_mode": "stretch_width", "styles": CARD, "margin": 0} | defaults
+    # What a run sends is shown as it is: "\(" in a log does not begin a formula.
+    settings["disable_math"] = True
     if "width" in options and "sizing_mode" not in options:
         settings.pop("sizing_mode")
     sheets = [InlineStyleSheet(css=_BOX + css), *options.get("stylesheets", ())]

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, CustomJSTransform, FixedTicker, HoverTool, Range1d
 from bokeh.plotting import figure
+from bokeh.transform import transform
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import GREY, plain_number, plot_frame, short, title_of
+from streamvis.panels.frames import plain_number, plot_frame, short, title_of
 from streamvis.panels.values import ValueFiller
 
 __all__ = ["matrix"]
@@ -21,6 +22,17 @@ __all__ = ["matrix"]
 _BLUE, _ORANGE = PALETTE[0], PALETTE[6]
 _MOST_TEXTS = 1_000
 _MOST_CELLS = 250_000
+# Only the browser knows whether a pale cell is nearly white or nearly black, and hears when that changes.
+_INK = """
+  const {documentElement: root} = document, redraw = () => source.change.emit()
+  if (source.streamvis_redraws == null) {
+    source.streamvis_redraws = new MutationObserver(redraw)
+    source.streamvis_redraws.observe(root, {attributeFilter: ["data-theme"]})
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw)
+  }
+  const is_dark = getComputedStyle(root).colorScheme == "dark"
+  return Array.from(xs, (alpha) => is_dark || alpha > 0.7 ? "#ffffff" : "#1f2933")
+"""
 
 
 @for_each_run
@@ -51,10 +63,11 @@ def matrix(
     axes = {"x_axis_label": "predicted", "y_axis_label": "true"} if confusion else {}
     axes |= {"x_range": Range1d(0, 1), "y_range": Range1d(1, 0), "tools": "save", "min_border_bottom": 40}
     plot = plot_frame(title_of(title, key), options, **axes)
-    source = ColumnDataSource({name: [] for name in ("x", "y", "color", "alpha", "text", "ink", "row", "column", "value")})
+    source = ColumnDataSource({name: [] for name in ("x", "y", "color", "alpha", "text", "row", "column", "value")})
     plot.rect("x", "y", 0.96, 0.96, source=source, fill_color="color", fill_alpha="alpha", line_color=None)
     style = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
-    plot.text("x", "y", "text", source=source, text_color="ink", **style)
+    ink = transform("alpha", CustomJSTransform(args={"source": source}, v_func=_INK))
+    plot.text("x", "y", "text", source=source, text_color=ink, **style)
     words = "predicted @column, true @row: @value" if confusion else "@row, @column: @value"
     plot.add_tools(HoverTool(tooltips=words))
     plot.grid.visible = False
@@ -111,7 +124,6 @@ class _Matrix(ValueFiller):
             "color": np.where(is_blue, _BLUE, _ORANGE).tolist(),
             "alpha": strength,
             "text": texts,
-            "ink": np.where(strength > 0.45, "#ffffff", GREY).tolist(),
             "row": [rows[i] for i in y.tolist()],
             "column": [columns[i] for i in x.tolist()],
             "value": numbers.ravel(),

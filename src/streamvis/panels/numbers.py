@@ -54,7 +54,7 @@ def numbers(
         columns: by default all columns of numbers, also those that come later; at most 24
         title: by default the key
         names: what to call columns
-        total: how many steps the run has; by default what its config says as `steps`, `total_steps`, `max_steps` or the like
+        total: how many steps the run has; by default what its config says as `steps`, `total_steps`, `max_steps` or similar
         options: of Bokeh's `Div`, such as height=120
     """
     chosen = [columns] if isinstance(columns, str) else None if columns is None else list(columns)

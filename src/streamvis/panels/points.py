@@ -17,6 +17,7 @@ from bokeh.models import (
     Legend,
     LegendItem,
     LinearColorMapper,
+    Scatter,
     TapTool,
 )
 from bokeh.palettes import Viridis256
@@ -26,7 +27,7 @@ from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.palette import PALETTE
 from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import GREY, plot_frame, title_of
+from streamvis.panels.frames import GREY, plot_frame, title_of, whole_view
 from streamvis.panels.values import ValueFiller
 
 __all__ = ["points"]
@@ -96,7 +97,7 @@ class _Points(ValueFiller):
         self._plot, self._source, self._renderer = plot, source, renderer
         self._bar: ColorBar | None = None
         self._legend: Legend | None = None
-        self._samples: list[GlyphRenderer] = []
+        self._samples: GlyphRenderer | None = None
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         wanted = [name for name in (self._x, self._y, self._color, self._marker) if name is not None]
@@ -127,7 +128,7 @@ class _Points(ValueFiller):
         return [colors.get(_name_of(cell), GREY) for cell in listed]
 
     def _on_a_scale(self, numbers: np.ndarray) -> list[str]:
-        # Colours and no mapper in the glyph: the browser's glyphs of selected and muted points would go on without it.
+        # Colours and no mapper in the glyph: the browser's glyphs of selected and muted points would continue without it.
         low, high = _span(numbers)
         places = (np.nan_to_num(numbers) - low) / ((high - low) or 1) * (len(Viridis256) - 1)
         return np.array([*Viridis256, GREY])[np.where(np.isfinite(numbers), places, -1).astype(int)].tolist()
@@ -151,9 +152,12 @@ class _Points(ValueFiller):
             self._plot.add_layout(self._legend, "right")
         if self._legend is None or names == [item.label.value for item in self._legend.items]:
             return
-        for color in PALETTE[len(self._samples) : len(names)]:
-            self._samples.append(self._plot.scatter([np.nan], [np.nan], color=color, size=8))
-        items = [LegendItem(label=value(name), renderers=[its]) for name, its in zip(names, self._samples, strict=False)]
+        if self._samples is None:
+            # One renderer, of which each item shows a row: a renderer for each would be a hundred models.
+            samples = ColumnDataSource({"nowhere": [np.nan] * len(PALETTE), "color": list(PALETTE)})
+            glyph = Scatter(x="nowhere", y="nowhere", fill_color="color", line_color="color", size=8)
+            self._samples = self._plot.add_glyph(samples, glyph, view=whole_view())
+        items = [LegendItem(label=value(name), renderers=[self._samples], index=i) for i, name in enumerate(names)]
         self._legend.update(items=items, visible=bool(names))
 
 

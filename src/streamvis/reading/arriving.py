@@ -1,8 +1,8 @@
 """Runs of other programs on their way into an endpoint: what it has already is left out, and the rest is stored.
 
 A source gives its rows and values in an order that does not change when its files grow. So how many rows the endpoint has tells
-where to go on: an import that is repeated stores nothing, one that was cut off goes on, and one of files that grew adds what is
-new.
+where to continue: an import that is repeated stores nothing, one that was cut off continues, and one of files that grew adds
+what is new.
 """
 
 from __future__ import annotations

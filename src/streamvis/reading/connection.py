@@ -55,10 +55,13 @@ class LogPiece:
 
 
 class Connection:
-    """Asks the endpoint at `url`. Raises an EndpointError of the kind that fits when there is no good answer."""
+    """Asks the endpoint at `url`, over `transport` where one is given.
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
-        self._transport = Transport(url, token=token)
+    Raises an EndpointError of the kind that fits when there is no good answer.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, transport: Any = None) -> None:
+        self._transport = transport or Transport(url, token=token)
         self.url = self._transport.url
 
     def json(self, *parts: str, run: str = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class EventFolder:
         return Origin(id, self._app, self._name, event.wall_time, {})
 
     def read(self) -> Iterator[ArrivingRows | ArrivingValue]:
-        """What was not read yet. Raises BrokenFile behind what can be read, which names the file; the next `read` goes on."""
+        """What was not read yet. Raises BrokenFile behind what can be read, which names the file; the next `read` continues."""
         broken: list[BrokenFile] = []
         rows = _Rows()
         for path in self.files:
@@ -140,7 +140,7 @@ class _EventFile:
                 self._offset = file.tell()
                 yield event
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str) -> NoReturn:
         self._is_broken = True
         raise BrokenFile(f"{self._path} is damaged from byte {self._offset:,} on: {problem}. What is before that was read.")
 

@@ -39,7 +39,7 @@ def export_run(run: Run, folder: Path, *, format: str = "parquet", on_key: Calla
         raise UsageError(f"There is no format {format!r}. Choose one of {', '.join(FORMATS)}.")
     target = folder / run.id
     if target.exists():
-        raise UsageError(f"{target} is there already. Choose another folder, or delete that one first.")
+        raise UsageError(f"{target} exists already. Choose another folder, or delete this one first.")
     part = folder / f".{run.id}.{uuid.uuid4().hex[:8]}.part"
     part.mkdir(parents=True)
     try:

@@ -24,7 +24,7 @@ _RETRY_S = 0.5
 class Update:
     """News of one key: `rows` as a table with step and time, or a `value` (the newest at that moment).
 
-    `restart` tells that the run's past was taken back: what was given out before does not count, and the run is read anew.
+    `restart` tells that the run's past was taken back: what was given out before does not count, and the run is read again.
     `more` tells that more is there already.
     """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamvis.errors import StreamvisError, UsageError
+from streamvis.reading import wandb_files
 from streamvis.reading.arriving import Arrival, ArrivingRows, ArrivingValue, Origin
 from streamvis.reading.connection import Connection
 from streamvis.reading.event_files import event_folders, is_event_file
@@ -41,16 +42,23 @@ def sources_in(root: Path, *, app: str | None = None, step: str | None = None, t
                 found += database_runs(file, app)
             except StreamvisError as error:
                 found.append(_Unreadable(file, error))
-        elif file.suffix in TABLES:
+        elif file.suffix == wandb_files.SUFFIX:
+            found.append(wandb_files.WandbRun(file, app))
+        elif file.suffix in TABLES and not _is_of_wandb(file):
             name = file.stem if file == root else str(file.relative_to(root).with_suffix(""))
             its_app = app or (root.absolute().name if root.is_dir() else None)
             found.append(TableFile(file, its_app, name=name, step=step, time=time))
     if not found:
         raise UsageError(
             f"{root} has nothing to import: neither runs that `streamvis export` wrote, nor event files of TensorBoard, "
-            f"nor databases of Trackio or MLflow, nor {', '.join(TABLES)} files."
+            f"nor runs of wandb, nor databases of Trackio or MLflow, nor {', '.join(TABLES)} files."
         )
     return found
+
+
+def _is_of_wandb(file: Path) -> bool:
+    """Whether this is what wandb wrote beside a run of its: a media file, or its notes."""
+    return any(part.name == "files" and next(part.parent.glob(f"*{wandb_files.SUFFIX}"), None) for part in file.parents)
 
 
 class _Unreadable:

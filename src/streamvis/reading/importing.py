@@ -1,7 +1,7 @@
 """An exported run back into an endpoint, equal to the run that was exported.
 
-The batches of an import have a producer and numbers of their own, which follow from the files: an import that was cut off goes on
-when it is repeated, and one that is complete changes nothing.
+The batches of an import have a producer and numbers of their own, which follow from the files: an import that was cut off
+continues when it is repeated, and one that is complete changes nothing.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from streamvis.transport import path
 from streamvis.wire.arrow import ARROW, decode_head, decode_tail_body
 from streamvis.wire.tree import unpack
 
-__all__ = ["Reader", "Run", "Runs", "open_reader"]
+__all__ = ["Reader", "Run", "Runs"]
 
 _MOST_COLUMNS = 100
 """So many summaries an endpoint gives at a time."""
@@ -36,19 +36,11 @@ _NOT_IDS = ("names", "newest")
 """No run has these ids: their addresses are of something else."""
 
 
-def open_reader(url: str, token: str | None = None) -> Reader:
-    """Read from the endpoint at `url`, with a `token` where it needs one (by default, that of STREAMVIS_TOKEN).
-
-    Raises EndpointError (of the kind that fits) when no endpoint answers there.
-    """
-    return Reader(url, token=token)
-
-
 class Reader:
-    """The runs of one endpoint. Usable from many threads, and as a context manager."""
+    """The runs of one endpoint, or of a data folder; see `streamvis.open`. Usable from many threads, and as a context manager."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
-        self.connection = Connection(url, token=token or os.environ.get("STREAMVIS_TOKEN") or None)
+    def __init__(self, url: str, *, token: str | None = None, transport: Any = None) -> None:
+        self.connection = Connection(url, token=token or os.environ.get("STREAMVIS_TOKEN") or None, transport=transport)
         self.url = self.connection.url
         self.connection.json("apps")
 
@@ -73,7 +65,7 @@ class Reader:
         return Runs(found)
 
     def run(self, id: str) -> Run:
-        """The run with this id, or with this name where one run alone has it. Raises UnknownRun, which names runs like it."""
+        """The run with this id, or with this name if only one run has it. Raises UnknownRun, which lists similar names."""
         try:
             if not _RUN_ID.fullmatch(id) or id in _NOT_IDS:
                 raise UnknownRun(id)
@@ -102,9 +94,9 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run, as it was when it was asked for; `keys` and `config` are as of when they are first used.
+    """A run at the time of the request; `keys` and `config` are loaded when they are first used.
 
-    `about` is what the endpoint tells: name, state, created, tags ..., by their names in docs/rest.md.
+    `about` has the fields of the REST API: name, state, created, tags ..., by their names in docs/rest.md.
     """
 
     _connection: Connection = field(repr=False)
@@ -156,9 +148,9 @@ class Run:
 
     @property
     def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Of each key, and each of its columns that has them: last, min, max, their steps, and count.
+        """For each key and column of numbers: last, min, max, their steps, and count.
 
-        The endpoint keeps it up to date a moment after rows are stored."""
+        The endpoint updates it about a second after rows are stored."""
         asked = [
             (key, column, statistic)
             for key, info in self.keys.items()
@@ -184,10 +176,10 @@ class Run:
         steps: its_rows.Steps | None = None,
         buckets: int | None = None,
     ) -> pa.Table:
-        """The key's rows with `step` and `time`: all of them, exactly and in log order, of the steps (first, last).
+        """The key's rows with `step` and `time`: all of them, exactly and in log order, or those of the steps (first, last).
 
-        With `buckets`, of each of so many ranges of steps only the rows with the lowest and highest value of each column. A
-        missing cell is null. Raises UnknownKey, which names keys like it.
+        With `buckets`, only the rows with the lowest and highest value of each column in each of this number of ranges of
+        steps. A missing cell is null. Raises UnknownKey, which lists similar keys.
         """
         if buckets is not None:
             return its_rows.read_history(self._connection, self.id, key, columns=columns, steps=steps, buckets=buckets)
@@ -200,14 +192,14 @@ class Run:
         return its_rows.read_batches(self._connection, self.id, key, columns=columns, steps=steps)
 
     def value(self, key: str, step: int | None = None) -> Any:
-        """What was sent for the key at this step, by default the newest. Raises UnknownKey, or NoValue."""
+        """The value of the key at this step, by default the newest. Raises UnknownKey, or NoValue."""
         where = path("runs", self.id, "value")
         answer = self._connection.ask("GET", where, run=self.id, key=key, params={"key": key, "step": step}, accept=ARROW)
         (value,) = decode_tail_body(answer.body)
         return value.data
 
     def values(self, key: str, steps: its_rows.Steps | None = None) -> Iterator[Value]:
-        """Each value of the key by rising step: with `step`, `time` and `data`. Some megabytes are in memory at a time."""
+        """The values of the key by step, with `step`, `time` and `data`; a few megabytes are in memory at a time."""
         first, last = steps or (None, None)
         return its_values.read_values(self._connection, self.id, key, first=first or 0, last=last)
 
@@ -215,8 +207,19 @@ class Run:
         """Step and stored form of each value, for an export."""
         return its_values.read_value_bodies(self._connection, self.id, key)
 
+    def show(self, height: int = 500) -> None:
+        """Show the run's page below a notebook's cell, see `streamvis.run`."""
+        from streamvis.notebook import show
+
+        show(self._connection.url, f"run={self.id}", height)
+
+    def _repr_html_(self) -> str:
+        from streamvis.notebook import frame_or_reason
+
+        return frame_or_reason(self._connection.url, f"run={self.id}")
+
     def follow(self, keys: Sequence[str] = (), past: bool = True) -> Iterator[Update]:
-        """All rows and the newest values so far (not with `past` false), then each one that comes, until the run has ended."""
+        """All rows and the newest values so far (unless `past` is false), then new ones, until the run has ended."""
         return follow(self._connection, self.id, keys=keys, past=past)
 
 

@@ -1,7 +1,7 @@
 """Tables of other programs as runs: a CSV, Parquet or JSON lines file is one run.
 
 A column is named after the rules of `streamvis.metrics`: "train/loss" is the column loss of the key train. A row in which a key
-has nothing is no row of that key. One column is the step and one the time, where there are such; else the rows are counted, and
+has nothing adds no row to that key. One column is the step and one the time, where there are such; else the rows are counted, and
 the file's own time counts.
 """
 

@@ -39,10 +39,10 @@ def _streams(
         stop = at + _WINDOW - 1
         found = ask(at, stop if last is None else min(stop, last), _WINDOW)
         if not found:
-            # The first that there is beyond the gap; the last comes along, and is not used yet.
+            # The first that there is beyond the gap; the last one is included, and not used yet.
             found = ask(at, last, 2)[:1]
         if not found:
             return
         yield from found
-        # The answer may have been cut off after some megabytes: go on after what came.
+        # The answer may have been cut off after some megabytes: continue after what came.
         at = found[-1][0]["step"] + 1

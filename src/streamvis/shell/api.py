@@ -11,11 +11,12 @@ import contextlib
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from tornado.web import RequestHandler
 
+from streamvis.alerts import ALERTS, alerts_in
 from streamvis.errors import PageScriptError, StreamvisError
 from streamvis.page.feed import FEEDS, ChoiceFeed
 from streamvis.page.mount import page_path
@@ -46,6 +47,7 @@ def api_routes(site: Site, executor: Executor) -> list[tuple[Any, ...]]:
         ("/shell/names", _PassedOn, {**own, "where": path("runs", "names"), "asked": _ASKED["names"]}),
         ("/shell/tail", _Tail, own),
         ("/shell/past", _Past, own),
+        ("/shell/alerts", _Alerts, own),
         ("/shell/runs", _Runs, {**own, "where": path("runs"), "asked": _ASKED["runs"]}),
         ("/shell/delete", _Delete, own),
         ("/shell/restore", _ForEach, {**own, "verb": "restore"}),
@@ -145,6 +147,24 @@ class _PassedOn(_Handler):
         await self.pass_on(lambda: self._site.reader.ask("GET", self._where, params=params))
 
 
+class _Alerts(_Handler):
+    async def get(self) -> None:
+        """The alerts of a run that came after the cursor `after`."""
+        run, after = self.get_query_argument("run"), self.get_query_argument("after", None)
+        await self.pass_on(lambda: _alerts_of(self._site.reader, run, after))
+
+
+def _alerts_of(reader: EndpointReader, run: str, after: str | None) -> Response:
+    response = reader.ask("GET", path("runs", run, "tail"), params={"after": after, "only": [ALERTS], "kind": "rows"})
+    if response.status >= 300:
+        return response
+    tail = json.loads(response.body)
+    found = [one for rows in tail["records"] for one in alerts_in(run, rows)]
+    told = {"cursor": tail["cursor"], "more": tail["more"], "restart": tail["restart"]}
+    told["alerts"] = [{**asdict(one), "id": one.id} for one in found]
+    return Response(200, {}, json.dumps(told).encode())
+
+
 class _Runs(_PassedOn):
     async def patch(self) -> None:
         """Change runs, all in one commit."""
@@ -223,7 +243,7 @@ class _Tail(_Handler):
         self.finish({"cursor": _head(feed), "newest": newest})
 
     def on_connection_close(self) -> None:
-        """The browser has given up: nobody listens."""
+        """The browser has given up: no one listens."""
         self._feed.leave(self)
 
 

@@ -6,6 +6,7 @@ Each page is shown alone at `/view/PAGE`.
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -44,12 +45,13 @@ class _ShellHandler(RequestHandler):
     """The document of the shell."""
 
     def get(self) -> None:
-        """The same for every page: its program reads which one it is."""
+        """The same for every page: its program reads which one it is, and where BokehJS is."""
         path = self.request.path.rstrip("/")
         template = Template(files(__package__).joinpath("shell.html").read_text(encoding="utf-8"))
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Security-Policy", _POLICY)
-        self.finish(template.generate(root=to_root(self.request.path), path=path))
+        scripts = [address for address in self.application.resources().js_files if "/static/js/bokeh" in f"/{address}"]
+        self.finish(template.generate(root=to_root(self.request.path), path=path, bokeh=json.dumps(scripts)))
 
 
 class _ProgramHandler(StaticFileHandler):

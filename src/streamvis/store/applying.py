@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from streamvis.records import (
     FAILED,
@@ -23,6 +22,7 @@ from streamvis.store.attempts import Attempt, attempt_of, before_step, join_atte
 from streamvis.store.bodies import chunk_row, value_row
 from streamvis.store.columns import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
+from streamvis.store.database import Database
 from streamvis.store.keeping import keep_newest
 from streamvis.store.run_rows import RunRow
 from streamvis.store.summaries import Sizes
@@ -34,7 +34,7 @@ _OTHER_CONFIG = "This run began with another config, which stays: the first of a
 
 
 def apply_batch(
-    db: sqlite3.Connection, run: RunRow, batch: Batch, *, is_new: bool, sizes: Sizes
+    db: Database, run: RunRow, batch: Batch, *, is_new: bool, sizes: Sizes
 ) -> tuple[list[Refusal], list[str]]:
     """Apply the chunks in order, at the run's `seq`. Returns the keys that were refused, and warnings."""
     refused: list[Refusal] = []
@@ -59,7 +59,7 @@ def apply_batch(
     return refused, warnings
 
 
-def start_over(db: sqlite3.Connection, run: RunRow) -> None:
+def start_over(db: Database, run: RunRow) -> None:
     """Take back the run's past: another log, and the next epoch."""
     db.execute(sql.DROP_LOG, (run.log,))
     db.execute(sql.DELETE_CUTS, (run.log,))
@@ -68,14 +68,14 @@ def start_over(db: sqlite3.Connection, run: RunRow) -> None:
     run.first_step = run.last_step = run.attempt = None
 
 
-def end_run(db: sqlite3.Connection, run: RunRow, state: str, *, at: float) -> None:
+def end_run(db: Database, run: RunRow, state: str, *, at: float) -> None:
     """Set the state, for the run and for its producers that had not ended."""
     db.execute(sql.END_PRODUCERS, (state, run.no))
     run.state, run.ended = state, at
 
 
 def _start(
-    db: sqlite3.Connection, run: RunRow, batch: Batch, start: Start, sizes: Sizes, warnings: list[str]
+    db: Database, run: RunRow, batch: Batch, start: Start, sizes: Sizes, warnings: list[str]
 ) -> Attempt:
     """A producer joins its attempt, which takes the place of earlier ones if it is the first of its ranks to resume."""
     attempt = join_attempt(db, run.no, start, live=batch.live)
@@ -97,7 +97,7 @@ def _start(
     return attempt
 
 
-def _join_config(db: sqlite3.Connection, run: RunRow, config: str, warnings: list[str]) -> None:
+def _join_config(db: Database, run: RunRow, config: str, warnings: list[str]) -> None:
     """A producer that joins without a config says nothing about it, and a run without one takes the first that comes."""
     stored = db.execute(sql.GET_CONFIG, (run.no,)).fetchone()
     if stored is None or config == stored[0]:
@@ -126,7 +126,7 @@ def _in_time(
     return kept
 
 
-def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, producer: str, chunk: Finish) -> None:
+def _finish(db: Database, run: RunRow, attempt: Attempt | None, producer: str, chunk: Finish) -> None:
     if not producer:
         end_run(db, run, chunk.state, at=chunk.time)
         return
@@ -140,7 +140,7 @@ def _finish(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, produc
         run.ended = chunk.time
 
 
-def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, sizes: Sizes) -> str:
+def _add(db: Database, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | ValueChunk, sizes: Sizes) -> str:
     """Store rows or a value. Returns why not, where it cannot be."""
     kind = "rows" if isinstance(chunk, RowsChunk) else "value"
     found = db.execute(sql.GET_KEY, (run.log, chunk.key)).fetchone()
@@ -168,7 +168,7 @@ def _add(db: sqlite3.Connection, run: RunRow, attempt: Attempt | None, chunk: Ro
 
 
 def _add_rows(
-    db: sqlite3.Connection, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes
+    db: Database, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes
 ) -> None:
     db.execute(sql.ADD_KEY_ROWS, (key, columns, chunk.count, len(chunk.body), *sizes.due))
     steps = (chunk.first_step, chunk.last_step)
@@ -176,7 +176,7 @@ def _add_rows(
     _extend(run, chunk.first_step, chunk.last_step)
 
 
-def _add_value(db: sqlite3.Connection, run: RunRow, key: int, newest_step: int | None, chunk: ValueChunk) -> None:
+def _add_value(db: Database, run: RunRow, key: int, newest_step: int | None, chunk: ValueChunk) -> None:
     db.execute(sql.SAVE_VALUE, value_row(key, chunk.step, run.seq, chunk.time, chunk.body))
     if newest_step is None or chunk.step >= newest_step:
         db.execute(sql.SET_KEY_NEWEST, (chunk.step, run.seq, len(chunk.body), key))

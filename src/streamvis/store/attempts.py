@@ -9,13 +9,13 @@ spool that was left behind is put where its clock says.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from streamvis.records import RowsChunk, Start, ValueChunk
 from streamvis.store import statements as sql
+from streamvis.store.database import Database
 from streamvis.store.tables import body_of_rows, numbers_of, rows_of_body
 
 __all__ = ["Attempt", "attempt_of", "before_step", "join_attempt", "resume", "would_join"]
@@ -34,14 +34,14 @@ class Attempt:
     ends_at: int | None
 
 
-def attempt_of(db: sqlite3.Connection, run: int, producer: str) -> Attempt | None:
+def attempt_of(db: Database, run: int, producer: str) -> Attempt | None:
     """The attempt that a producer started with; of one that sent no start, the latest there is."""
     found = db.execute(sql.GET_ATTEMPT_OF_PRODUCER, (run, producer)).fetchone() if producer else None
     found = found or db.execute(sql.GET_LATEST_ATTEMPT, (run,)).fetchone()
     return Attempt(*found) if found else None
 
 
-def join_attempt(db: sqlite3.Connection, run: int, start: Start, *, live: bool) -> Attempt:
+def join_attempt(db: Database, run: int, start: Start, *, live: bool) -> Attempt:
     """The attempt that a start names, made where it is new."""
     attempt = would_join(db, run, start, live=live)
     if attempt.no == _NOT_MADE:
@@ -50,7 +50,7 @@ def join_attempt(db: sqlite3.Connection, run: int, start: Start, *, live: bool) 
     return attempt
 
 
-def would_join(db: sqlite3.Connection, run: int, start: Start, *, live: bool) -> Attempt:
+def would_join(db: Database, run: int, start: Start, *, live: bool) -> Attempt:
     """The attempt that a start names, with a number above all others where it is still to be made."""
     found = db.execute(sql.GET_ATTEMPT_NAMED, (run, start.attempt)).fetchone() if start.attempt else None
     if found is not None:
@@ -59,7 +59,7 @@ def would_join(db: sqlite3.Connection, run: int, start: Start, *, live: bool) ->
     return Attempt(_NOT_MADE, max(start.time, latest[1]) if live and latest else start.time, None, None)
 
 
-def resume(db: sqlite3.Connection, run: int, attempt: Attempt, step: int) -> Attempt:
+def resume(db: Database, run: int, attempt: Attempt, step: int) -> Attempt:
     """From now on the attempt is one that resumed at the step."""
     db.execute(sql.SET_RESUMED, (step, attempt.no))
     db.execute(sql.END_EARLIER_ATTEMPTS, (step, run, attempt.began, attempt.no))

@@ -1,7 +1,7 @@
 """Copies of a store, made and put back while an endpoint may be using it.
 
 A backup is one SQLite file, as the store was at one moment. A store that is put back is another store: it has an id of its own,
-so that every cursor that was ever given out starts over, and nobody takes old and new for one history. What producers had
+so that every cursor that was ever given out starts over, and no one takes old and new for one history. What producers had
 sent after the backup was made is gone with that.
 """
 
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progress) -> None:
-    """Copy the store in `folder` to `file`. An endpoint may go on writing meanwhile.
+    """Copy the store in `folder` to `file`. An endpoint may continue to write meanwhile.
 
     Raises FolderUnusable where there is no store, and StoreError where the file is there already or cannot be written.
     """
@@ -41,7 +41,7 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
     if file.absolute().resolve() in [path.resolve() for path in files_of(folder)]:
         raise StoreError(f"{file} is the store itself. Choose another name for the backup.")
     if file.exists() and not overwrite:
-        raise StoreError(f"{file} is there already. Choose another name, or say --force.")
+        raise StoreError(f"{file} exists already. Choose another name, or use --force.")
     partial = file.with_name(f"{file.name}.partial")
     try:
         partial.unlink(missing_ok=True)
@@ -67,7 +67,7 @@ def backup(folder: Path, file: Path, *, overwrite: bool = False, progress: Progr
 def restore(file: Path, folder: Path, *, progress: Progress) -> bool:
     """Put the backup `file` in place of the store in `folder`; True when an endpoint was using it, and now uses this one.
 
-    Raises StoreError where that cannot be done, as with a file that is no backup, and changes nothing then.
+    Raises StoreError where that cannot be done, as with a file that is not a backup, and changes nothing then.
     """
     try:
         held = DataFolder(folder)
@@ -82,7 +82,7 @@ def restore(file: Path, folder: Path, *, progress: Progress) -> bool:
                 _replace(copied, folder)
                 progress(1, 1)
     except OSError as error:
-        raise StoreError(f"{file} could not be put into {folder}: {error}. What was there is as it was.") from error
+        raise StoreError(f"{file} could not be put into {folder}: {error}. The old store is unchanged.") from error
     finally:
         if held is not None:
             held.release()
@@ -101,7 +101,7 @@ def _prepared(file: Path, made: Path) -> Path:
                 raise StoreError(f"{file} was written by a newer Streamvis (schema {version}). Update this one.")
             copy.execute("UPDATE meta SET value = ? WHERE name = 'id'", (uuid.uuid4().hex[:12],))
     except sqlite3.Error as error:
-        raise StoreError(f"{file} is no backup of a store ({error}).") from error
+        raise StoreError(f"{file} is not a backup of a store ({error}).") from error
     SqliteStore(made).close()  # brings an older schema to ours
     return copied
 
@@ -112,14 +112,14 @@ def _copy_into(source: Path, live: Path, progress: Progress) -> None:
     try:
         with closing(sqlite3.connect(source)) as copy, closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as target:
             if _version(target) != _version(copy):
-                raise StoreError(f"The endpoint that uses {live} is of another version. End it, restore, and start this version.")
+                raise StoreError(f"The endpoint that uses {live} has another version. Stop it, restore, and start this version.")
             copy.backup(target, pages=_PAGES_AT_ONCE, progress=lambda _, left, all_: progress(all_ - left, all_), sleep=0.05)
     except sqlite3.Error as error:
-        raise StoreError(f"The store at {live} could not be replaced: {error}. It is as it was.") from error
+        raise StoreError(f"The store at {live} could not be replaced: {error}. It is unchanged.") from error
 
 
 def _replace(source: Path, folder: Path) -> None:
-    """Take the place of the store in a folder that nobody uses, which may be damaged, or none."""
+    """Take the place of the store in a folder that no one uses, which may be damaged, or none."""
     store, *beside = files_of(folder)
     if store.exists():
         # All in one file first: whatever ends us below, the old store or the new one is there, and whole.
@@ -135,7 +135,7 @@ def _replace(source: Path, folder: Path) -> None:
 def _check(copy: sqlite3.Connection, file: Path) -> None:
     (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok" or copy.execute(sql.GET_META, ("id",)).fetchone() is None:
-        raise StoreError(f"{file} is damaged, or no backup of a store ({found}).")
+        raise StoreError(f"{file} is damaged, or not a backup of a store ({found}).")
 
 
 def _version(db: sqlite3.Connection) -> int:

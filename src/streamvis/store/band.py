@@ -215,7 +215,7 @@ def _windows(streams: Sequence[_Stream]) -> Iterator[list[_Rows]]:
         for one in open_streams:
             one.refill(horizon)
         open_streams = [one for one in open_streams if one.rows is not None or not one.is_done]
-        # Of a run that goes on, more rows may come at its last x.
+        # Of a run that continues, more rows may come at its last x.
         ends = [float(one.rows.x[-1]) for one in open_streams if not one.is_done and one.rows is not None]
         horizon = min(ends, default=math.inf)
         window = [rows for one in open_streams if (rows := one.take(horizon)) is not None]
@@ -284,7 +284,7 @@ class _Answer:
         for i, name in enumerate(self._names):
             for j, part in enumerate(("middle", "low", "high", "runs")):
                 column = columns[4 * i + j]
-                # An infinity less an infinity is no number either.
+                # An infinity less an infinity is not a number either.
                 fields[f"{name}.{part}"] = pa.array(column, mask=np.isnan(column) if part != "runs" else None)
         return pa.table(fields)
 

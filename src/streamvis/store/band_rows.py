@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from streamvis.errors import InvalidData, UnknownRun
@@ -11,6 +10,7 @@ from streamvis.store import statements as sql
 from streamvis.store.band import RunRows
 from streamvis.store.columns import dtypes_of
 from streamvis.store.damage import Broken
+from streamvis.store.database import Database
 from streamvis.store.history import axis_name
 from streamvis.store.past import levels_of
 from streamvis.store.run_rows import find_run
@@ -21,7 +21,7 @@ __all__ = ["rows_of_runs"]
 
 
 def rows_of_runs(
-    db: sqlite3.Connection,
+    db: Database,
     runs: Sequence[str],
     key: str,
     *,

@@ -9,7 +9,6 @@ decoding it as a whole.
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ import pyarrow as pa
 
 from streamvis.store import statements as sql
 from streamvis.store.damage import Broken, is_damage
+from streamvis.store.database import Database
 from streamvis.store.packed import Marks, unpack
 from streamvis.store.tables import numbers_of, rows_of_body
 from streamvis.wire.arrow import table_of, value_of
@@ -105,7 +105,7 @@ def summary_row(key: int, level: int, first_row: int, body: bytes) -> tuple[obje
     return (key, level, first_row, _checksum((key, level, first_row), b"", body), body)
 
 
-def read_chunk(db: sqlite3.Connection, key: int, no: int) -> StoredChunk:
+def read_chunk(db: Database, key: int, no: int) -> StoredChunk:
     """The chunk of this number, which the key is said to have."""
     found = _found(db, key, "rows", sql.GET_CHUNK, (no,))
     if found is None:
@@ -120,7 +120,7 @@ def read_chunk(db: sqlite3.Connection, key: int, no: int) -> StoredChunk:
     return chunk
 
 
-def read_value(db: sqlite3.Connection, key: int, step: int) -> bytes | None:
+def read_value(db: Database, key: int, step: int) -> bytes | None:
     """The body of the value of the step, or None where there is none."""
     found = _found(db, key, f"the value of step {step}", sql.GET_VALUE, (key, step))
     return checked_value(key, step, *found) if found else None
@@ -135,7 +135,7 @@ def checked_value(key: int, step: int, seq: int, checksum: int | None, body: byt
     return body
 
 
-def read_summary(db: sqlite3.Connection, key: int, level: int, first_row: int) -> bytes:
+def read_summary(db: Database, key: int, level: int, first_row: int) -> bytes:
     """The body of a summary."""
     found = _found(db, key, "a summary of its rows", sql.GET_SUMMARY, (key, level, first_row))
     if found is None:
@@ -157,10 +157,10 @@ def decode_value(key: int, step: int, body: bytes | None) -> None:
         raise Broken(key, f"the value of step {step} cannot be decoded ({error})") from error
 
 
-def _found(db: sqlite3.Connection, key: int, what: str, statement: str, place: tuple[int, ...]) -> tuple[Any, ...] | None:
+def _found(db: Database, key: int, what: str, statement: str, place: tuple[int, ...]) -> tuple[Any, ...] | None:
     try:
         return db.execute(statement, place).fetchone()
-    except sqlite3.Error as error:
+    except db.Error as error:
         if not is_damage(error):
             raise
         raise Broken(key, f"{what} cannot be read ({error})") from error
@@ -192,7 +192,7 @@ def _check_by_decoding(chunk: StoredChunk, steps: tuple[int, int]) -> None:
 
 
 def _check_table(key: int, what: str, read: Callable[[], pa.Table]) -> None:
-    """Decode all of a body that has no checksum, so that nobody meets bytes that Arrow would trust."""
+    """Decode all of a body that has no checksum, so that no one meets bytes that Arrow would trust."""
     try:
         read().validate(full=True)
     except MemoryError:

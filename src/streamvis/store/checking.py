@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from streamvis.store import statements as sql
 from streamvis.store import whole_statements as whole
 from streamvis.store.bodies import decode_value, read_chunk, read_summary, read_value
 from streamvis.store.damage import Broken, is_damage
+from streamvis.store.database import Database
 from streamvis.store.interface import Damage
 from streamvis.store.packed import unpack
 from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE
 
-__all__ = ["Checked", "Progress", "check", "check_file"]
+__all__ = ["Checked", "Progress", "check", "check_all", "check_file"]
 
 _MOST_OF_STRUCTURE = 100
 _BUSY_S = 60.0
@@ -71,17 +72,25 @@ def check_file(db: sqlite3.Connection, progress: Progress) -> Checked:
     except sqlite3.Error as error:
         found = [str(error)]
     checked.damages += [Damage("", "", f"structure of the file: {line}") for line in found if line != "ok"]
+    return check_all(lambda: _snapshot(db), checked, progress, error=sqlite3.Error)
+
+
+def check_all(
+    snapshot: Callable[[], AbstractContextManager[Database]], checked: Checked, progress: Progress, *, error: type[Exception]
+) -> Checked:
+    """Read every body, each key's in one of the snapshots. `error` is what the database raises."""
     try:
-        (checked.runs,) = db.execute(whole.COUNT_RUNS).fetchone()
-        keys = db.execute(whole.GET_ALL_KEYS).fetchall()
-    except sqlite3.Error as error:
-        checked.damages.append(Damage("", "", f"the list of runs and keys cannot be read ({error})"))
+        with snapshot() as db:
+            (checked.runs,) = db.execute(whole.COUNT_RUNS).fetchone()
+            keys = db.execute(whole.GET_ALL_KEYS).fetchall()
+    except error as trouble:
+        checked.damages.append(Damage("", "", f"the list of runs and keys cannot be read ({trouble})"))
         return checked
-    with suppress(sqlite3.Error):  # it reads through what is looked at below, piece by piece
+    with suppress(error), snapshot() as db:  # it reads through what is looked at below, piece by piece
         (checked.unchecked,) = db.execute(whole.COUNT_WITHOUT_CHECKSUM).fetchone()
     for done, (no, run, name, kind) in enumerate(keys):
         progress(done, len(keys))
-        with _snapshot(db):
+        with snapshot() as db:
             broken = list(_of_key(db, no, kind, checked))
         checked.keys += 1
         if broken:
@@ -91,28 +100,28 @@ def check_file(db: sqlite3.Connection, progress: Progress) -> Checked:
     return checked
 
 
-def _of_key(db: sqlite3.Connection, key: int, kind: str, checked: Checked) -> Iterator[str]:
+def _of_key(db: Database, key: int, kind: str, checked: Checked) -> Iterator[str]:
     """What is wrong under a key, piece by piece."""
     try:
         if kind == "rows":
             yield from _rows(db, key, checked)
             for level, first_row in db.execute(whole.GET_SUMMARIES_OF_KEY, (key,)).fetchall():
-                yield from _piece(checked, lambda at=(level, first_row): unpack(read_summary(db, key, *at)))
+                yield from _piece(db, checked, lambda at=(level, first_row): unpack(read_summary(db, key, *at)))
         else:
             for (step,) in db.execute(whole.GET_STEPS_OF_VALUES, (key,)).fetchall():
-                yield from _piece(checked, lambda at=step: decode_value(key, at, read_value(db, key, at)))
-    except sqlite3.Error as error:
+                yield from _piece(db, checked, lambda at=step: decode_value(key, at, read_value(db, key, at)))
+    except db.Error as error:
         yield f"the list of its pieces cannot be read ({error})"
 
 
-def _rows(db: sqlite3.Connection, key: int, checked: Checked) -> Iterator[str]:
+def _rows(db: Database, key: int, checked: Checked) -> Iterator[str]:
     found = db.execute(sql.GET_KEY_LENGTHS, (key,)).fetchone()
     if found is None:
         return  # it was deleted meanwhile
     expected = 0
     for no, first_step, last_step, count, size, first_row in db.execute(whole.GET_CHUNKS_TO_CHECK, (key,)).fetchall():
         checked.size_bytes += size
-        for problem in _piece(checked, lambda at=no: read_chunk(db, key, at).rows()):
+        for problem in _piece(db, checked, lambda at=no: read_chunk(db, key, at).rows()):
             yield f"{problem}, steps {first_step} to {last_step}"
         if first_row != expected:
             yield f"the rows from number {expected:,} on are not where they should be"
@@ -121,22 +130,22 @@ def _rows(db: sqlite3.Connection, key: int, checked: Checked) -> Iterator[str]:
         yield f"{expected:,} rows are there, and should be {found[0]:,}"
 
 
-def _piece(checked: Checked, read: Callable[[], object]) -> Iterator[str]:
+def _piece(db: Database, checked: Checked, read: Callable[[], object]) -> Iterator[str]:
     checked.bodies += 1
     try:
         read()
     except Broken as broken:
         yield broken.problem
-    except sqlite3.Error as error:
+    except db.Error as error:
         if not is_damage(error):
             raise
         yield str(error)
 
 
 @contextmanager
-def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
+def _snapshot(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     db.execute("BEGIN")
     try:
-        yield
+        yield db
     finally:
         db.execute("ROLLBACK")

@@ -121,7 +121,7 @@ class Choice:
         return table_of_names(self._names, [table.take(pa.array(order[kept]))]), is_complete
 
     def _thin_out(self) -> None:
-        """Leave out what is no extreme of its bucket, and never will be."""
+        """Leave out what is not an extreme of its bucket, and never will be."""
         table, order, places = self._in_order()
         kept = self._kept(table, order, places, np.arange(len(places)))
         self._is_whole &= len(kept) == len(places)

@@ -1,7 +1,7 @@
 """Taking back the rows and values of a log from a step on: of some batches, all else stays as it is.
 
 Rows stay numbered from 0 without gaps. Chunks without such rows are not opened, and those before the first such row are not
-touched; a chunk that holds both kinds is written anew. Summaries end before the first row that is gone. So the cost is that of
+touched; a chunk that holds both kinds is rewritten. Summaries end before the first row that is gone. So the cost is that of
 what comes after it.
 
 A cut can be made in pieces, key by key and each key from its end, so that what follows a piece need not be renumbered again.
@@ -9,7 +9,6 @@ A cut can be made in pieces, key by key and each key from its end, so that what 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ import pyarrow as pa
 from streamvis.store import statements as sql
 from streamvis.store.bodies import chunk_row, read_chunk
 from streamvis.store.damage import Broken
+from streamvis.store.database import Database
 from streamvis.store.packed import Marks
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import body_of_rows, numbers_of
@@ -90,20 +90,20 @@ class _Budget:
         return self.records > 0 and self.bytes > 0
 
 
-def cut_log(db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes) -> Cut:
+def cut_log(db: Database, log: int, step: int, reach: Reach, sizes: Sizes) -> Cut:
     """Take back what lies at `step` or later and came with the batches that `reach` covers. A key with nothing left is gone."""
     changed, _ = _cut_from(db, log, step, reach, sizes, Place(), _Budget())
     return Cut(changed, *log_steps(db, log))
 
 
 def cut_piece(
-    db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes, place: Place
+    db: Database, log: int, step: int, reach: Reach, sizes: Sizes, place: Place
 ) -> tuple[bool, Place | None]:
-    """Do a piece of a cut: whether it changed anything, and where to go on (None: it is done)."""
+    """Do a piece of a cut: whether it changed anything, and where to continue (None: it is done)."""
     return _cut_from(db, log, step, reach, sizes, place, _Budget(_RECORDS_AT_ONCE, _BYTES_AT_ONCE))
 
 
-def log_steps(db: sqlite3.Connection, log: int) -> tuple[int | None, int | None]:
+def log_steps(db: Database, log: int) -> tuple[int | None, int | None]:
     """The first and the last step of all that a log holds."""
     steps: list[int] = []
     for no, kind, *_ in db.execute(sql.GET_KEYS_TO_CUT, (log, 0)).fetchall():
@@ -113,7 +113,7 @@ def log_steps(db: sqlite3.Connection, log: int) -> tuple[int | None, int | None]
 
 
 def _cut_from(
-    db: sqlite3.Connection, log: int, step: int, reach: Reach, sizes: Sizes, place: Place, budget: _Budget
+    db: Database, log: int, step: int, reach: Reach, sizes: Sizes, place: Place, budget: _Budget
 ) -> tuple[bool, Place | None]:
     changed, left = False, None
     for row in db.execute(sql.GET_KEYS_TO_CUT, (log, place.key)).fetchall():
@@ -134,7 +134,7 @@ def _cut_from(
 
 
 def _cut_rows(
-    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes, through: int, budget: _Budget
+    db: Database, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes, through: int, budget: _Budget
 ) -> tuple[bool, int | None]:
     removed: dict[int, int] = {}
     first_gone, left = key.rows, None
@@ -148,7 +148,7 @@ def _cut_rows(
             try:
                 name, table, seqs = _opened(db, key.no, no)
             except Broken:
-                continue  # nobody can read it anyway, and what of it can be saved is not for us to take away
+                continue  # no one can read it anyway, and what of it can be saved is not for us to take away
             kept = (numbers_of(table, "step") < step) | ~reach.covers(seqs)
         if not kept.all():
             first_gone = min(first_gone, first_row + int(np.argmin(kept)))
@@ -164,7 +164,7 @@ def _cut_rows(
     return bool(removed), left
 
 
-def _opened(db: sqlite3.Connection, key: int, no: int) -> tuple[str, pa.Table, np.ndarray]:
+def _opened(db: Database, key: int, no: int) -> tuple[str, pa.Table, np.ndarray]:
     """The key's name, the rows of a chunk, and the batch of each."""
     chunk = read_chunk(db, key, no)
     return *chunk.rows(), chunk.marked().of_rows()
@@ -184,7 +184,7 @@ def _place(log: int, key: int, first_row: int, name: str, table: pa.Table, seqs:
     )
 
 
-def _renumber(db: sqlite3.Connection, key: int, removed: dict[int, int]) -> None:
+def _renumber(db: Database, key: int, removed: dict[int, int]) -> None:
     """Move what follows chunks of which so many rows were removed, in order, so that no two chunks ever meet."""
     before, losses = 0, sorted(removed.items())
     for no, first_row in db.execute(sql.GET_CHUNKS_AFTER, (key, losses[0][0])).fetchall():
@@ -193,7 +193,7 @@ def _renumber(db: sqlite3.Connection, key: int, removed: dict[int, int]) -> None
         db.execute(sql.RENUMBER_CHUNK, (first_row - before, no))
 
 
-def _end_key_at(db: sqlite3.Connection, key: _Key, first_changed: int, first_gone: int, rows: int, sizes: Sizes) -> None:
+def _end_key_at(db: Database, key: _Key, first_changed: int, first_gone: int, rows: int, sizes: Sizes) -> None:
     """Bring the key's row and its summaries in line with its chunks: from the row `first_changed` on these are others."""
     if not rows:
         db.execute(sql.DELETE_SUMMARIES, (key.no,))
@@ -208,7 +208,7 @@ def _end_key_at(db: sqlite3.Connection, key: _Key, first_changed: int, first_gon
 
 
 def _cut_values(
-    db: sqlite3.Connection, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes, through: int, budget: _Budget
+    db: Database, log: int, key: _Key, step: int, reach: Reach, sizes: Sizes, through: int, budget: _Budget
 ) -> tuple[bool, int | None]:
     found = db.execute(sql.GET_VALUES_TO_CUT, (key.no, through, step, budget.records)).fetchall()
     budget.records -= len(found)

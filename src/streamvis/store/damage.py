@@ -31,6 +31,9 @@ _READING_CODES = (
 )
 """Of a disk that cannot read a place of the file."""
 
+_STATES = ("XX001", "XX002")
+"""Of a table and an index of PostgreSQL's."""
+
 
 class Broken(Exception):
     """Something under the key of this number cannot be read, or is not what was written."""
@@ -40,8 +43,10 @@ class Broken(Exception):
         super().__init__(problem)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says by this error that the file is damaged."""
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite or PostgreSQL says by this error that a file of its own is damaged."""
+    if getattr(error, "sqlstate", None) in _STATES:
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # an error of Python's own, such as a text that is not UTF-8
         return isinstance(error, sqlite3.OperationalError) and "UTF-8" in str(error)

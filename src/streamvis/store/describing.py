@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from streamvis.errors import InvalidData
 from streamvis.records import Description
 from streamvis.store import statements as sql
+from streamvis.store.database import Database
 from streamvis.store.run_rows import RunRow
 from streamvis.wire.limits import MAX_TAGS
 
 __all__ = ["describe_run", "set_newest"]
 
 
-def describe_run(db: sqlite3.Connection, run: RunRow, description: Description) -> None:
+def describe_run(db: Database, run: RunRow, description: Description) -> None:
     """Change what the description says. The run's name is still to be saved. Raises InvalidData for too many tags."""
     if description.name is not None:
         run.name = description.name or None
@@ -31,8 +31,8 @@ def describe_run(db: sqlite3.Connection, run: RunRow, description: Description) 
         set_newest(db, run.app_no)
 
 
-def set_newest(db: sqlite3.Connection, app: int) -> None:
-    """Find the app's newest run anew: of those that are not archived, if there are such."""
+def set_newest(db: Database, app: int) -> None:
+    """Find the app's newest run again: of those that are not archived, if there are such."""
     for statement in (sql.NEXT_NEWEST_SHOWN, sql.NEXT_NEWEST):
         found = db.execute(statement, (app,)).fetchone()
         if found is not None:

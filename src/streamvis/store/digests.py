@@ -1,15 +1,14 @@
 """Digests: what is known of each column of numbers in a run without reading its rows, for lists of runs.
 
-Of a column: how many numbers it has, the one stored last, the lowest and the highest, each with its step. A NaN is no number, but
-may be the last. A digest covers the first rows of a key, as many as the key's row says; what came since is added in the
-background, a moment after it was stored. A cut changes rows that were digested: that key begins anew.
+Of a column: how many numbers it has, the one stored last, the lowest and the highest, each with its step. A NaN is not a
+number, but may be the last. A digest covers the first rows of a key, as many as the key's row says; what came since is added in
+the background, a moment after it was stored. A cut changes rows that were digested: that key starts again.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, replace
@@ -19,8 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.filters import MISSING
+from streamvis.store import statements as sql
 from streamvis.store.bodies import read_chunk
 from streamvis.store.damage import Broken
+from streamvis.store.database import Database
 from streamvis.store.tables import numbers_of
 from streamvis.wire.columns import column_dtype
 
@@ -29,29 +30,6 @@ __all__ = ["Digest", "Digesting", "digests_of", "joined", "read_digests", "value
 _KEYS_AT_ONCE = 64
 _BYTES_AT_ONCE = 16 * 2**20
 _CHUNKS_AT_ONCE = 2000
-
-_GET_KEYS_UNDIGESTED = """
-SELECT keys.no, log, digested, rows, cuts FROM keys JOIN logs ON logs.no = log
-WHERE kind = 'rows' AND digested < rows AND dropped = 0 AND keys.no > ? ORDER BY keys.no LIMIT ?
-"""
-_GET_CHUNKS = """
-SELECT no, first_row, count FROM chunks
-WHERE key = ?1 AND first_row >= (SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2)
-ORDER BY first_row
-"""
-_GET_OF_KEY = "SELECT column, count, last, last_step, min, min_step, max, max_step FROM digests WHERE key = ?"
-_GET_CUTS = "SELECT cuts FROM logs WHERE no = ? AND dropped = 0"
-_GET_STORE = "SELECT value FROM meta WHERE name = 'id'"
-_SAVE = """
-INSERT OR REPLACE INTO digests (key, column, count, last, last_step, min, min_step, max, max_step)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_SET_DIGESTED = "UPDATE keys SET digested = ? WHERE no = ?"
-_GET_OF_LOGS = """
-SELECT log, count, last, last_step, min, min_step, max, max_step
-FROM json_each(?3) JOIN keys ON keys.log = json_each.value AND keys.name = ?1
-JOIN digests ON digests.key = keys.no AND digests.column = ?2
-"""
 
 _PLACES = {name: i for i, name in enumerate(("count", "last", "last_step", "min", "min_step", "max", "max_step"), 1)}
 
@@ -116,9 +94,9 @@ def joined(one: Digest | None, other: Digest) -> Digest:
     return made
 
 
-def read_digests(db: sqlite3.Connection, logs: Sequence[int], key: str, column: str) -> Mapping[int, Sequence[Any]]:
+def read_digests(db: Database, logs: Sequence[int], key: str, column: str) -> Mapping[int, Sequence[Any]]:
     """The row of a column's digest in each of the logs that has it, see `value_in`: there may be very many."""
-    return {row[0]: row for row in db.execute(_GET_OF_LOGS, (key, column, json.dumps(logs)))}
+    return {row[0]: row for row in db.execute(sql.GET_DIGESTS_OF_LOGS, (key, column, json.dumps(logs)))}
 
 
 def value_in(row: Sequence[Any], statistic: str) -> Any:
@@ -148,8 +126,8 @@ class Digesting:
 
     def __init__(
         self,
-        reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
-        writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
+        reading: Callable[[], AbstractContextManager[Database]],
+        writing: Callable[[], AbstractContextManager[tuple[Database, object]]],
     ) -> None:
         self._reading, self._writing = reading, writing
         self._last_key = 0
@@ -157,24 +135,25 @@ class Digesting:
     def go_on(self) -> bool:
         """Do a piece; False where nothing is to be done."""
         with self._reading() as db:
-            store = db.execute(_GET_STORE).fetchone()
+            store = db.execute(sql.GET_META, ("id",)).fetchone()
             found = list(self._prepared(db))
         if not found:
             return False
         with self._writing() as (db, _):
-            if db.execute(_GET_STORE).fetchone() != store:  # a backup was put in its place meanwhile
+            if db.execute(sql.GET_META, ("id",)).fetchone() != store:  # a backup was put in its place meanwhile
                 return True
+            db.hold_logs(key.log for key, _, _ in found)
             for key, rows, digests in found:
-                if db.execute(_GET_CUTS, (key.log,)).fetchone() == (key.cuts,):
-                    db.executemany(_SAVE, [(key.no, column, *astuple(digest)) for column, digest in digests.items()])
-                    db.execute(_SET_DIGESTED, (rows, key.no))
+                if db.execute(sql.GET_CUTS_OF_LIVE, (key.log,)).fetchone() == (key.cuts,):
+                    db.executemany(sql.SAVE_DIGEST, [(key.no, column, *astuple(digest)) for column, digest in digests.items()])
+                    db.execute(sql.SET_DIGESTED, (rows, key.no))
         return True
 
-    def _prepared(self, db: sqlite3.Connection) -> Iterator[tuple[_Key, int, dict[str, Digest]]]:
+    def _prepared(self, db: Database) -> Iterator[tuple[_Key, int, dict[str, Digest]]]:
         """Keys with how many rows are digested then, and the digests that changed: after those of the last time, in turn."""
-        rows = db.execute(_GET_KEYS_UNDIGESTED, (self._last_key, _KEYS_AT_ONCE)).fetchall()
+        rows = db.execute(sql.GET_KEYS_UNDIGESTED, (self._last_key, _KEYS_AT_ONCE)).fetchall()
         if not rows and self._last_key:
-            rows = db.execute(_GET_KEYS_UNDIGESTED, (0, _KEYS_AT_ONCE)).fetchall()
+            rows = db.execute(sql.GET_KEYS_UNDIGESTED, (0, _KEYS_AT_ONCE)).fetchall()
         budget = [_BYTES_AT_ONCE, _CHUNKS_AT_ONCE]
         self._last_key = 0
         for key in (_Key(*row) for row in rows):
@@ -184,11 +163,11 @@ class Digesting:
                 return
 
 
-def _digested(db: sqlite3.Connection, key: _Key, budget: list[int]) -> tuple[int, dict[str, Digest]]:
-    known = {column: _of_row(row) for column, *row in db.execute(_GET_OF_KEY, (key.no,))}
+def _digested(db: Database, key: _Key, budget: list[int]) -> tuple[int, dict[str, Digest]]:
+    known = {column: _of_row(row) for column, *row in db.execute(sql.GET_DIGESTS, (key.no,))}
     changed: dict[str, Digest] = {}
     done = key.digested
-    for no, first_row, count in db.execute(_GET_CHUNKS, (key.no, key.digested)):
+    for no, first_row, count in db.execute(sql.GET_CHUNKS_FROM, (key.no, key.digested)):
         if first_row + count <= done:
             continue
         try:

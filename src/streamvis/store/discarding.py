@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from streamvis.store import statements as sql
+from streamvis.store.database import Database
 
 __all__ = ["discard_piece"]
 
@@ -13,7 +13,7 @@ _ROWS_AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 * 2**20
 
 
-def discard_piece(db: sqlite3.Connection, log: int) -> None:
+def discard_piece(db: Database, log: int) -> None:
     """Delete a piece of what the log holds, and in the last piece the log."""
     rows = size = 0
     for statement, place, its_size in _doomed(db, log):
@@ -23,7 +23,7 @@ def discard_piece(db: sqlite3.Connection, log: int) -> None:
             return
 
 
-def _doomed(db: sqlite3.Connection, log: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
+def _doomed(db: Database, log: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
     """What to delete, in this order: statements, what they are given, and how many bytes they free.
 
     Each list is as long as a piece at most: nothing that comes after it is reached while there is more of it.
@@ -42,5 +42,5 @@ def _doomed(db: sqlite3.Connection, log: int) -> Iterator[tuple[str, tuple[int, 
     yield sql.DELETE_LOG, (log,), 0
 
 
-def _rows(db: sqlite3.Connection, statement: str, of: int) -> list[tuple[int, ...]]:
+def _rows(db: Database, statement: str, of: int) -> list[tuple[int, ...]]:
     return db.execute(statement, (of, _ROWS_AT_ONCE)).fetchall()

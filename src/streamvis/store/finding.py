@@ -11,7 +11,6 @@ import base64
 import bisect
 import json
 import math
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from streamvis.filters import MISSING, Path, format_path
 from streamvis.naming import readable_name
 from streamvis.records import RUNNING, VANISHED
 from streamvis.store import statements as sql
+from streamvis.store.database import Database
 from streamvis.store.digests import read_digests, value_in
 from streamvis.store.interface import FoundRun, FoundRuns, RunQuery
 from streamvis.store.run_rows import RunRow, info_of
@@ -61,7 +61,7 @@ class _Falling:
         return other.text < self.text
 
 
-def find_runs(db: sqlite3.Connection, query: RunQuery) -> FoundRuns:
+def find_runs(db: Database, query: RunQuery) -> FoundRuns:
     """The runs that the query asks for. Raises InvalidData for an `after` that was not given for it."""
     is_quick = query.where is None and not query.words and not query.after
     if is_quick and (query.order is None or query.order[0] in _ORDERED_IN_TABLES):
@@ -76,7 +76,7 @@ def find_runs(db: sqlite3.Connection, query: RunQuery) -> FoundRuns:
     return FoundRuns(_shown(db, numbers, query), is_more, token, matching)
 
 
-def _ordered_in_tables(db: sqlite3.Connection, query: RunQuery) -> tuple[list[int], int]:
+def _ordered_in_tables(db: Database, query: RunQuery) -> tuple[list[int], int]:
     """The numbers of the runs to give, and how many there are."""
     where, given = _which(query)
     if query.order is not None:
@@ -105,13 +105,13 @@ def _which(query: RunQuery) -> tuple[str, list[Any]]:
     return " AND ".join(where), given
 
 
-def _run(db: sqlite3.Connection, query: RunQuery, number: int) -> _Run:
+def _run(db: Database, query: RunQuery, number: int) -> _Run:
     """A run by its number, with what its place depends on."""
     names = [query.order] if query.order else []
     return next(_Reader(db, names, query, with_config=False, only=json.dumps([number])).runs())
 
 
-def _places(db: sqlite3.Connection, query: RunQuery) -> Iterator[Place]:
+def _places(db: Database, query: RunQuery) -> Iterator[Place]:
     """The place of each run that fits."""
     names = {*(query.where.names if query.where else ()), *([query.order] if query.order else [])}
     names |= {(name,) for name in _IN_WORDS} if query.words else set()
@@ -161,7 +161,7 @@ def _order(query: RunQuery) -> str:
     return f"{'-' if query.is_falling else ''}{format_path(query.order)}" if query.order else ""
 
 
-def _shown(db: sqlite3.Connection, numbers: Sequence[int], query: RunQuery) -> list[FoundRun]:
+def _shown(db: Database, numbers: Sequence[int], query: RunQuery) -> list[FoundRun]:
     asked = json.dumps(numbers)
     rows = {row[0]: RunRow(*row) for row in db.execute(sql.GET_RUNS_BY_NO, (asked,))}
     reader = _Reader(db, set(query.columns), query, with_config=query.with_config, only=asked)
@@ -182,7 +182,7 @@ class _Reader:
     """Reads of runs what some names need: of all that the query could mean, or `only` of those with these numbers (JSON)."""
 
     def __init__(
-        self, db: sqlite3.Connection, names: Iterable[Path], query: RunQuery, *, with_config: bool, only: str | None = None
+        self, db: Database, names: Iterable[Path], query: RunQuery, *, with_config: bool, only: str | None = None
     ) -> None:
         self._db, self._query, self._only = db, query, only
         names = set(names)

@@ -55,7 +55,7 @@ class DataFolder:
         self._address.write_text(url)
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Release the folder."""
         self._address.unlink(missing_ok=True)
         self._lock.release()
 

@@ -93,7 +93,7 @@ class _Selection:
             nothing = [part.table.slice(0, 0) for part in parts[:1]]
             return History(**about, complete=True, table=table_of_names(self._names, nothing))
         if not rises and not self._axis.log:
-            # Of blocks with an infinity summaries do not know the lowest and highest x besides.
+            # Of blocks with an infinity summaries do not also know the lowest and highest x.
             start = -math.inf if self._axis.start is None else start
             stop = math.inf if self._axis.stop is None else stop
         level, first, last, parts = self._located(level, parts, start, stop, rises, newest)
@@ -179,7 +179,7 @@ class _Selection:
     # Looking closer
 
     def _refined(self, level: int, parts: list[Part], frame: Frame) -> Choice:
-        """The choice of all that was loaded, and of what had to be loaded besides to know every bucket's extremes."""
+        """The choice of all that was loaded, and of what else had to be loaded to know every bucket's extremes."""
         known = [Extremes(self._axis.buckets + 2) for _ in self._measured]
         choice = Choice(self._axis, frame, self._names, self._measured)
         across: dict[int, list[Across]] = defaultdict(list)

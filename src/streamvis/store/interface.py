@@ -44,7 +44,7 @@ __all__ = [
 RESTORABLE_S = 60.0
 """How long a deleted run can be restored."""
 TAIL_BYTES = 4 * 2**20
-"""How many bytes of bodies one piece of a tail holds at most, unless told otherwise or a single batch is larger."""
+"""How many bytes of bodies one piece of a tail holds at most by default, unless a single batch is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class RunQuery:
         runs: of those, these ids alone
         archived: those that are archived, or that are not (None: all)
         order: by the value of this name, then the newest first; without it, the app's newest run first
-        is_falling: the highest first; runs without a value are last all the same
+        is_falling: the highest first; runs without a value are last still
         limit, after: so many, after where an answer to the same query ended
         offset: without `after`, how many that fit are passed over
         columns: names whose values are wanted
@@ -283,7 +283,7 @@ class Store(Protocol):
         With `at`, of the rows of that step and earlier ones alone.
         With `smooth` above 0, each column of numbers has its debiased exponential mean of that weight beside it, over all rows.
 
-        x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are no arrays or
+        x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are not arrays or
         nested. Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
         """
         ...

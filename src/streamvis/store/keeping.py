@@ -6,7 +6,6 @@ The newest value of a key always stays. A key notes from which step on values ar
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from streamvis.errors import UsageError
 from streamvis.store import statements as sql
 from streamvis.store import whole_statements as whole
+from streamvis.store.database import Database
 
 __all__ = ["KeepValues", "Keeping", "keep_newest"]
 
@@ -48,14 +48,14 @@ class KeepValues:
         return cls(**found)
 
 
-def keep_newest(db: sqlite3.Connection, key: int, count: int) -> None:
+def keep_newest(db: Database, key: int, count: int) -> None:
     """Remove all but the values of the key's greatest steps. Inside a write transaction."""
     found = db.execute(sql.GET_NTH_NEWEST_STEP, (key, count - 1)).fetchone()
     if found is not None:
         _remove(db, key, db.execute(sql.GET_VALUES_BEFORE, (key, found[0])).fetchall())
 
 
-def _remove(db: sqlite3.Connection, key: int, values: Sequence[tuple[int, int]]) -> None:
+def _remove(db: Database, key: int, values: Sequence[tuple[int, int]]) -> None:
     """Remove values of a key, each given as its number and its step."""
     if values:
         db.executemany(sql.DELETE_VALUE, [(no,) for no, _ in values])
@@ -68,8 +68,8 @@ class Keeping:
     def __init__(
         self,
         keep: KeepValues,
-        reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
-        writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
+        reading: Callable[[], AbstractContextManager[Database]],
+        writing: Callable[[], AbstractContextManager[tuple[Database, object]]],
         clock: Callable[[], float],
     ) -> None:
         self._keep, self._reading, self._writing, self._clock = keep, reading, writing, clock
@@ -94,7 +94,7 @@ class Keeping:
                 _remove(db, key, [(no, step) for no, its, step, _ in found if its == key])
         return True
 
-    def _due(self, db: sqlite3.Connection) -> list[tuple[int, int, int, int]]:
+    def _due(self, db: Database) -> list[tuple[int, int, int, int]]:
         """The number, key, step and size of values to remove next."""
         if self._keep.age_s is not None:
             found = db.execute(whole.GET_OLDEST_VALUES, (self._clock() - self._keep.age_s, _AT_ONCE)).fetchall()

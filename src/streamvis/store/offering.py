@@ -6,11 +6,12 @@ A table offers these as columns, and a search box completes them. Of very many r
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 from streamvis.filters import Path, format_path
+from streamvis.store import statements as sql
+from streamvis.store.database import Database
 from streamvis.store.finding import plain_config
 from streamvis.store.interface import ConfigName, RunNames
 
@@ -29,23 +30,22 @@ _RUNS = """
 SELECT runs.no, tags FROM runs WHERE deleted = 0 AND (?1 IS NULL OR runs.app = (SELECT no FROM apps WHERE name = ?1))
 ORDER BY created DESC LIMIT ?2
 """
-_CONFIG = "SELECT config FROM configs WHERE no = ?"
 _SUMMARIES = """
-SELECT DISTINCT keys.name, digests.column FROM (
+SELECT DISTINCT keys.name, digests."column" FROM (
     SELECT log FROM runs WHERE deleted = 0 AND (?1 IS NULL OR runs.app = (SELECT no FROM apps WHERE name = ?1))
     ORDER BY created DESC LIMIT ?2
 ) AS newest JOIN keys ON keys.log = newest.log JOIN digests ON digests.key = keys.no LIMIT ?3
 """
 
 
-def names_of_runs(db: sqlite3.Connection, app: str | None) -> RunNames:
+def names_of_runs(db: Database, app: str | None) -> RunNames:
     """The names that the runs of an app have, or of all apps."""
     configs, tags = _Configs(), set()
     for i, (no, its_tags) in enumerate(db.execute(_RUNS, (app, _MOST_RUNS)).fetchall()):
         if its_tags != "[]":
             tags.update(json.loads(its_tags))
         if i < _MOST_CONFIGS and configs.bytes <= _MOST_BYTES:
-            configs.add((db.execute(_CONFIG, (no,)).fetchone() or ("{}",))[0])
+            configs.add((db.execute(sql.GET_CONFIG, (no,)).fetchone() or ("{}",))[0])
     columns = db.execute(_SUMMARIES, (app, _MOST_DIGESTED, _MOST_NAMES))
     summaries = sorted(format_path(("summary", key, column)) for key, column in columns)
     return RunNames(configs.names(), summaries, sorted(tags)[:_MOST_NAMES])

@@ -1,12 +1,11 @@
 """A key as it was at a step: its rows of that step and earlier ones, as if no others had ever been sent.
 
-Rows are numbered anew. Where steps rise from row to row, as they mostly do, those rows are the first of all rows, and what is
+Rows are numbered again. Where steps rise from row to row, as they mostly do, those rows are the first of all rows, and what is
 kept of those in summaries counts as it does for the whole key. Where steps fall, all rows up to the step are looked at.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 from streamvis.store import statements as sql
 from streamvis.store.bodies import read_chunk
 from streamvis.store.damage import Broken
+from streamvis.store.database import Database
 from streamvis.store.rows import KeyLevels, positions
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of, with_numbers
@@ -24,7 +24,7 @@ __all__ = ["levels_of", "rows_until"]
 
 
 def levels_of(
-    db: sqlite3.Connection, key: int, sizes: Sizes, at: int | None, *, note: Callable[[Broken], object]
+    db: Database, key: int, sizes: Sizes, at: int | None, *, note: Callable[[Broken], object]
 ) -> KeyLevels | _PastLevels:
     """The key as it is now (`at` None), or as it was at that step. Inside a read transaction."""
     whole = KeyLevels(db, key, sizes, note=note)
@@ -49,7 +49,7 @@ class _Chunk:
 class _PastLevels:
     """See `parts.Levels`."""
 
-    def __init__(self, db: sqlite3.Connection, key: int, whole: KeyLevels, at: int) -> None:
+    def __init__(self, db: Database, key: int, whole: KeyLevels, at: int) -> None:
         self._db, self._key, self._whole, self._at = db, key, whole, at
         self.sizes = whole.sizes
         self._chunks: list[_Chunk] = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from streamvis.records import KeyInfo
 from streamvis.store import statements as sql
 from streamvis.store.bodies import read_chunk, read_value
+from streamvis.store.database import Database
 from streamvis.store.interface import RowsPiece
 from streamvis.store.tables import body_of_rows
 
@@ -17,7 +17,7 @@ _ALL = 2**63 - 1
 
 
 def rows_piece(
-    db: sqlite3.Connection,
+    db: Database,
     key: int,
     columns: Mapping[str, str],
     *,
@@ -42,7 +42,7 @@ def rows_piece(
 
 
 def spread_values(
-    db: sqlite3.Connection, key: int, *, from_step: int, to_step: int | None, limit: int, max_bytes: int
+    db: Database, key: int, *, from_step: int, to_step: int | None, limit: int, max_bytes: int
 ) -> list[bytes]:
     """The bodies of values of the steps, evenly spread, see `Store.values`."""
     steps = (from_step, _ALL if to_step is None else to_step)

@@ -1,7 +1,7 @@
 """The connections that read a SQLite file: lent to whoever reads, one snapshot each, and a few of them kept for the next.
 
 Threads come and go, so none has a connection of its own. Reads never wait for each other, except that all of them can be paused
-for a moment: SQLite can begin its write-ahead log anew only while nobody reads, and where reads always overlap it would grow
+for a moment: SQLite can reset its write-ahead log only while no one reads, and where reads always overlap it would grow
 without end.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 __all__ = ["KEPT", "Readers"]
 
 KEPT = 8
-"""How many connections that nobody uses stay open. Each takes up to 2 MiB, and a millisecond to open."""
+"""How many connections that no one uses stay open. Each takes up to 2 MiB, and a millisecond to open."""
 
 
 class Readers:
@@ -58,7 +58,7 @@ class Readers:
 
     @contextmanager
     def paused(self, wait_s: float) -> Iterator[bool]:
-        """Let nobody begin to read; True when those who were at it ended within `wait_s`, and nobody reads now."""
+        """Let no one begin to read; True when those who were at it ended within `wait_s`, and no one reads now."""
         with self._changed:
             self._is_paused = True
             is_quiet = self._changed.wait_for(lambda: not self._reading, timeout=wait_s)
@@ -70,7 +70,7 @@ class Readers:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Close what nobody uses, and the others when they are given back."""
+        """Close what no one uses, and the others when they are given back."""
         with self._changed:
             self._is_closed = True
             idle, self._idle = self._idle, []

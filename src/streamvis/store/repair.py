@@ -1,6 +1,6 @@
 """Makes a sound store of what can still be read of a damaged one, which is kept beside it as it was.
 
-What cannot be read, or does not fit its checksum, is left out, and the rows after it are numbered anew. The rest is in the new
+What cannot be read, or does not fit its checksum, is left out, and the rows after it are numbered again. The rest is in the new
 file as it was. It has another id, so that everybody who reads starts over, as after a restore.
 """
 
@@ -47,12 +47,12 @@ def repair(folder: Path, *, progress: Progress) -> Repaired:
         held = DataFolder(folder)
     except FolderInUse as error:
         at = f" at {error.listening}" if error.listening else ""
-        raise StoreError(f"An endpoint{at} is using {folder}. End it, repair the store, and start it again.") from error
+        raise StoreError(f"An endpoint{at} is using {folder}. Stop it, repair the store, and start it again.") from error
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix="repair-") as made:
             return _repaired(store, Path(made), progress)
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"The store in {folder} could not be repaired: {error}. It is as it was.") from error
+        raise StoreError(f"The store in {folder} could not be repaired: {error}. It is unchanged.") from error
     finally:
         held.release()
 
@@ -74,7 +74,7 @@ def _repaired(store: Path, made: Path, progress: Progress) -> Repaired:
         with closing(_opened(made / FILE)) as target:
             lost = save_readable(db, target, progress)
             if left := check_file(target, progress).damages:
-                raise StoreError(f"The store could not be repaired: {left[0].problem}. It is as it was.")
+                raise StoreError(f"The store could not be repaired: {left[0].problem}. It is unchanged.")
     return Repaired(checked, lost, _put_in_place(made / FILE, store))
 
 

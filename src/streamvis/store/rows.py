@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow as pa
 from streamvis.store import statements as sql
 from streamvis.store.bodies import read_chunk, read_summary
 from streamvis.store.damage import Broken
+from streamvis.store.database import Database
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import with_numbers
 
@@ -17,7 +17,7 @@ __all__ = ["KeyLevels", "positions", "read_rows"]
 
 
 def read_rows(
-    db: sqlite3.Connection, key: int, first: int, last: int, *, names: Sequence[str] | None = None
+    db: Database, key: int, first: int, last: int, *, names: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The rows from number `first` to `last` (exclusive), in order, with their numbers in `row`; all columns, or those named."""
     wanted = names and (lambda _, schema: positions(schema, names))
@@ -32,7 +32,7 @@ def read_rows(
 class KeyLevels:
     """One key's rows and summaries inside a read transaction, see `parts.Levels`. `note` is told of a damaged summary."""
 
-    def __init__(self, db: sqlite3.Connection, key: int, sizes: Sizes, *, note: Callable[[Broken], object]) -> None:
+    def __init__(self, db: Database, key: int, sizes: Sizes, *, note: Callable[[Broken], object]) -> None:
         self._db, self._key, self.sizes, self._note = db, key, sizes, note
         self.count, self.summed = db.execute(sql.GET_KEY_LENGTHS, (key,)).fetchone()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 
 from streamvis.errors import DeletedRun, UnknownRun
@@ -11,6 +10,7 @@ from streamvis.naming import readable_name
 from streamvis.palette import color_of
 from streamvis.records import Cursor, RunInfo
 from streamvis.store import statements as sql
+from streamvis.store.database import Database
 
 __all__ = ["RunRow", "find_run", "info_of", "required_run", "save_run"]
 
@@ -46,13 +46,13 @@ class RunRow:
     store: str
 
 
-def find_run(db: sqlite3.Connection, run: str) -> RunRow | None:
+def find_run(db: Database, run: str) -> RunRow | None:
     """The run's row, also of one that was deleted."""
     row = db.execute(sql.GET_RUN, (run,)).fetchone()
     return RunRow(*row) if row else None
 
 
-def required_run(db: sqlite3.Connection, run: str) -> RunRow:
+def required_run(db: Database, run: str) -> RunRow:
     """The run's row. Raises UnknownRun or DeletedRun."""
     row = find_run(db, run)
     if row is None:
@@ -62,7 +62,7 @@ def required_run(db: sqlite3.Connection, run: str) -> RunRow:
     return row
 
 
-def save_run(db: sqlite3.Connection, row: RunRow) -> None:
+def save_run(db: Database, row: RunRow) -> None:
     """Save what records and changes of the run's state have changed."""
     head = (row.name, row.state, row.updated, row.first_step, row.last_step, row.epoch, row.seq, row.log)
     db.execute(sql.SAVE_RUN, (*head, row.dropped, row.late, row.attempt, row.ended, row.no))

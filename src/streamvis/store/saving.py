@@ -1,7 +1,7 @@
 """Copies what can be read of a damaged store into an empty one, in which everything fits together again.
 
 Bodies are copied if they are sound. A key whose description cannot be read is known by what an index says, or by its data; a run
-whose description cannot be read is put under the app `recovered`. Summaries are not copied: tidying makes them anew.
+whose description cannot be read is put under the app `recovered`. Summaries are not copied: tidying makes them again.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class _Saving:
             taken = self._target.execute(sql.GET_KEY, (key.log, key.name)).fetchone()
             key.name = f"{key.name} ({RECOVERED} {no})" if taken else key.name
             self._target.execute(whole.ADD_KEY_AT, (no, key.log, key.name, kind, columns))
-            self._lost.append(Damage(self._run_of[key.log], key.name, "its description, which was made anew of its data"))
+            self._lost.append(Damage(self._run_of[key.log], key.name, "its description, which was rebuilt of its data"))
 
     def _add_run(self, key: _Key) -> None:
         self._target.execute(sql.ADD_APP, (RECOVERED,))

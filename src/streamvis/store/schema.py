@@ -262,7 +262,7 @@ UPDATE keys SET rows = chunked.rows, pending = chunked.chunks, open_bytes = chun
 {_CHUNK_INDEXES}
 {_SUMMARIES_UNCHECKED}
 """,
-    # Nobody counted what producers dropped. Summaries stood on levels sixteen times as far apart, and are made anew.
+    # No one counted what producers dropped. Summaries stood on levels sixteen times as far apart, and are rebuilt.
     2: """
 DELETE FROM summaries;
 UPDATE keys SET summed = 0, pending = max(pending, sealed > 0);
@@ -281,7 +281,7 @@ UPDATE producers SET attempt = (SELECT no FROM attempts WHERE attempts.run = pro
 UPDATE runs SET attempt = (SELECT no FROM attempts WHERE attempts.run = runs.no);
 INSERT INTO stretches (log, seq, attempt) SELECT log, 0, attempt FROM runs WHERE attempt IS NOT NULL;
 """,
-    # Bodies had no checksums. Those that are there get one when they are written anew, as by merging.
+    # Bodies had no checksums. Those that are there get one when they are rewritten, as by merging.
     4: """
 ALTER TABLE chunks ADD COLUMN checksum INTEGER;
 ALTER TABLE key_values ADD COLUMN checksum INTEGER;

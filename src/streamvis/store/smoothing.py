@@ -40,7 +40,7 @@ def smoothed(levels: Levels, axis: Axis, measured: Sequence[str], history: Histo
         return history
     first, last = int(kept[0]), int(kept[-1]) + 1
     if history.stop is None or history.last_x is None or history.stop >= history.last_x:
-        # Rows at the end that are not shown count in the mean from which live rows go on.
+        # Rows at the end that are not shown count in the mean from which live rows continue.
         last = levels.count
     means = {name: DebiasedMean(weight) for name in measured}
     parts = []

@@ -1,4 +1,6 @@
-"""All SQL of the SQLite store at work, by name. What reads through all of it, to check or repair, stands in `whole_statements`.
+"""All SQL of a store at work, by name, as SQLite says it; `postgresql.wording` has what PostgreSQL says otherwise.
+
+What reads through a whole store, to check or repair it, stands in `whole_statements`.
 
 The tables stand in `schema`. No statement here looks at all of a run's past.
 """
@@ -38,6 +40,10 @@ SELECT runs.no, runs.id, apps.no, apps.name, runs.name, state, created, updated,
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
+GET_HEADS = """
+SELECT id, (SELECT value FROM meta WHERE meta.name = 'id'), epoch, seq FROM runs
+WHERE id IN (SELECT value FROM json_each(?)) AND deleted = 0
+"""
 GET_RUNS_BY_NO = f"{_RUN_COLUMNS} WHERE runs.no IN (SELECT value FROM json_each(?))"
 GET_NEWEST = f"{_RUN_COLUMNS} WHERE apps.name = ? AND runs.no = apps.newest"
 GET_RUNS_OF_APP = f"""
@@ -207,6 +213,7 @@ FROM chunks WHERE no = ?
 
 COUNT_CUT = "UPDATE logs SET cuts = cuts + 1 WHERE no = ?"
 ADD_CUT = "INSERT INTO cuts (log, step, stretches) VALUES (?, ?, ?)"
+GET_LOG_OF_CUT = "SELECT log FROM cuts WHERE no = ?"
 GET_CUT = "SELECT log, step, stretches, key, through, changed FROM cuts WHERE no = ?"
 GET_FIRST_CUT = "SELECT no FROM cuts WHERE no > 0 ORDER BY no LIMIT 1"
 SET_CUT_DONE = "UPDATE cuts SET key = ?, through = ?, changed = ? WHERE no = ?"
@@ -267,3 +274,36 @@ DELETE_SUMMARY = "DELETE FROM summaries WHERE no = ?"
 GET_STRETCHES_TO_DELETE = "SELECT log, seq FROM stretches WHERE log = ? LIMIT ?"
 DELETE_STRETCH = "DELETE FROM stretches WHERE log = ? AND seq = ?"
 DELETE_VALUE = "DELETE FROM key_values WHERE no = ?"
+
+GET_KEYS_UNDIGESTED = """
+SELECT keys.no, log, digested, rows, cuts FROM keys JOIN logs ON logs.no = log
+WHERE kind = 'rows' AND digested < rows AND dropped = 0 AND keys.no > ? ORDER BY keys.no LIMIT ?
+"""
+GET_CHUNKS_FROM = """
+SELECT no, first_row, count FROM chunks
+WHERE key = ?1 AND first_row >= (SELECT coalesce(max(first_row), 0) FROM chunks WHERE key = ?1 AND first_row <= ?2)
+ORDER BY first_row
+"""
+GET_DIGESTS = """
+SELECT "column", count, last, last_step, min, min_step, max, max_step FROM digests WHERE key = ?
+"""
+GET_CUTS_OF_LIVE = "SELECT cuts FROM logs WHERE no = ? AND dropped = 0"
+SAVE_DIGEST = """
+INSERT OR REPLACE INTO digests (key, "column", count, last, last_step, min, min_step, max, max_step)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+SET_DIGESTED = "UPDATE keys SET digested = ? WHERE no = ?"
+GET_DIGESTS_OF_LOGS = """
+SELECT log, count, last, last_step, min, min_step, max, max_step
+FROM json_each(?3) JOIN keys ON keys.log = json_each.value AND keys.name = ?1
+JOIN digests ON digests.key = keys.no AND digests."column" = ?2
+"""
+
+HIDE_RUN = "UPDATE runs SET deleted = 1, restorable_until = ? WHERE no = ?"
+GET_RESTORABLE = "SELECT no FROM runs WHERE no = ? AND restorable_until > ?"
+SHOW_RUN = "UPDATE runs SET deleted = 0, restorable_until = NULL WHERE no = ?"
+GET_RUN_TO_BURY = "SELECT id FROM runs WHERE restorable_until <= ? ORDER BY restorable_until LIMIT 1"
+BURY_RUN = """
+UPDATE runs SET name = NULL, live = NULL, tags = '[]', note = '', color = NULL, restorable_until = NULL, seq = seq + 1
+WHERE no = ?
+"""

@@ -3,7 +3,7 @@
 Level 0 is all rows. On level L, a block is `block * 4**(L - 1)` rows wide, and of each block those rows are kept that
 `extremes` names, the first and the last included. What is kept on one level is made of what was kept on the level below, and
 nothing is lost by that: the lowest row of a block is the lowest of some block in it. Rows stay whole, so that a summary can
-answer for every column of numbers or times; texts and booleans come along.
+answer for every column of numbers or times; texts and booleans are included.
 
 A body of level L covers `body_rows * 4**(L - 1)` rows and begins at a multiple of that. How many rows each level covers
 follows from how many level 1 covers, see `Sizes.covered`. (Four is `Sizes.fanout`: a view

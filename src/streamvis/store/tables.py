@@ -1,6 +1,6 @@
 """Rows as Arrow tables inside the store. Pure.
 
-A column of a key is named `.NAME` here, so that it never collides with what each row has besides: `row` (its number in the key's
+A column of a key is named `.NAME` here, so that it never collides with what each row also has: `row` (its number in the key's
 log, from 0), `step` and `time`.
 """
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from streamvis.store import statements as sql
 from streamvis.store.bodies import StoredChunk, read_chunk, read_value
 from streamvis.store.damage import Broken
+from streamvis.store.database import Database
 from streamvis.store.past import rows_until
 from streamvis.store.tables import body_of_rows
 
@@ -27,7 +27,7 @@ class Part:
 
 
 def read_parts(
-    db: sqlite3.Connection,
+    db: Database,
     log: int,
     start: int,
     end: int,
@@ -84,7 +84,7 @@ def _values(piece: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
     return (sql.GET_KEYS_WITH_NEWS, tuple(others)) if at is None else (sql.GET_KEYS_WITH_NEWS_UNTIL, piece)
 
 
-def _stop(db: sqlite3.Connection, piece: tuple[object, ...], max_bytes: int) -> int:
+def _stop(db: Database, piece: tuple[object, ...], max_bytes: int) -> int:
     """The last batch of a piece (log, start, end, which keys): at least one batch, and at most `max_bytes` if possible."""
     values = [(seq, size) for seq, size, *_ in db.execute(*_values(piece))]
     total, last = 0, None

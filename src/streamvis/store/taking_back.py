@@ -1,8 +1,8 @@
 """Resuming a long run: what it takes back goes in pieces, each a short transaction, so that other producers need not wait.
 
-What a resuming batch will take back is written down first, as a cut. From then on it is done whatever happens: the pieces go on
-after a crash. Readers are told to start over when the last piece is done. The batch itself is stored after that, and takes back
-what little is left. A reader may see a past that is taken back in part, for as long as the pieces take.
+What a resuming batch will take back is written down first, as a cut. From then on it is done whatever happens: the pieces
+continue after a crash. Readers are told to start over when the last piece is done. The batch itself is stored after that, and
+takes back what little is left. A reader may see a past that is taken back in part, for as long as the pieces take.
 
 What fits into one piece is left to the batch's own transaction.
 """
@@ -10,13 +10,13 @@ What fits into one piece is left to the batch's own transaction.
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 
 from streamvis.records import Batch, Clear, Start
 from streamvis.store import statements as sql
 from streamvis.store.attempts import would_join
 from streamvis.store.cutting import Place, Reach, cut_piece, log_steps
+from streamvis.store.database import Database
 from streamvis.store.run_rows import RunRow
 from streamvis.store.summaries import Sizes
 
@@ -30,7 +30,7 @@ class CutDone:
     run: RunRow | None
 
 
-def begin_cut(db: sqlite3.Connection, run: RunRow, batch: Batch, sizes: Sizes) -> int | None:
+def begin_cut(db: Database, run: RunRow, batch: Batch, sizes: Sizes) -> int | None:
     """Write down what the batch will take back, and do the first piece; None where there is no more than a piece."""
     found = _stretches_to_cut(db, run, batch)
     if found is None:
@@ -45,8 +45,10 @@ def begin_cut(db: sqlite3.Connection, run: RunRow, batch: Batch, sizes: Sizes) -
     return None if is_done else cut
 
 
-def go_on_cutting(db: sqlite3.Connection, cut: int, sizes: Sizes) -> CutDone | None:
+def go_on_cutting(db: Database, cut: int, sizes: Sizes) -> CutDone | None:
     """Do a piece of the cut; None while there is more to do."""
+    if (log := db.execute(sql.GET_LOG_OF_CUT, (cut,)).fetchone()) is not None:
+        db.hold_logs(log)
     found = db.execute(sql.GET_CUT, (cut,)).fetchone()
     if found is None:
         return CutDone(None)
@@ -66,7 +68,7 @@ def go_on_cutting(db: sqlite3.Connection, cut: int, sizes: Sizes) -> CutDone | N
     return CutDone(run)
 
 
-def _stretches_to_cut(db: sqlite3.Connection, run: RunRow, batch: Batch) -> tuple[int, list[tuple[int, int]]] | None:
+def _stretches_to_cut(db: Database, run: RunRow, batch: Batch) -> tuple[int, list[tuple[int, int]]] | None:
     """From which step on the batch takes back what is in the log now, and which stretches of it; None where it does not."""
     if run.deleted or (batch.app and batch.app != run.app):
         return None

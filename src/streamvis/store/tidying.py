@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ import pyarrow as pa
 from streamvis.errors import DamagedData, StoreUnavailable
 from streamvis.store import statements as sql
 from streamvis.store.bodies import chunk_row, read_chunk, read_summary, summary_row
+from streamvis.store.database import Database
 from streamvis.store.digests import Digesting
 from streamvis.store.discarding import discard_piece
 from streamvis.store.packed import Marks, pack
@@ -37,9 +37,6 @@ __all__ = ["Tidier"]
 _CHUNKS_AT_ONCE = 2000
 _BYTES_AT_ONCE = 16 * 2**20
 _KEYS_AT_ONCE = 64
-_VACUUM_PAGES = 2000
-_SPARE_SHARE = 0.05
-"""How much of the file may be free before space is given back: merging frees space all the time, and takes it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +89,19 @@ class _Work:
 class Tidier:
     """Tidies the file that `reading` and `writing` open transactions of.
 
-    `vacuum` gives so many free pages of it back; `others` are more kinds of work, of which each call does a piece.
+    `vacuum` returns so many free pages of it; `others` are more kinds of work, of which each call does a piece.
     """
 
     def __init__(
         self,
-        reading: Callable[[], AbstractContextManager[sqlite3.Connection]],
-        writing: Callable[[], AbstractContextManager[tuple[sqlite3.Connection, object]]],
-        vacuum: Callable[[int], None],
+        reading: Callable[[], AbstractContextManager[Database]],
+        writing: Callable[[], AbstractContextManager[tuple[Database, object]]],
         others: Sequence[Callable[[], bool]],
         sizes: Sizes,
     ) -> None:
-        self._reading, self._writing, self._vacuum, self._sizes = reading, writing, vacuum, sizes
+        self._reading, self._writing, self._sizes = reading, writing, sizes
         self._lock = threading.Lock()
-        self._kinds = deque(
-            [*others, self._tidy_keys, Digesting(reading, writing).go_on, self._delete_dropped, self._give_space_back]
-        )
+        self._kinds = deque([*others, self._tidy_keys, Digesting(reading, writing).go_on, self._delete_dropped])
         self._last_key = 0
         self._given_up: set[int] = set()
         self._damaged_logs: set[int] = set()
@@ -133,7 +127,7 @@ class Tidier:
                 self._damaged_logs.clear()
                 raise
 
-    def unmerged(self, db: sqlite3.Connection) -> int:
+    def unmerged(self, db: Database) -> int:
         """How many chunks wait to be merged, in keys that have enough of them and are not given up."""
         return db.execute(sql.COUNT_UNMERGED, (self._left_alone(),)).fetchone()[0]
 
@@ -168,13 +162,14 @@ class Tidier:
             return False
         with self._writing() as (db, _):
             is_same = db.execute(sql.GET_META, ("id",)).fetchone() == (store,)  # no backup was put in its place meanwhile
+            db.hold_logs(key.log for key, _ in works)
             for key, work in works:
                 if is_same and db.execute(sql.GET_CUTS, (key.log,)).fetchone() == (key.cuts,):
                     with self._giving_up(self._given_up, key.no):
                         self._put_in_place(db, key, work)
         return True
 
-    def _prepared(self, db: sqlite3.Connection) -> Iterator[tuple[_Key, _Work]]:
+    def _prepared(self, db: Database) -> Iterator[tuple[_Key, _Work]]:
         """What is to be done for the keys that are due, after those of the last time and not for longer than a moment."""
         found = db.execute(sql.GET_KEYS_DUE, (self._last_key, self._left_alone(), _KEYS_AT_ONCE)).fetchall()
         if not found and self._last_key:
@@ -191,7 +186,7 @@ class Tidier:
             if chunks >= _CHUNKS_AT_ONCE or size >= _BYTES_AT_ONCE:
                 return
 
-    def _put_in_place(self, db: sqlite3.Connection, key: _Key, work: _Work) -> None:
+    def _put_in_place(self, db: Database, key: _Key, work: _Work) -> None:
         sealed = key.sealed + sum(chunk.table.num_rows for chunk in work.made if chunk.sealed)
         summed = key.summed + (self._sizes.body_rows if work.summaries else 0)
         db.executemany(sql.DELETE_CHUNK, [(no,) for no in work.gone])
@@ -209,16 +204,8 @@ class Tidier:
             discard_piece(db, found[0])
         return True
 
-    def _give_space_back(self) -> bool:
-        with self._reading() as db:
-            (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-        if free <= max(_VACUUM_PAGES, _SPARE_SHARE * pages):
-            return False
-        self._vacuum(_VACUUM_PAGES)
-        return True
 
-
-def _prepared(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> _Work:
+def _prepared(db: Database, key: _Key, sizes: Sizes) -> _Work:
     """What is to be done for a key next."""
     if key.sealed - key.summed >= sizes.body_rows:
         return _Work(summaries=_summaries(db, key, sizes), bytes=sizes.seal_bytes)
@@ -270,7 +257,7 @@ def _with_neighbours(groups: list[list[_OpenChunk]], limit: int, enough: int) ->
     return joined
 
 
-def _merged(db: sqlite3.Connection, key: int, chunks: list[_OpenChunk], sizes: Sizes) -> list[_Made]:
+def _merged(db: Database, key: int, chunks: list[_OpenChunk], sizes: Sizes) -> list[_Made]:
     """What takes the place of the chunks."""
     is_sealing = _is_due(chunks, sizes)
     parts = []
@@ -323,7 +310,7 @@ def _place(key: _Key, made: _Made) -> tuple[object, ...]:
     )
 
 
-def _summaries(db: sqlite3.Connection, key: _Key, sizes: Sizes) -> list[tuple[object, ...]]:
+def _summaries(db: Database, key: _Key, sizes: Sizes) -> list[tuple[object, ...]]:
     """The next body of level 1, and those of the levels above that it completes."""
     end = key.summed + sizes.body_rows
     body = summary_of_rows(lambda names: read_rows(db, key.no, key.summed, end, names=names), sizes)

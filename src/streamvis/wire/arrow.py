@@ -291,7 +291,7 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
     if kind == "value":
         value = _checked_value(meta, table, where=where)
         if not isinstance(value.data, dict):
-            raise InvalidData("the tree of a value is no mapping", where=where)
+            raise InvalidData("the tree of a value is not a mapping", where=where)
         return ValueChunk(
             checked_name(value.key, what="key", where=where),
             checked_step(value.step, where=where),
@@ -302,7 +302,7 @@ def _chunk(meta: dict[str, Any], table: pa.Table, part: memoryview, *, where: st
     if kind == "start":
         name = None if not meta["name"] else checked_name(meta["name"], what="name of the run", where=where)
         if not isinstance(unpack(json.loads(checked_config(meta["config"], where=where)), ()), dict):
-            raise InvalidData("the config is no mapping", where=where)
+            raise InvalidData("the config is not a mapping", where=where)
         attempt, resume_at = checked_attempt(meta.get("attempt"), meta.get("resume_at"), where=where)
         return Start(meta["config"], checked_time(meta["time"], where=where), name, bool(meta["joins"]), attempt, resume_at)
     if kind == "clear":
@@ -357,7 +357,7 @@ def _checked_rows(meta: dict[str, Any], table: pa.Table, part: memoryview, *, wh
 def checked_name(name: Any, *, what: str, where: str) -> str:
     """The name of a key or column, if it is one."""
     if not isinstance(name, str) or not name:
-        raise InvalidData(f"the {what} {name!r} is no name", where=where, allowed="a string that is not empty")
+        raise InvalidData(f"the {what} {name!r} is not a valid name", where=where, allowed="a string that is not empty")
     if len(name) > MAX_NAME_CHARS:
         problem = f"the {what} {name[:40]!r}... has {len(name):,} characters"
         raise InvalidData(problem, where=where, allowed=f"at most {MAX_NAME_CHARS:,}")

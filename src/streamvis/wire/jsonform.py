@@ -146,7 +146,7 @@ def _cells(cells: Any, *, where: str) -> Any:
 def _checked_word(dtype: Any) -> str:
     """One of our words for numbers and times: NumPy would read much else, such as a type of a gigabyte a number."""
     if not isinstance(dtype, str) or not _WORD.fullmatch(dtype):
-        raise ValueError(f"{str(dtype)[:40]!r} is no dtype of ours")
+        raise ValueError(f"{str(dtype)[:40]!r} is not a supported dtype")
     return dtype
 
 
@@ -181,7 +181,7 @@ def _typed(data: Any, dtype: str) -> np.ndarray:
     free = np.array(data)
     is_float = made.dtype.kind == "f"
     if free.dtype.kind not in "biuf" or not bool(((np.isfinite(made) >= np.isfinite(free)) if is_float else made == free).all()):
-        raise ValueError(f"a cell that {dtype} cannot say")
+        raise ValueError(f"a cell that does not fit {dtype}")
     return made
 
 
@@ -194,7 +194,7 @@ def _moments(data: Any, dtype: str) -> np.ndarray:
     cells = np.array(_with_nat(data), dtype=object).ravel().tolist()
     for cell, text in zip(cells, np.datetime_as_string(made).ravel().tolist(), strict=True):
         if isinstance(cell, str) and not _is_same_moment(cell, text) and converted(np.array([cell], "M8"), dtype[11:-1]) is None:
-            raise ValueError(f"the time {cell[:40]!r}, which {dtype} cannot say")
+            raise ValueError(f"the time {cell[:40]!r} does not fit {dtype}")
     return made
 
 

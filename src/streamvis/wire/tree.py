@@ -1,4 +1,4 @@
-"""Nested data as JSON text that loses nothing: the form of values, of configs, and of cells that are no plain column.
+"""Nested data as JSON text that loses nothing: the form of values, of configs, and of cells that are not a plain column.
 
 `pack` turns data into what `json.dumps` can write. Arrays, and long lists of numbers, leave the tree where an `arrays` list is
 given: a tag stands in their place, `{"~a": 3}` for the array and `{"~l": 3}` for the list number 3. Times are

@@ -26,9 +26,10 @@ from support.conditions import wait_until
 from support.faults.ledger import Findings, Life, StoredRow, Told, compare_store, compare_told
 from support.faults.producer import EXIT_STATUS, LIVES_PER_PARENT, VALUES_PER_STEP
 from support.faults.proxy import DOWN, UP, Proxy
+from support.postgresql import PostgresServer
 from support.processes import ENDPOINT_READY, PAGES_READY, Program, Service, is_gone
 
-__all__ = ["FAULTS", "HARDER", "Fault", "Scene", "Stuck"]
+__all__ = ["DATABASE_FAULTS", "FAULTS", "HARDER", "Fault", "Scene", "Stuck"]
 
 HERE = Path(__file__).parent
 APP = "faults"
@@ -54,6 +55,8 @@ FAULTS = [
     *(Fault("cut", target) for target in _CLIENTS),
     *(Fault(kind, "producer") for kind in ("exit", "terminate")),
 ]
+DATABASE_FAULTS = [Fault("kill", "database"), Fault("cut", "database")]
+"""The database itself, and most of the connections to it."""
 _ENDS = {"exit": (signal.SIGUSR1, EXIT_STATUS), "terminate": (signal.SIGTERM, -signal.SIGTERM)}
 """By which signal a producer ends by itself, and the status with which it does."""
 HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
@@ -65,7 +68,8 @@ class Stuck(Exception):
 
 
 class Scene:
-    """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`.
+    """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`. With a `database` there
+    are so many `endpoints` on it, and everybody knows the addresses of all.
 
     In a crowded one the endpoint asks producers to gather, and they seldom flush, which would make them send at once.
     """
@@ -80,6 +84,8 @@ class Scene:
         patience_s: float,
         endpoint: Sequence[str] | None = None,
         crowded: bool = False,
+        database: PostgresServer | None = None,
+        endpoints: int = 1,
     ) -> None:
         self.folder, self._dice, self._window_s, self._patience_s = folder, dice, window_s, patience_s
         self.findings = Findings()
@@ -89,17 +95,27 @@ class Scene:
         self._life = self._run_number = 0
         self._flush_every_s = 1.0 if crowded else 0.02
         endpoint = endpoint or ([sys.executable, HERE / "crowded.py", "rest"] if crowded else None)
-        rest = [*(endpoint or [sys.executable, "-m", "streamvis.cli", "rest"]), "--data", folder / "data"]
-        self.endpoint = self._open(Service(rest, ready=ENDPOINT_READY, log=folder / "endpoint.log", is_warm=not endpoint))
-        self._proxies = {name: self._open(Proxy(self.endpoint.port)) for name in ("producer", "reader", "page server")}
-        pages = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._proxies["page server"].url]
+        self._database = database
+        rest = [*(endpoint or [sys.executable, "-m", "streamvis.cli", "rest"]), "--data"]
+        rest.append(f"{database.address}&schema=faults" if database else folder / "data")
+        self.endpoints = [
+            self._open(Service(rest, ready=ENDPOINT_READY, log=folder / f"endpoint-{i}.log", is_warm=not endpoint))
+            for i in range(endpoints)
+        ]
+        self._proxies = {
+            name: [self._open(Proxy(one.port)) for one in self.endpoints] for name in ("producer", "reader", "page server")
+        }
+        pages = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._address_for("page server")]
         self.pages = self._open(Service(pages, ready=PAGES_READY, log=folder / "pages.log", is_warm=True))
-        self._proxies["browser"] = self._open(Proxy(self.pages.port))
+        self._proxies["browser"] = [self._open(Proxy(self.pages.port))]
         shown = folder / "browser.journal"
-        self.browser = self._start("browser", f"{self._proxies['browser'].url}/view/page", shown)
+        self.browser = self._start("browser", f"{self._address_for('browser')}/view/page", shown)
         self._told_browser = Told("browser", shown)
-        self._transport = Transport(self.endpoint.url)
+        self._transport = Transport(",".join(one.url for one in self.endpoints))
         self.begin_run()
+
+    def _address_for(self, who: str) -> str:
+        return ",".join(proxy.url for proxy in self._proxies[who])
 
     @property
     def runs(self) -> int:
@@ -137,7 +153,7 @@ class Scene:
         for slot in self.slots:
             self._start_producer(slot)
         seen = self.folder / self.run / "reader.journal"
-        self.reader = self._start("reader", self._proxies["reader"].url, self.run, seen)
+        self.reader = self._start("reader", self._address_for("reader"), self.run, seen)
         self._told_reader = Told("reader", seen)
 
     def end_run(self) -> None:
@@ -167,7 +183,7 @@ class Scene:
         journal = self.folder / self.run / f"life-{self._life}.journal"
         spool = self.folder / self.run / f"spool-{slot}"
         about = (APP, self.run, slot, self._life, spool, journal, self._flush_every_s)
-        program = self._start("producer", self._proxies["producer"].url, *about)
+        program = self._start("producer", self._address_for("producer"), *about)
         life = Life(self._life, journal)
         self._lives.append(life)
         self._producers[slot] = program, life
@@ -176,20 +192,33 @@ class Scene:
 
     def begin(self, fault: Fault) -> Callable[[], None]:
         """Do it; what is returned brings back who it was done to."""
+        if fault.target == "database":
+            return self._kill_database() if fault.kind == "kill" else self._cut_database()
         if fault.kind == "cut":
-            return self._cut(self._proxies[fault.target], long=UP if fault.target == "producer" else DOWN)
+            return self._cut(self._dice.choice(self._proxies[fault.target]), long=UP if fault.target == "producer" else DOWN)
         if fault.target == "producer":
             slot = self._dice.choice(self.slots)
             program, life = self._producers[slot]
             if fault.kind in _ENDS:
                 return self._end_producer(program, life, slot, *_ENDS[fault.kind])
             return self._stop(program) if fault.kind == "stop" else self._kill_producer(program, life, slot)
-        programs = {"endpoint": self.endpoint, "page server": self.pages, "reader": self.reader, "browser": self.browser}
+        endpoint = self._dice.choice(self.endpoints)
+        programs = {"endpoint": endpoint, "page server": self.pages, "reader": self.reader, "browser": self.browser}
         program = programs[fault.target]
         if fault.kind == "stop":
             return self._stop(program)
         program.kill()
         return program.restart
+
+    def _kill_database(self) -> Callable[[], None]:
+        self._database.end()
+        return self._database.start
+
+    def _cut_database(self) -> Callable[[], None]:
+        self._database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis' AND random() < 0.7"
+        )
+        return lambda: None
 
     def _stop(self, program: Program) -> Callable[[], None]:
         program.stop()
@@ -390,9 +419,15 @@ class Scene:
         return value.data["life"], n
 
     def _get(self, what: str, **params: object) -> Response:
-        answer = self._transport.request("GET", path("runs", self.run, what), params=params, headers={"Accept": ARROW})
-        assert answer.status in (200, 404), answer
-        return answer
+        answers: list[Response] = []
+
+        def asked() -> bool:
+            answers[:] = [self._transport.request("GET", path("runs", self.run, what), params=params, headers={"Accept": ARROW})]
+            return answers[0].status != 503  # so answers an endpoint that has just lost its database
+
+        self._wait(asked, "an endpoint to answer")
+        assert answers[0].status in (200, 404), answers
+        return answers[0]
 
 
 def _ids_of(bodies: Iterable[bytes]) -> set[tuple[int, int]]:

@@ -1,5 +1,6 @@
 // The bar over a page: where one is, what is shown and how new it is, a newer run on offer, other pages, light or dark.
 import * as address from "./address.js"
+import {AlertMark} from "./alerts.js"
 import {SnapshotButton} from "./snapshot.js"
 import {switch_theme} from "./theme.js"
 import {duration, html, useClock, useStore} from "./ui.js"
@@ -11,6 +12,7 @@ const ICONS = {
   diagnosis: "M2 8h3l2-5 3 10 2-5h2",
   save: "M8 2v8M5 7l3 3 3-3M3 13h10",
   loop: "M4 5h7a3 3 0 010 6H5M4 5l2-2M4 5l2 2", alone: "M9 3h4v4M13 3L7 9M6 4H3v9h9v-3", theme: "M8 2a6 6 0 100 12zM8 2a6 6 0 010 12",
+  bell: "M8 2a4 4 0 014 4v3l1.5 2.5h-11L4 9V6a4 4 0 014-4M6.5 13.5a1.6 1.6 0 003 0",
 }
 export const Icon = ({name}) =>
   html`<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d=${ICONS[name]} fill=${name == "theme" ? "currentColor" : "none"}
@@ -66,10 +68,11 @@ export const Bar = ({site, viewer, is_open, toggle, has_past, toggle_past, has_d
     ${offer && html`<span class="offer" role="status">New run <b>${offer.name}</b> <button onClick=${() => viewer.show_offered()}>Show</button></span>`}
     <span class="space"></span>
     ${site.trouble && html`<span class="trouble" role="status">${site.trouble}</span>`}
+    <${AlertMark} runs=${runs} />
     <button class="icon" aria-expanded=${has_past} onClick=${toggle_past} title="The past: show the page as of a step" aria-label="The past"><${Icon} name="past" /></button>
     <button class="icon rare" aria-expanded=${has_diagnosis} onClick=${toggle_diagnosis} title="Diagnosis: what this page costs and lacks" aria-label="Diagnosis"><${Icon} name="diagnosis" /></button>
     <${SnapshotButton} viewer=${viewer} />
-    <a class="icon" href=${viewer.view_url} target="_blank" rel="noopener" title="The page alone, in a tab of its own" aria-label="The page alone"><${Icon} name="alone" /></a>
+    <a class="icon" href=${viewer.view_url} target="_blank" rel="noopener" title="Open the page alone, in a new tab" aria-label="The page alone"><${Icon} name="alone" /></a>
     <${ThemeButton} />
   </header>`
 }

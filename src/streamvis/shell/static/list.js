@@ -54,7 +54,7 @@ export const RunsPanel = ({list, site, chosen, shown, choose, open, href, clear,
       <span>${list.is_known ? `${list.matching.toLocaleString("en-US")} ${list.matching == 1 ? "run" : "runs"}` : list.trouble || list.error ? "" : "Loading …"}</span>
       ${list.trouble && html`<span class="trouble">${list.trouble}</span>`}
       ${follows != null && html`<button class="pin" aria-pressed=${follows} disabled=${follows} onClick=${clear}>Newest only</button>`}
-      ${show_all != null && list.filter != null && html`<button onClick=${() => show_all(list.filter)} title="Also those that come later">Show all that fit</button>`}
+      ${show_all != null && list.filter != null && html`<button onClick=${() => show_all(list.filter)} title="Includes runs that start later">Show all matching runs</button>`}
       ${chosen.size > 0 && html`<span>${chosen.size} chosen</span>`}
       ${chosen.size > 1 && html`<button onClick=${() => compare(true)}>Compare</button>`}
       ${picked.length > 0 && site.may_write && html`<button aria-haspopup="menu" onClick=${(event) => set_menu({runs: picked, x: event.clientX, y: event.clientY})}>Change …</button>`}

@@ -1,11 +1,17 @@
 // A place for one page: the frame that is shown, and beside it, out of sight, the one that takes its place once it has painted. What
-// a person set in the old one is carried over (see page/carry.js).
-const SHOW_AT_LATEST_MS = 10000, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
+// a person set in the old one is carried over (see page/carry.js). A frame loads BokehJS while the page server makes the page, and
+// becomes that page (see warm.html). Where pages were swapped before, one waits that has BokehJS already.
+import {address_of} from "./api.js"
+
+const SHOW_AT_LATEST_MS = 10000, WARM_AFTER_MS = 200, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
 
 const window_of = (frame) => { try { return frame.contentWindow?.document ? frame.contentWindow : null } catch { return null } }
 
+const BOKEH = JSON.parse(document.documentElement.dataset.bokeh).map((src) => new URL(src, location.href).href)
+
 export class Pane {
   #next = null
+  #warm = null
   #timers = new Set()
   #loads = []
   #is_trial = false
@@ -40,22 +46,56 @@ export class Pane {
     this.url = this.address().href
     this.#next?.remove()
     this.#clear()
-    const frame = document.createElement("iframe")
-    frame.title = "Page"
-    frame.className = this.frame == null ? "" : "coming"
-    frame.src = this.url
-    frame.onload = () => this.#loaded(frame)
-    this.box.append(frame)
+    const {frame, bokeh} = this.#warm ?? this.#made_warm()
+    this.#warm = null
+    this.#fill(frame, bokeh)
     if (this.frame == null) {
+      frame.inert = false
       this.frame = frame
       this.swapped = performance.now()
     } else {
-      frame.inert = true
       this.#next = frame
       this.next_shown = null
       this.next_failed = false
+      this.#rest(true)
       this.on("loading", {})
     }
+  }
+
+  // A frame that loads BokehJS, out of sight.
+  #made_warm() {
+    const frame = document.createElement("iframe")
+    frame.title = "Page"
+    frame.className = this.frame == null ? "" : "coming"
+    frame.style.visibility = "hidden"
+    frame.inert = true
+    const bokeh = new Promise((done, fail) => {
+      frame.onload = () => { try { window_of(frame).streamvisWarm.load(BOKEH).then(done, fail) } catch (error) { fail(error) } }
+    })
+    bokeh.catch(() => {}) // whoever fills it hears of it
+    frame.src = address_of("/shell/static/warm.html")
+    this.box.append(frame)
+    return {frame, bokeh}
+  }
+
+  // Has BokehJS ready for the next page; not beside other pages, of which there may be many.
+  #keep_warm() {
+    const is_alone = !this.box.classList.contains("headed")
+    if (this.#warm == null && this.#next == null && !document.hidden && is_alone) this.#warm = this.#made_warm()
+  }
+
+  // Makes a frame the page at the address; where it cannot become that, it loads it as any other frame.
+  async #fill(frame, bokeh) {
+    const {url} = this
+    let html = null
+    try {
+      const [answer] = await Promise.all([fetch(url), bokeh])
+      html = answer.ok && !answer.redirected ? await answer.text() : null
+    } catch { /* what the browser says of it stands in the frame then */ }
+    if (!frame.isConnected) return
+    frame.style.visibility = ""
+    frame.onload = () => this.#loaded(frame)
+    if (html == null || !window_of(frame).streamvisWarm.become(url, html)) frame.src = url
   }
 
   // Shows the same page at the step that its address says now: in place, where it can, else by loading it.
@@ -68,7 +108,7 @@ export class Pane {
     this.#later(() => { if (this.is_seeking) this.open() }, SHOW_AT_LATEST_MS)
   }
 
-  // The same again, as after a restart. One that would load again and again slows down.
+  // The same again, as after a restart. One that would reload repeatedly slows down.
   reload(options = {}) {
     const now = performance.now()
     this.#loads = [...this.#loads.filter((then) => now - then < WITHIN_MS), now]
@@ -106,6 +146,9 @@ export class Pane {
 
   get title() { return (this.frame && window_of(this.frame)?.document.title) || "" }
 
+  // Whether the page that is shown waits with its updates.
+  #rest(is_resting) { window_of(this.frame)?.streamvis?.rest?.(is_resting) }
+
   #later(go, ms) {
     const timer = setTimeout(() => { this.#timers.delete(timer); go() }, ms)
     this.#timers.add(timer)
@@ -117,7 +160,7 @@ export class Pane {
   }
 
   #loaded(frame) {
-    // A browser's own page about a server that does not answer belongs to nobody's origin.
+    // A browser's own page about a server that does not answer belongs to no one's origin.
     if (window_of(frame) == null) return this.#later(() => this.open(), RETRY_MS)
     const is_late = () => frame == this.#next && (this.next_shown != null || !this.#is_trial)
     if (frame == this.#next) this.#later(() => { if (is_late()) this.#swap() }, SHOW_AT_LATEST_MS)
@@ -155,6 +198,7 @@ export class Pane {
     this.#next.remove()
     this.#next = null
     this.#clear()
+    this.#rest(false)
     show_over(failed)
     this.on("refused", {})
   }
@@ -167,7 +211,7 @@ export class Pane {
       const carried = window_of(old)?.streamvis?.carry?.()
       if (carried != null) window_of(frame)?.streamvis?.restore?.(carried)
     } catch (error) {
-      console.warn("The view could not be carried over", error)
+      console.warn("The view could not be restored", error)
     }
     this.frame = frame
     const show = () => {
@@ -178,6 +222,7 @@ export class Pane {
       if (had_focus) frame.focus()
       Object.assign(this, {swapped: performance.now(), swaps: this.swaps + 1, shown: this.next_shown ?? this.shown,
         is_touched: false, has_failed: this.next_failed})
+      this.#later(() => this.#keep_warm(), WARM_AFTER_MS)
       this.on("swapped", {})
     }
     // Two frames, so that what was carried over is painted. A hidden tab paints nothing.

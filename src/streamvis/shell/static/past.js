@@ -113,7 +113,7 @@ export const PastBar = ({viewer}) => {
       <${Icon} name=${is_playing ? "pause" : "play"} /></button>
     <select aria-label="Speed" value=${speed} onChange=${(event) => pace(Number(event.target.value))}>
       ${SPEEDS.map((one) => html`<option value=${one}>${one}×</option>`)}</select>
-    <button class="icon" aria-pressed=${loops} onClick=${() => loop(!loops)} title="Begin again at the end" aria-label="Loop"><${Icon} name="loop" /></button>
+    <button class="icon" aria-pressed=${loops} onClick=${() => loop(!loops)} title="Repeat from the start" aria-label="Loop"><${Icon} name="loop" /></button>
     <select class="scale" aria-label="Scale of the time bar" title=${problem || "What the time bar counts by"} value=${chosen} onChange=${pick}>
       <option value="">step</option><option value="time">time</option>
       ${past.columns.map((pair) => html`<option value=${JSON.stringify(pair)}>${pair[1]} (${pair[0]})</option>`)}</select>

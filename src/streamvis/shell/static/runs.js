@@ -47,7 +47,7 @@ export class RunList extends Store {
     clearInterval(this.timer)
   }
 
-  // A list that nobody looks at loads nothing.
+  // A list that no one looks at loads nothing.
   look(is_shown) {
     const was_shown = this.is_shown
     this.is_shown = is_shown
@@ -58,7 +58,7 @@ export class RunList extends Store {
     this.#load_names(this.reload())
   }
 
-  // What is shown besides the columns that every list has: what was chosen, else the parts of configs in which runs differ.
+  // What is shown in addition to the columns of every list: what was chosen, else the parts of configs in which runs differ.
   get shown_columns() {
     const differing = this.names.config.filter(({differs}) => differs).map(({name}) => name)
     return this.columns ?? differing.slice(0, MOST_SHOWN_PARTS)
@@ -84,7 +84,7 @@ export class RunList extends Store {
     this.#typed = setTimeout(() => this.arrange({find: text}), TYPED_MS)
   }
 
-  // Loads anew what can be seen, and lets go of the rest. What is shown stays until the answer is there.
+  // Reloads what can be seen, and drops the rest. What is shown stays until the answer is there.
   async reload() {
     clearTimeout(this.#again)
     this.#again = null
@@ -173,7 +173,7 @@ export class RunList extends Store {
     this.#again = setTimeout(() => this.#load_all(), wait)
   }
 
-  // Steps and summaries of runs that go on change all the time, and the list of runs does not.
+  // Steps and summaries of runs that continue change all the time, and the list of runs does not.
   #refresh_running() {
     const may_differ = this.rows.some(({state}) => state == "running")
     if (!document.hidden && this.is_shown && this.#again == null && may_differ) this.reload()

@@ -10,7 +10,7 @@ export const switch_theme = () => {
   const theme = getComputedStyle(root).colorScheme == "dark" ? "light" : "dark"
   use(theme)
   kept.set("theme", theme)
-  // A browser that keeps nothing tells nobody.
+  // A browser that keeps nothing tells no one.
   for (const frame of document.querySelectorAll("iframe")) {
     try { frame.contentWindow.dispatchEvent(new StorageEvent("storage", {key: "streamvis-theme", newValue: theme})) } catch { /* not ours */ }
   }

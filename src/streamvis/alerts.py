@@ -1,0 +1,67 @@
+"""Alerts: what `Client.alert` sends, and what pages and webhooks read. Pure.
+
+An alert is a row of the key `alerts` with the columns title, text and level. Rows that other programs send there by REST count
+too; a level that is unknown is read as "info".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamvis.errors import InvalidData
+
+__all__ = ["ALERTS", "LEVELS", "Alert", "alert_row", "alerts_in"]
+
+ALERTS = "alerts"
+"""The key."""
+LEVELS = ("info", "warning", "error")
+_MOST_TITLE, _MOST_TEXT = 200, 10_000
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert of a run. `time` is in seconds since 1970 UTC; `id` is the same wherever and whenever it is read."""
+
+    run: str
+    step: int
+    time: float
+    title: str
+    text: str
+    level: str
+
+    @property
+    def id(self) -> str:
+        parts = [self.run, self.step, self.time, self.title, self.text, self.level]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def alert_row(title: Any, text: Any, level: Any) -> dict[str, str]:
+    """The row that tells of it. Raises InvalidData."""
+    for name, given, most in (("title", title, _MOST_TITLE), ("text", text, _MOST_TEXT)):
+        if not isinstance(given, str) or len(given) > most or (name == "title" and not given):
+            allowed = f"a string of {'1' if name == 'title' else '0'} to {most:,} characters"
+            raise InvalidData(f"the {name} of the alert is {given!r:.100}", where=name, allowed=allowed)
+    if level not in LEVELS:
+        raise InvalidData(f"{level!r:.100} is not a level", where="level", allowed=" or ".join(map(repr, LEVELS)))
+    return {"title": title, "text": text, "level": level}
+
+
+def alerts_in(run: str, rows: Mapping[str, Any]) -> list[Alert]:
+    """The alerts among the rows of the key, given in JSON form; a row without a title is not one."""
+    columns = {name: its["data"] for name, its in rows["columns"].items()}
+    missing = [None] * len(rows["steps"])
+    titles, texts, levels = (columns.get(name, missing) for name in ("title", "text", "level"))
+    return [
+        Alert(run, step, time, title[:_MOST_TITLE], (_words(text))[:_MOST_TEXT], level if level in LEVELS else LEVELS[0])
+        for step, time, title, text, level in zip(rows["steps"], rows["times"], titles, texts, levels, strict=True)
+        if isinstance(title, str) and title
+    ]
+
+
+def _words(text: Any) -> str:
+    return text if isinstance(text, str) else ""

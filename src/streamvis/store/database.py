@@ -1,0 +1,69 @@
+"""What the modules of a store ask of a database: statements of `statements`, inside a transaction that somebody else ends.
+
+The rules of a store stand once, over this. SQLite is asked in its own words; `postgresql.wording` holds what PostgreSQL says
+otherwise. Whoever changes a run holds it first (`hold_runs`, `hold_logs`): no one else changes it until the transaction ends, so
+the order of a run's numbers is the order of its commits. SQLite has one write transaction at a time, which holds everything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+__all__ = ["Database", "Found", "SqliteDatabase"]
+
+Row = tuple[Any, ...]
+
+
+class Found(Protocol):
+    """What a statement found."""
+
+    @property
+    def lastrowid(self) -> Any:
+        """The number of the row that was added."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows that are left, one after another."""
+        ...
+
+
+class Database(Protocol):
+    """A connection with an open transaction. Raises `Error` and its kinds, see `damage.is_damage`."""
+
+    Error: type[Exception]
+
+    def execute(self, statement: str, given: Sequence[Any] = ..., /) -> Found:
+        """Run a statement of `statements`, with its values."""
+        ...
+
+    def executemany(self, statement: str, given: Iterable[Sequence[Any]], /) -> object:
+        """Run a statement once for each of these."""
+        ...
+
+    def hold_runs(self, runs: Iterable[str]) -> None:
+        """Wait until no one else changes these runs, and keep others from it until the transaction ends."""
+        ...
+
+    def hold_logs(self, logs: Iterable[int]) -> None:
+        """The same for the runs that have these logs."""
+        ...
+
+
+class SqliteDatabase(sqlite3.Connection):
+    """A connection to SQLite, whose one write transaction at a time holds all runs."""
+
+    def hold_runs(self, runs: Iterable[str]) -> None:
+        """All are held."""
+
+    def hold_logs(self, logs: Iterable[int]) -> None:
+        """All are held."""

@@ -1,0 +1,189 @@
+"""Alerts: rows of a key of their own, each posted to a webhook once, whatever is killed in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import streamvis
+from streamvis import Client
+from streamvis.alerts import ALERTS
+from streamvis.endpoint import webhook
+from streamvis.endpoint.webhook import JOURNAL, Webhook
+from streamvis.errors import InvalidData, UsageError
+from streamvis.records import Batch
+from streamvis.wire.jsonform import chunks_from_json
+from support.conditions import wait_until
+
+ROW = {"title": ["no space left"], "text": ["on /data"], "level": ["error"]}
+
+
+class Receiver:
+    """A webhook: answers what `answers` says next, then 204, and keeps what it answered with a 2xx."""
+
+    def __init__(self):
+        self.taken, self.answers, self.asked, self.paths = [], [], 0, []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.asked += 1
+                receiver.paths.append(self.path)
+                receiver.may_answer.wait()
+                status = receiver.answers.pop(0) if receiver.answers else 204
+                receiver.taken += [body] if status < 300 else []
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *words):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks/secret"
+
+    def close(self):
+        self.may_answer.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def test_an_alert_is_posted_once_though_the_webhook_and_the_endpoint_fail(receiver, start_endpoint):
+    receiver.answers = [503] * 1000
+    endpoint = start_endpoint(env={"STREAMVIS_ALERT_WEBHOOK": receiver.url})
+    with Client(endpoint.url, "alerts") as client:
+        client.init(run="r", name="the run")
+        client.sendl(7, "train", {"loss": 1.0})
+        client.alert("loss is nan", "after 7 steps", "warning")
+        client.alert("and another")
+        assert client.flush()
+        wait_until(lambda: receiver.asked, within_s=20, what="the first try")
+        endpoint.kill()
+        receiver.answers.clear()
+        endpoint.restart()
+        wait_until(lambda: len(receiver.taken) == 2, within_s=20, what="both alerts")
+        first, second = receiver.taken
+        assert (first["title"], first["message"], first["level"], first["step"]) == ("loss is nan", "after 7 steps", "warning", 7)
+        assert (first["run"], first["name"], first["app"]) == ("r", "the run", "alerts") and first["id"] != second["id"]
+        assert first["text"].startswith("warning: loss is nan\nafter 7 steps\n") and second["title"] == "and another"
+        endpoint.kill()
+        endpoint.restart()
+        client.alert("the last one", step=9)
+        wait_until(lambda: len(receiver.taken) == 3, within_s=20, what="the last one")
+    assert [one["title"] for one in receiver.taken] == ["loss is nan", "and another", "the last one"]
+    assert set(receiver.paths) == {"/hooks/secret"} and "secret" not in endpoint.output(all_starts=True)
+    with streamvis.open(endpoint.url) as reader:
+        rows = reader.run("r").rows(ALERTS).drop(["time"]).to_pylist()
+    assert rows[0] == {"step": 7, "title": "loss is nan", "text": "after 7 steps", "level": "warning"}
+    assert [row["step"] for row in rows] == [7, 7, 9]
+
+
+def test_a_webhook_that_does_not_answer_holds_up_no_batch(receiver, start_endpoint):
+    receiver.may_answer.clear()
+    endpoint = start_endpoint(args=["--alert-webhook", receiver.url])
+    with Client(endpoint.url, "alerts") as client:
+        client.init()
+        for step in range(3):
+            client.alert(f"alert {step}", step=step)
+            assert client.flush()
+        wait_until(lambda: receiver.asked, within_s=20, what="the first post")
+        client.sendl(0, "k", {"x": 1})
+        assert client.flush() and not receiver.taken
+
+
+def test_what_is_not_an_alert_is_refused_in_the_call():
+    client = Client(None, "alerts")
+    with pytest.raises(UsageError, match="init"):
+        client.alert("too early")
+    client.init()
+    for words in ({"title": ""}, {"title": "x" * 201}, {"title": "x", "level": "fatal"}, {"title": "x", "text": 3}):
+        with pytest.raises(InvalidData):
+            client.alert(**words)
+    client.close()
+
+
+def batch(row=ROW, *, step=3, live=True):
+    (chunk,) = chunks_from_json({"records": [{"kind": "rows", "key": ALERTS, "step": step, "data": row}]}, now=1.5e9)[:1]
+    return Batch("r", "app", "p", 1, [chunk], live, 0)
+
+
+class NoStore:
+    """Of a run that is deleted: the store does not know it."""
+
+    def run(self, run):
+        raise webhook.StreamvisError("unknown")
+
+
+def posted(receiver, folder, *batches, is_stored=True, until=1):
+    """Have the batches stored, and wait until the webhook was asked so often."""
+
+    async def go():
+        hook = Webhook(receiver.url, folder, backoff_s=(0.01,))
+        task = asyncio.create_task(hook.post_all(NoStore()))
+        for one in batches:
+            alerts = await hook.expect(one)
+            if alerts:
+                await hook.settle(alerts, is_stored=is_stored)
+        done = lambda: receiver.asked >= until and not hook._journal.due()  # noqa: E731
+        await asyncio.to_thread(wait_until, done, within_s=20, what="all posts")
+        task.cancel()
+
+    asyncio.run(go())
+
+
+def test_the_same_alert_is_posted_once_and_after_a_restart_not_again(receiver, tmp_path):
+    posted(receiver, tmp_path, batch(), batch(), batch(step=4), until=2)
+    posted(receiver, tmp_path, batch(), batch(step=5), until=3)
+    assert [one["step"] for one in receiver.taken] == [3, 4, 5]
+
+
+def test_alerts_of_refused_batches_and_of_imports_are_not_posted(receiver, tmp_path):
+    posted(receiver, tmp_path, batch(), is_stored=False, until=0)
+    posted(receiver, tmp_path, batch(live=False), until=0)
+    assert not receiver.asked
+
+
+def test_a_webhook_that_fails_is_asked_again_and_one_that_refuses_is_not(receiver, tmp_path, caplog):
+    receiver.answers = [500, 429, 204, 404]
+    posted(receiver, tmp_path, batch(), batch(step=4), until=4)
+    assert receiver.asked == 4 and [one["step"] for one in receiver.taken] == [3]
+    assert "answers 404" in caplog.text and "secret" not in caplog.text
+
+
+def test_the_endpoint_does_not_wait_for_a_webhook_when_it_ends(receiver, tmp_path):
+    receiver.may_answer.clear()
+
+    async def go():
+        hook = Webhook(receiver.url, tmp_path)
+        task = asyncio.create_task(hook.post_all(NoStore()))
+        await hook.settle(await hook.expect(batch()), is_stored=True)
+        await asyncio.to_thread(wait_until, lambda: receiver.asked, within_s=20, what="the post")
+        task.cancel()
+
+    asyncio.run(go())
+    assert [one for one in threading.enumerate() if one.name == webhook.THREAD]
+
+
+def test_a_journal_that_a_kill_cut_off_is_read_up_to_there(receiver, tmp_path):
+    receiver.answers = [404]
+    posted(receiver, tmp_path, batch())
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(whole[0] + b'{"dropped": "x')
+    posted(receiver, tmp_path, until=2)
+    assert [one["step"] for one in receiver.taken] == [3]

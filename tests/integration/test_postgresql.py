@@ -1,0 +1,384 @@
+"""Endpoints on one PostgreSQL database: what a producer or reader begins at one goes on at another."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+
+import pytest
+
+from streamvis import Client
+from streamvis.database_address import DatabaseAddress
+from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, UsageError
+from streamvis.filters import Filter
+from streamvis.records import Ack, Batch, Start
+from streamvis.store import RunQuery, SqliteStore, end_copying
+from streamvis.store import statements as sql
+from streamvis.store.postgresql import messages
+from streamvis.store.postgresql.schema import SCHEMA_VERSION
+from streamvis.store.postgresql.store import PostgresStore
+from streamvis.store.postgresql.wording import in_words
+from streamvis.store.summaries import Sizes
+from streamvis.transport import Transport, path
+from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
+from support.conditions import wait_until
+from support.postgresql import open_store
+from support.stored import Stored
+
+STATEMENTS = [text for name, text in vars(sql).items() if isinstance(text, str) and name.isupper() and name[0] != "_"]
+
+
+def rows(step, key="k"):
+    return encode_rows(key, [step], [0.0], {"x": [float(step)]})
+
+
+def begun(store, run="run", producer="p", app="app"):
+    return store.append([Batch(run, app, producer, 0, [Start("{}", 1.0)])])[0]
+
+
+def steps(store, run="run"):
+    items = decode_tail_body(b"".join(store.tail(run, None).bodies))
+    return [step for item in items if item.key == "k" for step in item.steps.tolist()]
+
+
+@pytest.fixture
+def stores(database):
+    """Two, as two endpoints have them."""
+    made = [open_store(database), open_store(database)]
+    yield made
+    for store in made:
+        store.close()
+
+
+def test_postgresql_takes_every_statement(stores):
+    with stores[0]._reading() as db:
+        for text in STATEMENTS:
+            db.execute(f"PREPARE tried AS {in_words(text)}")
+            db.execute("DEALLOCATE tried")
+
+
+def test_no_statement_reads_through_a_table_that_grows(stores):
+    with stores[0]._writing() as (db, _):
+        db.execute("SET LOCAL enable_seqscan = off")
+        db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        for text in STATEMENTS:
+            if not text.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
+                continue
+            db.execute(f"PREPARE tried AS {in_words(text)}")
+            places = max(map(int, re.findall(r"\$(\d+)", in_words(text))), default=0)
+            given = f"({', '.join(['NULL'] * places)})" if places else ""
+            plan = "\n".join(line for (line,) in db.execute(f"EXPLAIN EXECUTE tried{given}"))
+            read = [table for table in ("runs", "keys", "chunks", "key_values", "summaries") if f"Seq Scan on {table}" in plan]
+            assert not read, (text, plan)
+            db.execute("DEALLOCATE tried")
+
+
+def test_many_writers_at_two_stores_keep_one_order_and_lose_nothing(stores):
+    begun(stores[0])
+    counts = {}
+
+    def send(i):
+        producer = f"p{i}"
+        begun(stores[i % 2], producer=producer)
+        for number in range(1, 21):
+            batch = Batch("run", "app", producer, number, [rows(100 * i + number)])
+            first = stores[(i + number) % 2].append([batch])[0]
+            again = stores[number % 2].append([batch])[0]
+            assert again.duplicate and again.seq == first.seq
+            counts[i, number] = first.seq
+
+    threads = [threading.Thread(target=send, args=[i]) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    seen, cursor, i = [], None, 0
+    while any(thread.is_alive() for thread in threads) or cursor != stores[0].run("run").cursor:
+        tail = stores[i % 2].tail("run", cursor)
+        seen += [step for item in decode_tail_body(b"".join(tail.bodies)) for step in item.steps.tolist()]
+        assert not tail.restart
+        cursor, i = tail.cursor, i + 1
+        while i % 5 == 0 and stores[i % 2].tidy():
+            pass
+    assert len(set(counts.values())) == len(counts) == 80
+    assert seen == [100 * i + number for _, (i, number) in sorted((seq, at) for at, seq in counts.items())] == steps(stores[1])
+
+
+def test_a_run_that_two_endpoints_begin_at_once_is_one_run(stores):
+    for turn in range(5):
+        at_once = threading.Barrier(2)
+        answers = []
+
+        def begin(i, turn=turn, at_once=at_once, answers=answers):
+            at_once.wait()
+            answers.append(begun(stores[i], f"run {turn}", f"p{i}", f"app {i}"))
+
+        threads = [threading.Thread(target=begin, args=[i]) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(isinstance(answer, RunConflict) for answer in answers) == [False, True]
+
+
+def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkeypatch):
+    begun(stores[0])
+    good, nul = rows(1), encode_rows("a\0b", [1], [0.0], {"x": [1.0]})
+    answers = stores[0].append([Batch("run", "app", "p", 1, [nul]), Batch("run", "app", "q", 1, [good])])
+    assert isinstance(answers[0], InvalidData) and "NUL" in str(answers[0]) and isinstance(answers[1], Ack)
+    add = stores[0]._append_one
+
+    def failing(db, batch, changes):
+        # Not waited for: it shows at a later statement.
+        if batch.number == 2:
+            db.execute("SELECT CAST(? AS bigint)", ("no number",))
+        return add(db, batch, changes)
+
+    monkeypatch.setattr(stores[0], "_append_one", failing)
+    answers = stores[0].append([Batch("run", "app", "p", 2, [rows(2)]), Batch("run", "app", "q", 3, [rows(3)])])
+    assert isinstance(answers[0], InvalidData) and isinstance(answers[1], Ack) and steps(stores[0]) == [1, 3]
+
+
+def test_what_one_deletes_or_clears_is_gone_at_the_other_at_once(stores):
+    one, other = stores
+    begun(one)
+    other.append([Batch("run", "app", "p", 1, [rows(1)])])
+    cursor = one.tail("run", None).cursor
+    other.clear("run")
+    assert one.tail("run", cursor).restart and steps(one) == []
+    one.delete("run")
+    with pytest.raises(DeletedRun):
+        other.run("run")
+    assert isinstance(other.append([Batch("run", "app", "p", 2, [rows(2)])])[0], DeletedRun)
+    assert other.restore("run").id == "run"
+
+
+def test_only_one_tidies_at_a_time_and_another_goes_on_when_it_dies(stores, postgres_server):
+    begun(stores[0])
+    for number in range(1, 70):
+        stores[0].append([Batch("run", "app", "p", number, [rows(number)])])
+    with stores[0]._writing() as (db, _):
+        assert db.execute("SELECT pg_try_advisory_xact_lock(?)", (stores[0]._lock_number,)).fetchone() == (True,)
+        assert stores[1].tidy() is False and len(stores[1].rows("run", "k").bodies) == 69
+    while stores[1].tidy():
+        pass
+    assert len(stores[0].rows("run", "k").bodies) < 10 and steps(stores[0]) == list(range(1, 70))
+
+
+def test_a_commit_is_told_at_the_other_store_by_a_message(stores):
+    heard = []
+    stores[1].listen(heard.append)
+    stores[0].listen(lambda changes: None)
+    listening = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    wait_until(lambda: stores[0]._readers and _asked(stores[0], listening), what="both to listen")
+    begun(stores[0], "told")
+    wait_until(lambda: any("told" in changes.runs and "app" in changes.apps for changes in heard), what="the message")
+
+
+def _asked(store, statement):
+    with store._reading() as db:
+        return len(db.execute(statement).fetchall()) >= 2
+
+
+def test_messages_are_never_longer_than_postgresql_takes():
+    runs, apps = {f"run {i}" * 20 for i in range(500)}, {"a" * 1000, "é" * 4000}
+    texts = list(messages._texts("me", runs, apps))
+    assert all(len(text.encode()) < 8000 for text in texts)
+    assert {run for text in texts for run in json.loads(text)[1]} == runs
+    assert {app for text in texts for app in json.loads(text)[2]} == {"a" * 1000}
+
+
+def test_a_store_whose_connections_were_all_cut_goes_on(stores, postgres_server):
+    begun(stores[0])
+    stores[0].append([Batch("run", "app", "p", 1, [rows(1)])])
+    postgres_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis'")
+    assert not stores[0].append([Batch("run", "app", "p", 2, [rows(2)])])[0].duplicate
+    assert steps(stores[0]) == [1, 2]
+
+
+def test_behind_pgbouncer_in_transaction_mode_all_works_and_news_come_by_looking(pooled_database):
+    stores = [open_store(pooled_database), open_store(pooled_database)]
+    assert [store.is_pooled for store in stores] == [True, True]
+    stores[0].listen(lambda changes: None)
+    begun(stores[0])
+    for number in range(1, 40):
+        assert not stores[number % 2].append([Batch("run", "app", "p", number, [rows(number)])])[0].duplicate
+    assert stores[0].heads(["run", "none"]) == stores[1].heads(["run"]) == {"run": stores[0].run("run").cursor}
+    while stores[0].tidy() or stores[1].tidy():
+        pass
+    assert steps(stores[1]) == list(range(1, 40))
+    for store in stores:
+        store.close()
+
+
+def test_tables_of_a_newer_version_are_refused_and_those_who_start_at_once_make_one_store(database, postgres_server):
+    made = []
+    threads = [threading.Thread(target=lambda: made.append(open_store(database))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({store.id for store in made}) == 1 and len(made) == 3
+    for store in made:
+        store.close()
+    schema = DatabaseAddress.of(database).schema
+    postgres_server.execute(f"UPDATE {schema}.meta SET value = '99' WHERE name = 'schema'")
+    with pytest.raises(StoreError, match="newer Streamvis"):
+        open_store(database)
+    postgres_server.execute(f"UPDATE {schema}.meta SET value = '{SCHEMA_VERSION}' WHERE name = 'schema'")
+
+
+def test_a_database_that_does_not_wait_for_its_disk_is_refused_unless_allowed(database):
+    options = f"{database}&options=-c%20synchronous_commit%3Doff"
+    with pytest.raises(StoreError, match="--allow-async-commit"):
+        open_store(options)
+    store = open_store(options, may_lose=True)
+    assert "can be lost" in store.durability.told
+    store.close()
+
+
+def test_an_address_is_shown_without_its_password():
+    address = DatabaseAddress.of("postgresql://me:geheim@localhost:1/db?password=geheim2&schema=s&connect_timeout=1")
+    assert "geheim" not in repr(address) + str(address) and address.schema == "s" and "schema" not in address.conninfo
+    with pytest.raises(StoreError) as error:
+        PostgresStore(address)
+    assert "geheim" not in str(error.value) and "localhost:1/db" in str(error.value)
+    for wrong in ("postgresql://me:geheim@host:port:1/db", "postgresql://me:geheim@host/db?nonsense=geheim"):
+        with pytest.raises((StoreError, UsageError)) as error:
+            PostgresStore(DatabaseAddress.of(wrong))
+        assert "geheim" not in str(error.value)
+    with pytest.raises(UsageError, match="schema"):
+        DatabaseAddress.of("postgresql://h/d", schema='x"; DROP')
+
+
+def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(database, postgres_server, start_streamvis):
+    address = DatabaseAddress.of(database)
+    postgres_server.execute("DROP ROLE IF EXISTS keeper")
+    postgres_server.execute("CREATE ROLE keeper LOGIN")
+    made = start_streamvis("migrate", "--data", database)
+    assert made.wait() == 0 and "has the tables of this version" in made.output()
+    tables, sequences = f"ALL TABLES IN SCHEMA {address.schema}", f"ALL SEQUENCES IN SCHEMA {address.schema}"
+    postgres_server.execute(f"GRANT USAGE ON SCHEMA {address.schema} TO keeper")
+    postgres_server.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO keeper")
+    postgres_server.execute(f"GRANT USAGE ON {sequences} TO keeper")
+    store = open_store(database.replace("postgres@", "keeper@"))
+    begun(store)
+    assert store.run("run").state == "running" and store.tidy() in (True, False)
+    store.close()
+    postgres_server.execute(f"REVOKE ALL ON {tables} FROM keeper")
+    postgres_server.execute(f"REVOKE ALL ON {sequences} FROM keeper")
+    postgres_server.execute(f"REVOKE ALL ON SCHEMA {address.schema} FROM keeper")
+
+
+@pytest.fixture
+def pair(database, start_endpoint):
+    return [start_endpoint(database, args=["--vanish-after", "2"]) for _ in range(2)]
+
+
+def test_a_producer_and_a_reader_go_on_at_the_other_endpoint_when_theirs_is_killed(pair, postgres_server, tmp_path):
+    one, other = pair
+    client = Client(f"{one.url},{other.url}", "app", spool=tmp_path / "spool")
+    run = client.init({"a": 1})
+    reader = Transport(f"{one.url},{other.url}")
+
+    def send(first, last):
+        for step in range(first, last):
+            client.sendl(step, "k", {"x": step})
+        assert client.flush(30)
+
+    send(0, 50)
+    wait_until(lambda: Stored(other.url).rows(run, "k", "x") == list(range(50)))
+    one.kill()
+    send(50, 100)
+    assert reader.request("GET", path("runs", run)).status == 200
+    postgres_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis'")
+    send(100, 150)
+    one.restart()
+    other.kill()
+    send(150, 200)
+    client.close()
+    assert Stored(one.url).rows(run, "k", "x") == list(range(200)) and Stored(one.url).run(run)["state"] == "finished"
+
+
+def test_a_reader_at_one_endpoint_is_told_of_what_comes_to_the_other(pair):
+    one, other = (Transport(endpoint.url) for endpoint in pair)
+
+    def send(number, record):
+        body = json.dumps({"records": [record], "producer": "p", "number": number, "app": "app"}).encode()
+        answer = one.request("POST", path("runs", "run", "batches"), body=body, headers={"Content-Type": "application/json"})
+        assert answer.status == 200, answer
+
+    send(0, {"kind": "start", "config": {}})
+    cursor = json.loads(other.request("GET", path("runs", "run", "tail")).body)["cursor"]
+    answers = []
+
+    def wait():
+        asked = {"after": cursor, "wait": 20}
+        answers.append(other.request("GET", path("runs", "run", "tail"), params=asked, timeout_s=30))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    send(1, {"kind": "rows", "step": 0, "key": "k", "data": {"x": 1}})
+    began = time.monotonic()
+    waiting.join()
+    assert json.loads(answers[0].body)["cursor"] != cursor and time.monotonic() - began < 15, "not told at the end of the wait"
+    # Signs of life reach one endpoint only, and count at both; when they end, the run has vanished at both.
+    states = [lambda at=at: json.loads(at.request("GET", path("runs", "run")).body)["state"] for at in (one, other)]
+    wait_until(lambda: [state() for state in states] == ["vanished"] * 2, what="the run to vanish at both")
+    assert one.request("POST", path("runs", "run", "alive"), params={"producer": "p"}).status == 204
+    wait_until(lambda: [state() for state in states] == ["running"] * 2, what="the run to be back at both")
+
+
+def test_a_store_is_copied_to_the_other_kind_and_back_while_it_is_used(database, postgres_server, tmp_path, start_streamvis):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    store = SqliteStore(folder, sizes=Sizes(seal_rows=16, merge_at=4, body_rows=32, fanout=2, block=2))
+    for run in ("one", "two", "gone"):
+        begun(store, run)
+        for number in range(1, 80):
+            value = encode_value("v", number, 0.0, {"n": [number]})
+            store.append([Batch(run, "app", "p", number, [rows(number), value])])
+        while store.tidy():
+            pass
+    store.delete("gone")
+
+    def copy(source, target):
+        program = start_streamvis("copy", source, target)
+        return program.wait(), program.output()
+
+    status, told = copy(folder, database)
+    assert status == 0 and "Copied 3 runs" in told
+    store.append([Batch("two", "app", "p", 99, [rows(99)])])
+    status, told = copy(folder, database)
+    assert status == 0 and "Copied 1 runs" in told and "2 were the same" in told
+    store.close()
+    assert start_streamvis("check", database).wait() == 0
+    copied = open_store(database)
+    end_copying(copied)
+    assert steps(copied, "two") == [*range(1, 80), 99] and copied.value("one", "v") is not None
+    assert copied.find(RunQuery(app="app", where=Filter.parse("k.x.max > 78"))).matching == 2
+    assert copied.restore("gone").id == "gone"
+    begun(copied, "three")
+    copied.append([Batch("one", "app", "p", 100, [rows(100)])])
+    while copied.tidy():
+        pass
+    status, told = copy(folder, database)
+    assert status == 1 and "not a copy" in told
+    back = tmp_path / "back"
+    assert copy(database, back)[0] == 0 and start_streamvis("check", back).wait() == 0
+    again = SqliteStore(back)
+    for run in ("one", "two", "gone", "three"):
+        assert steps(again, run) == steps(copied, run)
+    copied.close()
+    again.close()
+
+
+def test_damage_in_a_database_is_found_and_named(database, start_streamvis):
+    store = open_store(database)
+    begun(store)
+    store.append([Batch("run", "app", "p", 1, [rows(1)])])
+    with store._writing() as (db, _):
+        db.execute("UPDATE chunks SET body = ?", (b"nonsense",))
+    store.close()
+    program = start_streamvis("check", database)
+    assert program.wait() == 1 and "Damaged: key 'k' of run 'run'" in program.output()
