@@ -130,16 +130,17 @@ def shown(browser: Browser, side: Side) -> Shown:
             pictures.append((frame["metadata"]["timestamp"], picture))
 
     watch.on("Page.screencastFrame", take)
+    watch.send("Page.startScreencast", {"format": "jpeg", "quality": 40, "maxWidth": 683, "maxHeight": 384})
     began = time.time()
     come(page, side.address)
-    watch.send("Page.startScreencast", {"format": "jpeg", "quality": 40, "maxWidth": 683, "maxHeight": 384})
     while time.time() - max(began, pictures[-1][0] if pictures else 0) < CALM_S and time.time() - began < LIMIT_S:
         page.wait_for_timeout(100)
     watch.send("Page.stopScreencast")
     held_mib = tab_mib(page)
     context.close()
-    # The first picture is of an empty page.
-    return Shown(pictures[min(1, len(pictures) - 1)][0] - began, pictures[-1][0] - began, held_mib)
+    # Before that, pictures are of an empty page.
+    later = [at for at, _ in pictures[1:] if at > began] or [pictures[-1][0]]
+    return Shown(later[0] - began, later[-1] - began, held_mib)
 
 
 @contextmanager
