@@ -6,7 +6,8 @@ The time runs from going to the address until every chart that is in view shows 
 of 1366 x 768 pixels whose cache is warm. Memory is that of the page server, and of the page's JavaScript.
 
 Then the same two runs, the long one with fewer rows, beside TensorBoard and Trackio, round after round: until the page shows
-anything, and until its picture is the one that stays. All three show their whole page, Streamvis its run list too.
+anything, and until its picture is the one that stays. The other two show their whole page; Streamvis shows the page without the
+run list, where the age of the run changes every second.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def ours(folder: Path, rows: int, columns: int) -> Iterator[Side]:
         subprocess.run([sys.executable, *side], stderr=subprocess.DEVNULL, check=True)
         endpoint.wait_until_idle()
         with pages_of(endpoint.url, folder) as (page, process):
-            yield Side("Streamvis", 1, 0, f"{page.partition('/view/')[0]}/runs?app=bench", [endpoint.process, process])
+            yield Side("Streamvis", 1, 0, f"{page.rpartition('/')[0]}/runs?app=bench", [endpoint.process, process])
 
 
 @contextmanager
