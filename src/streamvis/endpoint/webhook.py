@@ -64,7 +64,8 @@ class Webhook:
 
     async def expect(self, batch: Batch) -> list[Alert]:
         """Note the alerts of a batch that is about to be stored, and return them."""
-        found = [one for chunk in batch.chunks if _is_alerts(chunk) for one in alerts_in(batch.run, body_to_json(chunk.body))]
+        chunks = [chunk for chunk in batch.chunks if isinstance(chunk, RowsChunk) and chunk.key == ALERTS]
+        found = [one for chunk in chunks for one in alerts_in(batch.run, body_to_json(chunk.body))]
         return await asyncio.to_thread(self._journal.expect, found) if found and batch.live else []
 
     async def settle(self, alerts: Sequence[Alert], *, is_stored: bool) -> None:
@@ -230,7 +231,3 @@ class _Journal:
         part = self._path.with_suffix(".part")
         part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         part.replace(self._path)
-
-
-def _is_alerts(chunk: object) -> bool:
-    return isinstance(chunk, RowsChunk) and chunk.key == ALERTS
