@@ -150,5 +150,5 @@ def test_csv_and_json_lines_have_every_row(shared_endpoint, tmp_path):
         lines = [json.loads(line) for line in (folder / "main_plot.jsonl").read_text().splitlines()]
         assert [line["y"] for line in lines] == ["NaN", 0.5] and lines[1]["x"] is None
         assert json.loads((folder / "v.values.jsonl").read_text())["data"] == {"a": [1, "Infinity"]}
-        with pytest.raises(UsageError, match="there already"):
+        with pytest.raises(UsageError, match="exists already"):
             export_run(run, tmp_path / "csv", format="csv")
