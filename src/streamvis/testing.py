@@ -116,7 +116,7 @@ class OpenedPage:
         self._follow()
 
     def resume(self, *, at: int) -> None:
-        """As a producer that goes on from a checkpoint, with `Client.init(run=ID, resume_at=STEP)`. The page is made anew."""
+        """As a producer that continues from a checkpoint, with `Client.init(run=ID, resume_at=STEP)`. The page is made again."""
         self._run.resume(at)
         self._follow()
 

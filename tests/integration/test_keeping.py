@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import streamvis
 from streamvis import Client
 from streamvis.errors import UsageError
-from streamvis.reading import open_reader
 from streamvis.records import Batch, Start
 from streamvis.store.keeping import KeepValues
 from streamvis.testing import open_page
@@ -113,7 +113,7 @@ def test_a_client_says_how_many_values_to_keep_for_all_or_for_one(shared_endpoin
             client.send(5, "newest", {"x": 5}, keep=0)
     with pytest.raises(UsageError, match="keep is 'oldest'"):
         Client(shared_endpoint.url, "keeping", keep="oldest")
-    with open_reader(shared_endpoint.url) as reader:
+    with streamvis.open(shared_endpoint.url) as reader:
         found = {key: [value.step for value in reader.run(run).values(key)] for key in ("newest", "three")}
     assert found == {"newest": [4], "three": [2, 3, 4]}
 

@@ -1,4 +1,4 @@
-"""What an author's code asks the endpoint for while the page goes on: an answer that can be awaited, or be told to a function.
+"""What an author's code asks the endpoint for while the page continues: an answer that can be awaited, or be told to a function.
 
 Reading is done in a thread, so neither this page nor any other waits for the network in the meantime.
 """

@@ -1,4 +1,4 @@
-"""What a page costs and lacks: counted while a session goes on, and put together when somebody asks in the browser.
+"""What a page costs and lacks: counted while a session runs, and put together when somebody asks in the browser.
 
 Counted are times of the author's functions, and what was handed over. What the author's code logs, and what Python warns of
 meanwhile, is kept for the page in whose code it happened (`PageLog`). All else is worked out when it is asked for.

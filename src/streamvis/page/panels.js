@@ -198,7 +198,7 @@ if (window.streamvisPanels == null) {
     const row = element("div")
     row.className = "bar"
     row.append(search, label("x", x), label("Smoothing", smooth, smooth_said), label("Log y", log), label("Size", size), count)
-    // In a file there is nobody who would heed them.
+    // In a file they would have no effect.
     const is_file = window.streamvisSnapshot != null
     layer.append(sheet(), ...(is_file ? [] : [row]))
     shadow.append(layer)

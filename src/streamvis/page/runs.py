@@ -64,7 +64,7 @@ class PageRun:
     def value(self, key: str, *, step: int | None = None) -> Answer[PastValue | None]:
         """Read a value of the run: the latest of the steps up to `step`, by default the latest of all that the page shows.
 
-        The page goes on meanwhile: `await run.value("weights")` in `async def`, or `run.value("weights").then(function)` in any
+        The page continues meanwhile: `await run.value("weights")` in `async def`, or `run.value("weights").then(function)` in any
         callback. What comes is the value as it was sent, with its `step` and `time`; None where the key has no value then.
         Reading raises EndpointError when the endpoint does not answer.
         """

@@ -143,7 +143,7 @@ def _steps(reader: EndpointReader, heads: Sequence[RunHead], at: int | None, mom
 
 
 def _show_all(load: SteppedPage) -> None:
-    """Let boards make all of their cards: nobody scrolls."""
+    """Let boards make all of their cards: no one scrolls."""
     for board in [one for one in load.doc.models if type(one).__name__ == _BOARD]:
         load.do(partial(setattr, board, "view", json.dumps(_WHOLE_BOARD)))
 
