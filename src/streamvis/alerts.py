@@ -41,11 +41,14 @@ class Alert:
 
 
 def alert_row(title: Any, text: Any, level: Any) -> dict[str, str]:
-    """The row that tells of it. Raises InvalidData."""
-    for name, given, most in (("title", title, _MOST_TITLE), ("text", text, _MOST_TEXT)):
-        if not isinstance(given, str) or len(given) > most or (name == "title" and not given):
-            allowed = f"a string of {'1' if name == 'title' else '0'} to {most:,} characters"
-            raise InvalidData(f"the {name} of the alert is {given!r:.100}", where=name, allowed=allowed)
+    """The row that tells of it; a text that is too long is cut. Raises InvalidData."""
+    if not isinstance(title, str) or not 1 <= len(title) <= _MOST_TITLE:
+        allowed = f"a string of 1 to {_MOST_TITLE:,} characters"
+        raise InvalidData(f"the title of the alert is {title!r:.100}", where="title", allowed=allowed)
+    if not isinstance(text, str):
+        raise InvalidData(f"the text of the alert is {text!r:.100}", where="text", allowed="a string")
+    if len(text) > _MOST_TEXT:
+        text = f"{text[: _MOST_TEXT - 1]}…"
     if level not in LEVELS:
         raise InvalidData(f"{level!r:.100} is not a level", where="level", allowed=" or ".join(map(repr, LEVELS)))
     return {"title": title, "text": text, "level": level}

@@ -125,7 +125,7 @@ Chunk = RowsChunk | ValueChunk | Start | Clear | Finish
 class Batch:
     """What one request carries. `(producer, number)` makes it known; `live` is false when a spool is delivered late.
 
-    `dropped` is how many records its producer had to drop so far.
+    `dropped` is how many records its producer had to drop so far. The alerts of an import are not posted.
     """
 
     run: str
@@ -135,6 +135,7 @@ class Batch:
     chunks: Sequence[Chunk]
     live: bool = True
     dropped: int = 0
+    is_import: bool = False
 
     @property
     def resumes(self) -> bool:

@@ -11,10 +11,12 @@ import pytest
 
 import streamvis
 from streamvis import Client
-from streamvis.alerts import ALERTS
+from streamvis.alerts import ALERTS, alert_row
 from streamvis.endpoint import webhook
 from streamvis.endpoint.webhook import JOURNAL, Webhook
 from streamvis.errors import InvalidData, UsageError
+from streamvis.reading.export import export_run
+from streamvis.reading.importing import import_run
 from streamvis.records import Batch
 from streamvis.wire.jsonform import chunks_from_json
 from support.conditions import wait_until
@@ -63,7 +65,7 @@ def receiver():
     made.close()
 
 
-def test_an_alert_is_posted_once_though_the_webhook_and_the_endpoint_fail(receiver, start_endpoint):
+def test_an_alert_is_posted_once_though_the_webhook_and_the_endpoint_fail(receiver, start_endpoint, tmp_path):
     receiver.answers = [503] * 1000
     endpoint = start_endpoint(env={"STREAMVIS_ALERT_WEBHOOK": receiver.url})
     with Client(endpoint.url, "alerts") as client:
@@ -83,6 +85,9 @@ def test_an_alert_is_posted_once_though_the_webhook_and_the_endpoint_fail(receiv
         assert first["text"].startswith("warning: loss is nan\nafter 7 steps\n") and second["title"] == "and another"
         endpoint.kill()
         endpoint.restart()
+        with streamvis.open(endpoint.url) as reader:
+            exported = export_run(reader.run("r"), tmp_path)
+            import_run(reader.connection, exported, new_id=True)
         client.alert("the last one", step=9)
         wait_until(lambda: len(receiver.taken) == 3, within_s=20, what="the last one")
     assert [one["title"] for one in receiver.taken] == ["loss is nan", "and another", "the last one"]
@@ -117,9 +122,14 @@ def test_what_is_not_an_alert_is_refused_in_the_call():
     client.close()
 
 
-def batch(row=ROW, *, step=3, live=True):
+def test_a_text_that_is_too_long_is_cut_and_stops_no_training():
+    assert alert_row("x", "y" * 10_000, "info")["text"] == "y" * 10_000
+    assert alert_row("x", "y" * 10_001, "info")["text"] == "y" * 9_999 + "…"
+
+
+def batch(row=ROW, *, step=3, live=True, is_import=False):
     (chunk,) = chunks_from_json({"records": [{"kind": "rows", "key": ALERTS, "step": step, "data": row}]}, now=1.5e9)[:1]
-    return Batch("r", "app", "p", 1, [chunk], live, 0)
+    return Batch("r", "app", "p", 1, [chunk], live, 0, is_import)
 
 
 class NoStore:
@@ -154,8 +164,27 @@ def test_the_same_alert_is_posted_once_and_after_a_restart_not_again(receiver, t
 
 def test_alerts_of_refused_batches_and_of_imports_are_not_posted(receiver, tmp_path):
     posted(receiver, tmp_path, batch(), is_stored=False, until=0)
-    posted(receiver, tmp_path, batch(live=False), until=0)
+    posted(receiver, tmp_path, batch(is_import=True), until=0)
     assert not receiver.asked
+
+
+def test_an_alert_that_a_killed_producer_left_in_its_spool_is_posted(receiver, tmp_path):
+    posted(receiver, tmp_path, batch(live=False))
+    assert [one["step"] for one in receiver.taken] == [3]
+
+
+@pytest.mark.parametrize("is_first_stored", [False, True])
+def test_an_alert_is_posted_once_where_one_of_two_requests_of_its_batch_fails(receiver, tmp_path, is_first_stored):
+    async def go():
+        hook = Webhook(receiver.url, tmp_path)
+        first, second = await hook.expect(batch()), await hook.expect(batch())
+        await hook.settle(first, is_stored=is_first_stored)
+        await hook.settle(second, is_stored=not is_first_stored)
+
+    asyncio.run(go())
+    # Posted by what begins after a kill: the journal has it.
+    posted(receiver, tmp_path)
+    assert [one["step"] for one in receiver.taken] == [3]
 
 
 def test_a_webhook_that_fails_is_asked_again_and_one_that_refuses_is_not(receiver, tmp_path, caplog):

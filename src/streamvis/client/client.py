@@ -213,8 +213,8 @@ class Client:
         """Raise an alert: pages show it, and an endpoint with `--alert-webhook` posts it.
 
         It is a row of the key "alerts". `level` is "info", "warning" or "error"; `step` is by default the one that was sent
-        last. Returns at once. Raises InvalidData for another level and for an empty or too long title, and UsageError before
-        `init`.
+        last. A text of more than 10,000 characters is cut there, and ends with "…". Returns at once. Raises InvalidData for
+        another level and for a title that is empty or longer than 200 characters, and UsageError before `init`.
         """
         intake = self._intake
         if intake is None:

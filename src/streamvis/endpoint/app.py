@@ -335,6 +335,7 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
         number: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         live: bool = True,
         dropped: Annotated[int, Query(ge=0, lt=2**53, description="Records that the producer dropped so far.")] = 0,
+        imported: Annotated[bool, Query(description="Whether it is of an import: its alerts are not posted.")] = False,
     ) -> Response:
         """Append a batch. Answered after the commit; a batch that was stored before is not stored again."""
         is_arrow = _is_arrow(request)
@@ -342,14 +343,14 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
 
         def decode() -> Batch:
             if is_arrow:
-                return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live, dropped)
+                return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live, dropped, imported)
             data = load_json(body)
             chunks = chunks_from_json(data, now=time.time())
             its_app, its_producer = (_text(data.get(name, given), name) for name, given in (("app", app), ("producer", producer)))
             its_number = data.get("number", number)
             if type(its_number) is not int or not 0 <= its_number < 2**63:
                 raise InvalidData(f"the number {its_number!r}", where="number", allowed="a whole number from 0")
-            return Batch(_run_id(run), its_app, its_producer, its_number, chunks, live, dropped)
+            return Batch(_run_id(run), its_app, its_producer, its_number, chunks, live, dropped, imported)
 
         batch = await run_in_threadpool(decode) if len(body) > _THREAD_FROM_BYTES else decode()
         await presence.coming(batch)

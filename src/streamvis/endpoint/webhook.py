@@ -37,7 +37,7 @@ _Answer = TypeVar("_Answer")
 _BACKOFF_S = (1.0, 5.0, 30.0, 60.0)
 _KEEP_TRYING_S = 24 * 3600.0
 _KEEP_NOTES_S = 7 * 24 * 3600.0
-"""How long it is known that an alert was posted: a run that is imported again brings its alerts along."""
+"""How long it is known that an alert was posted: a batch that is sent again brings its alerts along."""
 _MOST_WAITING = 1000
 _ANSWER_S = 10.0
 
@@ -66,7 +66,7 @@ class Webhook:
         """Note the alerts of a batch that is about to be stored, and return them."""
         chunks = [chunk for chunk in batch.chunks if isinstance(chunk, RowsChunk) and chunk.key == ALERTS]
         found = [one for chunk in chunks for one in alerts_in(batch.run, body_to_json(chunk.body))]
-        return await asyncio.to_thread(self._journal.expect, found) if found and batch.live else []
+        return await asyncio.to_thread(self._journal.expect, found) if found and not batch.is_import else []
 
     async def settle(self, alerts: Sequence[Alert], *, is_stored: bool) -> None:
         """Post the alerts once their batch is stored; forget them where it is not."""
@@ -74,7 +74,7 @@ class Webhook:
             await asyncio.to_thread(self._journal.release, alerts)
             self._news.set()
         else:
-            await asyncio.to_thread(self._journal.note, alerts, "dropped")
+            await asyncio.to_thread(self._journal.forget, alerts)
 
     async def post_all(self, store: Store) -> None:
         """Post what there is and what comes, until cancelled."""
@@ -170,11 +170,8 @@ class _Journal:
             if len(self._waiting) + len(new) > _MOST_WAITING:
                 _log.warning("%d alerts are dropped: %d wait for the webhook", len(new), len(self._waiting))
                 return []
-            now = time.time()
-            self._append([{"alert": asdict(one), "at": now} for one in new])
-            for one in new:
-                self._waiting[one.id] = (one, now)
-                self._held.add(one.id)
+            self._wait_for(new)
+            self._held.update(one.id for one in new)
             # Also what a request brought that was given up: its batch comes again.
             return [one for id, one in given.items() if id in self._held]
 
@@ -182,6 +179,14 @@ class _Journal:
         """Their batch is stored: they are due."""
         with self._lock:
             self._held.difference_update(one.id for one in alerts)
+            # The same batch may have come twice, and the other request failed and forgot them.
+            known = self._settled.keys() | self._waiting.keys()
+            self._wait_for([one for one in alerts if one.id not in known])
+
+    def forget(self, alerts: Sequence[Alert]) -> None:
+        """Their batch is not stored: those that another request of the same batch released stay."""
+        with self._lock:
+            self._remove([one for one in alerts if one.id in self._held], "dropped")
 
     def due(self) -> list[tuple[Alert, float]]:
         """What is to be posted now, and since when."""
@@ -189,15 +194,21 @@ class _Journal:
             return [its for id, its in self._waiting.items() if id not in self._held]
 
     def note(self, alerts: Sequence[Alert], word: str) -> None:
-        """They were "posted", or "dropped"."""
+        """They were "posted", or the webhook does not take them: "dropped"."""
         with self._lock:
-            now = time.time()
-            for one in alerts:
-                self._waiting.pop(one.id, None)
-                self._held.discard(one.id)
-                if word == "posted":
-                    self._settled[one.id] = now
-            self._append([{word: one.id, "at": now} for one in alerts])
+            self._settled.update({one.id: time.time() for one in alerts})
+            self._remove(alerts, word)
+
+    def _wait_for(self, alerts: Sequence[Alert]) -> None:
+        now = time.time()
+        self._append([{"alert": asdict(one), "at": now} for one in alerts])
+        self._waiting.update({one.id: (one, now) for one in alerts})
+
+    def _remove(self, alerts: Sequence[Alert], word: str) -> None:
+        for one in alerts:
+            self._waiting.pop(one.id, None)
+            self._held.discard(one.id)
+        self._append([{word: one.id, "at": time.time()} for one in alerts])
 
     def _append(self, lines: Sequence[dict[str, Any]]) -> None:
         if not lines:

@@ -86,7 +86,8 @@ class Arrival:
         self._values: dict[str, dict[int, float]] = {}
         self._bodies: list[bytes] = []
         self._size = 0
-        self._params = {"app": origin.app, "producer": f"import-{secrets.token_hex(8)}", "live": json.dumps(live)}
+        producer = f"import-{secrets.token_hex(8)}"
+        self._params = {"app": origin.app, "producer": producer, "live": json.dumps(live), "imported": "true"}
         self._number = 0
         self._newest = origin.created
         self.is_stored = False

@@ -65,7 +65,7 @@ def import_run(connection: Connection, folder: Path, *, new_id: bool = False) ->
     start = Start(manifest["config"], run["created"], run["name"] if run["named"] else None, joins=True)
     ends = run["state"] in STATES[1:]
     finish = Finish(run["state"] if ends else INTERRUPTED, run["ended"] if ends and run["ended"] else run["updated"])
-    params = {"app": run["app"], "producer": producer, "live": "false", "dropped": run["dropped"]}
+    params = {"app": run["app"], "producer": producer, "live": "false", "imported": "true", "dropped": run["dropped"]}
     _send(connection, its_id, {**params, "number": 1}, encode_control(start))
     connection.change("PATCH", "runs", its_id, run=its_id, body={"note": unfinished})
     number = 1
