@@ -30,6 +30,7 @@ from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, sa
 
 __all__ = ["main"]
 
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="streamvis", message="streamvis %(version)s")
 def cli() -> None:
@@ -222,6 +223,7 @@ def page(
 @options.trust_proxy
 @options.tls_cert
 @options.tls_key
+@options.keep_values
 @options.alert_webhook
 @options.no_reload
 @options.no_browser
@@ -242,6 +244,7 @@ def serve(
     proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    keep_values: tuple[str, ...],
     alert_webhook: str | None,
     no_reload: bool,
     no_browser: bool,
@@ -258,6 +261,7 @@ def serve(
     place = options.store_at(data, schema)
     both = Both(scripts, host, port, rest_port, place, app, _tokens(host, place, token, read_token), allowed_hosts)
     both.rest_options = ["--allow-async-commit"] if allow_async_commit else []
+    both.rest_options += [part for text in keep_values for part in ("--keep-values", text)]
     both.certificate = options.certificate_of(tls_cert, tls_key)
     both.alert_webhook = options.webhook_of(alert_webhook)
     both.first = page_path(pages[0].name) if len(scripts) < 2 else "/"
@@ -351,7 +355,6 @@ def _open_browser(address: str, no_browser: bool) -> None:
     has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not no_browser and has_screen:
         webbrowser.open(address)
-
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ REST_READY = "Streamvis endpoint ready at "
 PAGE_READY = "Streamvis pages ready at "
 _ANY_RUN = "/runs"
 """The page that shows any run, where there are several others."""
+_GIVEN_AS_ARGUMENTS = ("ALLOW_HOST", "APP", "KEEP_VALUES", "NO_RELOAD", "PREFIX", "SCHEMA", "TLS_CERT", "TLS_KEY")
+"""Their variables are not for the children, which get what was decided here."""
 WRITER_KEY = "STREAMVIS_WRITER_KEY"
 """The variable that lets the page server know who may write, and so may open pages, without the token itself."""
 
@@ -61,6 +63,7 @@ class Both:
         if self.certificate:
             shared += ["--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1])]
         where = Path(supervisor.folder) / "pages"
+        cleared = {f"STREAMVIS_{name}": "" for name in _GIVEN_AS_ARGUMENTS}
         kept = ["--pages-note", str(where), *self.rest_options]
         # Not in the command: the address of a webhook may be a secret, and that of a database holds a password.
         read = {"STREAMVIS_READ_TOKEN": self.tokens.read or "", "STREAMVIS_ALERT_WEBHOOK": self.alert_webhook or ""}
@@ -73,7 +76,7 @@ class Both:
             [*program, "rest", *shared, *kept, "--port-option", "--rest-port", "--port"],
             ready=REST_READY,
             port=self.rest_port,
-            environment=self.environment | read,
+            environment=cleared | self.environment | read,
         )
         supervisor.begin(endpoint)
         # Both start at once, unless the endpoint chooses its port itself.
@@ -89,7 +92,7 @@ class Both:
             [*pages, "--port"],
             ready=PAGE_READY,
             port=self.port,
-            environment=self.environment | tokens,
+            environment=cleared | self.environment | tokens,
         )
         supervisor.begin(server)
         if self.rest_port:
