@@ -94,7 +94,7 @@ def show(run: str, as_json: bool, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("name")
-@options.url_or_folder
+@options.url
 @_token
 def rename(run: str, name: str, url: str, token: str | None) -> None:
     """Rename the run RUN to NAME; an empty name restores the default."""
@@ -107,7 +107,7 @@ def rename(run: str, name: str, url: str, token: str | None) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@options.url_or_folder
+@options.url
 @_token
 def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
     """Delete runs, permanently: they can be restored for one minute, on a page or by REST."""
@@ -192,7 +192,7 @@ def export(
 @click.option("--step", help="Column of a table with the step. [default: a column with such a name, else the row number]")
 @click.option("--time", "time_column", help="Column of a table with the time. [default: a column with such a name]")
 @click.option("--follow", "follows", is_flag=True, help="Continue to import event files while they are written, until Ctrl-C.")
-@options.url_or_folder
+@options.url
 @_token
 def import_(
     source: Path,

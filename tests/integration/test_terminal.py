@@ -89,7 +89,13 @@ def test_export_and_import_take_the_runs_that_fit(shared_endpoint, told, tmp_pat
     told("import", str(tmp_path / "out"), "--new-id")
     assert len(Stored(shared_endpoint.url).runs("taken")) == 5
     again = told("export", "taken-1", "taken-2", "-o", str(tmp_path / "out"))
-    assert again.exit_code == 1 and "there already" in again.stderr
+    assert again.exit_code == 1 and "exists already" in again.stderr
     assert (tmp_path / "out" / "taken-1").is_dir(), "one that cannot be written does not stop the others"
     with pytest.raises(StreamvisError, match="Name runs, or choose"):
         told("export", "-o", str(tmp_path))
+
+
+def test_commands_that_change_runs_offer_no_data_folder():
+    for command, offers in {"show": True, "rename": False, "delete": False, "import": False}.items():
+        words = " ".join(CliRunner().invoke(cli, [command, "--help"]).stdout.split())
+        assert "Address of the endpoint" in words and ("or a data folder" in words) == offers
