@@ -140,7 +140,7 @@ def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_ba
         other.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(4)))
         until(other, lambda: other.page.get_by_label("Step number").input_value() == "3", "the step in the other's bar")
         assert tab.source("main_plot")["x"] == list(range(4))
-        tab.page.get_by_role("button", name="Live").click()
+        tab.page.get_by_role("button", name="Live", exact=True).click()
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(11)))
         assert "at=" not in tab.page.url
 
@@ -176,7 +176,7 @@ def test_a_page_of_panels_goes_to_another_step_in_place_and_back_to_live(site, o
             until(tab, lambda seen=seen: tab.in_page(_SEEN) == seen, f"the page as of {at}")
         send_step(50)
         assert client.flush(timeout_s=60)
-        tab.page.get_by_role("button", name="Live").click()
+        tab.page.get_by_role("button", name="Live", exact=True).click()
         until(tab, lambda: tab.in_page(_SEEN) == [50, 50], "the page of now")
         send_step(51)
         until(tab, lambda: tab.in_page(_SEEN) == [51, 50], "what comes live")

@@ -59,7 +59,7 @@ def test_a_damaged_key_is_named_once_in_the_log_in_its_answers_and_in_healthz_an
     check = start_streamvis("check", data)
     assert check.wait() == 1 and f"key 'bad' of run '{run}'" in check.output()
     refused = start_streamvis("check", "--repair", data)
-    assert refused.wait() == 1 and "End it" in refused.output()
+    assert refused.wait() == 1 and "Stop it" in refused.output()
     endpoint.terminate()
     repair = start_streamvis("check", "--repair", data)
     assert repair.wait() == 0 and "Lost: key 'bad'" in repair.output() and "is kept" in repair.output()

@@ -131,7 +131,7 @@ def test_what_is_no_backup_changes_nothing(start_endpoint, streamvis, tmp_path):
     shutil.copy(tmp_path / "b", tmp_path / "newer")
     newer = sqlite3.connect(tmp_path / "newer")
     newer.execute("PRAGMA user_version = 99").connection.close()
-    for name, told in (("text", "no backup"), ("strange", "no backup"), ("newer", "newer Streamvis")):
+    for name, told in (("text", "is not a backup"), ("strange", "is not a backup"), ("newer", "newer Streamvis")):
         status, output = streamvis("restore", tmp_path / name, "--data", tmp_path / "data", "--yes")
         assert status == 1 and told in output, output
     assert steps(endpoint, run) == list(range(5))

@@ -254,7 +254,7 @@ def test_a_page_lists_other_runs_of_its_app_and_a_wrong_filter_is_the_author_s_m
 
 def test_an_address_that_asks_for_what_there_is_not_is_said_in_the_page(open_page, sweep):
     page = open_page("many", run=sweep[2], stat="odd")
-    page.wait_for(lambda: "It can be std, sem" in page.told())
+    page.wait_for(lambda: "Use one of std, sem" in page.told())
 
 
 def test_a_page_follows_what_its_script_says_unless_its_address_says_otherwise(open_page, sweep):

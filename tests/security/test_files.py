@@ -253,6 +253,6 @@ def test_another_users_spool_does_not_say_where_the_token_goes(hostile, joined, 
     (hostile / "00000001.spool").write_bytes(good(joined))
     os.chown(hostile / "owner", 12345, 12345)
     program, _ = synced("--token", "secret")
-    assert program.status == 1 and "by another user. Say where it goes: --url" in program.output()
+    assert program.status == 1 and "by another user. Name the endpoint: --url" in program.output()
     program, url = synced()
     assert Stored(url).rows(joined, "k", "x") == [7]

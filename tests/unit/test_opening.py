@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from streamvis import testing
+from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import StreamvisError
 from streamvis.page.scripts import read_script
 from streamvis.page.stepping import SteppedPage
-from streamvis.testing import rows
+from streamvis.trial import TrialRun, rows
 
 TURNS = 10
 OWN = """
@@ -39,15 +39,17 @@ class Unseen(SteppedPage):
 
 
 def test_the_past_is_in_a_page_before_a_browser_is_and_what_comes_then_waits_for_it(tmp_path):
-    loop = asyncio.new_event_loop()
+    # Not the one of `streamvis.testing`: that would keep its store in this test's folder, which goes.
+    endpoint, loop = InProcessEndpoint(), asyncio.new_event_loop()
     for name, text in {"own": OWN, "panels": OF_PANELS}.items():
         (tmp_path / f"{name}.py").write_text(text)
-        expect_it(tmp_path / f"{name}.py", loop)
+        expect_it(tmp_path / f"{name}.py", endpoint, loop)
+    endpoint.close()
     loop.close()
 
 
-def expect_it(script, loop):
-    run = testing._NewRun(testing._endpoint(), {})
+def expect_it(script, endpoint, loop):
+    run = TrialRun(endpoint, {})
     run.store([rows(step, "train", {"loss": float(step)}) for step in range(50)])
     page = Unseen(read_script(script), run.reader, runs=[run.id], loop=loop, give_up_s=0)
 
