@@ -79,8 +79,8 @@ class _SteppedFeeds(Feeds):
 class SteppedPage:
     """One load of the page of `script` on the runs with these ids, as of the step `at` or live.
 
-    `query` is what else its address says. Everything is done in the calling thread, on `loop`. `raised` has what the author's code
-    raised and no one has taken. A page that still changes by itself after `give_up_s` seconds raises StreamvisError.
+    `query` is what else its address says. Everything is done in the calling thread, on `loop`. `raised` has what the author's
+    code raised and no one has taken. A page that still changes by itself after `give_up_s` seconds raises StreamvisError.
     """
 
     def __init__(
