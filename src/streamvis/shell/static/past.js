@@ -46,7 +46,7 @@ export const between = (from, to, at) => {
   return to[low] + (to[high] - to[low]) * (at - from[low]) / (from[high] - from[low])
 }
 
-// A scale over all of the span's steps: beyond its own ones it goes on as it does on average.
+// A scale over all of the span's steps: beyond its own ones it continues at its average slope.
 const extended = (scale, {first, last}) => {
   const steps = [...scale.steps], x = [...scale.x], end = steps.length - 1, slope = (x[end] - x[0]) / (steps[end] - steps[0] || 1)
   if (last > steps[end]) { x.push(x[end] + slope * (last - steps[end])); steps.push(last) }
