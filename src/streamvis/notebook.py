@@ -54,11 +54,14 @@ def frame(url: str, query: str, height: int = DEFAULT_HEIGHT_PX) -> str:
         raise UsageError(f"{height!r} is not a height. Give a number of pixels, such as 500.")
     page = _servers.page_of(url)
     parts = urlsplit(page)
-    alone = f"/view{parts.path}?{query}"
+    prefix, _, name = parts.path.rpartition("/")
+    alone = f"{prefix}/view/{name}?{query}"
     style = f"width: 100%; height: {height}px; border: 1px solid rgba(128, 128, 128, .3); border-radius: 4px"
     if "google.colab" in sys.modules:
         return _COLAB.format(port=json.dumps(parts.port), path=json.dumps(alone), style=json.dumps(style))
-    address = f"{_as_seen_from_browser(parts)}{alone}"
+    before = _as_seen_from_browser(parts)
+    # What STREAMVIS_PAGES_URL names may have the prefix already.
+    address = f"{before.removesuffix(prefix)}{alone}"
     return f'<iframe src="{html.escape(address)}" title="Streamvis" style="{style}" allow="fullscreen"></iframe>'
 
 

@@ -165,9 +165,11 @@ class OpenedPage:
             found += self._compared(self._load, self._run)
             if (middle := self._run.middle_step) is not None:
                 past = self._opened(self._run, at=middle)
-                its = self._compared(past, self._run.until(middle))
-                found += [f"As of step {middle}, {fault}" for fault in its]
-                past.close()
+                try:
+                    its = self._compared(past, self._run.until(middle))
+                    found += [f"As of step {middle}, {fault}" for fault in its]
+                finally:
+                    past.close()
         if found:
             raise AssertionError("\n".join([f"The page {self._script.name} failed its check:", *found]))
 

@@ -57,3 +57,23 @@ def test_a_key_of_rows_has_no_values_and_a_run_outside_of_a_page_says_so(opened)
     assert page["told"].text == "none"
     with pytest.raises(UsageError, match="runs of a page"):
         PageRun("id", "name", {}, "running").value("weights")
+
+
+AWAITING = """
+from bokeh.models import Div
+
+def init_page(doc, config, runs):
+    doc.add_root(Div(name="told"))
+
+    async def tell(value):
+        before = await runs[0].value("weights", step=value.step - 1)
+        doc.get_model_by_name("told").text = f"{before.step} before {value.step}"
+
+    runs[0].value("weights").then(tell)
+"""
+
+
+def test_an_async_function_can_be_told_too(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(AWAITING)
+    page = streamvis_page(tmp_path / "page.py", records=[value(step, "weights", {"x": step}) for step in (5, 10)])
+    assert page["told"].text == "5 before 10"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from bokeh.document import Document
@@ -85,3 +87,30 @@ def test_many_figures_are_named(monkeypatch):
     for _ in range(2):
         doc.add_root(figure())
     assert reasons(doc)[0].startswith("The page has 2 figures")
+
+
+def test_a_line_whose_arguments_do_not_fit_raises_nothing_into_the_code_that_logs_it(monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    log, logger = PageLog(), logging.getLogger("unfit")
+    monkeypatch.setattr(logger, "handlers", [one for one in logging.getLogger().handlers if type(one).__name__ == "_Listener"])
+    monkeypatch.setattr(logger, "propagate", False)
+    with log.current():
+        logger.warning("loss %d", None)
+        logger.warning("loss %d", 3)
+    assert [line[9:] for line in log.lines] == ["warning: loss 3"]
+
+
+ALONE = """
+import logging
+from streamvis.page.diagnosis import PageLog
+PageLog()
+logging.getLogger("alone").info("too quiet")
+logging.getLogger("alone").warning("beware")
+logging.getLogger("heard").addHandler(logging.NullHandler())
+logging.getLogger("heard").warning("taken by another handler")
+"""
+
+
+def test_warnings_reach_stderr_where_no_one_else_takes_them():
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True)
+    assert done.stderr == "beware\n"

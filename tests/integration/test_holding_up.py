@@ -90,3 +90,11 @@ def test_the_page_that_was_seen_is_held_back_before_one_whose_file_happens_to_be
     assert list(held_back(note, scripts)) == ["slow"]
     note.write_text(dump)
     assert sorted(held_back(note, scripts)) == ["innocent", "slow"]
+
+
+def test_a_notebook_whose_cell_is_in_the_dump_is_held_back_with_its_calls(tmp_path):
+    note, path = tmp_path / "hang", tmp_path / "page.ipynb"
+    calls = f'  File "{path}, cell 2", line 3 in update_page\n  File "server.py", line 9 in run\n'
+    note.write_text(f"Timeout (0:00:20)!\nThread 0x00 (most recent call first):\n{calls}")
+    held = held_back(note, {"page": path})
+    assert held["page"].doing == f'  File "{path}, cell 2", line 3 in update_page'

@@ -8,6 +8,7 @@ import pytest
 
 from streamvis.errors import PageScriptError
 from streamvis.page.mistakes import Mistake
+from streamvis.page.notebooks import parts_of
 from streamvis.page.scripts import read_script
 from streamvis.testing import rows
 
@@ -55,3 +56,13 @@ def test_a_cell_that_is_not_python_and_a_file_that_is_no_notebook_are_named(writ
     (tmp_path / "page.ipynb").write_text("{}")
     with pytest.raises(PageScriptError, match="not a notebook"):
         read_script(tmp_path / "page.ipynb")
+
+
+@pytest.mark.parametrize("begin", ["", "%matplotlib inline\n!ls 'unbalanced (\n"])
+def test_a_line_within_an_expression_or_a_string_is_not_a_command(begin, write):
+    cell = f"{begin}rest = (17\n  % 5)\ntext = '''\n%kept\n!kept\n'''\nmore = 17 \\\n  % 7"
+    (part,) = parts_of(write([("code", cell.splitlines(keepends=True), [])]))
+    found = {}
+    exec(compile(part.tree(), "cell", "exec"), found)
+    assert (found["rest"], found["text"], found["more"]) == (2, "\n%kept\n!kept\n", 3)
+    assert part.source.count(b"\n") == cell.count("\n")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streamvis.shell.past import scale_of
+from streamvis.shell.past import scale_of, time_of
 from streamvis.testing import rows
 from streamvis.transport import path
 
@@ -27,7 +27,7 @@ def test_a_column_that_never_falls_can_be_the_scale_and_so_can_time(page):
     found = scale_of(page.reader, page.run, "train", "epoch")
     assert found["rises"] and not found["is_time"]
     assert (found["steps"][0], found["x"][0], found["steps"][-1], found["x"][-1]) == (0, 0.0, 39, 3.0)
-    time = scale_of(page.reader, page.run, "train", "")
+    time = time_of(page.reader, page.run)
     assert time["is_time"] and time["x"][0] > 1.6e9
 
 
@@ -43,3 +43,20 @@ def test_the_attempts_that_resumed_are_in_what_the_endpoint_says_of_a_run(page):
     about = json.loads(page.reader.ask("GET", path("runs", page.run)).body)
     assert [attempt["resume_at"] for attempt in about["attempts"]] == [30, 20]
     assert about["last_step"] == 19
+
+
+def test_time_goes_by_the_key_that_spans_the_most_steps_and_never_by_alerts(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(PAGE)
+    its = [rows(step, "alerts", {"title": "t", "text": "", "level": "info", "n": 1}) for step in (0, 99)]
+    its += [rows(step, "text", {"text": "x"}) for step in (0, 99)]
+    its += [rows(step, "short", {"loss": 1.0}) for step in (0, 9)]
+    its += [rows(step, "long", {"note": "x", "loss": 1.0}) for step in range(5, 50)]
+    page = streamvis_page(tmp_path / "page.py", records=its)
+    time = time_of(page.reader, page.run)
+    assert time["is_time"] and (time["steps"][0], time["steps"][-1]) == (5, 49)
+
+
+def test_a_run_without_a_column_that_can_be_drawn_has_no_scale_by_time(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(PAGE)
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "text", {"text": "x"})])
+    assert time_of(page.reader, page.run) == {"steps": [], "x": [], "rises": False, "is_time": True}

@@ -121,3 +121,21 @@ def test_a_film_without_ffmpeg_is_refused_before_anything_is_opened(monkeypatch)
     with pytest.raises(UsageError, match="MP4 needs ffmpeg"):
         require(film=True)
     require(film=False)
+
+
+ASKING = """
+from bokeh.models import Div
+
+def init_page(doc, config):
+    doc.add_root(Div(text=str(sorted(doc.session_context.request.arguments.items()))))
+"""
+
+
+def test_what_the_address_says_for_the_page_holds_in_the_file_but_not_another_run_or_step(tmp_path):
+    path = tmp_path / "page.py"
+    path.write_text(ASKING)
+    with open_page(path, records=[rows(0, "train", {"loss": 1.0})]) as opened:
+        query = [("x", "time"), ("q", "a&b\r\nHost: c"), ("run", "other"), ("at", "9")]
+        made = take_snapshot(read_script(path), opened.reader, [opened.run], query=query)
+        expected = [("q", [b"a&b\r\nHost: c"]), ("run", [opened.run.encode()]), ("x", [b"time"])]
+    assert json.dumps(str(expected))[1:-1].replace("&", "&amp;") in made.html or json.dumps(str(expected))[1:-1] in made.html

@@ -67,7 +67,7 @@ class Stepped(Feeds):
 class Page:
     """A page on a run to which this sends numbered rows; `rows` is what the page was given."""
 
-    def __init__(self, endpoint: InProcessEndpoint, *, rows_before: int) -> None:
+    def __init__(self, endpoint: InProcessEndpoint, *, rows_before: int, at: int | None = None) -> None:
         self._endpoint, self._run, self._batch, self.sent, self.rows = endpoint, f"run-{next(RUNS)}", 0, 0, []
         self._post(encode_begin(Begin(self._run, {}, "following", False), time.time()))
         if rows_before:
@@ -75,7 +75,7 @@ class Page:
         reader = EndpointReader(endpoint.url, transport=endpoint)
         self._feeds = Stepped()
         head = reader.run(self._run)
-        self._its = Following(head, reader, self._feeds, wake=lambda: None, budget=None, at=None, inbox_bytes=INBOX_BYTES)
+        self._its = Following(head, reader, self._feeds, wake=lambda: None, budget=None, at=at, inbox_bytes=INBOX_BYTES)
 
     def _post(self, body: bytes) -> None:
         self._batch += 1
@@ -98,6 +98,9 @@ class Page:
         pieces = self._its.take(without=frozenset(), no_rows=False, joined=lambda: None)
         new_data = self._its.fold(pieces, without=frozenset())
         self.rows += list(map(int, new_data["k"]["n"])) if "k" in new_data else []
+
+    def seek(self, at: int | None) -> None:
+        self._its.seek(at)
 
     @property
     def has_news(self) -> bool:
@@ -130,3 +133,31 @@ def test_what_comes_while_the_past_is_read_is_given_once_and_in_order_also_where
     page = asyncio.run(follow(endpoint, rows_before, actions))
     assert page.rows == list(range(page.sent))
     assert not page.has_news
+
+
+async def seek_and_overflow(endpoint: InProcessEndpoint) -> list[int]:
+    page = Page(endpoint, rows_before=10, at=4)
+    steps: list[tuple[str, int | None]] = [("take", None), ("finish_reading", None), ("take", None), ("seek", None)]
+    steps += [("send", 40), ("hear", None)] * 4 + [("take", None), ("finish_reading", None)] * 4
+    for name, number in steps:
+        getattr(page, name)(*([number] if name in ("send", "seek") else []))
+        for _ in range(3):
+            await a_turn()
+    return page.rows
+
+
+def test_after_another_step_was_sought_what_overflowed_is_read_as_of_that_one(endpoint):
+    assert asyncio.run(seek_and_overflow(endpoint)) == [*range(5), *range(10, 170)]
+
+
+async def seek_while_reading(endpoint: InProcessEndpoint) -> list[int]:
+    page = Page(endpoint, rows_before=10, at=4)
+    for act in (page.take, lambda: page.seek(7), *[page.finish_reading, page.take] * 4):
+        act()
+        for _ in range(3):
+            await a_turn()
+    return page.rows
+
+
+def test_what_was_read_as_of_the_step_before_is_read_again(endpoint):
+    assert asyncio.run(seek_while_reading(endpoint)) == list(range(8))

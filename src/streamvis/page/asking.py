@@ -37,10 +37,13 @@ class Answer(Awaitable[T], Generic[T]):
         return asyncio.wrap_future(self._future).__await__()
 
     def then(self, function: Callable[[T], object]) -> None:
-        """Call the function with what was read, as a callback of the page, which shows what that or reading raises."""
+        """Call the function with what was read, as a callback of the page, which shows what that or reading raises.
 
-        def tell() -> None:
-            function(self._future.result())
+        The function may be `async`.
+        """
+
+        def tell() -> object:
+            return function(self._future.result())
 
         self._loop.add_future(self._future, lambda _: self._doc.add_next_tick_callback(tell))
 

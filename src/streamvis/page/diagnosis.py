@@ -63,9 +63,26 @@ class PageLog:
 
 class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        # Python writes warnings to stderr where no handler takes them, and this one takes them for the page alone.
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and self._is_alone(record.name):
+            last.handle(record)
         log = _LOG.get()
-        if log is not None:
+        if log is None:
+            return
+        try:
             log.add(f"{record.levelname.lower()}: {record.getMessage()}")
+        except Exception:  # noqa: BLE001  # the author's arguments may not fit the format: logging never raises into the caller
+            self.handleError(record)
+
+    def _is_alone(self, name: str) -> bool:
+        """Whether no other handler takes what the logger with this name logs."""
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return True
 
 
 @cache

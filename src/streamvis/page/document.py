@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from bokeh.document import Document
@@ -45,8 +46,19 @@ def on_unsendable(doc: Document, replace: Callable[[BaseException], None]) -> No
     doc.replace = replace
 
 
+@cache
+def _can_attach() -> bool:
+    """Whether this version of Bokeh has the private parts that `_PageModels` uses."""
+    models = Document().models
+    has_parts = all(hasattr(models, name) for name in ("_document", "_models_by_name", "_new_models"))
+    return has_parts and hasattr(Model, "_attach_document")
+
+
 class _PageModels(DocumentModelManager):
-    """The models of a document. Bokeh searches all of them after each freeze; this class searches what may have changed."""
+    """The models of a document. Bokeh searches all of them after each freeze; this class searches what may have changed.
+
+    In a version of Bokeh that lacks the private parts for that, all are searched.
+    """
 
     is_recomputing = False
     _is_stale = True
@@ -57,11 +69,11 @@ class _PageModels(DocumentModelManager):
         super().invalidate()
 
     def recompute(self) -> None:
-        document = self._document()
-        if document is None:
-            return
+        document = self._document() if _can_attach() else None
         self.is_recomputing = True
         try:
+            if document is None:
+                return super().recompute()
             roots, known = document.roots, len(self._roots)
             if self._is_stale or roots[:known] != list(self._roots):
                 super().recompute()

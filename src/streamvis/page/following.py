@@ -56,6 +56,7 @@ class Following:
         self._feed = feeds.run(reader, head.run.id, self, wake)
         self._restarts = self._feed.restarts
         self._inbox = Inbox(wake, limit_bytes=inbox_bytes)
+        self._reader, self._budget = reader, budget
         self._past = Past(reader.as_of(at), head.run.id, budget=budget)
         self._cursor: str | None = None
         self._target: str | None = None
@@ -150,6 +151,8 @@ class Following:
     def seek(self, at: int | None) -> None:
         """The page shows another step now. What it shows is read by who shows it."""
         self.run = replace(self.run, at=at)
+        # A piece that was read as of the step before is read again.
+        self._past, self._piece = Past(self._reader.as_of(at), self.run.id, budget=self._budget), None
 
     def give_up(self) -> None:
         """What else comes is for no one."""
@@ -166,10 +169,12 @@ class Following:
         if self._reading is None:
             ask = {"after": self._cursor, "until": self._target, "exclude": without, "no_rows": no_rows}
             self._reading = self._feeds.executor.submit(self._past.read, **ask)
-            self._loop.add_future(self._reading, partial(self._take_reading, self._target))
+            self._loop.add_future(self._reading, partial(self._take_reading, self._past, self._target))
 
-    def _take_reading(self, until: str, reading: Future) -> None:
+    def _take_reading(self, past: Past, until: str, reading: Future) -> None:
         self._reading = None
+        if past is not self._past:
+            return self._wake()
         try:
             piece = reading.result()
         except StreamvisError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -136,13 +137,19 @@ def _culprit(page: str, doing: str, scripts: Mapping[str, Path]) -> str | None:
     """The script of this page, or else the one that appears in what the main thread was doing."""
     if (name := unquote(page.rpartition("/")[2])) in scripts:
         return name
-    return next((name for name, path in scripts.items() if f'"{path}"' in doing), None)
+    return next((name for name, path in scripts.items() if _named_at(doing, path) >= 0), None)
 
 
 def _from_script(doing: str, path: Path) -> str:
     """The calls from the script's own first line on: what called it tells its author nothing. Else the last calls."""
-    at = doing.find(f'"{path}"')
+    at = _named_at(doing, path)
     return doing[doing.rfind("\n", 0, at) + 1 :] if at >= 0 else "\n".join(doing.splitlines()[-_SHOWN_CALLS:])
+
+
+def _named_at(doing: str, path: Path) -> int:
+    """Where the calls name this file, or a cell of this notebook; -1 where they do not."""
+    found = re.search(rf'"{re.escape(str(path))}(, cell \d+)?"', doing)
+    return found.start() if found else -1
 
 
 def _stuck(text: str) -> str:

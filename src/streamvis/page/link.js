@@ -201,11 +201,16 @@ const sought = () => {
 }
 
 // What the page costs, once the session has told it.
-const diagnose = () => new Promise((tell) => {
-  const hear = () => { link.properties.diagnosis.change.disconnect(hear); tell(JSON.parse(link.diagnosis)) }
-  link.properties.diagnosis.change.connect(hear)
+// A session that cannot answer never does: all who ask until then wait for the same answer.
+let diagnosed = null
+const diagnose = () => {
+  diagnosed ??= new Promise((tell) => {
+    const hear = () => { link.properties.diagnosis.change.disconnect(hear); diagnosed = null; tell(JSON.parse(link.diagnosis)) }
+    link.properties.diagnosis.change.connect(hear)
+  })
   link.asked += 1
-})
+  return diagnosed
+}
 
 window.streamvis = {...window.streamvis, lost, rest, show_over, seek, diagnose}
 link.properties.sought.change.connect(sought)

@@ -24,11 +24,19 @@ class Missing:
     ) -> None:
         self._reader, self._runs, self._executor, self._loop, self._wake = reader, list(runs), executor, loop, wake
         self._at: int | None = None
-        self.notices: list[Notice] = []
+        self._has_failed = False
+        self._notices: list[Notice] = []
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What to say. Looks again where the last look failed."""
+        if self._has_failed:
+            self.look(self._at)
+        return self._notices
 
     def look(self, at: int | None) -> None:
         """The page shows this step from now on, or is live."""
-        self._at, self.notices = at, []
+        self._at, self._notices, self._has_failed = at, [], False
         if at is not None:
             found = self._executor.submit(self._find, at)
             self._loop.add_future(found, lambda done: self._take(at, done))
@@ -41,9 +49,11 @@ class Missing:
         try:
             keys = found.result()
         except StreamvisError:
-            return  # the run's feed meets the same trouble, and it is the feed that says so
+            # The run's feed meets the same trouble, and it is the feed that says so.
+            self._has_failed = at == self._at
+            return
         if keys and at == self._at:
             more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
             title = "Some values are no longer kept"
-            self.notices = [Notice("reading", title, f"Of this step: {', '.join(keys[:_MOST_NAMED])}{more}.")]
+            self._notices = [Notice("reading", title, f"Of this step: {', '.join(keys[:_MOST_NAMED])}{more}.")]
             self._wake()

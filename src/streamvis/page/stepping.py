@@ -79,8 +79,8 @@ class _SteppedFeeds(Feeds):
 class SteppedPage:
     """One load of the page of `script` on the runs with these ids, as of the step `at` or live.
 
-    Everything is done in the calling thread, on `loop`. `raised` has what the author's code raised and no one has taken. A page
-    that still changes by itself after `give_up_s` seconds raises StreamvisError.
+    `query` is what else its address says. Everything is done in the calling thread, on `loop`. `raised` has what the author's
+    code raised and no one has taken. A page that still changes by itself after `give_up_s` seconds raises StreamvisError.
     """
 
     def __init__(
@@ -91,10 +91,12 @@ class SteppedPage:
         runs: Sequence[str],
         loop: asyncio.AbstractEventLoop,
         at: int | None = None,
+        query: Sequence[tuple[str, str]] = (),
         give_up_s: float = 30.0,
     ) -> None:
         self._loop, self._give_up_s = loop, give_up_s
-        self._query = urlencode([*(("run", run) for run in runs), *([("at", at)] if at is not None else [])])
+        chosen = [*(("run", run) for run in runs), *([("at", at)] if at is not None else [])]
+        self._query = urlencode([*chosen, *((name, text) for name, text in query if name not in ("run", "at"))])
         self._feeds = _SteppedFeeds(reader)
         self.raised: list[BaseException] = []
         self._session: ServerSession = loop.run_until_complete(self._open(script, reader))

@@ -24,11 +24,19 @@ _MOST_TEXTS = 1_000
 _MOST_CELLS = 250_000
 # Only the browser knows whether a pale cell is nearly white or nearly black, and hears when that changes.
 _INK = """
-  const {documentElement: root} = document, redraw = () => source.change.emit()
+  const {documentElement: root} = document
   if (source.streamvis_redraws == null) {
+    const scheme = matchMedia("(prefers-color-scheme: dark)")
+    // A source that has left its document, as when its panel is removed, is released.
+    const redraw = () => {
+      if (source.document != null) return source.change.emit()
+      source.streamvis_redraws.disconnect()
+      scheme.removeEventListener("change", redraw)
+      source.streamvis_redraws = null
+    }
     source.streamvis_redraws = new MutationObserver(redraw)
     source.streamvis_redraws.observe(root, {attributeFilter: ["data-theme"]})
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw)
+    scheme.addEventListener("change", redraw)
   }
   const is_dark = getComputedStyle(root).colorScheme == "dark"
   return Array.from(xs, (alpha) => is_dark || alpha > 0.7 ? "#ffffff" : "#1f2933")

@@ -24,7 +24,7 @@ from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts import PageScript, read_script
 from streamvis.page.serving import Site
 from streamvis.selection import Selection
-from streamvis.shell.past import past_of, scale_of
+from streamvis.shell.past import past_of, scale_of, time_of
 from streamvis.transport import Response, path
 
 __all__ = ["api_routes"]
@@ -210,11 +210,17 @@ def _for_each(writer: EndpointReader, runs: list[str], verb: str, body: bytes) -
 
 class _Past(_Handler):
     async def get(self) -> None:
-        """What the time bar has to know of a run; with a key, and perhaps a column of it, of that scale, which is else time."""
+        """What the time bar has to know of a run; with a key and a column of it, or with `time`, of that scale."""
         run, key, column = (self.get_query_argument(name, "", strip=False) for name in ("run", "key", "column"))
-        reader = self._site.reader
+        reader, is_time = self._site.reader, bool(self.get_query_argument("time", ""))
+
+        def look() -> dict[str, Any]:
+            if is_time:
+                return time_of(reader, run)
+            return scale_of(reader, run, key, column) if key else past_of(reader, run)
+
         try:
-            told = await self.in_thread(lambda: scale_of(reader, run, key, column) if key else past_of(reader, run))
+            told = await self.in_thread(look)
         except StreamvisError as error:
             return self.refuse(502, "no_past", str(error))
         self.finish(told)

@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from streamvis.alerts import ALERTS
 from streamvis.page.reader import EndpointReader
 from streamvis.transport import path
 
-__all__ = ["past_of", "scale_of"]
+__all__ = ["past_of", "scale_of", "time_of"]
 
 _POINTS = 300
 _MOST_COLUMNS = 500
+_MOST_KEYS = 20
 _NUMBERS = ("int", "uint", "float", "datetime64")
 
 
 def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
-    """The keys of a run that hold rows, their columns of numbers and times, and the attempts that resumed."""
+    """The columns of numbers and times of a run's keys that hold rows, and the attempts that resumed."""
     response = reader.ask("GET", path("runs", run))
     about = json.loads(response.body) if response.status == 200 else {}
     rows = {key: its["columns"] for key, its in about.get("keys", {}).items() if its["kind"] == "rows"}
-    columns = [[key, name] for key, its in rows.items() for name, dtype in its.items() if dtype.startswith(_NUMBERS)]
-    return {"keys": list(rows), "columns": columns[:_MOST_COLUMNS], "attempts": about.get("attempts", [])}
+    columns = [[key, name] for key, its in rows.items() for name in _drawable(its)]
+    return {"columns": columns[:_MOST_COLUMNS], "attempts": about.get("attempts", [])}
+
+
+def _drawable(dtypes: Mapping[str, str]) -> list[str]:
+    """The columns of numbers and times among these."""
+    return [name for name, dtype in dtypes.items() if dtype.startswith(_NUMBERS)]
+
+
+def time_of(reader: EndpointReader, run: str) -> dict[str, Any]:
+    """As `scale_of`: the time, by the key that spans the most steps among the first 20 with a column that can be drawn."""
+    widest, most = ("", ""), -1.0
+    drawn = [(key, _drawable(its)) for key, its in reader.row_keys(run).items() if key != ALERTS]
+    for key, column in [(key, columns[0]) for key, columns in drawn if columns][:_MOST_KEYS]:
+        found = reader.history(run, key, x="step", columns=[column], buckets=1)
+        if found is not None and found.first_x is not None and found.last_x - found.first_x > most:
+            widest, most = (key, column), found.last_x - found.first_x
+    return _scale(reader, run, *widest, is_time=True)
 
 
 def scale_of(reader: EndpointReader, run: str, key: str, column: str) -> dict[str, Any]:
-    """Steps of a key's rows, rising, and what the column is there, or the time: seconds since 1970 UTC, as every time.
+    """Steps of a key's rows, rising, and what the column is there, a time in seconds since 1970 UTC.
 
     `rises` tells whether it never falls, so that it can be a scale.
     """
-    asked = column or next(iter(reader.row_keys(run).get(key, {})), "")
-    found = reader.history(run, key, x="step", columns=[asked], buckets=_POINTS) if asked else None
+    return _scale(reader, run, key, column, is_time=False)
+
+
+def _scale(reader: EndpointReader, run: str, key: str, column: str, *, is_time: bool) -> dict[str, Any]:
+    """The scale by this column, or, with `is_time`, by the times of its rows."""
+    found = reader.history(run, key, x="step", columns=[column], buckets=_POINTS) if key else None
     if found is None:
-        return {"steps": [], "x": [], "rises": False, "is_time": not column}
-    cells = found.rows.columns[column] if column else found.rows.times
+        return {"steps": [], "x": [], "rises": False, "is_time": is_time}
+    cells = found.rows.times if is_time else found.rows.columns[column]
+    is_time = cells.dtype.kind == "M" or is_time
     if cells.dtype.kind == "M":
         cells = cells.astype("M8[us]").astype(np.int64) / 1e6
     steps, order = found.rows.steps, np.argsort(found.rows.steps, kind="stable")
@@ -43,5 +67,4 @@ def scale_of(reader: EndpointReader, run: str, key: str, column: str) -> dict[st
     there = np.isfinite(x)
     steps, x = steps[order][there], x[there]
     rises = len(x) > 1 and bool((np.diff(x) >= 0).all()) and bool(x[0] < x[-1])
-    is_time = not column or found.rows.columns[column].dtype.kind == "M"
     return {"steps": steps.tolist(), "x": x.tolist(), "rises": rises, "is_time": is_time}

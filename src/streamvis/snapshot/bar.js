@@ -32,7 +32,7 @@
     doc.apply_json_patch({events})
     at = nth
     // Ranges that follow the data are moved as on a live page.
-    for (const model of doc._all_models.values()) if (model.type.endsWith("StreamvisLiveControl")) model.tick += 1
+    for (const model of doc.all_models) if (model.type.endsWith("StreamvisLiveControl")) model.tick += 1
   }
   const go = (nth) => {
     show(nth)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import click
 
@@ -30,6 +31,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.argument("page", metavar="[NAME=]PAGE.py|runs")
 @click.option("--run", "runs", metavar="ID", multiple=True, help="Run to show, or several. [default: the newest]")
 @click.option("--at", metavar="STEP", type=click.IntRange(0), help="As of this step. [default: all there is]")
+@click.option("--query", metavar="NAME=TEXT&...", default="", help="What else the page's address says, such as group=lr.")
 @click.option("--moments", type=click.IntRange(1, 500), default=20, show_default=True, help="Most steps of the time bar.")
 @click.option("--max-size", metavar="MB", type=click.FloatRange(0.001), default=10.0, show_default=True, help="Size limit.")
 @click.option("-o", "--output", type=_file, help="The HTML file to write. [default: PAGE.html, without another output]")
@@ -45,6 +47,7 @@ def snapshot(
     page: str,
     runs: tuple[str, ...],
     at: int | None,
+    query: str,
     moments: int,
     max_size: float,
     output: Path | None,
@@ -85,7 +88,7 @@ def snapshot(
 
         limits = {"moments": moments, "max_bytes": round(max_size * 1e6)}
         try:
-            made = take_snapshot(script, reader, chosen, at=at, progress=progress, **limits)
+            made = take_snapshot(script, reader, chosen, at=at, query=parse_qsl(query), progress=progress, **limits)
         except StreamvisError:
             raise
         except Exception as error:  # around an author's code

@@ -99,11 +99,13 @@ def take_snapshot(
     runs: Sequence[str],
     *,
     at: int | None = None,
+    query: Sequence[tuple[str, str]] = (),
     moments: int = 20,
     max_bytes: int = 10_000_000,
     progress: Callable[[int, int], object] = lambda done, all_: None,
 ) -> Snapshot:
     """Open the page of a script on runs of an endpoint, as of the step `at` or now, and write it as one file.
+    `query` is what else the page's address says.
 
     The file holds up to `moments` steps from the first of the runs on, evenly spread. `progress` is told how many of the pages
     have been opened, and of how many. Raises what the page's code raises, and UsageError where it cannot be shown.
@@ -118,7 +120,8 @@ def take_snapshot(
         steps = _steps(reader, heads, at, moments)
         for step in steps:
             is_shown = step == steps[-1]
-            load = SteppedPage(script, reader, runs=list(runs), loop=loop, at=at if is_shown else step)
+            its = {"at": at if is_shown else step, "query": query}
+            load = SteppedPage(script, reader, runs=list(runs), loop=loop, **its)
             pages.append(_Page(step, load))
             _show_all(load)
             if load.raised:

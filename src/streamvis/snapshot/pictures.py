@@ -75,6 +75,7 @@ def _frames(tab: Any, steps: Sequence[int]) -> Iterator[bytes]:
 def _opened(snapshot: Path, size: tuple[int, int], dark: bool) -> Iterator[Any]:
     """A tab of a browser without a network, in which the snapshot has been painted."""
     from playwright.sync_api import Error, sync_playwright
+    from playwright.sync_api import TimeoutError as PageTimeout
 
     with sync_playwright() as playwright:
         path = next(filter(None, map(shutil.which, _BROWSERS)), None)
@@ -86,10 +87,13 @@ def _opened(snapshot: Path, size: tuple[int, int], dark: bool) -> Iterator[Any]:
         look = {"viewport": {"width": size[0], "height": size[1]}, "color_scheme": "dark" if dark else "light"}
         context = browser.new_context(offline=True, **look)
         tab = context.new_page()
-        tab.goto(snapshot.resolve().as_uri())
-        tab.wait_for_function(_READY)
-        tab.evaluate(_PAINTED)
         try:
+            tab.goto(snapshot.resolve().as_uri())
+            tab.wait_for_function(_READY)
+            tab.evaluate(_PAINTED)
             yield tab
+        except PageTimeout as error:
+            told = "The browser did not show the page in time, so there is no picture"
+            raise UsageError(f"{told}: {error.message.splitlines()[0]} Try a smaller --max-size.") from error
         finally:
             browser.close()

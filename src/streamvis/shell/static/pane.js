@@ -15,6 +15,8 @@ export class Pane {
   #timers = new Set()
   #loads = []
   #is_trial = false
+  #coming = null
+  #is_cold = false
   swapped = -Infinity
   swaps = 0
 
@@ -44,7 +46,7 @@ export class Pane {
     this.#is_trial = is_trial
     this.is_seeking = false
     this.url = this.address().href
-    this.#next?.remove()
+    this.#drop_next()
     this.#clear()
     const {frame, bokeh} = this.#warm ?? this.#made_warm()
     this.#warm = null
@@ -60,6 +62,14 @@ export class Pane {
       this.#rest(true)
       this.on("loading", {})
     }
+  }
+
+  // What was to take the shown page's place is not wanted any more. The page that was opened last is that one.
+  #drop_next() {
+    if (this.#next == null) return
+    this.#next.remove()
+    this.#coming.abort()
+    this.#next = null
   }
 
   // A frame that loads BokehJS, out of sight.
@@ -81,21 +91,24 @@ export class Pane {
   // Has BokehJS ready for the next page; not beside other pages, of which there may be many.
   #keep_warm() {
     const is_alone = !this.box.classList.contains("headed")
-    if (this.#warm == null && this.#next == null && !document.hidden && is_alone) this.#warm = this.#made_warm()
+    if (!this.#is_cold && this.#warm == null && this.#next == null && !document.hidden && is_alone) this.#warm = this.#made_warm()
   }
 
   // Makes a frame the page at the address; where it cannot become that, it loads it as any other frame.
   async #fill(frame, bokeh) {
-    const {url} = this
+    const {url} = this, {signal} = this.#coming = new AbortController()
     let html = null
     try {
-      const [answer] = await Promise.all([fetch(url), bokeh])
-      html = answer.ok && !answer.redirected ? await answer.text() : null
+      const [answer] = this.#is_cold ? [] : await Promise.all([fetch(url, {signal}), bokeh])
+      html = answer?.ok && !answer.redirected ? await answer.text() : null
     } catch { /* what the browser says of it stands in the frame then */ }
     if (!frame.isConnected) return
     frame.style.visibility = ""
     frame.onload = () => this.#loaded(frame)
-    if (html == null || !window_of(frame).streamvisWarm.become(url, html)) frame.src = url
+    const is_made = html != null && window_of(frame).streamvisWarm.become(url, html)
+    // A page that needs other scripts than BokehJS will need them the next time too: it is then loaded once, not twice.
+    this.#is_cold ||= html != null && !is_made
+    if (!is_made) frame.src = url
   }
 
   // Shows the same page at the step that its address says now: in place, where it can, else by loading it.
@@ -126,6 +139,7 @@ export class Pane {
   close() {
     removeEventListener("message", this.hear)
     this.#clear()
+    this.#coming?.abort()
     this.box.remove()
   }
 

@@ -46,9 +46,17 @@ export const between = (from, to, at) => {
   return to[low] + (to[high] - to[low]) * (at - from[low]) / (from[high] - from[low])
 }
 
+// A scale over all of the span's steps: beyond its own ones it continues at its average slope.
+const extended = (scale, {first, last}) => {
+  const steps = [...scale.steps], x = [...scale.x], end = steps.length - 1, slope = (x[end] - x[0]) / (steps[end] - steps[0] || 1)
+  if (last > steps[end]) { x.push(x[end] + slope * (last - steps[end])); steps.push(last) }
+  if (first < steps[0]) { x.unshift(x[0] - slope * (steps[0] - first)); steps.unshift(first) }
+  return {...scale, steps, x}
+}
+
 // What goes beside the steps of the first run: its attempts, the columns that can be the bar's scale, and the scale that was chosen.
 const useScale = (id, chosen) => {
-  const [past, learn] = useState({keys: [], columns: [], attempts: []}), [scale, measure] = useState(null), [problem, tell] = useState("")
+  const [past, learn] = useState({columns: [], attempts: []}), [scale, measure] = useState(null), [problem, tell] = useState("")
   useEffect(() => {
     let is_over = false
     const look = () => id && !document.hidden && ask("past", {run: id}).then((found) => is_over || learn(found)).catch(() => {})
@@ -56,16 +64,16 @@ const useScale = (id, chosen) => {
     const timer = setInterval(look, SCALE_MS)
     return () => { is_over = true; clearInterval(timer) }
   }, [id])
-  const first = past.keys[0]
+  const has_columns = past.columns.length > 0
   useEffect(() => {
     measure(null)
     tell("")
-    const [key, column] = chosen == "time" ? [first, ""] : chosen == "" ? [] : JSON.parse(chosen)
-    if (!id || key == null) return
+    if (!id || chosen == "" || !has_columns) return
+    const [key, column] = chosen == "time" ? [] : JSON.parse(chosen), which = chosen == "time" ? {time: 1} : {key, column}
     let is_over = false
     const look = async () => {
       if (document.hidden) return
-      const found = await ask("past", {run: id, key, column}).catch(() => null)
+      const found = await ask("past", {run: id, ...which}).catch(() => null)
       if (is_over || found == null) return
       measure(found.rises ? found : null)
       tell(found.rises ? "" : "It does not rise with the steps, so it cannot be the scale.")
@@ -73,7 +81,7 @@ const useScale = (id, chosen) => {
     look()
     const timer = setInterval(look, SCALE_MS)
     return () => { is_over = true; clearInterval(timer) }
-  }, [id, chosen, first])
+  }, [id, chosen, has_columns])
   return {past, scale, problem}
 }
 
@@ -88,7 +96,7 @@ export const PastBar = ({viewer}) => {
   useStore(viewer)
   const [span, learn] = useState(null), [speed, pace] = useState(10), [loops, loop] = useState(false)
   const [is_playing, play] = usePlaying(viewer, span, {speed, loops}), ids = [...viewer.shown_ids].join(" ")
-  const [chosen, choose] = useState(kept.get("past-scale") ?? ""), {past, scale, problem} = useScale([...viewer.shown_ids][0], chosen)
+  const [chosen, choose] = useState(kept.get("past-scale") ?? ""), {past, scale: its, problem} = useScale([...viewer.shown_ids][0], chosen)
   useEffect(() => {
     const look = async () => {
       if (!ids || document.hidden) return
@@ -102,6 +110,7 @@ export const PastBar = ({viewer}) => {
     return () => clearInterval(timer)
   }, [ids])
   if (span == null) return html`<footer class="past"><span class="muted">No steps yet</span></footer>`
+  const scale = its == null ? null : extended(its, span)
   const at = viewer.at ?? span.last, move = (event) => viewer.seek(Number(event.target.value))
   const [low, high] = scale == null ? [span.first, span.last] : [scale.x[0], scale.x[scale.x.length - 1]]
   const x_of = (step) => scale == null ? step : between(scale.steps, scale.x, step)

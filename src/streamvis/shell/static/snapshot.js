@@ -1,15 +1,21 @@
 // The button that saves the page as one file, with moments of its runs' past in it.
 import {say} from "./actions.js"
+import {page_query} from "./address.js"
 import {address_of} from "./api.js"
 import {Icon} from "./bar.js"
 import {html, useState} from "./ui.js"
 
 const LONG_MS = 3000
+// What the runs and the step that are shown follow from.
+const CHOSEN = ["app", "run", "where", "follow", "at"]
 
 const save = async (viewer) => {
   const url = address_of("/shell/snapshot"), runs = viewer.shown?.runs ?? []
   url.searchParams.set("page", viewer.path)
   for (const {id} of runs) url.searchParams.append("run", id)
+  const query = page_query()
+  for (const name of CHOSEN) query.delete(name)
+  url.searchParams.set("query", query.toString())
   if (viewer.at != null) url.searchParams.set("at", viewer.at)
   const answer = await fetch(url, {cache: "no-store"}).catch(() => { throw new Error("The page server does not answer.") })
   if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.error?.message ?? `The page server answers ${answer.status}.`)
