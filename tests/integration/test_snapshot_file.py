@@ -139,3 +139,27 @@ def test_what_the_address_says_for_the_page_holds_in_the_file_but_not_another_ru
         made = take_snapshot(read_script(path), opened.reader, [opened.run], query=query)
         expected = [("q", [b"a&b\r\nHost: c"]), ("run", [opened.run.encode()]), ("x", [b"time"])]
     assert json.dumps(str(expected))[1:-1].replace("&", "&amp;") in made.html or json.dumps(str(expected))[1:-1] in made.html
+
+
+COUNTING = """
+from bokeh.models import Div
+
+def init_page(doc, config):
+    doc.add_root(Div(name="told"))
+
+def update_page(doc, new_data):
+    doc.get_model_by_name("told").text = f"newest n is {new_data['train']['n'][-1]:g}"
+"""
+
+
+def test_the_last_moment_of_a_run_that_goes_on_is_its_step_and_no_later_one(tmp_path):
+    path = tmp_path / "page.py"
+    path.write_text(COUNTING)
+    with open_page(path, records=[rows(step, "train", {"n": step}) for step in range(10)]) as opened:
+
+        def go_on(done, all_):
+            opened.sendl(9 + done, "train", {"n": 9 + done})
+
+        made = take_snapshot(read_script(path), opened.reader, [opened.run], moments=3, progress=go_on)
+    assert made.steps == [0, 4, 9]
+    assert "newest n is 9" in made.html and "newest n is 1" not in made.html

@@ -32,6 +32,7 @@ from streamvis.page.reader import EndpointReader, RunHead
 from streamvis.page.scripts import PageScript, add_to_path
 from streamvis.page.sources import spec_of
 from streamvis.page.stepping import SteppedPage
+from streamvis.records import RUNNING
 from streamvis.snapshot.graph import Graph
 from streamvis.snapshot.moments import Default, Moments, evenly, spread
 from streamvis.transport import path
@@ -105,10 +106,10 @@ def take_snapshot(
     progress: Callable[[int, int], object] = lambda done, all_: None,
 ) -> Snapshot:
     """Open the page of a script on runs of an endpoint, as of the step `at` or now, and write it as one file.
-    `query` is what else the page's address says.
 
-    The file holds up to `moments` steps from the first of the runs on, evenly spread. `progress` is told how many of the pages
-    have been opened, and of how many. Raises what the page's code raises, and UsageError where it cannot be shown.
+    `query` is what else the page's address says. The file holds up to `moments` steps from the first of the runs on, evenly
+    spread. `progress` is told how many of the pages have been opened, and of how many. Raises what the page's code raises, and
+    UsageError where it cannot be shown.
     """
     if len(runs) > 1 and not script.many:
         raise UsageError(f"The page {script.name} shows one run. Name one, or give its init_page a third parameter, runs.")
@@ -118,9 +119,10 @@ def take_snapshot(
     pages: list[_Page] = []
     try:
         steps = _steps(reader, heads, at, moments)
+        # A run that goes on has later steps by the time its last moment is opened.
+        last = steps[-1] if any(head.run.state == RUNNING for head in heads) else at
         for step in steps:
-            is_shown = step == steps[-1]
-            its = {"at": at if is_shown else step, "query": query}
+            its = {"at": last if step == steps[-1] else step, "query": query}
             load = SteppedPage(script, reader, runs=list(runs), loop=loop, **its)
             pages.append(_Page(step, load))
             _show_all(load)
