@@ -137,7 +137,7 @@ def test_what_the_address_says_for_the_page_holds_in_the_file_but_not_another_ru
     with open_page(path, records=[rows(0, "train", {"loss": 1.0})]) as opened:
         query = [("x", "time"), ("q", "a&b\r\nHost: c"), ("run", "other"), ("at", "9")]
         made = take_snapshot(read_script(path), opened.reader, [opened.run], query=query)
-        expected = [("q", [b"a&b\r\nHost: c"]), ("run", [opened.run.encode()]), ("x", [b"time"])]
+        expected = [("at", [b"0"]), ("q", [b"a&b\r\nHost: c"]), ("run", [opened.run.encode()]), ("x", [b"time"])]
     assert json.dumps(str(expected))[1:-1].replace("&", "&amp;") in made.html or json.dumps(str(expected))[1:-1] in made.html
 
 
