@@ -54,6 +54,12 @@ class DatabaseAddress:
             given = parse_qsl(parts.query, keep_blank_values=True)
         except ValueError:
             raise UsageError("The address of the database is not valid. It is not shown here: it may hold a password.") from None
+        if "#" in text or "@" in parts.path or ("@" in parts.query and not parts.path):
+            # A part of the password would be taken for the host or the database, and shown.
+            raise UsageError(
+                "The address of the database has a / or # in its user or password. Percent-encode it there: / as %2F, # as %23, "
+                "? as %3F, @ as %40. The address is not shown here, since it may hold a password."
+            )
         named = schema or dict(given).get("schema") or DEFAULT_SCHEMA
         if not _SCHEMA.fullmatch(named):
             allowed = "lower-case letters, digits and _, at most 48, and no digit first"

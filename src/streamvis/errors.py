@@ -188,8 +188,8 @@ class DamagedData(StoreError):
         self.problem, self.run, self.key = problem, run, key
         what = f"The key {key!r} of the run {run!r}" if key else f"The run {run!r}" if run else "The store's file"
         super().__init__(
-            f"{what} is damaged: {problem}. Everything else is still served. `streamvis check FOLDER`, given the data folder, "
-            "lists all damage; with --repair it saves what can be read."
+            f"{what} is damaged: {problem}. Everything else is still served. `streamvis check`, given the data folder or the "
+            "database, lists all damage. A folder is repaired with --repair, a database from its backup."
         )
 
 

@@ -83,7 +83,9 @@ store = click.option(
 )
 schema = _option("--schema", env="SCHEMA", metavar="NAME", help="Schema of the database. [default: streamvis]")
 allow_async_commit = click.option(
-    "--allow-async-commit", is_flag=True, help="Use a database with synchronous_commit off: what was acknowledged can be lost."
+    "--allow-async-commit",
+    is_flag=True,
+    help="Use a database with synchronous_commit or fsync off: acknowledged data can be lost.",
 )
 app = _option("--app", env="APP", help="App to show if neither the address nor the script names one.")
 allow_host = click.option(

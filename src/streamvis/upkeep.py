@@ -1,4 +1,4 @@
-"""The programs for stored data: `streamvis backup`, `restore`, `check` and `sync`."""
+"""The programs for stored data: `streamvis backup`, `restore`, `check`, `copy`, `migrate` and `sync`."""
 
 from __future__ import annotations
 

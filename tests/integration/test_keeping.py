@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 import streamvis
 from streamvis import Client
 from streamvis.errors import UsageError
 from streamvis.records import Batch, Start
-from streamvis.store.keeping import KeepValues
+from streamvis.store.keeping import Keeping, KeepValues
 from streamvis.testing import open_page
 from streamvis.trial import rows
 from streamvis.wire.arrow import decode_tail_body, encode_value
-from support.stores import hasty_store
+from support.stores import ask, hasty_store
 
 PAGE = """
 from streamvis import panels
@@ -56,6 +58,16 @@ def test_of_a_key_the_values_of_the_greatest_steps_are_kept(store):
     assert steps(its, "whole") == [7, 8]
 
 
+def test_a_first_limit_on_a_key_of_very_many_values_removes_them_over_several_sends(store):
+    its = store()
+    its.append([Batch("run", "app", "p", 1, [encode_value("v", step, 0.0, {"x": [step]}) for step in range(450)])])
+    left = []
+    for number in range(2, 5):
+        send(its, number, 1000 + number, keep=1)
+        left.append(ask(its, "SELECT count(*), min(step) FROM key_values"))
+    assert left == [[(251, 200)], [(52, 400)], [(1, 1004)]]
+
+
 def test_a_key_says_as_of_which_steps_its_value_is_not_kept_any_more(store):
     its = store()
     for number, step in enumerate([10, 20, 30], 1):
@@ -85,6 +97,69 @@ def test_of_too_many_bytes_the_oldest_go_first(store):
     assert left == list(range(left[0], 20)) and 3 < len(left) < 8
 
 
+def keeping_while(its, keep, change):
+    """What is kept as `keep` says, where `change` happens after values were chosen and before they are removed."""
+
+    @contextmanager
+    def writing():
+        change()
+        with its._tidying() as found:
+            yield found
+
+    keeping = Keeping(keep, its._reading, writing, lambda: 1000.0)
+    keeping._is_ready = True
+    assert keeping.go_on()
+    return steps(its)
+
+
+def test_a_value_that_is_sent_again_before_it_is_removed_stays(store):
+    its = store()
+    for step in range(3):
+        send(its, step + 1, step)
+    assert keeping_while(its, KeepValues(age_s=10.0), lambda: send(its, 4, 1, time=999.0)) == [1, 2]
+
+
+def test_a_value_that_a_resume_makes_the_newest_before_it_is_removed_stays(store):
+    its = store()
+    for step in range(3):
+        send(its, step + 1, step)
+    again = Start("{}", 1.0, attempt="again", resume_at=2)
+    assert keeping_while(its, KeepValues(age_s=10.0), lambda: its.append([Batch("run", "app", "q", 0, [again])])) == [1]
+
+
+def test_values_of_a_backup_that_is_restored_before_they_are_removed_stay(store):
+    its = store()
+    for step in range(3):
+        send(its, step + 1, step)
+
+    def restore():
+        with its._writing() as (db, _):
+            db.execute("UPDATE meta SET value = 'another' WHERE name = 'id'")
+
+    assert keeping_while(its, KeepValues(age_s=10.0), restore) == [0, 1, 2]
+
+
+def test_how_much_is_held_is_added_up_once_for_all_that_is_removed(store):
+    its = store()
+    its.append([Batch("run", "app", "p", 1, [encode_value("v", step, 0.0, {"x": [step]}) for step in range(900)])])
+    asked = []
+
+    @contextmanager
+    def reading():
+        with its._reading() as db:
+            db.set_trace_callback(asked.append)
+            try:
+                yield db
+            finally:
+                db.set_trace_callback(None)
+
+    keeping = Keeping(KeepValues(size_bytes=1), reading, its._tidying, lambda: 1000.0)
+    keeping._is_ready = True
+    while keeping.go_on():
+        pass
+    assert steps(its) == [899] and sum("sum(size)" in statement for statement in asked) == 1
+
+
 @pytest.mark.parametrize(
     ("texts", "keep"),
     [
@@ -111,8 +186,9 @@ def test_a_client_says_how_many_values_to_keep_for_all_or_for_one(shared_endpoin
             client.send(step, "three", {"x": step}, keep=3)
         with pytest.raises(UsageError, match="keep is 0"):
             client.send(5, "newest", {"x": 5}, keep=0)
-    with pytest.raises(UsageError, match="keep is 'oldest'"):
-        Client(shared_endpoint.url, "keeping", keep="oldest")
+    for wrong in ("oldest", 2**31):
+        with pytest.raises(UsageError, match=f"keep is {wrong!r}"):
+            Client(shared_endpoint.url, "keeping", keep=wrong)
     with streamvis.open(shared_endpoint.url) as reader:
         found = {key: [value.step for value in reader.run(run).values(key)] for key in ("newest", "three")}
     assert found == {"newest": [4], "three": [2, 3, 4]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import sys
 import threading
 import time
 
@@ -11,11 +13,14 @@ import pytest
 
 from streamvis import Client
 from streamvis.database_address import DatabaseAddress
-from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, UsageError
+from streamvis.endpoint import sharing
+from streamvis.endpoint.news import News
+from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
 from streamvis.records import Ack, Batch, Start
-from streamvis.store import RunQuery, SqliteStore, end_copying
+from streamvis.store import RunQuery, SqliteStore, check_place, end_copying, tidying, writes
 from streamvis.store import statements as sql
+from streamvis.store.discarding import discard_piece
 from streamvis.store.postgresql import messages
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
@@ -26,6 +31,7 @@ from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.conditions import wait_until
 from support.postgresql import open_store
 from support.stored import Stored
+from support.stores import ask
 
 STATEMENTS = [text for name, text in vars(sql).items() if isinstance(text, str) and name.isupper() and name[0] != "_"]
 
@@ -121,6 +127,28 @@ def test_a_run_that_two_endpoints_begin_at_once_is_one_run(stores):
         assert sorted(isinstance(answer, RunConflict) for answer in answers) == [False, True]
 
 
+def test_a_run_that_another_endpoint_makes_while_a_batch_is_stored_is_held_too(stores, postgres_server, monkeypatch):
+    find, others = writes.find_run, []
+
+    def interrupted(db, run, **options):
+        if others:
+            return find(db, run, **options)
+        others.append(threading.Thread(target=stores[1].append, args=[[Batch("run", "app", "p", 1, [rows(2)])]]))
+        db.execute("SELECT 1").fetchone()  # what came before it in the pipeline is done: no run was there to be held
+        stores[1].append([Batch("run", "app", "p", 0, [Start("{}", 1.0), rows(0)])])
+        found = find(db, run, **options)
+        others[0].start()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'streamvis' AND wait_event_type = 'Lock'"
+        wait_until(lambda: not others[0].is_alive() or postgres_server.execute(waiting), what="the other to wait or end")
+        return found
+
+    monkeypatch.setattr(writes, "find_run", interrupted)
+    stores[0].append([Batch("run", "app", "q", 0, [Start("{}", 1.0), rows(1)])])
+    others[0].join()
+    assert stores[0].run("run").cursor.seq == 3 and sorted(steps(stores[1])) == [0, 1, 2]
+    assert len({seq for (seq,) in ask(stores[0], "SELECT last_seq FROM chunks")}) == 3
+
+
 def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkeypatch):
     begun(stores[0])
     good, nul = rows(1), encode_rows("a\0b", [1], [0.0], {"x": [1.0]})
@@ -165,6 +193,27 @@ def test_only_one_tidies_at_a_time_and_another_goes_on_when_it_dies(stores, post
     assert len(stores[0].rows("run", "k").bodies) < 10 and steps(stores[0]) == list(range(1, 70))
 
 
+def test_what_a_lost_connection_kept_from_being_deleted_is_deleted_later(stores, postgres_server, monkeypatch):
+    begun(stores[0])
+    stores[0].append([Batch("run", "app", "p", 1, [rows(1)])])
+    stores[0].clear("run")
+    cut = []
+
+    def interrupted(db, log):
+        if not cut:
+            cut.append(log)
+            postgres_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis'")
+        discard_piece(db, log)
+
+    monkeypatch.setattr(tidying, "discard_piece", interrupted)
+    with pytest.raises(StoreUnavailable):
+        while stores[0].tidy():
+            pass
+    while stores[0].tidy():
+        pass
+    assert cut and ask(stores[0], "SELECT count(*) FROM logs WHERE dropped = 1") == [(0,)]
+
+
 def test_a_commit_is_told_at_the_other_store_by_a_message(stores):
     heard = []
     stores[1].listen(heard.append)
@@ -173,6 +222,25 @@ def test_a_commit_is_told_at_the_other_store_by_a_message(stores):
     wait_until(lambda: stores[0]._readers and _asked(stores[0], listening), what="both to listen")
     begun(stores[0], "told")
     wait_until(lambda: any("told" in changes.runs and "app" in changes.apps for changes in heard), what="the message")
+
+
+def test_a_name_that_the_database_does_not_take_does_not_end_the_looks_for_news(stores, monkeypatch):
+    app_head, looks = stores[0].app_head, []
+    monkeypatch.setattr(stores[0], "app_head", lambda name: looks.append(name) or app_head(name))
+    monkeypatch.setattr(sharing, "_LOOK_S", 0.05)
+
+    async def watch():
+        news = News(10)
+        watching = asyncio.create_task(sharing.watch_others(stores[0], news))
+        with news.listen("app", "a\0b"):
+            await asyncio.to_thread(wait_until, lambda: len(looks) > 1 or watching.done())
+        with news.listen("run", "run") as told:
+            await asyncio.to_thread(begun, stores[1])
+            await asyncio.wait([told, watching], timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert told.done() and not watching.done()
+        watching.cancel()
+
+    asyncio.run(watch())
 
 
 def _asked(store, statement):
@@ -226,6 +294,56 @@ def test_tables_of_a_newer_version_are_refused_and_those_who_start_at_once_make_
     with pytest.raises(StoreError, match="newer Streamvis"):
         open_store(database)
     postgres_server.execute(f"UPDATE {schema}.meta SET value = '{SCHEMA_VERSION}' WHERE name = 'schema'")
+
+
+@pytest.mark.parametrize("has_column", [False, True])
+def test_tables_of_version_1_get_what_limits_values_need(has_column, database, postgres_server):
+    open_store(database).close()
+    schema = DatabaseAddress.of(database).schema
+    postgres_server.execute(f"UPDATE {schema}.meta SET value = '1' WHERE name = 'schema'")
+    if not has_column:
+        postgres_server.execute(f"ALTER TABLE {schema}.keys DROP COLUMN first_missing")
+    store = open_store(database)
+    begun(store)
+    for number in (1, 2):
+        store.append([Batch("run", "app", "p", number, [encode_value("v", number, 0.0, {"n": [number]}, keep=1)])])
+    assert store.keys("run", at=1)["v"].is_kept is False
+    store.close()
+
+
+def test_a_database_with_fsync_off_is_refused_unless_allowed(database, postgres_server):
+    def set_fsync(how, shown):
+        postgres_server.execute(f"ALTER SYSTEM {how}")
+        postgres_server.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: postgres_server.execute("SHOW fsync") == [(shown,)])
+
+    set_fsync("SET fsync = off", "off")
+    try:
+        with pytest.raises(StoreError, match="fsync is off.*--allow-async-commit"):
+            open_store(database)
+        open_store(database, may_lose=True).close()
+    finally:
+        set_fsync("RESET fsync", "on")
+
+
+def test_a_database_that_cannot_be_read_is_told_of_in_a_line(monkeypatch):
+    address = DatabaseAddress.of("postgresql://me:geheim@localhost:1/db")
+    with pytest.raises(StoreError, match="localhost:1/db.*cannot be used") as error:
+        check_place(address, progress=lambda *_: None)
+    assert "geheim" not in str(error.value)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UsageError, match="PostgreSQL support is not installed"):
+        check_place(address, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "address", ["u:geheim#w@h/d", "u:geheim/w@h/d", "u:geheim?w@h/d", "u:w@geheim/w@h/d", "u:w@geheim?w=w@h/d", "u@h/d#geheim"]
+)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_not_shown(address):
+    with pytest.raises(UsageError, match="%2F") as error:
+        DatabaseAddress.of(f"postgresql://{address}")
+    assert "geheim" not in str(error.value)
+    assert "geheim" not in str(DatabaseAddress.of("postgresql://u:geheim%23%2F%3F%40@h/d"))
 
 
 def test_a_database_that_does_not_wait_for_its_disk_is_refused_unless_allowed(database):

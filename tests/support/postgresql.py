@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests: Debian's programs, a data folder of its own, one server for all tests of a process.
 
-`initdb` refuses root, so root starts it as another user. It does not wait for the disk: what tests kill is processes.
+`initdb` refuses root, so root starts it as another user. Its folder is in memory where there is room for it: what tests kill is
+processes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from support.conditions import wait_until
 __all__ = ["PostgresServer", "database", "open_store", "postgres_server", "programs"]
 
 _SETTINGS = {
-    "fsync": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
     "jit": "off",

@@ -326,7 +326,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
         SqliteStore(tmp_path)
 
 
-@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5, 6, 7])
 def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_path):
     shutil.copy(Path(__file__).parent / "data" / f"schema-{schema}.sqlite", tmp_path / "streamvis.sqlite")
     store = SqliteStore(tmp_path, sizes=SIZES)
@@ -344,6 +344,19 @@ def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_
     assert Reader().read(store).rows["k"][-1] == 99
     store.close()
     SqliteStore(tmp_path, sizes=SIZES).close()
+
+
+@pytest.mark.parametrize("is_unreleased", [False, True], ids=["released", "with the column"])
+def test_of_a_file_of_schema_7_the_values_can_be_limited(is_unreleased, tmp_path):
+    file = tmp_path / "streamvis.sqlite"
+    shutil.copy(Path(__file__).parent / "data" / "schema-7.sqlite", file)
+    if is_unreleased:
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("ALTER TABLE keys ADD COLUMN first_missing INTEGER")
+    store = SqliteStore(tmp_path, sizes=SIZES)
+    (ack,) = store.append([Batch("run", "app", "p", 21, [encode_value("v", 50, 0.0, {"n": [50]}, keep=1)])])
+    assert isinstance(ack, Ack) and store.keys("run", at=5)["v"].is_kept is False
+    store.close()
 
 
 def all_cells(store, *, max_bytes=500):

@@ -330,9 +330,10 @@ def _checked_keep(keep: int | str | None) -> int | None:
     """How many values of a key to keep; None for all."""
     if keep == "newest":
         return 1
-    if keep is None or (isinstance(keep, int) and not isinstance(keep, bool) and keep > 0):
+    if keep is None or (isinstance(keep, int) and not isinstance(keep, bool) and 0 < keep < 2**31):
         return keep
-    raise UsageError(f"keep is {keep!r}. Give how many values of a key to keep, 'newest' for one, or None for all.")
+    allowed = "1 to 2,147,483,647 values of a key, 'newest' for one, or None for all"
+    raise UsageError(f"keep is {keep!r}. Give how many to keep: {allowed}.")
 
 
 def _not_begun(call: str) -> UsageError:

@@ -27,6 +27,7 @@ from streamvis.endpoint.webhook import Webhook
 from streamvis.errors import PortTaken, StreamvisError, UsageError
 from streamvis.listening import local_host
 from streamvis.store import DataFolder, KeepValues, SqliteStore, Store, end_copying
+from streamvis.store.postgresql import importing
 
 __all__ = ["run_endpoint"]
 
@@ -100,10 +101,8 @@ def run_endpoint(
 
 
 def _database_store(address: DatabaseAddress, allow_async_commit: bool) -> Store:
-    try:
+    with importing():
         from streamvis.store.postgresql.store import PostgresStore
-    except ImportError as error:
-        raise UsageError("A database needs a package more. Install it with: pip install 'streamvis[postgresql]'") from error
     store = PostgresStore(address, may_lose=allow_async_commit)
     _log.warning("The runs are in %s. %s", address, store.durability.told)
     if store.is_pooled:

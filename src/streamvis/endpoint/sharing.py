@@ -7,7 +7,7 @@ import asyncio
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.endpoint.news import News
-from streamvis.errors import StoreError
+from streamvis.errors import StreamvisError
 from streamvis.records import Cursor
 from streamvis.store import Changes, SharedStore
 
@@ -33,7 +33,7 @@ async def watch_others(store: SharedStore, news: News) -> None:
 
         try:
             now_runs, now_apps = await run_in_threadpool(look)
-        except StoreError:
+        except StreamvisError:  # of the store, or of a name that somebody waits for and the database does not take
             continue
         changed = frozenset(name for name in names if now_runs.get(name) != runs.get(name))
         listed = frozenset(name for name in now_apps if now_apps[name] != apps.get(name))

@@ -51,7 +51,8 @@ class Database(Protocol):
         ...
 
     def hold_runs(self, runs: Iterable[str]) -> None:
-        """Wait until no one else changes these runs, and keep others from it until the transaction ends."""
+        """Wait until no one else changes these runs, and keep others from it until the transaction ends. One that is not there
+        yet is held when it is found to be changed, see `run_rows`."""
         ...
 
     def hold_logs(self, logs: Iterable[int]) -> None:

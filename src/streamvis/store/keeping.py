@@ -25,6 +25,17 @@ _BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A value to remove, as it was when it was chosen."""
+
+    no: int
+    key: int
+    step: int
+    size: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeepValues:
     """For how long values are kept after they were sent, and how many bytes of them; None for all."""
 
@@ -49,10 +60,12 @@ class KeepValues:
 
 
 def keep_newest(db: Database, key: int, count: int) -> None:
-    """Remove all but the values of the key's greatest steps. Inside a write transaction."""
+    """Remove all but the values of the key's greatest steps. Inside a write transaction.
+
+    Of very many it removes the oldest; the rest goes when the next values come."""
     found = db.execute(sql.GET_NTH_NEWEST_STEP, (key, count - 1)).fetchone()
     if found is not None:
-        _remove(db, key, db.execute(sql.GET_VALUES_BEFORE, (key, found[0])).fetchall())
+        _remove(db, key, db.execute(sql.GET_VALUES_BEFORE, (key, found[0], _AT_ONCE)).fetchall())
 
 
 def _remove(db: Database, key: int, values: Sequence[tuple[int, int]]) -> None:
@@ -75,6 +88,7 @@ class Keeping:
         self._keep, self._reading, self._writing, self._clock = keep, reading, writing, clock
         self._rests_until = 0.0
         self._is_ready = keep == KeepValues()
+        self._held_bytes: int | None = None
 
     def go_on(self) -> bool:
         """Remove some; False when nothing has to be removed now."""
@@ -85,28 +99,45 @@ class Keeping:
                 db.execute(whole.INDEX_VALUES_BY_TIME)
             self._is_ready = True
         with self._reading() as db:
-            found = self._due(db)
-        if not found:
-            self._rests_until = time.monotonic() + _LOOK_EVERY_S
+            store = db.execute(sql.GET_META, ("id",)).fetchone()
+            chosen = self._due(db)
+        if not chosen:
+            self._rests_until, self._held_bytes = time.monotonic() + _LOOK_EVERY_S, None
             return False
         with self._writing() as (db, _):
-            for key in {key for _, key, _, _ in found}:
-                _remove(db, key, [(no, step) for no, its, step, _ in found if its == key])
+            if db.execute(sql.GET_META, ("id",)).fetchone() != store:  # a backup was put in its place meanwhile
+                self._held_bytes = None
+                return True
+            same = [value for value in chosen if _is_same(db, value)]
+            for key in {value.key for value in same}:
+                _remove(db, key, [(value.no, value.step) for value in same if value.key == key])
+        if self._held_bytes is not None:
+            self._held_bytes -= sum(value.size for value in same)
         return True
 
-    def _due(self, db: Database) -> list[tuple[int, int, int, int]]:
-        """The number, key, step and size of values to remove next."""
+    def _due(self, db: Database) -> list[_Chosen]:
+        """Values to remove next."""
         if self._keep.age_s is not None:
-            found = db.execute(whole.GET_OLDEST_VALUES, (self._clock() - self._keep.age_s, _AT_ONCE)).fetchall()
+            found = self._oldest(db, before=self._clock() - self._keep.age_s)
             if found:
                 return found
         if self._keep.size_bytes is None:
             return []
-        (held,) = db.execute(whole.GET_VALUES_SIZE).fetchone()
-        too_much, chosen = held - self._keep.size_bytes, []
-        for value in db.execute(whole.GET_OLDEST_VALUES, (self._clock(), _AT_ONCE)).fetchall() if too_much > 0 else ():
+        if self._held_bytes is None:
+            (self._held_bytes,) = db.execute(whole.GET_VALUES_SIZE).fetchone()
+        too_much, chosen = self._held_bytes - self._keep.size_bytes, []
+        for value in self._oldest(db, before=self._clock()) if too_much > 0 else ():
             if too_much <= 0:
                 break
             chosen.append(value)
-            too_much -= value[3]
+            too_much -= value.size
         return chosen
+
+    @staticmethod
+    def _oldest(db: Database, *, before: float) -> list[_Chosen]:
+        return [_Chosen(*row) for row in db.execute(whole.GET_OLDEST_VALUES, (before, _AT_ONCE))]
+
+
+def _is_same(db: Database, value: _Chosen) -> bool:
+    """Whether the value was not sent again since it was chosen, and is not the newest of its key now."""
+    return db.execute(whole.GET_VALUE_AS_CHOSEN, (value.no, value.key, value.seq)).fetchone() is not None

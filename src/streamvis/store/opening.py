@@ -8,11 +8,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from streamvis.database_address import DatabaseAddress
-from streamvis.errors import FolderUnusable, StoreError, UsageError
+from streamvis.errors import FolderUnusable, StoreError
 from streamvis.store.checking import Checked, Progress, check, check_all
 from streamvis.store.copying import Copied, Snapshot, copy_store
 from streamvis.store.database import SqliteDatabase
 from streamvis.store.folder import DataFolder
+from streamvis.store.postgresql import importing
 from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE, SqliteStore
 from streamvis.store.writes import Writes
@@ -20,14 +21,14 @@ from streamvis.store.writes import Writes
 __all__ = ["check_place", "copy_places", "migrate_place"]
 
 _BUSY_S = 60.0
-_NEEDED = "A database needs a package more. Install it with: pip install 'streamvis[postgresql]'"
 
 
 def check_place(place: Path | DatabaseAddress, *, progress: Progress) -> Checked:
     """Read all of a store. Raises StoreError where that cannot be opened."""
     if isinstance(place, Path):
         return check(place, progress=progress)
-    import psycopg
+    with importing():
+        import psycopg
 
     with _reading(place) as snapshot:
         return check_all(snapshot, Checked(), progress, error=psycopg.Error)
@@ -40,10 +41,10 @@ def copy_places(source: Path | DatabaseAddress, target: Path | DatabaseAddress, 
             return copy_store(snapshot, store, progress)
         finally:
             if isinstance(target, DatabaseAddress):
-                from streamvis.store.postgresql.connections import connect
+                from streamvis.store.postgresql.connections import connect, usable
                 from streamvis.store.postgresql.installing import continue_numbers
 
-                with connect(target) as connection:
+                with usable(target), connect(target) as connection:
                     continue_numbers(connection, target.schema)
 
 
@@ -57,7 +58,7 @@ def migrate_place(place: Path | DatabaseAddress) -> None:
 def _writing(place: Path | DatabaseAddress) -> Iterator[Writes]:
     """A store that no endpoint of ours may be using, if it is in a folder."""
     if isinstance(place, DatabaseAddress):
-        with _database():
+        with importing():
             from streamvis.store.postgresql.store import PostgresStore
         with closing(PostgresStore(place, may_lose=True)) as store:
             yield store
@@ -68,14 +69,6 @@ def _writing(place: Path | DatabaseAddress) -> Iterator[Writes]:
             yield store
     finally:
         held.release()
-
-
-@contextmanager
-def _database() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise UsageError(_NEEDED) from error
 
 
 @contextmanager
@@ -94,14 +87,15 @@ def _reading(place: Path | DatabaseAddress) -> Iterator[Snapshot]:
 
             yield snapshot
         return
-    with _database():
-        from streamvis.store.postgresql.connections import READING, Connections, connect, is_pooled
+    with importing():
+        from streamvis.store.postgresql.connections import READING, Connections, connect, is_pooled, usable
         from streamvis.store.postgresql.installing import check_installed
-    with connect(place) as connection:
-        check_installed(connection, place.schema)
-        prepares = not is_pooled(connection)
-    with closing(Connections(place, most=2, prepares=prepares)) as connections:
-        yield lambda: connections.transaction(READING)
+    with usable(place):
+        with connect(place) as connection:
+            check_installed(connection, place.schema)
+            prepares = not is_pooled(connection)
+        with closing(Connections(place, most=2, prepares=prepares)) as connections:
+            yield lambda: connections.transaction(READING)
 
 
 def _opened(folder: Path) -> SqliteDatabase:

@@ -46,15 +46,15 @@ class RunRow:
     store: str
 
 
-def find_run(db: Database, run: str) -> RunRow | None:
-    """The run's row, also of one that was deleted."""
-    row = db.execute(sql.GET_RUN, (run,)).fetchone()
+def find_run(db: Database, run: str, *, to_change: bool = False) -> RunRow | None:
+    """The run's row, also of one that was deleted. A row that is found `to_change` is held until the transaction ends."""
+    row = db.execute(sql.GET_RUN_TO_CHANGE if to_change else sql.GET_RUN, (run,)).fetchone()
     return RunRow(*row) if row else None
 
 
-def required_run(db: Database, run: str) -> RunRow:
-    """The run's row. Raises UnknownRun or DeletedRun."""
-    row = find_run(db, run)
+def required_run(db: Database, run: str, *, to_change: bool = False) -> RunRow:
+    """The run's row, see `find_run`. Raises UnknownRun or DeletedRun."""
+    row = find_run(db, run, to_change=to_change)
     if row is None:
         raise UnknownRun(run)
     if row.deleted:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 __all__ = ["MIGRATIONS", "SCHEMA", "SCHEMA_VERSION"]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 _KEYS_PENDING = "CREATE INDEX keys_pending ON keys (no) WHERE pending > 0;"
 _KEY_INDEXES = """
@@ -319,7 +319,7 @@ ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
 ALTER TABLE keys ADD COLUMN digested INTEGER NOT NULL DEFAULT 0;
 {_DIGESTS}
 """,
-    # All values were kept.
+    # All values were kept. What an unreleased version made has the column already, see `SqliteStore`.
     7: """
 ALTER TABLE keys ADD COLUMN first_missing INTEGER;
 """,

@@ -93,7 +93,11 @@ class SqliteStore(Writes):
             self._writer.execute(sql.SET_META, ("id", uuid.uuid4().hex[:12]))
             self._writer.execute("COMMIT")
         for older in range(version, SCHEMA_VERSION) if version else ():
-            self._writer.executescript(f"BEGIN; {MIGRATIONS[older]}; PRAGMA user_version = {older + 1}; COMMIT;")
+            self._writer.executescript(f"BEGIN; {self._migration(older)}; PRAGMA user_version = {older + 1}; COMMIT;")
+
+    def _migration(self, older: int) -> str:
+        columns = {name for _, name, *_ in self._writer.execute("PRAGMA table_info(keys)")}
+        return "" if older == 7 and "first_missing" in columns else MIGRATIONS[older]
 
     def close(self) -> None:
         """Close all connections."""

@@ -40,6 +40,7 @@ SELECT runs.no, runs.id, apps.no, apps.name, runs.name, state, created, updated,
 FROM runs JOIN apps ON apps.no = runs.app
 """
 GET_RUN = f"{_RUN_COLUMNS} WHERE runs.id = ?"
+GET_RUN_TO_CHANGE = f"-- Held, where others may write.{GET_RUN}"
 GET_HEADS = """
 SELECT id, (SELECT value FROM meta WHERE meta.name = 'id'), epoch, seq FROM runs
 WHERE id IN (SELECT value FROM json_each(?)) AND deleted = 0
@@ -256,7 +257,7 @@ ON CONFLICT (key, step) DO UPDATE SET seq = excluded.seq, time = excluded.time, 
     checksum = excluded.checksum, body = excluded.body
 """
 GET_NTH_NEWEST_STEP = "SELECT step FROM key_values WHERE key = ? ORDER BY step DESC LIMIT 1 OFFSET ?"
-GET_VALUES_BEFORE = "SELECT no, step FROM key_values WHERE key = ? AND step < ?"
+GET_VALUES_BEFORE = "SELECT no, step FROM key_values WHERE key = ? AND step < ? ORDER BY step LIMIT ?"
 SET_FIRST_MISSING = "UPDATE keys SET first_missing = ?1 WHERE no = ?2 AND (first_missing IS NULL OR first_missing > ?1)"
 GET_VALUE = "SELECT seq, checksum, body FROM key_values WHERE key = ? AND step = ?"
 GET_VALUE_SPAN = """

@@ -1,4 +1,4 @@
-"""Housekeeping in the SQLite store, a short piece at a time: merging chunks, summaries, digests, deleting, giving space back.
+"""Housekeeping in a store, a short piece at a time: merging chunks, summaries, digests, deleting.
 
 What readers see never changes by it. Chunks and summaries that are there are changed here, and where a run's past is taken back;
 appending only adds. So a piece of work is prepared from a snapshot, without a lock, and put in place in a short transaction,
@@ -87,9 +87,9 @@ class _Work:
 
 
 class Tidier:
-    """Tidies the file that `reading` and `writing` open transactions of.
+    """Tidies the store that `reading` and `writing` open transactions of.
 
-    `vacuum` returns so many free pages of it; `others` are more kinds of work, of which each call does a piece.
+    `others` are more kinds of work, of which each call does a piece and says whether it did.
     """
 
     def __init__(

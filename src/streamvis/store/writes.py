@@ -122,7 +122,7 @@ class Writes(Reads):
         try:
             with self._writing() as (db, _):
                 db.hold_runs([batch.run])
-                run = find_run(db, batch.run)
+                run = find_run(db, batch.run, to_change=True)
                 cut = run and begin_cut(db, run, batch, self._sizes)
             while cut is not None and self._go_on_cutting(cut):
                 pass
@@ -147,7 +147,7 @@ class Writes(Reads):
         return done is None
 
     def _append_one(self, db: Database, batch: Batch, changes: Changed) -> Ack:
-        run = find_run(db, batch.run)
+        run = find_run(db, batch.run, to_change=True)
         is_new = run is None
         if is_new:
             if not batch.app or not batch.chunks or not isinstance(batch.chunks[0], Start):
@@ -241,7 +241,7 @@ class Writes(Reads):
         """Take the deletion of a run back."""
         with self._writing() as (db, changes):
             db.hold_runs([run])
-            row = find_run(db, run)
+            row = find_run(db, run, to_change=True)
             if row is None:
                 raise UnknownRun(run)
             if row.deleted:
@@ -268,7 +268,7 @@ class Writes(Reads):
 
     @contextmanager
     def _changed(self, db: Database, changes: Changed, run: str) -> Iterator[RunRow]:
-        row = required_run(db, run)
+        row = required_run(db, run, to_change=True)
         row.seq += 1
         row.updated = self._clock()
         yield row

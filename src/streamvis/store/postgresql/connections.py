@@ -16,10 +16,10 @@ from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool
 
 from streamvis.database_address import DatabaseAddress
-from streamvis.errors import InvalidData
+from streamvis.errors import InvalidData, StoreError
 from streamvis.store.postgresql.wording import found_by, given_to, in_words
 
-__all__ = ["READING", "WRITING", "Connections", "PostgresDatabase", "connect", "is_pooled"]
+__all__ = ["READING", "WRITING", "Connections", "PostgresDatabase", "connect", "is_pooled", "usable"]
 
 READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -58,6 +58,18 @@ class _NumberOfBool(Int8BinaryDumper):
 def connect(address: DatabaseAddress, **settings: Any) -> psycopg.Connection[Any]:
     """A connection, for whatever is outside of the pool."""
     return psycopg.connect(address.conninfo, autocommit=True, cursor_factory=_Found, **_settings(address), **settings)
+
+
+@contextmanager
+def usable(address: DatabaseAddress) -> Iterator[None]:
+    """Around what opens a database. Raises StoreError, without a password, where it cannot be used."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+            # What libpq says of an address that it cannot read may hold a part of it.
+            raise StoreError(f"The address of the database {address.shown} is not one that libpq understands.") from None
+        raise StoreError(f"The database {address.shown} cannot be used: {' '.join(str(error).split())}") from None
 
 
 def _settings(address: DatabaseAddress) -> dict[str, Any]:

@@ -49,11 +49,16 @@ def check_durability(connection: psycopg.Connection[Any], *, may_lose: bool) -> 
         raise StoreError(f"The database's encoding is {encoding}; Streamvis needs UTF8. Create it with ENCODING 'UTF8'.")
     names = ("synchronous_commit", "synchronous_standby_names", "fsync")
     found = Durability(*(connection.execute("SELECT current_setting($1)", (name,)).fetchone()[0] for name in names))
-    if found.synchronous_commit == "off" and not may_lose:
-        raise StoreError(
-            "synchronous_commit is off for this user of the database: what was acknowledged could be lost. Turn it on "
-            "(ALTER ROLE ... SET synchronous_commit = on), or say --allow-async-commit."
-        )
+    fixes = {
+        "synchronous_commit": "ALTER ROLE ... SET synchronous_commit = on",
+        "fsync": "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()",
+    }
+    for name, fix in fixes.items():
+        if getattr(found, name) == "off" and not may_lose:
+            raise StoreError(
+                f"{name} is off in the database: acknowledged data could be lost when its machine fails. Turn it on ({fix}), or "
+                "allow it with --allow-async-commit."
+            )
     return found
 
 

@@ -21,7 +21,7 @@ from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
 from streamvis.store.damage import is_damage
 from streamvis.store.interface import RESTORABLE_S, Changes
-from streamvis.store.postgresql.connections import READING, WRITING, Connections, PostgresDatabase, connect, is_pooled
+from streamvis.store.postgresql.connections import READING, WRITING, Connections, PostgresDatabase, connect, is_pooled, usable
 from streamvis.store.postgresql.installing import check_durability, install, lock_number
 from streamvis.store.postgresql.messages import Messages
 from streamvis.store.summaries import Sizes
@@ -78,16 +78,10 @@ class PostgresStore(Writes):
         self._tidy_lock = threading.Lock()
         self._tidied: tuple[PostgresDatabase, Changed] | None = None
         self._lock_number = lock_number(address.schema, "tidying")
-        try:
-            with connect(address) as connection:
-                self.durability = check_durability(connection, may_lose=may_lose)
-                install(connection, address.schema)
-                self.is_pooled = is_pooled(connection)
-        except psycopg.Error as error:
-            if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-                # What libpq says of an address that it cannot read may hold a part of it.
-                raise StoreError(f"The address of the database {address.shown} is not one that libpq understands.") from None
-            raise StoreError(f"The database {address.shown} cannot be used: {_one_line(error)}") from None
+        with usable(address), connect(address) as connection:
+            self.durability = check_durability(connection, may_lose=may_lose)
+            install(connection, address.schema)
+            self.is_pooled = is_pooled(connection)
         self._messages = Messages(address, hears=not self.is_pooled, tell=super()._tell)
         self._readers = Connections(address, most=_READERS, prepares=not self.is_pooled)
         self._writers = Connections(address, most=_WRITERS, prepares=not self.is_pooled)
@@ -185,7 +179,10 @@ class PostgresStore(Writes):
     def _tidying(self) -> Iterator[tuple[PostgresDatabase, Changed]]:
         """The transaction that holds the lock of who tidies: what is done is done only while it does."""
         assert self._tidied is not None, "only tidy() tidies"
-        yield self._tidied
+        try:
+            yield self._tidied
+        except psycopg.Error as error:  # here already, so that the tidier knows what it means
+            raise self._trouble(error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[PostgresDatabase, Changed]]:

@@ -38,6 +38,8 @@ _PIECES = {
 }
 _ENDINGS = {
     **dict.fromkeys((sql.ADD_LOG, sql.ADD_RUN, sql.ADD_ATTEMPT, sql.ADD_KEY, sql.ADD_CUT), "RETURNING no"),
+    # A run that was not there yet when runs were held: another endpoint may have made it since.
+    sql.GET_RUN_TO_CHANGE: "FOR UPDATE OF runs",
     # Live starts of an app are counted one after another.
     sql.GET_APP: "FOR UPDATE",
     sql.SAVE_DIGEST: """
