@@ -132,6 +132,7 @@ export class Pane {
   try_edited() { this.#when_seen({is_trial: true}) }
 
   #when_seen(options) {
+    this.#is_cold = false // its new version may need no other scripts
     if (document.hidden) document.addEventListener("visibilitychange", () => this.#when_seen(options), {once: true})
     else this.open(options)
   }
