@@ -6,11 +6,12 @@ A life is one process; its records are numbered from 0. Each line of the journal
 at first, `begin FIRST COUNT KIND KEY STEP TIME` before a call, `handed NEXT` after it, `stored NEXT` when all records before NEXT
 were acknowledged, which `flush` says, and `ending` when it sends no more and ends by itself.
 
-SIGINT ends it in good order, SIGUSR1 by `sys.exit`, and SIGTERM as the client has it. Now and then it has a child: a forked
-process, or a spawned one to which the client is pickled. That is a life of its own, which sends for a moment and ends, by an exit
-or SIGTERM. Its journal lies beside its parent's, as `child-LIFE.journal`.
+SIGINT ends it in good order, SIGUSR1 by `sys.exit`, and SIGTERM as the client has it. SIGUSR2 makes it print the stacks of its
+threads. Now and then it has a child: a forked process, or a spawned one to which the client is pickled. That is a life of its
+own, which sends for a moment and ends, by an exit or SIGTERM. Its journal lies beside its parent's, as `child-LIFE.journal`.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import random
@@ -141,6 +142,7 @@ class Life:
 
 def live_as_child(client: Client, slot: str, life: int, journal: Path, flush_every_s: float) -> None:
     """A child's whole life."""
+    faulthandler.register(signal.SIGUSR2)
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # they are for the parent
     dice = random.Random(life)
@@ -152,6 +154,7 @@ def live_as_child(client: Client, slot: str, life: int, journal: Path, flush_eve
 
 def main(url: str, app: str, run: str, slot: str, life: str, spool: str, path: str, flush_every_s: str) -> None:
     """Send until a signal comes."""
+    faulthandler.register(signal.SIGUSR2)
     client = Client(url, app, spool=spool)
     client.init({"run": run}, run=run)
     own = Life(client, slot, int(life), Path(path), float(flush_every_s))

@@ -6,6 +6,7 @@ reader and the page server to the endpoint, the browser to the page server.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 
 from streamvis.client.encoding import encode_notes
@@ -252,7 +254,13 @@ class Scene:
         try:
             program.wait(self._patience_s)
         except AssertionError as late:
-            raise Stuck(str(late)) from late
+            # Where it stands, and where the children stand that it waits for.
+            family = [psutil.Process(program.pid), *psutil.Process(program.pid).children(recursive=True)]
+            for process in family:
+                process.send_signal(signal.SIGUSR2)
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: program.output().count("most recent call first") >= len(family), within_s=5, what="all stacks")
+            raise Stuck(f"{late}\n--- its processes: {[process.pid for process in family]} ---\n{program.output()}") from late
         if program.status != status:
             raise Stuck(f"{program} ended with status {program.status}, saying {program.output()[-500:]!r}")
 
