@@ -119,7 +119,7 @@ def take_snapshot(
     pages: list[_Page] = []
     try:
         steps = _steps(reader, heads, at, moments)
-        # A run that goes on has later steps by the time its last moment is opened.
+        # A run that continues has later steps by the time its last moment is opened.
         last = steps[-1] if any(head.run.state == RUNNING for head in heads) else at
         for step in steps:
             its = {"at": last if step == steps[-1] else step, "query": query}
