@@ -28,7 +28,7 @@ help:
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
 	@echo "make test-integrations  install the frameworks that Streamvis integrates with, and run the tests with them"
 	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
-	@echo "make lint         check the code with ruff, and the types in src with pyright"
+	@echo "make lint         check the code and its format with ruff, and the types in src with pyright"
 	@echo "make docs         build the site of the docs into build/site, and check its links"
 	@echo "make pictures     create the pictures of the docs again; ARGS=NAME creates one"
 	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
@@ -53,6 +53,7 @@ pictures: $(VENV)/.installed-test chromium
 
 lint: $(VENV)/.installed-lint
 	@$(VENV)/bin/ruff check $(ARGS) .
+	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/pyright
 
 docs: $(VENV)/.installed-docs

@@ -1,6 +1,6 @@
 """Candlesticks: finished bars are rows; the current bar is a value, which every trade replaces.
 
-    streamvis serve page.py
+streamvis serve page.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """A simulated market: single trades, combined into bars of twenty.
 
-    python producer.py http://localhost:8080 candlesticks [BARS]
+python producer.py http://localhost:8080 candlesticks [BARS]
 """
 
 import sys

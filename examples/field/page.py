@@ -1,6 +1,6 @@
 """Waves on a pond: an image, a cross-section where the viewer taps, and the energy over all steps.
 
-    streamvis serve page.py
+streamvis serve page.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Waves on a square pond: the two-dimensional wave equation, with a drop every 150 steps.
 
-    python producer.py http://localhost:8080 field [STEPS]
+python producer.py http://localhost:8080 field [STEPS]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Linked histograms: moving points, and histograms of all points and of the selected ones along both axes.
 
-    streamvis serve page.py
+streamvis serve page.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """10,000 points that move in three groups, sent ten times a second.
 
-    python producer.py http://localhost:8080 histograms [STEPS]
+python producer.py http://localhost:8080 histograms [STEPS]
 """
 
 import sys

@@ -159,8 +159,7 @@ class FolderInUse(StoreError):
         self.folder, self.listening = folder, listening
         first = f" that listens at {listening}" if listening else ""
         super().__init__(
-            f"The data folder {folder} is in use by another endpoint{first}. Use that one, or choose another folder "
-            "with --data."
+            f"The data folder {folder} is in use by another endpoint{first}. Use that one, or choose another folder with --data."
         )
 
 
@@ -219,9 +218,7 @@ class PortTaken(StreamvisError):
 
     def __init__(self, host: str, port: int, *, option: str) -> None:
         self.host, self.port = host, port
-        super().__init__(
-            f"Port {port} on {host} is taken. Choose another with {option}, or {option} 0 for any free one."
-        )
+        super().__init__(f"Port {port} on {host} is taken. Choose another with {option}, or {option} 0 for any free one.")
 
 
 def _did_you_mean(near: Sequence[str]) -> str:

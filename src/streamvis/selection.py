@@ -36,9 +36,7 @@ class Selection:
     at: int | None = None
 
     @classmethod
-    def read(
-        cls, arguments: Mapping[str, Sequence[str]], *, app: str | None = None, follow: str = NEWEST
-    ) -> Selection:
+    def read(cls, arguments: Mapping[str, Sequence[str]], *, app: str | None = None, follow: str = NEWEST) -> Selection:
         """From an address's arguments, each with its values; `app` and `follow` where none is named there.
 
         Raises UsageError where `stat`, `follow` or `at` is not one that there can be.

@@ -120,9 +120,7 @@ class Transport:
             self._at = (at + 1) % len(self._endpoints)
 
     @staticmethod
-    def _asked_of(
-        url: str, pool: urllib3.PoolManager, *, place: str, timeout_s: float, method: str, **options: Any
-    ) -> Response:
+    def _asked_of(url: str, pool: urllib3.PoolManager, *, place: str, timeout_s: float, method: str, **options: Any) -> Response:
         try:
             answer = pool.request(method, f"{url}{place}", redirect=False, **options)
         except (urllib3.exceptions.HTTPError, OSError, ImportError, LookupError) as error:

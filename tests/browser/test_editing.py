@@ -28,9 +28,12 @@ def update_page(doc, new_data):
 """
 FIRST = 'Div(text=f"{shapes.TITLE} one", name="title")'
 # A new figure and a new slider in front of those that are there.
-SECOND = FIRST.replace(" one", " two") + """)
+SECOND = (
+    FIRST.replace(" one", " two")
+    + """)
     doc.add_root(figure(title="new", height=100))
     doc.add_root(Slider(start=0, end=10, value=5, title="Another")"""
+)
 BROKEN_IN_UPDATE = '"k" in new_data', '"k" in new_data and (new_data["k"]["xx"] is not None)'
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

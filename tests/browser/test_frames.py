@@ -124,9 +124,7 @@ def test_the_shell_in_a_frame_of_a_site_that_was_named_shows_its_page_and_offers
     assert alone.evaluate("document.querySelectorAll('.more').length") == 1
 
 
-def test_a_site_that_was_not_named_shows_nothing_and_the_door_says_what_is_missing(
-    site, endpoint, page, start_pages, open_page
-):
+def test_a_site_that_was_not_named_shows_nothing_and_the_door_says_what_is_missing(site, endpoint, page, start_pages, open_page):
     closed = start_pages(page, url=endpoint.url, env={"STREAMVIS_PAGE_TOKEN": TOKEN})
     tab = open_page(site(f'<iframe src="{closed.url}/framed?token={TOKEN}"></iframe>'))
     tab.expect_errors()

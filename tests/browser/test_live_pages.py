@@ -17,7 +17,7 @@ from support.conditions import wait_until
 from support.processes import PAGES_READY
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "quickstart"
-LINES = '''
+LINES = """
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 app = "lines"
@@ -30,7 +30,7 @@ def init_page(doc, config):
 def update_page(doc, new_data):
     if "main_plot" in new_data:
         doc.get_model_by_name("main_plot").stream(new_data["main_plot"])
-'''
+"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

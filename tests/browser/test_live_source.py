@@ -240,6 +240,8 @@ def test_x_that_is_not_finite_or_starts_again_and_sparse_columns_show_beside_the
         fresh = open_page(address)
         wait_until(lambda: ranges(fresh)[:2] == ranges(tab)[:2] != [0, 1], within_s=30, what="a fresh page shows the same")
         wait_until(lambda: fresh.source("main")["x"] == tab.source("main")["x"], within_s=10, what="and the same rows")
+
+
 COMING = """
 from bokeh.layouts import column
 from bokeh.models import Button

@@ -214,6 +214,7 @@ def test_of_five_thousand_columns_only_what_is_near_the_view_is_drawn(show):
     for words, found in (("layer4711", 1), ("block7/ layer35", 10)):
         search.fill(words)
         tab.page.get_by_text(f"{found} of 5000").wait_for()
+
         def are_drawn(words=words, found=found):
             drawn = tab.evaluate(_TITLES)
             assert 1 <= len(drawn) <= found and all(words.split()[-1] in title for title in drawn), f"{drawn} are drawn"

@@ -66,11 +66,7 @@ def odd_in(text: str) -> list[str]:
 
 
 def test_texts_are_in_plain_english():
-    faults = [
-        f"{path.relative_to(ROOT)}:{fault}"
-        for path in texts()
-        for fault in odd_in(path.read_text())
-    ]
+    faults = [f"{path.relative_to(ROOT)}:{fault}" for path in texts() for fault in odd_in(path.read_text())]
     assert not faults, "\n".join(faults)
 
 

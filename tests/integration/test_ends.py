@@ -153,7 +153,9 @@ OWN_HANDLERS = {
         "failed",
     ),
     "one that closes the client": (
-        "signal.signal(signal.SIGTERM, lambda *_: (client.close(state='interrupted'), sys.exit(9)))", 9, "interrupted"
+        "signal.signal(signal.SIGTERM, lambda *_: (client.close(state='interrupted'), sys.exit(9)))",
+        9,
+        "interrupted",
     ),
 }
 
@@ -217,7 +219,7 @@ def test_a_server_that_manages_signals_ends_in_its_own_way(server, client_is_fir
     if not client_is_first:
         start = 'client = Client(url, "app"); print("run", client.init(), flush=True)'
         source = source.replace("client.sendl(0", f"global client; {start}; client.sendl(0")
-        source = source.replace("{\"x\": 1})", "{\"x\": 1}); client.close()")
+        source = source.replace('{"x": 1})', '{"x": 1}); client.close()')
     program = start_script(source, head=client_is_first)
     program.wait_for_line("ready")
     status = program.terminate()

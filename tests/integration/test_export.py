@@ -20,7 +20,7 @@ from streamvis.reading.export import export_run
 from streamvis.reading.importing import import_run
 from streamvis.transport import Transport
 
-NAMES = st.sampled_from(["loss", "step", "time", "run", "a/b", "A", "a", "über", "x y", "..", "with \"quotes\""])
+NAMES = st.sampled_from(["loss", "step", "time", "run", "a/b", "A", "a", "über", "x y", "..", 'with "quotes"'])
 TIMES = st.datetimes(dt.datetime(1980, 1, 1), dt.datetime(2100, 1, 1))
 CELLS = [
     st.integers(-(2**63), 2**63 - 1) | st.none(),

@@ -82,9 +82,7 @@ def test_a_script_for_a_page_of_ones_own_names_the_path_in_front(start_endpoint,
     pages = start_pages(page, url=start_endpoint().url)
     for at, root in ((f"{pages.root}/lab/view/noted", f"{pages.root}/lab/"), ("", "/lab/")):
         asked = {"bokeh-autoload-element": "1", "bokeh-app-path": "/lab/view/noted", "bokeh-absolute-url": at or None}
-        answer = Transport(pages.url).request(
-            "GET", "/noted/autoload.js", params=asked, headers={"X-Forwarded-Prefix": "/lab"}
-        )
+        answer = Transport(pages.url).request("GET", "/noted/autoload.js", params=asked, headers={"X-Forwarded-Prefix": "/lab"})
         assert answer.status == 200
         assert set(re.findall(r'"([^"]*)static/js/bokeh\.min\.js', answer.body.decode())) == {root}
 

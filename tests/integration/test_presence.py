@@ -55,9 +55,7 @@ def start_producer(start_program, tmp_path, url):
     return program
 
 
-def test_an_idle_producer_stays_running_and_a_stopped_one_vanishes_and_comes_back(
-    endpoint, stored, start_program, tmp_path
-):
+def test_an_idle_producer_stays_running_and_a_stopped_one_vanishes_and_comes_back(endpoint, stored, start_program, tmp_path):
     program = start_producer(start_program, tmp_path, endpoint.url)
     heard = stored.run("job")["heard"]
     late = heard + 1.5 * VANISH_AFTER_S

@@ -19,7 +19,7 @@ from support.conditions import wait_until
 from support.processes import endpoint, page_server
 from support.sessions import OpenedPage
 
-MANY = '''
+MANY = """
 from bokeh.models import ColumnDataSource, Div
 
 
@@ -33,8 +33,8 @@ def init_page(doc, config, runs):
 def update_page(doc, new_data):
     if "train" in new_data:
         doc.get_model_by_name(new_data.run.id).stream({"loss": new_data["train"]["loss"]})
-'''
-BANDS = '''
+"""
+BANDS = """
 from bokeh.plotting import figure
 from streamvis import band_source
 
@@ -45,8 +45,8 @@ def init_page(doc, config, runs):
         plot = figure()
         plot.varea("step", "loss.low", "loss.high", source=source)
         doc.add_root(plot)
-'''
-ONE = '''
+"""
+ONE = """
 from bokeh.models import Div
 
 
@@ -56,8 +56,8 @@ def init_page(doc, config):
 
 def update_page(doc, new_data):
     pass
-'''
-PANELS = '''
+"""
+PANELS = """
 from streamvis import panels
 
 
@@ -65,7 +65,7 @@ def init_page(doc, config):
     doc.add_root(panels.curves(["train", "val"], "loss"))
     doc.add_root(panels.matrix("confusion"))
     doc.add_root(panels.config())
-'''
+"""
 
 
 LISTING = """
@@ -301,12 +301,16 @@ def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open
         sem = sd / np.sqrt([len(v) for v in values])
         mean = np.array([v.mean() for v in values])
         quartiles = np.array([np.quantile(v, [0.25, 0.5, 0.75]) for v in values]).T
-        return steps, [len(v) for v in values], {
-            "std": (mean - sd, mean, mean + sd),
-            "sem": (mean - sem, mean, mean + sem),
-            "quartiles": quartiles,
-            "range": (np.array([v.min() for v in values]), mean, np.array([v.max() for v in values])),
-        }
+        return (
+            steps,
+            [len(v) for v in values],
+            {
+                "std": (mean - sd, mean, mean + sd),
+                "sem": (mean - sem, mean, mean + sem),
+                "quartiles": quartiles,
+                "range": (np.array([v.min() for v in values]), mean, np.array([v.max() for v in values])),
+            },
+        )
 
     def shows(page):
         steps, counts, bands = expected()

@@ -83,8 +83,14 @@ def test_without_the_token_nothing_is_told(guarded):
 def test_a_token_to_read_reads_and_writes_nothing(guarded):
     assert ask(guarded.url, "POST", "/api/v1/runs", token=WRITE, body={"app": "a", "run": "r"}).status == 201
     assert ask(guarded.url, token=READ).status == 200
-    for method, where in [("POST", "/api/v1/runs"), ("DELETE", "/api/v1/runs/r"), ("POST", "/api/v1/runs/r/clear"),
-                          ("PATCH", "/api/v1/runs/r"), ("POST", "/api/v1/runs/r/batches"), ("OPTIONS", "/api/v1/runs")]:
+    for method, where in [
+        ("POST", "/api/v1/runs"),
+        ("DELETE", "/api/v1/runs/r"),
+        ("POST", "/api/v1/runs/r/clear"),
+        ("PATCH", "/api/v1/runs/r"),
+        ("POST", "/api/v1/runs/r/batches"),
+        ("OPTIONS", "/api/v1/runs"),
+    ]:
         response = ask(guarded.url, method, where, token=READ, body={"app": "a"})
         assert (response.status, code(response)) == (403, "may_only_read"), (method, where)
     assert [run["run"] for run in json.loads(ask(guarded.url, where="/api/v1/runs?app=a", token=READ).body)["runs"]] == ["r"]
@@ -139,8 +145,20 @@ def test_programs_that_start_at_once_agree_on_one_token(tmp_path):
 
 
 def test_serve_hands_tokens_to_its_parts_unseen(start_service, page, tmp_path):
-    command = [sys.executable, "-m", "streamvis.cli", "serve", page, "--data", tmp_path / "data", "--rest-port", "0",
-               "--host", "0.0.0.0", "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "streamvis.cli",
+        "serve",
+        page,
+        "--data",
+        tmp_path / "data",
+        "--rest-port",
+        "0",
+        "--host",
+        "0.0.0.0",
+        "--no-browser",
+    ]
     served = start_service(command, ready=r"Open (?P<url>http://[^:]+:(?P<port>\d+))/shown\?token=")
     opened = served.wait_for_line(r"Open (\S+) in a browser. Producers send to (\S+)\.")
     read = (tmp_path / "data" / "read-token").read_text()

@@ -140,8 +140,15 @@ def test_a_compressed_body_is_refused_before_it_is_unpacked(endpoint):
 def test_a_question_for_too_much_is_refused_with_a_reason(endpoint):
     assert asked(endpoint.url, "POST", "/api/v1/runs", b'{"app":"a","run":"asked"}').status == 201
     long = "x" * 1001
-    for question in ("rows?key=k&limit=1000001", "history?key=k&buckets=100001", "tail?max_bytes=268435457", "tail?wait=26",
-                     "tail?wait=inf", f"value?key={long}", f"history?key=k&x={long}"):
+    for question in (
+        "rows?key=k&limit=1000001",
+        "history?key=k&buckets=100001",
+        "tail?max_bytes=268435457",
+        "tail?wait=26",
+        "tail?wait=inf",
+        f"value?key={long}",
+        f"history?key=k&x={long}",
+    ):
         response = asked(endpoint.url, where=f"/api/v1/runs/asked/{question}")
         assert (response.status, json.loads(response.body)["error"]["code"]) == (422, "invalid_arguments"), question
     for many in ("rows?key=k&columns=", "tail?exclude="):

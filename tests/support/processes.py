@@ -124,9 +124,7 @@ class Program:
         except AssertionError as late:
             raise AssertionError(f"{late}\n{self._told()}") from None
         if not isinstance(found, re.Match):
-            raise AssertionError(
-                f"{self} ended with status {self.status} before a line like {pattern!r}\n{self._told()}"
-            )
+            raise AssertionError(f"{self} ended with status {self.status} before a line like {pattern!r}\n{self._told()}")
         return found
 
     def wait(self, within_s: float = 40) -> int:
@@ -149,9 +147,7 @@ class Program:
     def stop(self) -> None:
         """SIGSTOP, and wait until the kernel has stopped it: it keeps its sockets and says nothing."""
         os.kill(self.pid, signal.SIGSTOP)
-        wait_until(
-            lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, within_s=5, what=f"{self} to stop"
-        )
+        wait_until(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, within_s=5, what=f"{self} to stop")
 
     def resume(self) -> None:
         """SIGCONT after `stop`."""

@@ -102,8 +102,9 @@ def shown(found, column):
 @example([(0, [(1, 1.0, None)] * 40, 9, True), (3, [(0, i, 1.0) for i in range(40)], 4, True)], "quartiles", (0, 90), 2, 0.6)
 def test_a_band_is_what_the_slow_reference_says(runs, stat, span, at_once, weight):
     start, stop = span[0], span[0] + span[1]
-    with tempfile.TemporaryDirectory() as folder, mock.patch.multiple(
-        band, _ENOUGH_ROWS=3 * at_once, _SORTED_AT_ONCE=5 * at_once, _LEAST_ROWS=4
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.multiple(band, _ENOUGH_ROWS=3 * at_once, _SORTED_AT_ONCE=5 * at_once, _LEAST_ROWS=4),
     ):
         store = hasty_store(Path(folder), sizes=SIZES)
         filled(store, runs)

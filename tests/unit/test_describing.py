@@ -186,7 +186,11 @@ def test_a_config_of_omegaconf_is_described_with_what_is_missing_in_it():
     told = described({"whole": config})["whole"]
     assert told == described(config)
     assert told == {
-        "lr": 0.1, "twice": 0.1, "sizes": [1, 0.1], "name": "(MissingMandatoryValue)", "bad": "(InterpolationKeyError)"
+        "lr": 0.1,
+        "twice": 0.1,
+        "sizes": [1, 0.1],
+        "name": "(MissingMandatoryValue)",
+        "bad": "(InterpolationKeyError)",
     }
 
 

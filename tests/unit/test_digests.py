@@ -87,8 +87,10 @@ def told(store, run, key, column):
 
 
 def same(one, other):
-    return one == other or (one is not None and other is not None and math.isnan(one) and math.isnan(other)) or (
-        one is not None and other is not None and float(one) == float(other)
+    return (
+        one == other
+        or (one is not None and other is not None and math.isnan(one) and math.isnan(other))
+        or (one is not None and other is not None and float(one) == float(other))
     )
 
 
@@ -112,9 +114,11 @@ def tidy(store):
 @example([(("rows", "k", [(i, float(i % 7), float(i))]), 1, False) for i in range(12)] + [(("resume", 5), 2, True)])
 @example([(("rows", "k", [(3, NAN, NAN)]), 4, False), (("rows", "k", [(5, None, None)]), 4, False)])
 def test_summaries_say_what_a_slow_reading_of_all_rows_says(folders, history):
-    with folders() as place, mock.patch.multiple(
-        digests, _CHUNKS_AT_ONCE=2, _KEYS_AT_ONCE=1
-    ), mock.patch.object(cutting, "_RECORDS_AT_ONCE", 2):
+    with (
+        folders() as place,
+        mock.patch.multiple(digests, _CHUNKS_AT_ONCE=2, _KEYS_AT_ONCE=1),
+        mock.patch.object(cutting, "_RECORDS_AT_ONCE", 2),
+    ):
         store = place.open(sizes=SIZES)
         store.append([Batch("run", "app", "p", 0, [Start("{}", 1.0)])])
         for number, (part, tidied, reopened) in enumerate(history, 1):

@@ -213,7 +213,7 @@ def test_what_nobody_can_store_is_refused_with_its_place(intake, case):
         assert refused.value.where == 'data["y"]' and refused.value.allowed
         with pytest.raises(InvalidData, match=problem) as refused:
             call(0, "k", {"y": [1.5, {"z": part}]})
-        assert refused.value.where == 'data["y"][1][\'z\']'
+        assert refused.value.where == "data[\"y\"][1]['z']"
 
 
 def test_data_that_contains_itself_is_refused(intake, monkeypatch):

@@ -52,4 +52,3 @@ def test_nothing_is_kept_of_a_run_that_was_deleted_meanwhile(store, order):
 
     asyncio.run(story())
     assert presence.expected == {"other"}
-

@@ -11,9 +11,7 @@ from streamvis.store import statements as sql
 from streamvis.store.schema import SCHEMA
 
 STATEMENTS = {
-    name: text
-    for name, text in vars(sql).items()
-    if isinstance(text, str) and name.isupper() and not name.startswith("_")
+    name: text for name, text in vars(sql).items() if isinstance(text, str) and name.isupper() and not name.startswith("_")
 }
 GROWING = ("runs", "configs", "logs", "producers", "attempts", "stretches", "cuts", "keys", "chunks", "summaries", "key_values")
 

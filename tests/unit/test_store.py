@@ -157,8 +157,11 @@ class Reader:
 @example([*sent("p", [(i * 7) % 40 for i in range(40)]), *sent("q", range(40), ("start", "A", 25, 1))], {17, 39, 50})
 @example([*sent("p", [5], ("start", "A", None, 1)), *sent("q", [6], ("clear",), ("rows", "a", [7]), ("start", "B", 6, 1))], set())
 @example([*sent("p", [9], ("start", "A", None, 1)), *sent("p", [5], ("clear",)), *sent("q", [6], ("start", "A", 3, 1))], set())
-@example([("q", [("rows", "a", [9]), ("start", "A", None, 1), ("rows", "a", [8])], False, False, 0, True)]
-         + sent("p", [7], ("start", "A", 5, 1)), set())
+@example(
+    [("q", [("rows", "a", [9]), ("start", "A", None, 1), ("rows", "a", [8])], False, False, 0, True)]
+    + sent("p", [7], ("start", "A", 5, 1)),
+    set(),
+)
 def test_a_reader_in_pieces_a_fresh_reader_and_what_was_sent_agree(folders, batches, looks):
     at_once = (1, 3, 1000)[(len(batches) + len(looks)) % 3]
     with folders() as place, mock.patch.object(cutting, "_RECORDS_AT_ONCE", at_once):

@@ -32,6 +32,7 @@ _TERMINATED_S = 8.0
 
 _program = Program()
 
+
 class _Watched:
     """The senders to close. Each change is one step of the interpreter, as a signal handler may interrupt any other."""
 

@@ -216,9 +216,7 @@ def run_json(run: RunInfo, presence: Presence) -> dict[str, Any]:
     }
 
 
-def found_runs_answer(
-    found: FoundRuns, columns: Sequence[str], presence: Presence, *, as_arrow: bool
-) -> bytes | dict[str, Any]:
+def found_runs_answer(found: FoundRuns, columns: Sequence[str], presence: Presence, *, as_arrow: bool) -> bytes | dict[str, Any]:
     """Runs with the columns that were asked for, as Arrow or as JSON."""
     meta = {"more": found.more, "after": found.after, "matching": found.matching}
     shown = [run_json(one.info, presence) for one in found.runs]

@@ -53,4 +53,3 @@ class GivenUp:
                 await self._app(scope, receive_on, send_on)
             finally:
                 watching.cancel()
-

@@ -38,9 +38,7 @@ _TIDY_SHARE = 0.5
 class Writer:
     """The one road of batches into the store."""
 
-    def __init__(
-        self, store: Store, *, most_unmerged: int = MOST_UNMERGED, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: Store, *, most_unmerged: int = MOST_UNMERGED, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._most_unmerged = store, most_unmerged
         self._waiting: list[tuple[Batch, asyncio.Future[Ack]]] = []
         self._task: asyncio.Task[None] | None = None

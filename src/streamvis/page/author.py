@@ -181,7 +181,6 @@ class Failures:
         finally:
             self._is_ours = False
 
-
     @contextmanager
     def muted(self) -> Iterator[None]:
         """Within this, no one is told of changes to the document."""

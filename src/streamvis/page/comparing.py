@@ -46,7 +46,7 @@ def _of(live: Any, fresh: Any, where: str, seen: set[str]) -> Iterator[str]:
                 yield f"{where}: live has {sorted(map(str, live))}, fresh has {sorted(map(str, fresh))}"
             for name in [name for name in live if name in fresh]:
                 yield from _of(live[name], fresh[name], f"{where}[{name!r}]", seen)
-        case (list() | tuple() | np.ndarray()), (list() | tuple() | np.ndarray()):
+        case ((list() | tuple() | np.ndarray()), (list() | tuple() | np.ndarray())):
             yield from _of_lists(live, fresh, where, seen)
         case _:
             if not _is_same(live, fresh):

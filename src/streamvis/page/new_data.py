@@ -109,9 +109,7 @@ class NewData(Mapping[str, Mapping[str, Any]]):
 
     def copy(self, run: PageRun) -> NewData:
         """The same for another page, which may change all of it in place."""
-        rows = {
-            key: Rows(key, its.steps.copy(), its.times.copy(), own_copy(its.columns)) for key, its in self._rows.items()
-        }
+        rows = {key: Rows(key, its.steps.copy(), its.times.copy(), own_copy(its.columns)) for key, its in self._rows.items()}
         values = {key: replace(value, data=own_copy(value.data)) for key, value in self._values.items()}
         return NewData(run, rows, values, reduced=dict(self.reduced))
 
@@ -160,9 +158,7 @@ _Parts = Sequence[tuple[Any, int]]
 
 
 def _numbers(parts: _Parts) -> np.ndarray:
-    return np.concatenate(
-        [np.full(count, np.nan) if _is_missing(part) else part.astype(np.float64) for part, count in parts]
-    )
+    return np.concatenate([np.full(count, np.nan) if _is_missing(part) else part.astype(np.float64) for part, count in parts])
 
 
 def _moments(parts: _Parts, kind: str) -> np.ndarray:
@@ -186,9 +182,7 @@ def _cells(parts: _Parts) -> list[Any]:
 def _python_moments(part: np.ndarray) -> list[Any]:
     """Times or durations as Python's own; as NumPy's where they are beyond its calendar, which `tolist` makes numbers."""
     moments = microseconds(part)
-    return [
-        item if not isinstance(item, int) else scalar for item, scalar in zip(moments.tolist(), moments, strict=True)
-    ]
+    return [item if not isinstance(item, int) else scalar for item, scalar in zip(moments.tolist(), moments, strict=True)]
 
 
 def _is_missing(part: Any) -> bool:

@@ -83,4 +83,3 @@ def _from(rows: Rows, begin: int) -> Rows:
         return rows
     columns = {name: column[begin:] for name, column in rows.columns.items()}
     return Rows(rows.key, rows.steps[begin:], rows.times[begin:], columns)
-

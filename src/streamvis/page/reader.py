@@ -187,9 +187,7 @@ class EndpointReader:
         """
         params = {"after": after, "until": until, "wait": wait_s, "max_bytes": max_bytes}
         params |= {"exclude": list(exclude), "only": list(only), "kind": kind, "at": self._at}
-        response = self._get(
-            path("runs", run, "tail"), run=run, params=params, accept=ARROW, timeout_s=wait_s + 2 * _SLACK_S
-        )
+        response = self._get(path("runs", run, "tail"), run=run, params=params, accept=ARROW, timeout_s=wait_s + 2 * _SLACK_S)
         head, body = decode_head(response.body)
         return Piece(
             cursor=head["cursor"],
@@ -304,9 +302,7 @@ class EndpointReader:
         timeout_s: float = 10.0,
         may_lack: bool = False,
     ) -> Response:
-        response = self.transport.request(
-            "GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s
-        )
+        response = self.transport.request("GET", where, params=params, headers={"Accept": accept}, timeout_s=timeout_s)
         check(response, url=self.url, token_file=READ_TOKEN)
         if may_lack and (response.status in (404, 409, 422) or _is_damaged(response)):
             return response

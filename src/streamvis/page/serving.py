@@ -114,9 +114,7 @@ def run_pages(
     edits = Watch(loop) if reloads else None
     application = WebApplication(
         {
-            script.name: page_application(
-                script, url=url, app=app, token=token, held_back=held.get(script.name), watch=edits
-            )
+            script.name: page_application(script, url=url, app=app, token=token, held_back=held.get(script.name), watch=edits)
             for script in scripts
         },
         mount=mount,

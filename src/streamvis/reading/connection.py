@@ -74,9 +74,7 @@ class Connection:
         answer = self.ask(method, path(*parts), run=run, body=content, content_type="application/json").body
         return json.loads(answer) if answer else {}
 
-    def arrow(
-        self, *parts: str, run: str, key: str = "", params: Mapping[str, Any] | None = None, wait_s: float = 0.0
-    ) -> bytes:
+    def arrow(self, *parts: str, run: str, key: str = "", params: Mapping[str, Any] | None = None, wait_s: float = 0.0) -> bytes:
         """What is at an address below /api/v1, in Arrow."""
         return self.ask("GET", path(*parts), run=run, key=key, params=params, accept=ARROW, wait_s=wait_s).body
 
@@ -98,9 +96,7 @@ class Connection:
         head, body = decode_head(self.arrow("runs", run, "tail", run=run, params=params, wait_s=wait_s))
         for key, problem in head["damaged"].items():
             raise DamagedData(problem, run=run, key=key)
-        items = [
-            (meta["key"], table if meta["kind"] == "rows" else value_of(meta, table)) for meta, table, _ in streams_of(body)
-        ]
+        items = [(meta["key"], table if meta["kind"] == "rows" else value_of(meta, table)) for meta, table, _ in streams_of(body)]
         dtypes = {key: its["columns"] for key, its in head["keys"].items() if its["kind"] == "rows"}
         return LogPiece(head["cursor"], head["more"], head["restart"], head["run"]["state"], dtypes, items)
 
@@ -119,9 +115,7 @@ class Connection:
     ) -> Response:
         """One exchange, about a run and a key of it where they are named."""
         headers = {"Accept": accept} | ({} if body is None else {"Content-Type": content_type})
-        answer = self._transport.request(
-            method, where, params=params, body=body, headers=headers, timeout_s=_ANSWER_S + wait_s
-        )
+        answer = self._transport.request(method, where, params=params, body=body, headers=headers, timeout_s=_ANSWER_S + wait_s)
         check(answer, url=self.url, token_file=READ_TOKEN if method == "GET" else WRITE_TOKEN)
         if answer.status < 300:
             return answer

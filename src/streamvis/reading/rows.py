@@ -105,9 +105,7 @@ def _dtypes(connection: Connection, run: str, key: str, columns: Sequence[str] |
     return {name: its["columns"][name] for name in columns}
 
 
-def _pieces(
-    connection: Connection, run: str, key: str, dtypes: Mapping[str, str], steps: Steps | None
-) -> Iterator[pa.Table]:
+def _pieces(connection: Connection, run: str, key: str, dtypes: Mapping[str, str], steps: Steps | None) -> Iterator[pa.Table]:
     """Tables of rows as they are stored, up to the end that the log has now."""
     until = connection.json("runs", run, run=run)["cursor"]
     cursor: str | None = None
@@ -137,7 +135,6 @@ def _within(table: pa.Table, steps: Steps) -> pa.Table:
     column = table.column(0)
     keep = pc.greater_equal(column, first if first is not None else 0)
     return table.filter(keep if last is None else pc.and_(keep, pc.less_equal(column, last)))
-
 
 
 def stacked(runs: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:

@@ -48,9 +48,7 @@ class Reader:
         """The names of the apps that have runs."""
         return [app["name"] for app in self.connection.json("apps")["apps"]]
 
-    def runs(
-        self, app: str | None = None, where: str | None = None, order: str | None = None, limit: int | None = None
-    ) -> Runs:
+    def runs(self, app: str | None = None, where: str | None = None, order: str | None = None, limit: int | None = None) -> Runs:
         """The runs for which the filter `where` holds, by default the newest first; see docs/rest.md for filters and orders."""
         found: list[Run] = []
         after: str | None = None

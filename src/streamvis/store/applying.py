@@ -33,9 +33,7 @@ __all__ = ["apply_batch", "end_run", "start_over"]
 _OTHER_CONFIG = "This run began with another config, which stays: the first of a run wins."
 
 
-def apply_batch(
-    db: Database, run: RunRow, batch: Batch, *, is_new: bool, sizes: Sizes
-) -> tuple[list[Refusal], list[str]]:
+def apply_batch(db: Database, run: RunRow, batch: Batch, *, is_new: bool, sizes: Sizes) -> tuple[list[Refusal], list[str]]:
     """Apply the chunks in order, at the run's `seq`. Returns the keys that were refused, and warnings."""
     refused: list[Refusal] = []
     warnings: list[str] = []
@@ -74,9 +72,7 @@ def end_run(db: Database, run: RunRow, state: str, *, at: float) -> None:
     run.state, run.ended = state, at
 
 
-def _start(
-    db: Database, run: RunRow, batch: Batch, start: Start, sizes: Sizes, warnings: list[str]
-) -> Attempt:
+def _start(db: Database, run: RunRow, batch: Batch, start: Start, sizes: Sizes, warnings: list[str]) -> Attempt:
     """A producer joins its attempt, which takes the place of earlier ones if it is the first of its ranks to resume."""
     attempt = join_attempt(db, run.no, start, live=batch.live)
     if attempt.resume_at is None and start.resume_at is not None:
@@ -167,9 +163,7 @@ def _add(db: Database, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | 
     return ""
 
 
-def _add_rows(
-    db: Database, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes
-) -> None:
+def _add_rows(db: Database, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes) -> None:
     db.execute(sql.ADD_KEY_ROWS, (key, columns, chunk.count, len(chunk.body), *sizes.due))
     steps = (chunk.first_step, chunk.last_step)
     db.execute(sql.ADD_CHUNK, chunk_row(run.log, key, rows, (run.seq, run.seq), steps, chunk.count, chunk.body))
@@ -188,4 +182,3 @@ def _add_value(db: Database, run: RunRow, key: int, newest_step: int | None, chu
 def _extend(run: RunRow, first: int, last: int) -> None:
     run.first_step = first if run.first_step is None else min(run.first_step, first)
     run.last_step = last if run.last_step is None else max(run.last_step, last)
-

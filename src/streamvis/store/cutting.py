@@ -96,9 +96,7 @@ def cut_log(db: Database, log: int, step: int, reach: Reach, sizes: Sizes) -> Cu
     return Cut(changed, *log_steps(db, log))
 
 
-def cut_piece(
-    db: Database, log: int, step: int, reach: Reach, sizes: Sizes, place: Place
-) -> tuple[bool, Place | None]:
+def cut_piece(db: Database, log: int, step: int, reach: Reach, sizes: Sizes, place: Place) -> tuple[bool, Place | None]:
     """Do a piece of a cut: whether it changed anything, and where to continue (None: it is done)."""
     return _cut_from(db, log, step, reach, sizes, place, _Budget(_RECORDS_AT_ONCE, _BYTES_AT_ONCE))
 

@@ -34,9 +34,7 @@ class DataFolder:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise FolderUnusable(
-                str(self.path), f"{error.strerror}. Choose one that you can write to with --data."
-            ) from error
+            raise FolderUnusable(str(self.path), f"{error.strerror}. Choose one that you can write to with --data.") from error
         kind = _file_system(self.path)
         if kind.startswith(_NETWORK):
             raise FolderUnusable(

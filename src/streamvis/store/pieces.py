@@ -41,9 +41,7 @@ def rows_piece(
     return RowsPiece(KeyInfo("rows", columns), bodies, more=False)
 
 
-def spread_values(
-    db: Database, key: int, *, from_step: int, to_step: int | None, limit: int, max_bytes: int
-) -> list[bytes]:
+def spread_values(db: Database, key: int, *, from_step: int, to_step: int | None, limit: int, max_bytes: int) -> list[bytes]:
     """The bodies of values of the steps, evenly spread, see `Store.values`."""
     steps = (from_step, _ALL if to_step is None else to_step)
     first, last = db.execute(sql.GET_VALUE_SPAN, (key, *steps)).fetchone()

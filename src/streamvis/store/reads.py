@@ -228,6 +228,7 @@ class Reads(ABC):
     ) -> Band:
         """The middle and the spread over runs at each x. Some at a time, as histories."""
         with self._histories, self._reading() as db:
+
             def note(broken: Broken) -> None:
                 self._named(db, broken)
 

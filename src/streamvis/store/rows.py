@@ -16,9 +16,7 @@ from streamvis.store.tables import with_numbers
 __all__ = ["KeyLevels", "positions", "read_rows"]
 
 
-def read_rows(
-    db: Database, key: int, first: int, last: int, *, names: Sequence[str] | None = None
-) -> Iterator[pa.Table]:
+def read_rows(db: Database, key: int, first: int, last: int, *, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows from number `first` to `last` (exclusive), in order, with their numbers in `row`; all columns, or those named."""
     wanted = names and (lambda _, schema: positions(schema, names))
     for no, first_row, count in db.execute(sql.GET_CHUNKS_IN, (key, first, last)):

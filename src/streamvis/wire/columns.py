@@ -378,9 +378,7 @@ def _read_array_cells(array: pa.StructArray) -> list[Any]:
     flat = data.values.to_numpy(zero_copy_only=False)
     ends = data.offsets.to_numpy(zero_copy_only=False)
     valid = array.is_valid().to_pylist()
-    return [
-        flat[ends[i] : ends[i + 1]].reshape(shape) if valid[i] else None for i, shape in enumerate(shapes.to_pylist())
-    ]
+    return [flat[ends[i] : ends[i + 1]].reshape(shape) if valid[i] else None for i, shape in enumerate(shapes.to_pylist())]
 
 
 def _objects(cells: Sequence[Any]) -> np.ndarray:

@@ -37,9 +37,7 @@ def pack(node: Any, arrays: list[np.ndarray] | None = None, *, depth: int = 0) -
         return node
     if isinstance(node, dict):
         _check_depth(depth)
-        return {
-            f"~{name}" if name.startswith("~") else name: pack(part, arrays, depth=depth + 1) for name, part in node.items()
-        }
+        return {f"~{name}" if name.startswith("~") else name: pack(part, arrays, depth=depth + 1) for name, part in node.items()}
     if isinstance(node, (list, tuple)):
         if arrays is not None and len(node) >= _LONG_LIST and (flat := _flat_numbers(node)) is not None:
             arrays.append(flat)

@@ -29,10 +29,12 @@ _PIECES = {
     "?1 IS NULL": "?1::text IS NULL",
     "?5 IS NULL": "?5::text IS NULL",
     "?7 IS NULL": "?7::bigint IS NULL",
-    "max(due, pending + 1 >= ?5, rows + ?3 - sealed >= ?6, open_bytes + ?4 >= ?7, sealed - summed >= ?8)":
-        "(due = 1 OR pending + 1 >= ?5 OR rows + ?3 - sealed >= ?6 OR open_bytes + ?4 >= ?7 OR sealed - summed >= ?8)::int",
-    "pending > 0 AND max(pending >= ?2, rows - sealed >= ?3, open_bytes >= ?4, sealed - summed >= ?5)":
-        "(pending > 0 AND (pending >= ?2 OR rows - sealed >= ?3 OR open_bytes >= ?4 OR sealed - summed >= ?5))::int",
+    "max(due, pending + 1 >= ?5, rows + ?3 - sealed >= ?6, open_bytes + ?4 >= ?7, sealed - summed >= ?8)": (
+        "(due = 1 OR pending + 1 >= ?5 OR rows + ?3 - sealed >= ?6 OR open_bytes + ?4 >= ?7 OR sealed - summed >= ?8)::int"
+    ),
+    "pending > 0 AND max(pending >= ?2, rows - sealed >= ?3, open_bytes >= ?4, sealed - summed >= ?5)": (
+        "(pending > 0 AND (pending >= ?2 OR rows - sealed >= ?3 OR open_bytes >= ?4 OR sealed - summed >= ?5))::int"
+    ),
     "json_each(?3) JOIN": "(SELECT json_array_elements_text(?3::json)::bigint AS value) AS json_each JOIN",
     "INSERT OR REPLACE INTO digests": "INSERT INTO digests",
 }
