@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from installation import DISK, told_setting
 
 from streamvis.endpoint.writer import Writer
 from streamvis.records import Ack, Batch, Start
@@ -78,8 +79,7 @@ def main() -> None:
     parser.add_argument("--view-rows", type=int, default=10**6)
     parser.add_argument("--batches", type=int, default=200, help="of each producer")
     options = parser.parse_args()
-    disk = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on", "shared_buffers": "256MB", "wal_level": "replica"}
-    server = PostgresServer(on_disk=True, **disk)
+    server = PostgresServer(on_disk=True, **DISK)
     try:
         with tempfile.TemporaryDirectory() as folder:
             kinds: dict[str, Callable[[], Store]] = {
@@ -106,7 +106,7 @@ def main() -> None:
                 print(f"view of {options.view_rows:,} rows, {what}: {told}", flush=True)
     finally:
         server.remove()
-    print(f"SQLite first; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"SQLite first; {told_setting()}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ __all__ = [
     "chunk_row",
     "decode_value",
     "read_chunk",
+    "read_chunks",
+    "read_chunks_of",
     "read_summary",
     "read_value",
     "summary_row",
@@ -107,7 +110,33 @@ def summary_row(key: int, level: int, first_row: int, body: bytes) -> tuple[obje
 
 def read_chunk(db: Database, key: int, no: int) -> StoredChunk:
     """The chunk of this number, which the key is said to have."""
-    found = _found(db, key, "rows", sql.GET_CHUNK, (no,))
+    return _checked_chunk(key, _found(db, key, "rows", sql.GET_CHUNK, (no,)))
+
+
+def read_chunks(db: Database, places: Iterable[tuple[int, int]]) -> Iterator[StoredChunk | Broken]:
+    """The chunks of these keys and numbers, one after another. One that is damaged is given as what was found."""
+    places = list(places)
+    rows = db.execute_each(sql.GET_CHUNK, [(no,) for _, no in places])
+    for key, _ in places:
+        try:
+            with _named_damage(db, key, "rows"):
+                found = next(rows, None)
+            if found is None:
+                raise Broken(key, "rows cannot be read after others could not")
+            yield _checked_chunk(key, found.fetchone())
+        except Broken as broken:
+            yield broken
+
+
+def read_chunks_of(db: Database, key: int, numbers: Iterable[int]) -> Iterator[StoredChunk]:
+    """The chunks of these numbers, which the key is said to have, one after another."""
+    for chunk in read_chunks(db, ((key, no) for no in numbers)):
+        if isinstance(chunk, Broken):
+            raise chunk
+        yield chunk
+
+
+def _checked_chunk(key: int, found: Sequence[Any] | None) -> StoredChunk:
     if found is None:
         raise Broken(key, "rows are gone")
     log, its_key, first_row, first_seq, last_seq, first_step, last_step, count, packed, marks, checksum, body = found
@@ -158,8 +187,14 @@ def decode_value(key: int, step: int, body: bytes | None) -> None:
 
 
 def _found(db: Database, key: int, what: str, statement: str, place: tuple[int, ...]) -> tuple[Any, ...] | None:
-    try:
+    with _named_damage(db, key, what):
         return db.execute(statement, place).fetchone()
+
+
+@contextmanager
+def _named_damage(db: Database, key: int, what: str) -> Iterator[None]:
+    try:
+        yield
     except db.Error as error:
         if not is_damage(error):
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunk, read_summary
+from streamvis.store.bodies import read_chunks_of, read_summary
 from streamvis.store.damage import Broken
 from streamvis.store.database import Database
 from streamvis.store.summaries import Sizes
@@ -19,10 +19,11 @@ __all__ = ["KeyLevels", "positions", "read_rows"]
 def read_rows(db: Database, key: int, first: int, last: int, *, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows from number `first` to `last` (exclusive), in order, with their numbers in `row`; all columns, or those named."""
     wanted = names and (lambda _, schema: positions(schema, names))
-    for no, first_row, count in db.execute(sql.GET_CHUNKS_IN, (key, first, last)):
-        if first_row + count <= first:
-            continue
-        _, table = read_chunk(db, key, no).rows(wanted)
+    places = db.execute(sql.GET_CHUNKS_IN, (key, first, last)).fetchall()
+    places = [(no, first_row, count) for no, first_row, count in places if first_row + count > first]
+    chunks = read_chunks_of(db, key, (no for no, _, _ in places))
+    for (_, first_row, count), chunk in zip(places, chunks, strict=True):
+        _, table = chunk.rows(wanted)
         start = max(0, first - first_row)
         yield with_numbers(table, first_row).slice(start, min(count, last - first_row) - start)
 

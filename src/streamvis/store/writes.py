@@ -95,7 +95,7 @@ class Writes(Reads):
         damaged = {batch.run: error for batch in batches if (error := self._take_back_ahead(batch)) is not None}
         answers: list[Ack | StreamvisError] = []
         with self._writing() as (db, changes):
-            db.hold_runs(batch.run for batch in batches)
+            db.hold_batches(batches)
             for batch in batches:
                 if batch.resumes and batch.run in damaged:
                     answers.append(damaged[batch.run])
@@ -112,8 +112,11 @@ class Writes(Reads):
                     db.execute("ROLLBACK TO batch")
                     answers.append(self._damages.note(str(error), run=batch.run))
                 db.execute("RELEASE batch")
-            self._unmerged = self._tidier.unmerged(db)
+            self._note_unmerged(db)
         return answers
+
+    def _note_unmerged(self, db: Database) -> None:
+        self._unmerged = self._tidier.unmerged(db)
 
     def _take_back_ahead(self, batch: Batch) -> DamagedData | None:
         """Take back in pieces what the batch will, but for a rest: others write in between. Returns why that is not possible."""
