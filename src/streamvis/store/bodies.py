@@ -33,6 +33,7 @@ __all__ = [
     "read_chunk",
     "read_chunks",
     "read_chunks_of",
+    "read_summaries",
     "read_summary",
     "read_value",
     "summary_row",
@@ -120,10 +121,8 @@ def read_chunks(db: Database, places: Iterable[tuple[int, int]]) -> Iterator[Sto
     for key, _ in places:
         try:
             with _named_damage(db, key, "rows"):
-                found = next(rows, None)
-            if found is None:
-                raise Broken(key, "rows cannot be read after others could not")
-            yield _checked_chunk(key, found.fetchone())
+                found = next(rows, None)  # None where none can be read after one that could not
+            yield _checked_chunk(key, found and found.fetchone())
         except Broken as broken:
             yield broken
 
@@ -166,13 +165,33 @@ def checked_value(key: int, step: int, seq: int, checksum: int | None, body: byt
 
 def read_summary(db: Database, key: int, level: int, first_row: int) -> bytes:
     """The body of a summary."""
-    found = _found(db, key, "a summary of its rows", sql.GET_SUMMARY, (key, level, first_row))
+    (found,) = read_summaries(db, key, level, [first_row])
+    if isinstance(found, Broken):
+        raise found
+    return found
+
+
+def read_summaries(db: Database, key: int, level: int, firsts: Sequence[int]) -> Iterator[bytes | Broken]:
+    """The bodies of summaries that begin at these rows, one after another. One that is damaged is given as what was found."""
+    what = "a summary of its rows"
+    rows = db.execute_each(sql.GET_SUMMARY, [(key, level, first) for first in firsts])
+    for first in firsts:
+        try:
+            with _named_damage(db, key, what):
+                found = next(rows, None)
+            yield _checked_summary(key, level, first, found and found.fetchone())
+        except Broken as broken:
+            yield broken
+
+
+def _checked_summary(key: int, level: int, first_row: int, found: Sequence[Any] | None) -> bytes:
+    what = "a summary of its rows"
     if found is None:
-        raise Broken(key, "a summary of its rows is gone")
+        raise Broken(key, f"{what} is gone")
     checksum, body = found
-    _check(key, "a summary of its rows", (key, level, first_row), b"", checksum, body)
+    _check(key, what, (key, level, first_row), b"", checksum, body)
     if checksum is None:
-        _check_table(key, "a summary of its rows", lambda: unpack(body)[1])
+        _check_table(key, what, lambda: unpack(body)[1])
     return body
 
 
