@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from psycopg import DataError
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
@@ -68,7 +69,10 @@ class ColumnDumper(Dumper):
         """The bytes of the array: see `array_recv` in PostgreSQL's source."""
         head = _HEAD.pack(1, None in obj.values, _OIDS[obj.kind], len(obj.values), 1)
         cells = _cells_of_numbers if obj.kind in _NUMBERS else _cells_of_bytes
-        return head + b"".join(cells(obj))
+        try:
+            return head + b"".join(cells(obj))
+        except (struct.error, UnicodeError) as error:
+            raise DataError(f"a value is not of the type {obj.kind}: {error}") from error
 
 
 def _cells_of_numbers(column: Column) -> list[bytes]:
