@@ -8,6 +8,7 @@ line. The tests of `streamvis serve` and of the docs start programs the usual wa
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import runpy
@@ -182,4 +183,7 @@ if __name__ == "__main__":
             __import__(library)
         except ImportError:
             pass  # one that Streamvis does without
+    # A program that ends collects garbage among all objects. Those of the libraries are none, and looking takes half a second.
+    gc.collect()
+    gc.freeze()
     _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
