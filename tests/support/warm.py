@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 __all__ = ["Started", "start"]
 
-_LIBRARIES = ("streamvis.endpoint.program", "streamvis.page.serving", "streamvis.store.sqlite", "uvloop", "httptools")
+_LIBRARIES = ("streamvis.endpoint.process", "streamvis.page.web.process", "streamvis.store.sqlite", "uvloop", "httptools")
 _MOST_BYTES = 2**20
 
 
