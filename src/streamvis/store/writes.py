@@ -42,6 +42,8 @@ class Changed:
 class Writes(Reads):
     """The part of a `Store` that writes. `tidier` tidies, in transactions of `_writing` unless it was given others."""
 
+    commits_at_once = 1
+
     def __init__(
         self,
         *,

@@ -70,6 +70,8 @@ class PostgresStore(Writes):
     commit and `may_lose` does not allow that.
     """
 
+    commits_at_once = 2
+
     def __init__(
         self,
         address: DatabaseAddress,
