@@ -42,8 +42,6 @@ class Changed:
 class Writes(Reads):
     """The part of a `Store` that writes. `tidier` tidies, in transactions of `_writing` unless it was given others."""
 
-    commits_at_once = 1
-
     def __init__(
         self,
         *,
@@ -79,6 +77,11 @@ class Writes(Reads):
     def _tell(self, changes: Changed) -> None:
         for listener in self._listeners:
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
+
+    @property
+    def commits_at_once(self) -> int:
+        """One: a commit holds all runs."""
+        return 1
 
     @property
     def unmerged(self) -> int:

@@ -70,8 +70,6 @@ class PostgresStore(Writes):
     commit and `may_lose` does not allow that.
     """
 
-    commits_at_once = 2
-
     def __init__(
         self,
         address: DatabaseAddress,
@@ -93,6 +91,11 @@ class PostgresStore(Writes):
         self._readers = Connections(address, kind=READING, most=_READERS, prepares=not self.is_pooled)
         self._writers = Connections(address, kind=WRITING, most=_WRITERS, prepares=not self.is_pooled)
         super().__init__(clock=clock, sizes=sizes, error=psycopg.Error)
+
+    @property
+    def commits_at_once(self) -> int:
+        """Two: the database works on one while this process prepares the other."""
+        return 2
 
     def close(self) -> None:
         """Close all connections."""
