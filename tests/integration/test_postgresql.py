@@ -246,10 +246,13 @@ def test_an_endpoint_that_stalls_while_it_stores_holds_others_up_only_for_a_mome
     monkeypatch.setattr(connections, "_STALLED_S", 0.2)
     stalled, other = open_store(database), open_store(database)
     begun(other)
-    with pytest.raises(StoreUnavailable), stalled._writing() as (db, _):
-        db.hold_batches([Batch("run", "app", "q", 1, [rows(1)])])
-        assert isinstance(other.append([Batch("run", "app", "p", 1, [rows(2)])])[0], Ack)
-    assert isinstance(stalled.append([Batch("run", "app", "q", 1, [rows(1)])])[0], Ack) and steps(other) == [2, 1]
+    batch = Batch("run", "app", "q", 1, [rows(1)])
+    holds = [lambda db: db.hold_batches([batch]), lambda db: db.hold_runs(["run"]) or db.execute("SELECT 1").fetchone()]
+    for number, hold in enumerate(holds, 1):
+        with pytest.raises(StoreUnavailable), stalled._writing() as (db, _):
+            hold(db)
+            assert isinstance(other.append([Batch("run", "app", "p", number, [rows(number)])])[0], Ack)
+    assert isinstance(stalled.append([batch])[0], Ack) and steps(other) == [1, 2, 1]
     stalled.close()
     other.close()
 

@@ -34,7 +34,29 @@ _AHEAD = 16
 
 
 class Found(psycopg.RawCursor[Any]):
-    """What a statement found."""
+    """What a statement found. One of a `pipeline` is waited for when it is asked. The database is told then that all was sent: only
+    from there on does it count how long it hears nothing."""
+
+    pipeline: psycopg.Pipeline | None = None
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        self._arrive()
+        return super().fetchone()
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        self._arrive()
+        return super().fetchall()
+
+    def __iter__(self) -> Any:
+        self._arrive()
+        return super().__iter__()
+
+    def _arrive(self) -> None:
+        pipeline, self.pipeline = self.pipeline, None
+        if pipeline is not None:
+            pipeline.sync()
 
     @property
     def lastrowid(self) -> int:
@@ -72,8 +94,11 @@ class PostgresDatabase:
         """Run a statement of `store.statements`, or another one, with its values."""
         return self._run(statement, _checked(given_to(statement, given)))
 
+    def _cursor(self) -> Found:
+        return self._connection.cursor(binary=True)
+
     def _run(self, statement: str, given: Sequence[Any]) -> Found:
-        cursor = self._connection.cursor(binary=True)
+        cursor = self._cursor()
         if (made := found_by(statement)) is not None:
             cursor.row_factory = lambda _: made
         return cursor.execute(in_words(statement), given)
@@ -94,7 +119,7 @@ class PostgresDatabase:
         if len(rows) == 1:
             self._run(statement, rows[0])
         elif rows and statement in FOR_MANY:
-            self._connection.cursor(binary=True).execute(text_for_many(statement), columns_of(statement, rows))
+            self._cursor().execute(text_for_many(statement), columns_of(statement, rows))
         elif rows:
             self._connection.cursor().executemany(in_words(statement), rows)
 
@@ -118,14 +143,15 @@ class WritingDatabase(PostgresDatabase):
         self._savepoint: tuple[str, int] | None = None
         """One that was not sent: its statement, and what of the kept was before it."""
 
+    def _cursor(self) -> Found:
+        cursor = super()._cursor()
+        cursor.pipeline = self._pipeline
+        return cursor
+
     def hold_batches(self, batches: Sequence[Batch]) -> None:
         """Hold the runs of these batches until the transaction ends, and read what storing them asks for."""
-        held, rest = (self._connection.cursor(binary=True) for _ in range(2))
         runs, *others = (Column("text", _checked(values)) for values in asked_of(batches))
-        held.execute(HOLD_BATCHES, [runs])
-        rest.execute(READ_HELD, others)
-        self._pipeline.sync()  # only from there on does the database count how long it hears nothing
-        self._held.take(held, rest)
+        self._held.take(self._cursor().execute(HOLD_BATCHES, [runs]), self._cursor().execute(READ_HELD, others))
 
     def execute(self, statement: str, given: Sequence[Any] = (), /) -> Found | _Known:
         """Run a statement, unless what it finds is known or what it writes can wait."""
@@ -189,7 +215,7 @@ class WritingDatabase(PostgresDatabase):
             rows.setdefault(statement, []).append(given)
         if rows:
             columns = [columns_of(statement, merged(statement, given)) for statement, given in rows.items()]
-            self._connection.cursor(binary=True).execute(text_for_many(*rows), list(chain(*columns)))
+            self._cursor().execute(text_for_many(*rows), list(chain(*columns)))
 
 
 def _checked(given: Sequence[Any]) -> Sequence[Any]:
