@@ -34,8 +34,8 @@ _AHEAD = 16
 
 
 class Found(psycopg.RawCursor[Any]):
-    """What a statement found. One of a `pipeline` is waited for when it is asked. The database is told then that all was sent: only
-    from there on does it count how long it hears nothing."""
+    """What a statement found. One of a `pipeline` is waited for when it is asked. The database is told then that all was sent:
+    only from there on does it count how long it hears nothing."""
 
     pipeline: psycopg.Pipeline | None = None
 
