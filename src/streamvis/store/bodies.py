@@ -43,6 +43,8 @@ __all__ = [
 _UNDECODABLE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 """What Arrow, NumPy and Blosc raise on bytes that are not what they say."""
 
+_SUMMARY = "a summary of its rows"
+
 Wanted = Callable[[dict[str, Any], pa.Schema], Sequence[int]]
 
 
@@ -165,19 +167,15 @@ def checked_value(key: int, step: int, seq: int, checksum: int | None, body: byt
 
 def read_summary(db: Database, key: int, level: int, first_row: int) -> bytes:
     """The body of a summary."""
-    (found,) = read_summaries(db, key, level, [first_row])
-    if isinstance(found, Broken):
-        raise found
-    return found
+    return _checked_summary(key, level, first_row, _found(db, key, _SUMMARY, sql.GET_SUMMARY, (key, level, first_row)))
 
 
 def read_summaries(db: Database, key: int, level: int, firsts: Sequence[int]) -> Iterator[bytes | Broken]:
     """The bodies of summaries that begin at these rows, one after another. One that is damaged is given as what was found."""
-    what = "a summary of its rows"
     rows = db.execute_each(sql.GET_SUMMARY, [(key, level, first) for first in firsts])
     for first in firsts:
         try:
-            with _named_damage(db, key, what):
+            with _named_damage(db, key, _SUMMARY):
                 found = next(rows, None)
             yield _checked_summary(key, level, first, found and found.fetchone())
         except Broken as broken:
@@ -185,13 +183,12 @@ def read_summaries(db: Database, key: int, level: int, firsts: Sequence[int]) ->
 
 
 def _checked_summary(key: int, level: int, first_row: int, found: Sequence[Any] | None) -> bytes:
-    what = "a summary of its rows"
     if found is None:
-        raise Broken(key, f"{what} is gone")
+        raise Broken(key, f"{_SUMMARY} is gone")
     checksum, body = found
-    _check(key, what, (key, level, first_row), b"", checksum, body)
+    _check(key, _SUMMARY, (key, level, first_row), b"", checksum, body)
     if checksum is None:
-        _check_table(key, what, lambda: unpack(body)[1])
+        _check_table(key, _SUMMARY, lambda: unpack(body)[1])
     return body
 
 

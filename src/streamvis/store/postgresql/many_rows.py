@@ -1,6 +1,6 @@
 """Statements for many rows at once. Their values are given as columns, one array each, so that a row costs no round trip.
 
-`KEPT` are those that store batches, and whose result nobody asks for. They write rows of held runs alone. So they may wait until
+`KEPT` are those that store batches, and whose result no statement needs. They write rows of held runs alone. So they may wait until
 the transaction needs them, and are written together: `merged` says what several for one row come to.
 """
 
