@@ -1,7 +1,7 @@
 """Statements for many rows at once. Their values are given as columns, one array each, so that a row costs no round trip.
 
-`KEPT` are those that store batches, and whose result no statement needs. They write rows of held runs alone. So they may wait until
-the transaction needs them, and are written together: `merged` says what several for one row come to.
+`KEPT` are those that store batches, and whose result no statement needs. They write rows of held runs alone. So they may wait
+until the transaction needs them, and are written together: `merged` says what several for one row come to.
 """
 
 from __future__ import annotations
