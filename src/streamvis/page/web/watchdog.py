@@ -13,7 +13,6 @@ import faulthandler
 import json
 import logging
 import re
-import sys
 import threading
 import time
 from collections import Counter
@@ -109,7 +108,7 @@ class _Watcher:
                 pages.clear()
                 noted = ""
                 continue
-            page = page_at_work(sys._current_frames().get(self._watched))
+            page = page_at_work(frame_of(self._watched))
             if page is None:
                 continue
             pages[page] += 1
