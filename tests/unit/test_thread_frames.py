@@ -13,7 +13,7 @@ from streamvis.thread_frames import frame_of
 class Cycle:
     def __init__(self):
         self.me = self
-        seen.append(weakref.ref(self, lambda _: sum(range(50))))
+        alive.add(mine := weakref.ref(self, lambda _: [None for _ in range(50)] and alive.discard(mine)))
 
 def start_threads():
     while True:
@@ -21,23 +21,22 @@ def start_threads():
         thread.start()
         thread.join()
 
-seen = []
+alive = set()
 faulthandler.dump_traceback_later(30, exit=True)
 sys.setswitchinterval(1e-6)
 for _ in range(3):
     threading.Thread(target=start_threads, daemon=True).start()
 gc.set_threshold(20)
-frames = []
 
 def look():
     for _ in range(2000):
         Cycle()
-        frames.append(frame_of(threading.main_thread().ident).f_code.co_name)
+        assert frame_of(threading.main_thread().ident) is not None
 
 looking = threading.Thread(target=look)
 looking.start()
 looking.join()
-assert gc.isenabled() and len(frames) == 2000
+assert gc.isenabled()
 os._exit(0)
 """
 

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from tornado.ioloop import IOLoop, PeriodicCallback
 
 from streamvis.page.web.page_at_work import page_at_work
+from streamvis.thread_frames import frame_of
 
 __all__ = ["HeldBack", "held_back", "watch"]
 
