@@ -42,6 +42,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--standby", action="store_true", help="the database has a synchronous standby, which is promoted")
     parser.add_argument("--balancer", choices=BALANCERS, help="stands before the endpoints; all others know its address alone")
     parser.add_argument("--crowded", action="store_true", help="the endpoint asks producers to gather, as if there were many")
+    parser.add_argument(
+        "--warm", action="store_true", help="start all programs from a process with the libraries, which is quicker"
+    )
     parser.add_argument("--window-ms", type=float, default=100, help="how much a killed producer may take with it")
     parser.add_argument("--patience-s", type=float, default=60, help="how long anything may take to come back")
     parser.add_argument("--folder", type=Path, help="keep all files there, not in a temporary folder")
@@ -123,7 +126,11 @@ def play(
         crowded=options.crowded,
         database=database,
         endpoints=options.endpoints,
+<<<<<<< HEAD
         balancer=options.balancer,
+=======
+        all_warm=options.warm,
+>>>>>>> origin/main
     )
     try:
         scene.check()
