@@ -126,11 +126,8 @@ def play(
         crowded=options.crowded,
         database=database,
         endpoints=options.endpoints,
-<<<<<<< HEAD
         balancer=options.balancer,
-=======
         all_warm=options.warm,
->>>>>>> origin/main
     )
     try:
         scene.check()
