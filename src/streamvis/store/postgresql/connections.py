@@ -6,6 +6,7 @@ where the database itself is at the other end, so that PgBouncer may hand connec
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -75,6 +76,11 @@ def is_pooled(connection: psycopg.Connection[Any]) -> bool:
     return connection.execute("SELECT pg_backend_pid()").fetchone()[0] != connection.info.backend_pid
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a connection was closed after an error: that is raised."""
+    return not str(record.msg).startswith(("discarding closed connection", "error ignored terminating"))
+
+
 class Connections:
     """Lends connections, one transaction of the `kind` each: at most `most` at a time. From any thread."""
 
@@ -88,6 +94,8 @@ class Connections:
         self._settings = {READING: scope, WRITING: f"{scope}; {limit}; {plans}"}[kind]
         self._begin = kind if prepares else f"{kind}; {self._settings}"
         self._kind, self._prepares, self._most = kind, prepares, most
+        for name in ("psycopg", "psycopg.pool"):
+            logging.getLogger(name).addFilter(_is_news)
         self._pool = ConnectionPool(
             address.conninfo,
             kwargs={"autocommit": True, "cursor_factory": Found, **_settings(address)},
