@@ -184,6 +184,7 @@ class Session:
         runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
         with computed_once(self._doc):
             look.dress(self._doc)
+            self._link.attach()
         reader = self._reader.as_of(self._selection.at)
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
