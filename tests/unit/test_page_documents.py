@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bokeh.document import Document
@@ -52,7 +53,7 @@ def _of_examples() -> Iterator[Document]:
         doc = Document()
         try:
             runpy.run_path(str(script))["init_page"](doc, {"points": 10, "trades_per_bar": 3})
-        except Exception:  # noqa: BLE001, S112  # a page that needs more of a run than this
+        except Exception:  # noqa: BLE001  # a page that needs more of a run than this
             continue
         yield doc
 
@@ -93,7 +94,8 @@ def test_models_that_leave_are_released_and_may_come_back_under_another_name():
 
 def test_mistakes_that_bokeh_knows_are_logged_after_the_page(caplog, monkeypatch):
     looks = []
-    monkeypatch.setattr(document.IOLoop, "current", lambda: type("Loop", (), {"call_later": lambda self, s, look: looks.append(look)})())
+    loop = SimpleNamespace(call_later=lambda seconds, look: looks.append(look))
+    monkeypatch.setattr(document.IOLoop, "current", lambda: loop)
     doc = Document()
     adopt(doc)
     doc.add_root(figure())

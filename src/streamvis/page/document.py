@@ -61,7 +61,9 @@ _VALIDATE_AFTER_S = 2.0
 def _can_attach() -> bool:
     """Whether this version of Bokeh has the private parts that `_PageModels` uses."""
     models = Document().models
-    has_parts = all(hasattr(models, name) for name in ("_document", "_models", "_models_by_name", "_new_models", "_seen_model_ids"))
+    has_parts = all(
+        hasattr(models, name) for name in ("_document", "_models", "_models_by_name", "_new_models", "_seen_model_ids")
+    )
     return has_parts and hasattr(Model, "_attach_document") and hasattr(Model, "_detach_document")
 
 

@@ -50,7 +50,7 @@ def reachable(roots: Iterable[Model]) -> set[Model]:
 
 
 def own_names(model: Model) -> Set[str]:
-    """The names of the properties that were set, by code or a theme, or have a default of the model's own that may have changed."""
+    """The names of the properties that were set, by code or a theme, or whose default is the model's own and may have changed."""
     if not _has_private_parts():
         return model.properties_with_values(include_defaults=False, include_undefined=False).keys()
     defaults = getattr(model, _DEFAULTS)

@@ -104,7 +104,9 @@ def _shows_many(tree: ast.Module, names: set[str]) -> bool:
     if "update_page" in names:
         return False
     nodes = list(ast.walk(tree))
-    used = {node.id for node in nodes if isinstance(node, ast.Name)} | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }
     return "panels" in used and "live_source" not in used
 
 
