@@ -5,8 +5,8 @@ that the page can say anything at all; the author's code, which may ask whether 
 
 What Bokeh cannot write down for the browser would leave an empty page: `on_unsendable` puts something else into its place.
 
-Bokeh looks for the models of a document again and again, and checks all of them for mistakes before a page is sent. Here the first
-costs less (see `models`), and the second comes after the page.
+Bokeh looks for the models of a document again and again, and checks all of them for mistakes before a page is sent. Here the
+first costs less (see `models`), and the second comes after the page.
 """
 
 from __future__ import annotations
