@@ -36,7 +36,7 @@ _MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus", "star", "inv
 _MOST_CATEGORIES = 10
 _MOST = 200_000
 _FEW = 5_000
-"""So many points are drawn faster without WebGL, which each tab has to set up first, and whose picture is copied at each paint."""
+"""So many points are drawn faster without WebGL, which each tab has to set up, and whose picture is copied at each paint."""
 
 
 @for_each_run
