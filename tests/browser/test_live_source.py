@@ -66,7 +66,7 @@ def live(tmp_path, start_endpoint, start_pages):
 # Moves the range many times and back: how often the server was asked at once, and in all.
 _DRAG = """() => {
   const doc = Bokeh.documents[0], control = [...doc.all_models].find(({type}) => type.endsWith("LiveControl"))
-  const range = Bokeh.index.roots[0].model.x_range, {start, end} = range
+  const range = doc.get_model_by_name("plot").x_range, {start, end} = range
   let count = 0
   control.properties.views.change.connect(() => { count += 1 })
   for (let by = 20; by >= 0; by--) range.setv({start: start - by, end: end - by})
