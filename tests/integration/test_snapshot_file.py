@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from streamvis.errors import UsageError
-from streamvis.page.scripts import read_script
+from streamvis.page.scripts.script import read_script
 from streamvis.snapshot.file import take_snapshot
 from streamvis.snapshot.graph import Graph, pair
 from streamvis.snapshot.moments import Moments, evenly
 from streamvis.snapshot.pictures import require
-from streamvis.snapshot.static import StaticFiles
+from streamvis.snapshot.static_files import StaticFiles
 from streamvis.testing import open_page, rows
 
 PAGE = """
