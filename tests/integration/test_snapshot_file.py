@@ -197,7 +197,7 @@ def test_static_files_of_a_page_folder_are_in_the_file_and_missing_ones_are_name
         made = take_snapshot(read_script(folder), page.reader, [page.run])
     logo, more = data("image/png", b"png"), data("text/css", b"p { margin: 0 }")
     style = STYLE.replace("url(more.css)", f'url("{more}")').replace('url("../logo.png#a")', f'url("{logo}")')
-    assert f"<img src='{logo}'> is at https://example.org/other/static/logo.png" in made.html
+    assert f"img src='{logo}'&gt; is at https://example.org/other/static/logo.png" in made.html
     assert f'href="{data("text/css", style.encode())}"' in made.html
     assert made.left_out == ["The page names lab 1/static/missing.png?v=1, which is not in its folder."]
 

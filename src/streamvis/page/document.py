@@ -88,6 +88,8 @@ class _PageModels(DocumentModelManager):
             if document is None:
                 return super().recompute()
             roots, known = document.roots, len(self._roots)
+            # Whoever goes through the models while they change goes through those of before.
+            self._models = dict(self._models)
             if self._is_stale or roots[:known] != list(self._roots):
                 found = reachable(roots)
                 self._detach([model for model in self if model not in found])

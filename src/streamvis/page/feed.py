@@ -352,7 +352,7 @@ class Feeds:
     `pace` is for their event loop: how long each pauses after an update, so that all of them have their turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, heap: Heap | None = None) -> None:
         self._lock = threading.Lock()
         self._readers: dict[tuple[str, str | None], EndpointReader] = {}
         self._feeds: dict[_Place, _Feed] = {}
@@ -360,7 +360,7 @@ class Feeds:
         self.served: WeakSet[Document] = WeakSet()
         self.pace = Pace(time.thread_time, _LOOP_SHARE)
         self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
-        self.heap = Heap()
+        self.heap = heap if heap is not None else Heap()
 
     def reader(self, url: str, token: str | None) -> EndpointReader:
         """The reader of the endpoint at `url`, with its connections."""

@@ -28,6 +28,7 @@ from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.script import PageScript
 from streamvis.page.session import Session
+from streamvis.page.web.memory import Heap
 
 __all__ = ["SteppedPage"]
 
@@ -46,11 +47,21 @@ class _AtOnce(Executor):
         return future
 
 
+class _OthersHeap(Heap):
+    """The heap of a process that is not ours to look after, such as one of tests."""
+
+    def __init__(self) -> None:
+        pass
+
+    def trim_later(self, loop: IOLoop) -> None:
+        pass
+
+
 class _SteppedFeeds(Feeds):
     """The feeds of one page; `session` is its session, once there is one."""
 
     def __init__(self, reader: EndpointReader) -> None:
-        super().__init__()
+        super().__init__(heap=_OthersHeap())
         self._only = reader
         self.executor = _AtOnce()
         self.session: Session | None = None
