@@ -54,7 +54,8 @@ UpdatePage = Callable[[Document, NewData], object]
 _LEAST_SHOWN_S = 5.0
 """How long the runs of a choice are shown before the page reloads for others: a sweep may start one every second."""
 _BEAT_S = 10
-_SLOW_S = 0.2
+_SLOW_S, _TYPICAL = 0.2, 3
+"""Updates that take so long are slow; the first one or two of a page, which fill it, say nothing of the others."""
 _REASON_EVERY_S = 10.0
 _READING_NOTICE_AFTER_S = 1.0
 _MANY_ROWS = 300_000
@@ -471,7 +472,7 @@ class Session:
             notices.append(Notice("stale", f"Out of date since {moment(lost.since)}", f"{lost.reason} Trying again."))
         else:
             notices += self._notices_of_runs()
-        if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
+        if len(self._durations) >= _TYPICAL and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             what = "update_page takes" if self._update_page is not None else "An update of this page takes"
             pace = f"Updates are slowed to that pace. {self._reason()}".strip()
             notices.append(Notice("slow", f"{what} {typical_s:.1f} s", pace))
