@@ -37,7 +37,8 @@ class StaticFiles:
         """The text, with the data of the files in the place of their addresses."""
         parts, done = [], 0
         for found in self._named.finditer(text):
-            before = _BEFORE.search(text[max(done, found.start() - _LONGEST) : found.start()])[0]
+            ended = _BEFORE.search(text[max(done, found.start() - _LONGEST) : found.start()])
+            before = ended[0] if ended else ""
             if ":" in before or (before and not before.endswith("/")):
                 continue  # of another site, or another name that ends so
             start = found.start() - len(before)
