@@ -233,7 +233,7 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
         run: _Run,
         key: _Key,
         request: Request,
-        columns: Annotated[list[str], Query(min_length=1)],
+        columns: Annotated[list[str], Query(min_length=1, max_length=100)],
         x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
         start: Annotated[float | _Left, Query(alias="from", allow_inf_nan=False)] = None,
         stop: Annotated[float | _Left, Query(alias="to", allow_inf_nan=False)] = None,
