@@ -48,7 +48,7 @@ class _AtOnce(Executor):
 
 
 class _OthersHeap(Heap):
-    """The heap of a process that is not ours to look after, such as one of tests."""
+    """The heap of a process that runs other programs too, such as tests. It is left alone."""
 
     def __init__(self) -> None:
         pass
