@@ -20,7 +20,7 @@ PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbou
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx postgresql pgbouncer libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs package pictures chromium nginx postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
 	@echo "make lint         check the code and its format with ruff, and the types in src with pyright"
 	@echo "make docs         build the site of the docs into build/site, and check its links"
+	@echo "make package      build the wheel and the source package into dist, install each into a new environment and try it"
 	@echo "make pictures     create the pictures of the docs again; ARGS=NAME creates one"
 	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
 	@echo "make constraints  write constraints.txt again, with the newest releases"
@@ -59,6 +60,17 @@ lint: $(VENV)/.installed-lint
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
 	@echo "The docs are in build/site: open build/site/index.html in a browser."
+
+# Each with what its own metadata names, in the newest releases: as people get it.
+package: | $(VENV)/bin/python
+	@$(PIP) install -qq uv -c constraints.txt
+	@rm -rf dist && $(UV) build -q --out-dir dist
+	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	for one in dist/*.whl dist/*.tar.gz; do \
+		$(PYTHON) -m venv --clear "$$scratch/venv"; \
+		"$$scratch/venv/bin/python" -m pip --disable-pip-version-check install -qq "$$one"; \
+		echo "$$one: $$("$$scratch/venv/bin/python" tests/support/installed.py)"; \
+	done
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }

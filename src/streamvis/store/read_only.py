@@ -78,7 +78,7 @@ class ReadOnlySqliteStore(SqliteStore):
                 self._check_unchanged(self._fixed)
 
     def _check_unchanged(self, known: os.stat_result) -> None:
-        """Raises StoreUnavailable where somebody writes to what SQLite was told nobody does."""
+        """Raises StoreUnavailable where somebody writes to a file of which SQLite was told that it does not change."""
         found = self._path.stat()
         if self._has_log() or (found.st_ino, found.st_size, found.st_mtime_ns) != (
             known.st_ino,

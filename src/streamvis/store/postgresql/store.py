@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import psycopg
 
+from streamvis.alerts import AlertJournal
 from streamvis.database_address import DatabaseAddress
 from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
 from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
@@ -112,7 +113,7 @@ class PostgresStore(Writes):
         with self._reading() as db:
             return {run: Cursor(*head) for run, *head in db.execute(sql.GET_HEADS, (json.dumps(list(runs)),))}
 
-    def alerts(self) -> AlertTable:
+    def alerts(self) -> AlertJournal:
         """The journal of alerts that the endpoints post."""
         return AlertTable(self._writers)
 
