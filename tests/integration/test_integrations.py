@@ -149,7 +149,7 @@ def test_an_integration_without_an_app_sends_to_the_active_run_and_leaves_it_ope
         assert run.client.flush()
         assert reader.run(run.id).state == "running"
     stored = only_run(reader, request.node.name)
-    assert stored.config == {"a": 1} and stored.value("hyperparameters") == {"b": 2}
+    assert stored.config == {"a": 1} and stored.value("hyperparameters") == {"config": {"b": 2}}
     assert stored.rows("train").select(["loss", "epoch"]).to_pylist() == [{"loss": 1.0, "epoch": 3}]
 
 

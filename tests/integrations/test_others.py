@@ -137,7 +137,7 @@ def test_messages_of_loguru_are_rows(app, only_run, reader):
     }
 
 
-def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path):
+def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     from ray import tune
 
@@ -154,6 +154,7 @@ def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path):
                 raise ZeroDivisionError
 
     callback = StreamvisCallback(app)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its processes give way to all others
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False, logging_level="ERROR")
     try:
         space = {"x": tune.grid_search([1, 2, 3]), "notes": str(tmp_path)}

@@ -91,7 +91,7 @@ class Sending:
             self._has_config = True
         elif is_news:
             with self.harmless():
-                client.send(0, self._keys.of_value(_HYPERPARAMETERS), told)
+                client.send(0, self._keys.of_value(_HYPERPARAMETERS), {"config": told})
         self._described = told or self._described
 
     def log(self, metrics: Mapping[str, Any], step: Any, *, epoch: Any = None, time: float | None = None) -> None:
