@@ -22,11 +22,11 @@ from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
 from streamvis.store.damage import is_damage
 from streamvis.store.interface import RESTORABLE_S, Changes
-from streamvis.store.keeping import KeepValues
 from streamvis.store.postgresql.alerts import AlertTable
 from streamvis.store.postgresql.connections import READING, WRITING, Connections, PostgresDatabase, connect, is_pooled, usable
 from streamvis.store.postgresql.installing import check_durability, install, lock_number
 from streamvis.store.postgresql.messages import Messages
+from streamvis.store.retention import KeepValues
 from streamvis.store.summaries import Sizes
 from streamvis.store.writes import Changed, Writes
 
