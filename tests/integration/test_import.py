@@ -102,7 +102,8 @@ def test_a_folder_s_files_are_a_run_each_and_a_broken_one_is_named(imported, tmp
         "b/metrics": [0, 1],
     }
     assert "broken.jsonl, line 2 is not JSON" in told and "empty.csv is empty" in told
-    assert "nothing.parquet cannot be read" in told and "nothing" not in runs and "broken" in runs
+    assert "nothing.parquet cannot be read" in told and "nothing" not in runs
+    assert runs["broken"].rows("metrics")["loss"].to_pylist() == [1.0]
     with pytest.raises(UsageError, match="nothing to import"):
         imported(tmp_path / "other.txt")
 
