@@ -308,22 +308,22 @@ def system(steps: int, client: Client | None) -> Callable[[], object]:
 
 
 SIDES = [
-    Side("streamvis.log", "4 scalars in one call", 2000, streamvis_log),
-    Side("tensorboard", "4 calls of add_scalar", 2000, tensorboard),
-    Side("(torch's SummaryWriter)", "4 calls of add_scalar", 2000, torch_writer),
-    Side("watch", "norms and histograms, each 100th", 2000, watched),
-    Side("lightning", "2 values logged", 500, lightning, "lightning"),
-    Side("transformers", "logging_steps=1", 200, transformers, "transformers"),
-    Side("accelerate", "2 values logged", 2000, accelerate, "accelerate"),
-    Side("keras", "a batch", 500, keras, "keras"),
-    Side("stable_baselines3", "a rollout of 64, 15 values", 30, stable_baselines3, "stable_baselines3"),
-    Side("xgboost", "a round, 2 metrics", 500, xgboost, "xgboost-cpu"),
-    Side("lightgbm", "a round, 2 metrics", 500, lightgbm, "lightgbm"),
-    Side("optuna", "a trial of 10 reports, a run of its own", 30, optuna, "optuna"),
+    Side("streamvis.log", "4 scalars in one call", 1000, streamvis_log),
+    Side("tensorboard", "4 calls of add_scalar", 1000, tensorboard),
+    Side("(torch's SummaryWriter)", "4 calls of add_scalar", 1000, torch_writer),
+    Side("watch", "norms and histograms, each 100th", 1000, watched),
+    Side("lightning", "2 values logged", 250, lightning, "lightning"),
+    Side("transformers", "logging_steps=1", 100, transformers, "transformers"),
+    Side("accelerate", "2 values logged", 1000, accelerate, "accelerate"),
+    Side("keras", "a batch", 250, keras, "keras"),
+    Side("stable_baselines3", "a rollout of 64, 15 values", 15, stable_baselines3, "stable_baselines3"),
+    Side("xgboost", "a round, 2 metrics", 250, xgboost, "xgboost-cpu"),
+    Side("lightgbm", "a round, 2 metrics", 250, lightgbm, "lightgbm"),
+    Side("optuna", "a trial of 10 reports, a run of its own", 20, optuna, "optuna"),
     Side("ray", "a result, in the tuner's process", 1000, ray, "ray"),
-    Side("logging", "a line", 2000, log_lines),
-    Side("loguru", "a line", 2000, loguru, "loguru"),
-    Side("system", "none: a row each 0.1 s", 2000, system, "psutil"),
+    Side("logging", "a line", 1000, log_lines),
+    Side("loguru", "a line", 1000, loguru, "loguru"),
+    Side("system", "none: a row each 0.1 s", 1000, system, "psutil"),
 ]
 
 
