@@ -4,10 +4,10 @@
     python benchmarks/integrations.py --only keras,optuna
 
 Each framework trains something small, with and without Streamvis, interleaved in one process; `make test-integrations` installs
-the frameworks. Those that are not there are left out. The endpoint is a process of its own on this machine. Printed are medians
-over the rounds: the time of a step, and the processor time that the training thread itself took for it, which other programs on a
-busy machine change less. The runs have begun before, and are delivered after what is measured, but for Optuna and Ray: they make
-a run for each trial.
+the frameworks. Those that are not there are left out. The endpoint is a process of its own on this machine. Printed are the time
+of a step (the median over the rounds), and the processor time that the training thread itself took for it (the lowest of the
+rounds, which other programs on a busy machine change least). The runs have begun before, and are delivered after what is
+measured, but for Optuna and Ray: they make a run for each trial.
 """
 
 from __future__ import annotations
@@ -368,16 +368,15 @@ def version_of(package: str) -> str | None:
 
 
 def told(side: Side, rounds: int) -> str:
-    """A line of the table: medians over the rounds."""
+    """A line of the table."""
     found: dict[bool, list[Took]] = {False: [], True: []}
     for number in range(rounds + 1):
         for sends in (False, True):
             one = took(side, sends=sends)
             if number:  # the first round warms up
                 found[sends].append(one)
-    (plain, plain_worked), (logged, logged_worked) = (
-        [statistics.median(part) for part in zip(*found[sends], strict=True)] for sends in (False, True)
-    )
+    plain, logged = (statistics.median(time for time, _ in found[sends]) for sends in (False, True))
+    plain_worked, logged_worked = (min(worked for _, worked in found[sends]) for sends in (False, True))
     of_time = f"{plain:,.0f} | {logged:,.0f} | {logged - plain:+,.0f}"
     of_thread = f"{plain_worked:,.0f} | {logged_worked:,.0f} | {logged_worked - plain_worked:+,.0f}"
     name = f"{side.name} {version_of(side.package)}" if side.package not in ("torch", "psutil") else side.name

@@ -137,7 +137,19 @@ def test_messages_of_loguru_are_rows(app, only_run, reader):
     }
 
 
-def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path, monkeypatch):
+def begin_ray(ray):
+    """Ray gives its own processes 30 seconds to start, which are not enough on a busy machine: then once more."""
+    for left in (1, 0):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False, logging_level="ERROR")
+            return
+        except Exception as error:  # noqa: BLE001  # Ray raises no kind of its own
+            if not left or "timed out" not in str(error):
+                raise
+            ray.shutdown()
+
+
+def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path):
     ray = pytest.importorskip("ray")
     from ray import tune
 
@@ -154,8 +166,7 @@ def test_each_trial_of_a_tuner_is_a_run(app, reader, tmp_path, monkeypatch):
                 raise ZeroDivisionError
 
     callback = StreamvisCallback(app)
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its processes give way to all others
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False, logging_level="ERROR")
+    begin_ray(ray)
     try:
         space = {"x": tune.grid_search([1, 2, 3]), "notes": str(tmp_path)}
         failures = tune.FailureConfig(max_failures=1)
