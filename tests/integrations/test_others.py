@@ -143,7 +143,7 @@ def begin_ray(ray):
         try:
             ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False, logging_level="ERROR")
             return
-        except Exception as error:  # noqa: BLE001  # Ray raises no kind of its own
+        except Exception as error:  # Ray raises no kind of its own
             if not left or "timed out" not in str(error):
                 raise
             ray.shutdown()
