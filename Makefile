@@ -21,7 +21,7 @@ PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbou
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx haproxy postgresql pgbouncer libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs package pictures chromium nginx haproxy postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
 	@echo "make lint         check the code and its format with ruff, and the types in src with pyright"
 	@echo "make docs         build the site of the docs into build/site, and check its links"
+	@echo "make package      build the wheel and the source package into dist, install them into a new environment and try them"
 	@echo "make pictures     create the pictures of the docs again; ARGS=NAME creates one"
 	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
 	@echo "make constraints  write constraints.txt again, with the newest releases"
@@ -60,6 +61,17 @@ lint: $(VENV)/.installed-lint
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
 	@echo "The docs are in build/site: open build/site/index.html in a browser."
+
+# With what their own metadata names, in the newest releases: as people get them.
+package: | $(VENV)/bin/python
+	@$(PIP) install -qq uv -c constraints.txt
+	@rm -rf dist && $(UV) build -q --out-dir dist
+	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; new="$$scratch/bin/python"; $(PYTHON) -m venv "$$scratch"; \
+	for one in dist/*.whl dist/*.tar.gz; do \
+		$(UV) pip install -q --python "$$new" "$$one" --reinstall-package streamvis 2>/dev/null || \
+			"$$new" -m pip --disable-pip-version-check install -qq --force-reinstall "$$one"; \
+		echo "$$one: $$("$$new" tests/support/installed.py)"; \
+	done
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }

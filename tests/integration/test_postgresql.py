@@ -18,7 +18,7 @@ from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
 from streamvis.records import Ack, Batch, Start
-from streamvis.store import RunQuery, SqliteStore, check_place, end_copying, tidying, writes
+from streamvis.store import RunQuery, SqliteStore, check_place, checking, end_copying, tidying, writes
 from streamvis.store import statements as sql
 from streamvis.store.discarding import discard_piece
 from streamvis.store.postgresql import connections, held, many_rows, messages, transaction
@@ -412,7 +412,9 @@ def test_tables_of_version_1_get_what_later_ones_need(has_column, database, post
     if not has_column:
         postgres_server.execute(f"ALTER TABLE {schema}.keys DROP COLUMN first_missing, DROP COLUMN undigested")
         postgres_server.execute(f"CREATE INDEX keys_undigested ON {schema}.keys (no) WHERE kind = 'rows' AND digested < rows")
+    postgres_server.execute(f"DROP INDEX {schema}.key_values_by_time; DROP TABLE {schema}.alerts")
     store = open_store(database)
+    assert store.alerts().waiting == 0
     begun(store)
     for number in (1, 2):
         store.append([Batch("run", "app", "p", number, [encode_value("v", number, 0.0, {"n": [number]}, keep=1)])])
@@ -433,6 +435,21 @@ def test_a_database_with_fsync_off_is_refused_unless_allowed(database, postgres_
         open_store(database, may_lose=True).close()
     finally:
         set_fsync("RESET fsync", "on")
+
+
+def test_a_check_whose_connection_is_lost_does_not_call_that_damage(database, postgres_server, stores, monkeypatch):
+    begun(stores[0])
+    stores[0].append([Batch("run", "app", "p", 1, [rows(1)])])
+    read = checking.read_chunk
+
+    def cut_off(*given):
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis' AND state <> 'idle'"
+        assert postgres_server.execute(ours)
+        return read(*given)
+
+    monkeypatch.setattr(checking, "read_chunk", cut_off)
+    with pytest.raises(StoreError, match="could not be read to the end.*Check it again"):
+        check_place(DatabaseAddress.of(database), progress=lambda *_: None)
 
 
 def test_a_database_that_cannot_be_read_is_told_of_in_a_line(monkeypatch):

@@ -31,7 +31,11 @@ def check_place(place: Path | DatabaseAddress, *, progress: Progress) -> Checked
         import psycopg
 
     with _reading(place) as snapshot:
-        return check_all(snapshot, Checked(), progress, error=psycopg.Error)
+        try:
+            return check_all(snapshot, Checked(), progress, error=psycopg.Error)
+        except psycopg.Error as error:
+            told = " ".join(str(error).split())
+            raise StoreError(f"The database {place.shown} could not be read to the end ({told}). Check it again.") from error
 
 
 def copy_places(source: Path | DatabaseAddress, target: Path | DatabaseAddress, *, progress: Progress) -> Copied:

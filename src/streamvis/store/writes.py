@@ -42,6 +42,9 @@ class Changed:
 class Writes(Reads):
     """The part of a `Store` that writes. `tidier` tidies, in transactions of `_writing` unless it was given others."""
 
+    _VALUES_ARE_INDEXED = False
+    """Whether the values are in the order of their times in an index from the start."""
+
     def __init__(
         self,
         *,
@@ -54,7 +57,7 @@ class Writes(Reads):
         self._clock = clock
         self._listeners: list[Callable[[Changes], None]] = []
         self._unmerged = 0
-        keeping = Keeping(keep_values, self._reading, self._tidying, clock)
+        keeping = Keeping(keep_values, self._reading, self._tidying, clock, is_indexed=self._VALUES_ARE_INDEXED)
         others = [self._take_back_more, self._bury, keeping.go_on, *self._own_work()]
         self._tidier = Tidier(self._reading, self._tidying, others, sizes)
 

@@ -18,6 +18,23 @@ _CHANGING = "WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_thre
 _UNDIGESTED = "undigested INTEGER GENERATED ALWAYS AS ((kind = 'rows' AND digested < rows)::int) STORED"
 _KEYS_UNDIGESTED = "CREATE INDEX keys_undigested ON keys (no) WHERE undigested = 1;"
 
+_VALUES_BY_TIME = "CREATE INDEX key_values_by_time ON key_values (time, key, step, size)"
+"""For operators who limit what is kept: in SQLite it is made where they do."""
+_ALERTS = f"""
+-- Alerts for the webhook: held until their batch is stored, due (in seconds since 1970 on the database's clock) until they are
+-- posted, and settled, so that the same batch does not bring them again. The holder is the endpoint that posts one.
+CREATE TABLE alerts (
+    {_NO},
+    id {_TEXT} NOT NULL UNIQUE,
+    alert {_TEXT} NOT NULL,
+    since DOUBLE PRECISION NOT NULL,
+    due DOUBLE PRECISION NOT NULL,
+    state {_TEXT} NOT NULL,
+    holder {_TEXT}
+);
+CREATE INDEX alerts_due ON alerts (state, due);
+"""
+
 SCHEMA = f"""
 CREATE TABLE meta (name {_TEXT} PRIMARY KEY, value {_TEXT} NOT NULL);
 
@@ -196,16 +213,18 @@ CREATE TABLE key_values (
     body BYTEA NOT NULL,
     UNIQUE (key, step)
 ) {_CHANGING};
+{_VALUES_BY_TIME};
 ALTER TABLE key_values ALTER COLUMN body SET STORAGE EXTERNAL;
 
 -- When the producers of a run were last heard of at any endpoint, in seconds since 1970 on the database's clock.
 CREATE TABLE heard (run {_TEXT} PRIMARY KEY, at DOUBLE PRECISION NOT NULL) {_BUSY};
-"""
+{_ALERTS}"""
 
 MIGRATIONS = {
     # All values were kept. What an unreleased version made has the column already.
     1: "ALTER TABLE keys ADD COLUMN IF NOT EXISTS first_missing BIGINT",
-    # Every batch wrote to all indexes of its keys.
-    2: f"ALTER TABLE keys ADD COLUMN IF NOT EXISTS {_UNDIGESTED}; DROP INDEX keys_undigested; {_KEYS_UNDIGESTED}",
+    # Only data folders had alerts for a webhook, and a limit for all values; and every batch wrote to all indexes of its keys.
+    2: f"""{_VALUES_BY_TIME}; {_ALERTS}
+ALTER TABLE keys ADD COLUMN IF NOT EXISTS {_UNDIGESTED}; DROP INDEX keys_undigested; {_KEYS_UNDIGESTED}""",
 }
 """What turns the tables of each older version into those of the next."""

@@ -15,16 +15,19 @@ from typing import TypeVar
 
 import psycopg
 
+from streamvis.alerts import AlertJournal
 from streamvis.database_address import DatabaseAddress
 from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
 from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
 from streamvis.store.damage import is_damage
 from streamvis.store.interface import RESTORABLE_S, Changes
+from streamvis.store.postgresql.alerts import AlertTable
 from streamvis.store.postgresql.connections import READING, WRITING, Connections, connect, is_pooled, usable
 from streamvis.store.postgresql.installing import check_durability, install, lock_number
 from streamvis.store.postgresql.messages import Messages
 from streamvis.store.postgresql.transaction import PostgresDatabase
+from streamvis.store.retention import KeepValues
 from streamvis.store.summaries import Sizes
 from streamvis.store.writes import Changed, Writes
 
@@ -70,6 +73,8 @@ class PostgresStore(Writes):
     commit and `may_lose` does not allow that.
     """
 
+    _VALUES_ARE_INDEXED = True
+
     def __init__(
         self,
         address: DatabaseAddress,
@@ -77,6 +82,7 @@ class PostgresStore(Writes):
         clock: Callable[[], float] = time.time,
         sizes: Sizes = Sizes(),  # noqa: B008  # frozen
         may_lose: bool = False,
+        keep_values: KeepValues = KeepValues(),  # noqa: B008  # frozen
     ) -> None:
         self.address = address
         self._tidy_lock = threading.Lock()
@@ -90,7 +96,7 @@ class PostgresStore(Writes):
         self._messages = Messages(address, hears=not self.is_pooled, tell=super()._tell)
         self._readers = Connections(address, kind=READING, most=_READERS, prepares=not self.is_pooled)
         self._writers = Connections(address, kind=WRITING, most=_WRITERS, prepares=not self.is_pooled)
-        super().__init__(clock=clock, sizes=sizes, error=psycopg.Error)
+        super().__init__(clock=clock, sizes=sizes, error=psycopg.Error, keep_values=keep_values)
 
     @property
     def commits_at_once(self) -> int:
@@ -116,6 +122,10 @@ class PostgresStore(Writes):
         """The heads of the logs of these runs, of those that are there."""
         with self._reading() as db:
             return {run: Cursor(*head) for run, *head in db.execute(sql.GET_HEADS, (json.dumps(list(runs)),))}
+
+    def alerts(self) -> AlertJournal:
+        """The journal of alerts that the endpoints post."""
+        return AlertTable(self._writers)
 
     def share_signs(self, runs: Sequence[str], *, within_s: float) -> Mapping[str, float]:
         """Note that producers of these runs were heard of now, and give back when any endpoint heard of each."""

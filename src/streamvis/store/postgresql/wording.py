@@ -25,6 +25,7 @@ _PIECES = {
     "min(coalesce(ends_at, ?1), ?1)": "least(coalesce(ends_at, ?1), ?1)",
     "max(1, count(*)), coalesce(sum(size), 0)": "greatest(1, count(*)), coalesce(sum(size), 0)::bigint",
     "(SELECT sum(seq) FROM apps)": "(SELECT sum(seq)::bigint FROM apps)",
+    "SELECT coalesce(sum(size), 0) FROM key_values": "SELECT coalesce(sum(size), 0)::bigint FROM key_values",
     "coalesce(sum(pending), 0)": "coalesce(sum(pending), 0)::bigint",
     "?1 IS NULL": "?1::text IS NULL",
     "?5 IS NULL": "?5::text IS NULL",
