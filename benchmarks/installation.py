@@ -34,6 +34,7 @@ class Installation:
 
     def __init__(self, endpoints: list[Endpoint], database: PostgresServer | None) -> None:
         self.endpoints, self.database = endpoints, database
+        self._empty_bytes = self._bytes()
 
     def address(self, first: int = 0) -> str:
         """The addresses of all, beginning with this one."""
@@ -46,7 +47,10 @@ class Installation:
         return used | ({"database": processor_s(psutil.Process(self.database.pid))} if self.database else {})
 
     def size_bytes(self) -> int:
-        """What is stored takes so much of the disk, without logs that are written anew."""
+        """What was stored takes so much of the disk, without logs that are written anew."""
+        return self._bytes() - self._empty_bytes
+
+    def _bytes(self) -> int:
         if self.database is None:
             return self.endpoints[0].size_bytes()
         return self.database.execute("SELECT pg_database_size('postgres')")[0][0]
