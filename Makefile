@@ -16,11 +16,12 @@ INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 
 COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 \
 	-x '/(tests?|testing|torch|sympy|jax|jaxlib|scipy|pip|setuptools|fontTools|sklearn|networkx|triton)/' $(VENV)/lib || true
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
+HAPROXY := PATH="$$PATH:/usr/sbin:$(VENV)/haproxy/usr/sbin" command -v haproxy
 PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbouncer
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint docs package pictures chromium nginx postgresql pgbouncer libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs package pictures chromium nginx haproxy postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,7 +41,7 @@ help:
 demo: $(VENV)/.installed-demo
 	@$(VENV)/bin/streamvis demo $(ARGS)
 
-test: $(VENV)/.installed-test chromium nginx postgresql pgbouncer
+test: $(VENV)/.installed-test chromium nginx haproxy postgresql pgbouncer
 	@$(VENV)/bin/pytest $(ARGS)
 
 test-integrations: $(VENV)/.installed-integrations
@@ -159,6 +160,19 @@ pgbouncer: | $(VENV)/bin/python
 		for one in *.deb; do dpkg -x "$$one" .; done; cd - >/dev/null; \
 	fi; \
 	$(PGBOUNCER) >/dev/null || echo "There is no PgBouncer for the tests of endpoints behind a pooler. Install it: sudo apt-get install pgbouncer" >&2
+
+# Two megabytes, unpacked with what it needs, as PgBouncer is.
+haproxy: | $(VENV)/bin/python
+	@$(HAPROXY) >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null; then \
+		echo "Unpacking Debian's haproxy into $(VENV) for the tests of endpoints behind a load balancer ..."; \
+		if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+		mkdir -p $(VENV)/haproxy && cd $(VENV)/haproxy && \
+		download() { apt-get download -qq haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 </dev/null 2>/dev/null; }; \
+		{ download || { $$sudo apt-get update -qq </dev/null >/dev/null 2>&1 && download; }; } && \
+		for one in *.deb; do dpkg -x "$$one" .; done; cd - >/dev/null; \
+	fi; \
+	$(HAPROXY) >/dev/null || echo "There is no HAProxy for the tests of endpoints behind a load balancer. Install it: sudo apt-get install haproxy" >&2
 
 # The shell's program runs as it stands, so its libraries are kept in the package: modules that name each other by their files.
 LIBRARIES ?= preact@11.2.0 htm@3.1.1

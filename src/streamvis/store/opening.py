@@ -98,8 +98,8 @@ def _reading(place: Path | DatabaseAddress) -> Iterator[Snapshot]:
         with connect(place) as connection:
             check_installed(connection, place.schema)
             prepares = not is_pooled(connection)
-        with closing(Connections(place, most=2, prepares=prepares)) as connections:
-            yield lambda: connections.transaction(READING)
+        with closing(Connections(place, kind=READING, most=2, prepares=prepares)) as connections:
+            yield connections.transaction
 
 
 def _opened(folder: Path) -> SqliteDatabase:

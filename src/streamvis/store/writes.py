@@ -82,6 +82,11 @@ class Writes(Reads):
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
 
     @property
+    def commits_at_once(self) -> int:
+        """One: a commit holds all runs."""
+        return 1
+
+    @property
     def unmerged(self) -> int:
         """How many small pieces of rows wait to be merged."""
         return self._unmerged
@@ -98,7 +103,7 @@ class Writes(Reads):
         damaged = {batch.run: error for batch in batches if (error := self._take_back_ahead(batch)) is not None}
         answers: list[Ack | StreamvisError] = []
         with self._writing() as (db, changes):
-            db.hold_runs(batch.run for batch in batches)
+            db.hold_batches(batches)
             for batch in batches:
                 if batch.resumes and batch.run in damaged:
                     answers.append(damaged[batch.run])
@@ -115,8 +120,11 @@ class Writes(Reads):
                     db.execute("ROLLBACK TO batch")
                     answers.append(self._damages.note(str(error), run=batch.run))
                 db.execute("RELEASE batch")
-            self._unmerged = self._tidier.unmerged(db)
+            self._note_unmerged(db)
         return answers
+
+    def _note_unmerged(self, db: Database) -> None:
+        self._unmerged = self._tidier.unmerged(db)
 
     def _take_back_ahead(self, batch: Batch) -> DamagedData | None:
         """Take back in pieces what the batch will, but for a rest: others write in between. Returns why that is not possible."""

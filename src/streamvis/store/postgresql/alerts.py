@@ -17,7 +17,8 @@ from typing import TypeVar
 import psycopg
 
 from streamvis.alerts import MOST_WAITING, Alert
-from streamvis.store.postgresql.connections import WRITING, Connections, PostgresDatabase
+from streamvis.store.postgresql.connections import Connections
+from streamvis.store.postgresql.transaction import PostgresDatabase
 
 __all__ = ["AlertTable"]
 
@@ -127,7 +128,7 @@ class AlertTable:
 
     def _done(self, work: Callable[[PostgresDatabase], Result], *, otherwise: Result) -> Result:
         try:
-            with self._writers.transaction(WRITING) as db:
+            with self._writers.transaction() as db:
                 done = work(db)
             self._is_away = False
             return done
