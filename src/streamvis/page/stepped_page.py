@@ -63,9 +63,10 @@ class _SteppedFeeds(Feeds):
         return 0.0
 
     def step(self) -> None:
-        """Let each feed ask once for what is new."""
+        """Let each feed ask for all that is new."""
         for feed in self._stepped:
-            feed.step()
+            while feed.step():
+                pass
 
     def _listen(self, at: Any, make: Callable[..., Any], who: object, wake: Callable[[], None]) -> Any:
         self.session = who if isinstance(who, Session) else self.session
@@ -159,8 +160,8 @@ class SteppedPage:
 
     async def _settle(self) -> None:
         until, steady = time.monotonic() + self._give_up_s, 0
+        self._feeds.step()
         while steady < _STEADY:
-            self._feeds.step()
             await self._session.with_document_locked(self._echo)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)

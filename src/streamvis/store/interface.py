@@ -288,6 +288,23 @@ class Store(Protocol):
         """
         ...
 
+    def histories(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        start: float | None = None,
+        stop: float | None = None,
+        window: float | None = None,
+        buckets: int,
+        log: bool = False,
+        at: int | None = None,
+    ) -> list[History]:
+        """As `history` of each of the columns by itself, with the rows that have something in it; reads shared rows once."""
+        ...
+
     def band(
         self,
         runs: Sequence[str],
