@@ -12,8 +12,8 @@ from bokeh.settings import settings
 
 from streamvis.errors import UsageError
 from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
-from streamvis.page.feed import feeds_of
 from streamvis.page.session import InitPage, Session, UpdatePage
+from streamvis.page.shared import shared_of
 from streamvis.selection import FOLLOWS, NEWEST, Selection
 
 __all__ = ["LOOPBACK_ORIGINS", "Server", "selection_of"]
@@ -69,16 +69,16 @@ class Server:
             raise UsageError(f"budget is {budget!r}. Give a number of rows, {_LEAST_BUDGET} or more, or None for all.")
         if follow not in FOLLOWS:
             raise UsageError(f"follow is {follow!r}. Give one of {', '.join(FOLLOWS)}.")
-        feeds = feeds_of(doc)
-        if doc in feeds.served:
+        shared = shared_of(doc)
+        if doc in shared.served:
             raise UsageError("This document has a Server already: a script starts one.")
         selection = selection_of(doc.session_context, app, follow)
-        feeds.served.add(doc)
+        shared.served.add(doc)
         self._doc = doc
         self._session = Session(
             doc,
-            feeds.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
-            feeds,
+            shared.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
+            shared,
             selection=selection,
             init_page=init_page,
             update_page=update_page,

@@ -18,9 +18,10 @@ from tornado.web import RequestHandler
 
 from streamvis.alerts import ALERTS, alerts_in
 from streamvis.errors import PageScriptError, StreamvisError
-from streamvis.page.feed import FEEDS, ChoiceFeed
+from streamvis.page.feed import ChoiceFeed
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.script import PageScript, read_script
+from streamvis.page.shared import SHARED
 from streamvis.page.web.paths import page_path
 from streamvis.page.web.process import Site
 from streamvis.selection import Selection
@@ -231,7 +232,7 @@ class _Tail(_Handler):
         """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time."""
         app, after = (self.get_query_argument(name, None) for name in ("app", "after"))
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        feed = FEEDS.choice(self._site.reader, Selection(app=app), self, lambda: loop.call_soon_threadsafe(changed.set))
+        feed = SHARED.feeds.choice(self._site.reader, Selection(app=app), self, lambda: loop.call_soon_threadsafe(changed.set))
         self._feed = feed
         try:
             deadline = loop.time() + _WAIT_S

@@ -26,7 +26,6 @@ from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import UsageError
 from streamvis.page.author import Failures
-from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.link import BrowserLink, Notice, say_edited
 from streamvis.page.scripts.application_folder import Folder, try_template
 from streamvis.page.scripts.file_watcher import Watch
@@ -35,6 +34,7 @@ from streamvis.page.scripts.notebook import parts_of
 from streamvis.page.scripts.script import PageScript
 from streamvis.page.scripts.versions import Version, Versions
 from streamvis.page.server import Server, selection_of
+from streamvis.page.shared import SHARED, Shared, share_with
 from streamvis.page.web.watchdog import HeldBack
 from streamvis.selection import NEWEST
 
@@ -52,14 +52,14 @@ def page_application(
     token: str | None,
     held_back: HeldBack | None = None,
     watch: Watch | None = None,
-    feeds: Feeds = FEEDS,
+    shared: Shared = SHARED,
     heard: Callable[[BaseException], None] | None = None,
 ) -> Application:
     """A Bokeh application that makes a page of the script for each session; `app` is used where the script names none.
 
     With `watch`, sessions hear of it when files of the page were saved. `heard` is called with what the author's code raises.
     """
-    own = {"held_back": held_back, "watch": watch, "feeds": feeds, "heard": heard}
+    own = {"held_back": held_back, "watch": watch, "shared": shared, "heard": heard}
     return Application(_PageHandler(script, url=url, app=app, token=token, **own))
 
 
@@ -73,11 +73,11 @@ class _PageHandler(Handler):
         token: str | None,
         held_back: HeldBack | None,
         watch: Watch | None,
-        feeds: Feeds,
+        shared: Shared,
         heard: Callable[[BaseException], None] | None,
     ) -> None:
         super().__init__()
-        self._held_back, self._watch, self._feeds, self._heard = held_back, watch, feeds, heard
+        self._held_back, self._watch, self._shared, self._heard = held_back, watch, shared, heard
         self._script, self._url, self._app, self._token = script, url, app, token
         self._folder = Folder(script.path.parent) if script.is_folder else None
         self._versions = Versions(script.name, script.path, self._folder)
@@ -150,7 +150,7 @@ class _PageHandler(Handler):
             selection = selection_of(session_context, app, self._script.follow)
         except UsageError:
             return  # the script's server says so, in the page
-        feeds = self._feeds.chosen(self._feeds.reader(self._url, self._token), selection, self, _ignore)
+        feeds = self._shared.feeds.chosen(self._shared.reader(self._url, self._token), selection, self, _ignore)
         until = time.monotonic() + _FIRST_ANSWER_S
         for feed in feeds:
             if not feed.known.is_set():
@@ -159,7 +159,8 @@ class _PageHandler(Handler):
             feed.leave(self)
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
-        page.doc, doc.streamvis_feeds = doc, self._feeds
+        page.doc = doc
+        share_with(doc, self._shared)
         if self._held_back is not None and time.time() < self._held_back.until:
             until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
             title = f"{self._script.path.name} hung, and held up all pages"
@@ -174,7 +175,7 @@ class _PageHandler(Handler):
         await self._run(doc, page)
         self._has_failed = page.failures.has_ended
         self._look_out(page.version)
-        if page.failures.has_ended and doc not in self._feeds.served:
+        if page.failures.has_ended and doc not in self._shared.served:
             link = _link(doc)
             link.show(page.failures.notices)
             show = partial(_show, link, page.failures)
@@ -189,7 +190,7 @@ class _PageHandler(Handler):
         await self._compile(doc, page)
         if page.failures.has_ended:
             return
-        if doc not in self._feeds.served:
+        if doc not in self._shared.served:
             with patch_curdoc(doc):
                 rest = page.failures.run(what, self._serve, doc, page.module, ends_page=True)
             if inspect.isawaitable(rest):

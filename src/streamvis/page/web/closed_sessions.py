@@ -19,7 +19,7 @@ from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop, PeriodicCallback
 
-from streamvis.page.web.memory import Heap
+from streamvis.page.memory import Heap
 
 __all__ = ["EndingLimits", "Endings", "end_gradually"]
 
