@@ -103,7 +103,7 @@ class Supervisor:
     def wait(self, child: Child) -> str:
         """Wait until a child that was begun is ready, and return its address. Raises StartFailed when it ends before."""
         if not child.readiness.get():
-            status = child.process.wait()
+            status = child.process.wait() if child.process is not None else None
             raise StartFailed(f"The {child.name} did not start (exit status {status}).")
         return child.address
 

@@ -89,7 +89,7 @@ class Server:
         """Begin to serve the document. An `async def init_page` continues when the document is shown."""
         rest = self.begin()
         if rest is not None:
-            self._doc.add_next_tick_callback(lambda: rest)
+            self._doc.add_next_tick_callback(lambda: rest)  # pyright: ignore[reportArgumentType]  # Bokeh awaits it
 
     def begin(self) -> Awaitable[None] | None:
         """As `start`, for callers that can await the rest of an `async def init_page`, which is returned."""
@@ -99,7 +99,7 @@ class Server:
 
 def selection_of(session_context: SessionContext | None, app: str | None, follow: str = NEWEST) -> Selection:
     """What the address under which the page was opened asks for; `app` and `follow` where it says nothing of them."""
-    request = session_context.request if session_context else None
+    request = getattr(session_context, "request", None)
     arguments = request.arguments if request else {}
     texts = {name: [value.decode(errors="replace") for value in values] for name, values in arguments.items()}
     return Selection.read(texts, app=app, follow=follow)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bokeh.core.properties import AnyRef, List, String
 from bokeh.layouts import column as column_of
 from bokeh.model import DataModel
 from bokeh.models import Column, CustomJS, Div, LayoutDOM, Pane
@@ -25,6 +24,7 @@ from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live.figures import computed_once
 from streamvis.page.live.sources import of_run
 from streamvis.page.new_data import NewData
+from streamvis.page.properties import references, string
 from streamvis.panels.board_layout import Layout, Place, Settings, View, arguments_of, usual_view
 from streamvis.panels.boxes import Parts
 from streamvis.panels.cards import Card, Shared, card, described, differs
@@ -64,10 +64,10 @@ def board(cards: Callable[[Sequence[Key]], Iterable[Card]], **options: Any) -> C
 class StreamvisBoard(DataModel):
     """What travels between a board and the browser, as JSON."""
 
-    layout = String(default="{}")
-    view = String(default="{}")
-    settings = String(default="{}")
-    parts = List(AnyRef, default=[])
+    layout = string("{}")
+    view = string("{}")
+    settings = string("{}")
+    parts = references()
     """Keeps what figures share in the document: Bokeh cannot send a model again that it has released."""
 
 
@@ -78,7 +78,6 @@ class _Board(Filler):
         self, cards: Callable[[Sequence[Key]], Iterable[Card]], bar: Div, space: Column, control: StreamvisBoard
     ) -> None:
         self._cards_of, self._bar, self._space, self._control = cards, bar, space, control
-        self._page: Page | None = None
         self._holds: dict[str, str] = {}
         self._cards: dict[str, Card] = {}
         self._layout = Layout()
@@ -91,11 +90,11 @@ class _Board(Filler):
         control.on_change("settings", lambda attr, old, new: self._once(self._set, Settings.of(json.loads(new))))
 
     def _once(self, function: Callable[..., None], *arguments: Any) -> None:
-        with computed_once(self._page.doc):
+        with computed_once(self.page.doc):
             function(*arguments)
 
     def begin(self, page: Page) -> None:
-        self._page = page
+        super().begin(page)
         self._settings = Settings.of(arguments_of(page.doc))
         # Charts are made while the browser still loads its scripts.
         self._view = usual_view(page.doc)
@@ -109,7 +108,7 @@ class _Board(Filler):
     # What there is
 
     def keys_changed(self) -> None:
-        for page in self._page.all:
+        for page in self.page.all:
             for key, info in page.keys.items():
                 if info.kind == "value" and key not in self._holds and page.is_open:
                     self._holds[key] = "tree"
@@ -140,7 +139,7 @@ class _Board(Filler):
         cards: dict[str, Card] = {}
         taken: Counter[str] = Counter()
         # Of several runs that described them differently, the first counts.
-        descriptions = {pattern: said for page in reversed(self._page.all) for pattern, said in page.described.items()}
+        descriptions = {pattern: said for page in reversed(self.page.all) for pattern, said in page.described.items()}
         for one in self._cards_of(keys):
             one = described(one, descriptions)
             name = f"{one.section}/{one.title}"
@@ -154,10 +153,10 @@ class _Board(Filler):
     @property
     def _keys(self) -> Mapping[str, KeyInfo]:
         """The keys of all runs, each with the columns that it has in any of them."""
-        if len(self._page.all) == 1:
-            return self._page.keys
+        if len(self.page.all) == 1:
+            return self.page.keys
         found: dict[str, KeyInfo] = {}
-        for page in self._page.all:
+        for page in self.page.all:
             for key, info in page.keys.items():
                 known = found.setdefault(key, info)
                 if known.kind == info.kind:
@@ -188,7 +187,7 @@ class _Board(Filler):
 
     def _is_wide(self, one: Card) -> bool:
         # What is not drawn in one figure stands side by side, once for each run.
-        return one.wide or (len(self._page.all) > 1 and not one.series)
+        return one.wide or (len(self.page.all) > 1 and not one.series)
 
     def _show(self) -> None:
         """Make the panels that came into view, and release those that left it."""
@@ -210,7 +209,7 @@ class _Board(Filler):
                     # What there is gets painted and filled first.
                     if not self._is_unfinished:
                         self._is_unfinished = True
-                        self._page.soon(self._go_on)
+                        self.page.soon(self._go_on)
                     break
                 new += 1
                 # A board that is told of a run's news makes panels of all of them.
@@ -228,7 +227,7 @@ class _Board(Filler):
             self._space.children = children
         columns = sorted({name for info in self._keys.values() for name in list(info.columns)[:50]})
         about = {"heads": self._layout.heads, "cards": shown, "total": len(self._cards), "found": len(self._layout.places)}
-        self._control.layout = json.dumps({**about, "runs": [page.run.id for page in self._page.all], "columns": columns[:200]})
+        self._control.layout = json.dumps({**about, "runs": [page.run.id for page in self.page.all], "columns": columns[:200]})
 
     def _go_on(self) -> None:
         self._is_unfinished = False

@@ -131,7 +131,7 @@ class Layout:
 
 def usual_view(doc: Document) -> View:
     """What is taken to be in view until the browser has told it."""
-    request = doc.session_context.request if doc.session_context else None
+    request = getattr(doc.session_context, "request", None)
     agent = request.headers.get("User-Agent", "") if request else ""
     width, height = _PHONE_SIZE if "Mobi" in agent else _USUAL_SIZE
     return View(0.0, float(height - _AROUND[1]), float(max(width - _AROUND[0], _PHONE_SIZE[0])))
@@ -139,7 +139,7 @@ def usual_view(doc: Document) -> View:
 
 def arguments_of(doc: Document) -> dict[str, Any]:
     """What the address of the page says, for `Settings.of`."""
-    request = doc.session_context.request if doc.session_context else None
+    request = getattr(doc.session_context, "request", None)
     found = request.arguments if request else {}
     said: dict[str, Any] = {name: values[0].decode(errors="replace") for name, values in found.items() if values}
     try:

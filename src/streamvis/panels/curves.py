@@ -144,7 +144,7 @@ class _Curves(Filler):
         self._is_log = options_log(plot)
 
     def begin(self, page: Page) -> None:
-        self._page = page
+        self.page = page
 
     def add_legend(self) -> None:
         """Give the figure a legend, before it is drawn: what comes later gets no room."""
@@ -167,7 +167,7 @@ class _Curves(Filler):
     def _columns_of(self, key: str) -> list[str]:
         """The columns of numbers that a key has in any of the runs."""
         found: dict[str, None] = {}
-        for page in self._page.all:
+        for page in self.page.all:
             info = page.keys.get(key)
             if info is not None and info.kind == "rows" and any(thing.is_of(page.run.id) for thing in self.things):
                 found |= dict.fromkeys(number_columns(info.columns))

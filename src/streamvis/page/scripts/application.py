@@ -31,11 +31,10 @@ from streamvis.page.scripts.application_folder import Folder, try_template
 from streamvis.page.scripts.file_watcher import Watch
 from streamvis.page.scripts.files import folders_of, is_part_of
 from streamvis.page.scripts.notebook import parts_of
-from streamvis.page.scripts.script import PageScript
+from streamvis.page.scripts.script import HeldBack, PageScript
 from streamvis.page.scripts.versions import Version, Versions
 from streamvis.page.server import Server, selection_of
 from streamvis.page.shared import SHARED, Shared, share_with
-from streamvis.page.web.watchdog import HeldBack
 from streamvis.selection import NEWEST
 
 __all__ = ["page_application"]
