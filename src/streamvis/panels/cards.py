@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bokeh.models import LayoutDOM, Plot
+from bokeh.models import LayoutDOM, Plot, Title
 
 from streamvis.descriptions import Description, description_of
 from streamvis.panels.boxes import short
@@ -78,7 +78,8 @@ def described(one: Card, descriptions: Mapping[str, Description]) -> Card:
         shared = replace(shared, x=x or shared.x, log=shared.log if log is None else log)
         panel = make(shared)
         if isinstance(panel, Plot):
-            panel.title.text = short(said.title, 80) if said.title else panel.title.text
+            if said.title and isinstance(panel.title, Title):
+                panel.title.text = short(said.title, 80)
             panel.yaxis.axis_label = said.unit
             if said.best is not None:
                 mark_best(panel, said.best)

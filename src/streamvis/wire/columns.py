@@ -81,7 +81,7 @@ def number_array(numbers: np.ndarray, missing: np.ndarray | None = None) -> pa.A
     return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [valid, pa.py_buffer(numbers)])
 
 
-def numpy_column(field: pa.Field, array: pa.Array) -> np.ndarray | list[Any]:
+def numpy_column(field: pa.Field, array: pa.Array) -> Any:
     """Turn an Arrow column into a NumPy array of shape (n,), or into a list of n arrays when its cells are arrays.
 
     A missing cell is NaN in numbers (integers become floats), NaT in times, and None elsewhere.
