@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from bokeh.document import Document
@@ -93,13 +93,19 @@ def test_models_that_leave_are_released_and_may_come_back_under_another_name():
 
 
 def test_mistakes_that_bokeh_knows_are_logged_after_the_page(caplog, monkeypatch):
-    looks = []
-    loop = SimpleNamespace(call_later=lambda seconds, look: looks.append(look))
-    monkeypatch.setattr(document.IOLoop, "current", lambda: loop)
+    monkeypatch.setattr(document, "_VALIDATE_AFTER_S", 0)
     doc = Document()
     adopt(doc)
     doc.add_root(figure())
-    doc.validate()
-    assert not caplog.messages
-    looks[0]()
+
+    async def serve():
+        doc.validate()
+        assert not caplog.messages
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(serve())
     assert "MISSING_RENDERERS" in caplog.text
+    caplog.clear()
+    doc.validate()
+    assert "MISSING_RENDERERS" in caplog.text, "where nothing is served it is said at once"

@@ -11,6 +11,7 @@ first costs less (see `models`), and the second comes after the page.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -21,7 +22,6 @@ from bokeh.core.validation.check import check_integrity, process_validation_issu
 from bokeh.document import Document
 from bokeh.document.models import DocumentModelManager
 from bokeh.model import Model
-from tornado.ioloop import IOLoop
 
 from streamvis.page.link import StreamvisLink
 from streamvis.page.models import reachable
@@ -89,6 +89,8 @@ class _PageModels(DocumentModelManager):
             if document is None:
                 return super().recompute()
             roots, known = document.roots, len(self._roots)
+            # Whoever goes through the models while they change goes through those of before.
+            self._models = dict(self._models)
             if self._is_stale or roots[:known] != list(self._roots):
                 found = reachable(roots)
                 self._detach([model for model in self if model not in found])
@@ -121,14 +123,17 @@ class _PageDocument(Document):
     replace: Callable[[BaseException], None] | None = None
 
     def validate(self) -> None:
-        """Log the mistakes that Bokeh finds in the models. Bokeh asks for it before the page is sent; this does it later."""
+        """Log the mistakes that Bokeh finds in the models. Bokeh asks for it before the page is sent; a server does it later."""
         document = ref(self)
 
         def look() -> None:
             if (its := document()) is not None:
                 process_validation_issues(check_integrity(its.models))
 
-        IOLoop.current().call_later(_VALIDATE_AFTER_S, look)
+        try:
+            asyncio.get_running_loop().call_later(_VALIDATE_AFTER_S, look)
+        except RuntimeError:  # there is none: nothing is served
+            look()
 
     def to_json(self, **options: Any) -> Any:
         try:

@@ -29,10 +29,10 @@ _Names = Sequence[set[tuple[str, str]]]
 class Seeking:
     """Calls `show(reader, step)` with a reader as of the step that the browser asked for, under the document lock.
 
-    Meanwhile it looks which keys the runs have at that step: what `show` has read is shown only once that is known. Where
-    they are others than before it never is (`is_refused`), and the browser is told to load the page again. Else
-    `learn(step, keys)`
-    gets those of each run. The browser asks for one step after the other: for the next once it was told what became of the last.
+    Meanwhile it looks which keys the runs have at that step. What `show` has read is shown once that is known, and
+    `learn(step, keys)` then gets the keys of each run. Where they are not those of before, nothing is shown (`is_refused`), and
+    the browser is told to load the page again.
+    The browser asks for one step after the other: for the next once it was told what became of the last.
     """
 
     def __init__(

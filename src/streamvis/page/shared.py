@@ -33,11 +33,11 @@ _DOCUMENT_NAME = "streamvis_shared"
 class Shared:
     """What sessions share: `executor` runs what they read, `served` has their documents, `heap` is the memory that they use."""
 
-    def __init__(self, *, feeds: Feeds | None = None, executor: Executor | None = None) -> None:
+    def __init__(self, *, feeds: Feeds | None = None, executor: Executor | None = None, heap: Heap | None = None) -> None:
         self.feeds = feeds or Feeds()
         self.executor = executor or ThreadPoolExecutor(_THREADS, thread_name_prefix="streamvis history")
         self.served: WeakSet[Document] = WeakSet()
-        self.heap = Heap()
+        self.heap = heap or Heap()
         self._pace = Pace(time.thread_time, _LOOP_SHARE)
         self._lock = threading.Lock()
         self._readers: dict[tuple[str, str | None], EndpointReader] = {}

@@ -25,6 +25,7 @@ from streamvis.errors import StreamvisError
 from streamvis.page.feed import Feed
 from streamvis.page.feeds import Feeds
 from streamvis.page.link import StreamvisLink
+from streamvis.page.memory import Heap
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.script import PageScript
@@ -46,6 +47,16 @@ class _AtOnce(Executor):
         except Exception as error:  # noqa: BLE001  # whoever asked for the result gets it
             future.set_exception(error)
         return future
+
+
+class _OthersHeap(Heap):
+    """The heap of a process that others manage, such as one of tests: it is left alone."""
+
+    def __init__(self) -> None:
+        pass
+
+    def trim_later(self, loop: IOLoop) -> None:
+        pass
 
 
 class _SteppedFeeds(Feeds):
@@ -73,7 +84,7 @@ class _SteppedFeeds(Feeds):
 
 class _SteppedShared(Shared):
     def __init__(self, reader: EndpointReader, feeds: Feeds) -> None:
-        super().__init__(feeds=feeds, executor=_AtOnce())
+        super().__init__(feeds=feeds, executor=_AtOnce(), heap=_OthersHeap())
         self._only = reader
 
     def reader(self, url: str, token: str | None) -> EndpointReader:

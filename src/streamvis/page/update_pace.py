@@ -15,7 +15,8 @@ from streamvis.page.shared import Shared
 
 __all__ = ["UpdatePace"]
 
-_SLOW_S = 0.2
+_SLOW_S, _TYPICAL = 0.2, 3
+"""Updates that take so long are slow; the first one or two of a page, which fill it, say nothing of the others."""
 _REASON_EVERY_S = 10.0
 
 
@@ -45,7 +46,7 @@ class UpdatePace:
 
     def notices(self, what: str) -> list[Notice]:
         """Where updates are slow, how slow, and why if known; `what` takes that long."""
-        if not self._took_s or (typical_s := statistics.median(self._took_s)) <= _SLOW_S:
+        if len(self._took_s) < _TYPICAL or (typical_s := statistics.median(self._took_s)) <= _SLOW_S:
             return []
         now = time.monotonic()
         if now - self._reason[0] > _REASON_EVERY_S:  # looking takes time too

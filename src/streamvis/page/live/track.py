@@ -22,7 +22,7 @@ import numpy as np
 from streamvis.errors import StreamvisError
 from streamvis.exponential_mean import DebiasedMean
 from streamvis.extremes import extreme_rows
-from streamvis.page.gathering import Fetched, Questions, fetch_together
+from streamvis.page.live.questions import Fetched, Questions, fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.table import ELAPSED, Column, Table, newest_start, rises
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece

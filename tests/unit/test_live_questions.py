@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamvis.errors import EndpointUnreachable, LiveSourceRefused
-from streamvis.page.gathering import fetch_together
+from streamvis.page.live.questions import fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import LiveTrack
 from streamvis.testing import rows
