@@ -108,9 +108,11 @@ def _duration_text(count: int, per_second: int) -> str:
 
 def durations_of(texts: list[str | None]) -> np.ndarray:
     """What `duration_texts` wrote, in microseconds, without what is finer; NaT where it is out of reach."""
-    counts = []
+    counts: list[int | None] = []
     for text in texts:
         found = _DURATION.fullmatch(text) if text else None
+        if text and found is None:
+            raise ValueError(f"{text[:40]!r} is not a duration")
         count = int(f"{found[1]}{found[2]}{(found[3] or '').ljust(6, '0')[:6]}") if found else None
         counts.append(count if count is not None and abs(count) < 2**63 else None)
     return np.array(["NaT" if count is None else count for count in counts], dtype="m8[us]")
