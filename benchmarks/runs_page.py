@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -134,14 +135,19 @@ def shown(browser: Browser, side: Side) -> Shown:
     watch.send("Page.startScreencast", {"format": "jpeg", "quality": 40, "maxWidth": 683, "maxHeight": 384})
     began = time.time()
     come(page, side.address)
-    while time.time() - max(began, pictures[-1][0] if pictures else 0) < CALM_S and time.time() - began < LIMIT_S:
+
+    def later() -> list[float]:
+        # Before these, pictures are of an empty page.
+        return [at for at, _ in pictures[1:] if at > began]
+
+    while not (later() and time.time() - later()[-1] > CALM_S):
+        if time.time() - began > LIMIT_S:
+            raise SystemExit(f"{side.name} shows nothing that stays after {LIMIT_S} s")
         page.wait_for_timeout(100)
     watch.send("Page.stopScreencast")
     held_mib = tab_mib(page)
     context.close()
-    # Before that, pictures are of an empty page.
-    later = [at for at, _ in pictures[1:] if at > began] or [pictures[-1][0]]
-    return Shown(later[0] - began, later[-1] - began, held_mib)
+    return Shown(later()[0] - began, later()[-1] - began, held_mib)
 
 
 @contextmanager
@@ -154,7 +160,13 @@ def ours(folder: Path, rows: int, columns: int) -> Iterator[Side]:
         subprocess.run([sys.executable, *side], stderr=subprocess.DEVNULL, check=True)
         endpoint.wait_until_idle()
         with pages_of(endpoint.url, folder) as (page, process):
-            yield Side("Streamvis", 1, 0, f"{page.rpartition('/')[0]}/runs?app=bench", [endpoint.process, process])
+            yield Side(
+                f"Streamvis {version('streamvis')}",
+                1,
+                0,
+                f"{page.rpartition('/')[0]}/runs?app=bench",
+                [endpoint.process, process],
+            )
 
 
 @contextmanager
@@ -166,8 +178,12 @@ def peers(library: str, peer: tuple[str, str], folder: Path, rows: int, columns:
     try:
         server, address = process.stdout.readline().split()
         process.stdout.readline()
-        name = "TensorBoard (tensorboardX {})" if library == "tensorboard" else "Trackio {}"
-        yield Side(name.format(peer[1]), 1, 0, address, [psutil.Process(int(server))])
+        name = f"Trackio {peer[1]}"
+        if library == "tensorboard":
+            ask = [peer[0], "-c", "from importlib.metadata import version; print(version('tensorboard'))"]
+            its = subprocess.run(ask, capture_output=True, check=True, text=True).stdout.strip()
+            name = f"TensorBoard {its} (tensorboardX {peer[1]})"
+        yield Side(name, 1, 0, address, [psutil.Process(int(server))])
     finally:
         for its in (*process.children(recursive=True), process):
             its.terminate()

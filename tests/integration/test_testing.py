@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from click.testing import CliRunner
 from streamvis import Client
 from streamvis.cli import cli
 from streamvis.errors import InvalidData, NoSuchName, PageScriptError
+from streamvis.page import stepped_page
+from streamvis.page.link import StreamvisLink
+from streamvis.page.scripts.application import page_application
 from streamvis.testing import open_page, rows, value
 
 PAGE = """
@@ -179,3 +184,27 @@ def test_streamvis_check_says_what_is_wrong_with_a_page_on_a_real_run(write, sha
     assert status == 1 and "'train'.data['loss']: live has 1 items" in told and "fresh has 3" in told, told
     status, told = check(PAGE.replace("import sizes", "import sizess"))
     assert status == 1 and "ModuleNotFoundError" in told and ">    4  import sizess" in told, told
+
+
+def test_a_save_that_is_heard_of_twice_reloads_no_page_that_was_made_of_it(tmp_path, monkeypatch):
+    watch, script = SimpleNamespace(follow=lambda who, folders, heard: setattr(watch, "heard", heard)), tmp_path / "page.py"
+    monkeypatch.setattr(stepped_page, "page_application", partial(page_application, watch=watch))
+    (tmp_path / "settings.py").write_text("TITLE = 1")
+    script.write_text("import settings\ndef init_page(doc, config):\n    pass\n")
+    with open_page(script) as page:
+
+        def told(*names):
+            before = page.doc.select_one({"type": StreamvisLink}).edited
+            watch.heard({str(script.parent.resolve() / name) for name in names})
+            page._load.settle()
+            return page.doc.select_one({"type": StreamvisLink}).edited - before
+
+        assert told("page.py") == 0
+        script.write_text(script.read_text() + "# saved")
+        assert told("page.py") == 1 and told("page.py") == 1, "the page is still the one of before"
+        page._reopen()
+        assert told("page.py") == 0 and told("settings.py", "page.py") == 0
+        (tmp_path / "settings.py").write_text("TITLE = 2")
+        assert told("settings.py", "page.py") == 1
+        script.unlink()
+        assert told("page.py") == 1

@@ -74,6 +74,13 @@ def test_charts_of_one_key_are_asked_for_in_one_request_a_question(run, monkeypa
         same(one, other)
 
 
+def test_many_charts_are_asked_for_in_several_requests(run, monkeypatch):
+    asked = asked_of(run, monkeypatch)
+    found = fetch_together(run.reader, run.id, "k", tracks(*"abc" * 11))
+    assert [len(columns) for _, columns in asked[:3]] == [3, 3, 1] and len(found) == 33
+    same(found[-1], tracks("c")[0].fetch(run.reader, run.id))
+
+
 def test_a_column_that_is_not_there_fails_alone(run):
     found = fetch_together(run.reader, run.id, "k", tracks("a", "x", "b"))
     assert isinstance(found[1], LiveSourceRefused)

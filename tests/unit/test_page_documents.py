@@ -101,8 +101,9 @@ def test_mistakes_that_bokeh_knows_are_logged_after_the_page(caplog, monkeypatch
     async def serve():
         doc.validate()
         assert not caplog.messages
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        is_later = asyncio.Event()
+        asyncio.get_running_loop().call_later(0, is_later.set)
+        await is_later.wait()
 
     asyncio.run(serve())
     assert "MISSING_RENDERERS" in caplog.text

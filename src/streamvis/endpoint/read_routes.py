@@ -117,7 +117,7 @@ def reading_routes(store: Store, presence: Presence, version: str, page_of: Call
         run: Run,
         key: Key,
         request: Request,
-        columns: Annotated[list[str], Query(min_length=1)],
+        columns: Annotated[list[str], Query(min_length=1, max_length=100)],
         x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
         start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
         stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,

@@ -141,7 +141,7 @@ class _Board(Filler):
         # Of several runs that described them differently, the first counts.
         descriptions = {pattern: said for page in reversed(self.page.all) for pattern, said in page.described.items()}
         for one in self._cards_of(keys):
-            one = described(one, descriptions)
+            one = described(one, descriptions) if descriptions else one
             name = f"{one.section}/{one.title}"
             taken[name] += 1
             cards[name if taken[name] == 1 else f"{name} ({taken[name]})"] = one

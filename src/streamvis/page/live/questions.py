@@ -15,6 +15,9 @@ from streamvis.page.reader import EndpointReader, HistoryAnswer
 
 __all__ = ["Asks", "Fetched", "Questions", "fetch_together"]
 
+_MOST_TOGETHER = 16
+"""What the endpoint holds in memory for a request grows with its columns."""
+
 Fetched = tuple[HistoryAnswer | None, tuple[float, float] | None, float]
 Questions = Generator[Mapping[str, Any], HistoryAnswer | None, Fetched]
 """Yields what to ask `EndpointReader.history`, is sent the answers, and returns what they lead to."""
@@ -58,7 +61,10 @@ def _answers(
     alike: dict[Any, list[int]] = defaultdict(list)
     for nth, ask in asked.items():
         alike[_likeness(ask) or nth].append(nth)
-    for likeness, members in alike.items():
+    groups = [
+        (its, members[i : i + _MOST_TOGETHER]) for its, members in alike.items() for i in range(0, len(members), _MOST_TOGETHER)
+    ]
+    for likeness, members in groups:
         together = _asked_together(reader, run, key, likeness, [asked[nth] for nth in members]) if len(members) > 1 else None
         if together is not None:
             found.update(zip(members, together, strict=True))
