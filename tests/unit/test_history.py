@@ -286,14 +286,20 @@ class Counting(KeyLevels):
     loaded = 0
 
     def rows(self, first, last, names):
-        for table in super().rows(first, last, names):
+        return self._counted(super().rows(first, last, names))
+
+    def rows_each(self, ranges, names):
+        return map(self._counted, super().rows_each(ranges, names))
+
+    def _counted(self, tables):
+        for table in tables:
             self.loaded += table.num_rows
             yield table
 
-    def summary(self, level, first):
-        body = super().summary(level, first)
-        self.loaded += unpack(body)[1].num_rows
-        return body
+    def summaries(self, level, firsts):
+        for body in super().summaries(level, firsts):
+            self.loaded += unpack(body)[1].num_rows
+            yield body
 
 
 def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):

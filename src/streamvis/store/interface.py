@@ -161,6 +161,11 @@ class Store(Protocol):
         """Made with the store, and never the same for another one."""
         ...
 
+    @property
+    def commits_at_once(self) -> int:
+        """How many calls of `append` are worth having under way at a time."""
+        ...
+
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit; the answers stand in the same order.
 
