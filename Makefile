@@ -21,12 +21,13 @@ PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbou
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint docs package pictures chromium nginx haproxy postgresql pgbouncer libraries constraints clean
+.PHONY: help demo test quick test-integrations bench lint docs package pictures chromium nginx haproxy postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         install what the demo needs, and run it; ARGS=... go to 'streamvis demo'"
 	@echo "make test         install what the tests need, and run them; ARGS=... go to pytest"
+	@echo "make quick        run the tests that say most: the rules, the core, and one page from end to end"
 	@echo "make test-integrations  install the frameworks that Streamvis integrates with, and run the tests with them"
 	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
 	@echo "make lint         check the code and its format with ruff, and the types in src with pyright"
@@ -43,6 +44,15 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test chromium nginx haproxy postgresql pgbouncer
 	@$(VENV)/bin/pytest $(ARGS)
+
+# The rules for the code, the core without processes, one page that must equal a fresh one, and one from `send` to the pixel.
+QUICK := tests/codebase \
+	$(patsubst %,tests/unit/test_%.py,board filters following history intake joining limits live_track merging new_data panels \
+		selection statements store store_interface transport) \
+	tests/integration/test_live_equals_fresh.py \
+	tests/browser/test_live_pages.py::test_the_quickstart_draws_three_growing_lines_in_any_order
+quick: $(VENV)/.installed-test chromium
+	@$(VENV)/bin/pytest -q $(QUICK) $(ARGS)
 
 test-integrations: $(VENV)/.installed-integrations
 	@$(VENV)/bin/pytest -n 0 tests/integrations $(ARGS)

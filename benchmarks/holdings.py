@@ -23,8 +23,10 @@ from bokeh.model import Model
 from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
 
-from streamvis.page.feed import FEEDS, ChoiceFeed, Inbox, RunFeed
+from streamvis.page.feed import ChoiceFeed, RunFeed
+from streamvis.page.inbox import Inbox
 from streamvis.page.session import Session
+from streamvis.page.shared import SHARED
 
 __all__ = ["ask", "count", "tell"]
 
@@ -56,7 +58,7 @@ def count() -> dict[str, float]:
 
     "Python objects" are those that can hold others; strings, numbers and arrays are among the "allocated blocks of memory" alone.
     """
-    FEEDS.heap.release()  # what is hidden from the collector is not counted
+    SHARED.heap.release()  # what is hidden from the collector is not counted
     gc.collect()
     _forget_names()
     kinds = Counter(map(type, gc.get_objects()))

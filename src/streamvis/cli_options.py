@@ -125,7 +125,7 @@ keep_values = _option(
     env="KEEP_VALUES",
     multiple=True,
     metavar="AGE|SIZE",
-    help="How long, or how many bytes of, values are kept, such as 30d or 20GB; a key's newest always is. [default: all]",
+    help="How long values are kept, or how many bytes of them: 30d, 20GB. A key's newest is always kept. [default: all]",
 )
 vanish_after = click.option("--vanish-after", "vanish_after_s", type=_seconds, default=45.0, hidden=True)
 _file = click.Path(path_type=Path, exists=True, dir_okay=False)

@@ -82,7 +82,7 @@ def whole_step(step: Any) -> int:
 def _is_image(cell: Any) -> bool:
     if isinstance(cell, (list, tuple)):
         return bool(cell) and all(map(_is_image, cell))
-    shape = getattr(cell, "shape", None) or ()
+    shape: tuple[int, ...] = getattr(cell, "shape", None) or ()
     return is_picture(cell) or (len(shape) in (3, 4) and shape[-1] in _CHANNELS)
 
 

@@ -196,7 +196,7 @@ class KeyInfo:
     """
 
     kind: str
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
     first_row: int = 0
     is_kept: bool = True
 
@@ -291,7 +291,7 @@ class Tail:
     run: RunInfo
     keys: Mapping[str, KeyInfo]
     bodies: Sequence[bytes]
-    damaged: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +315,7 @@ class History:
     stop: float | None
     buckets: int
     table: Any
-    means: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    means: Mapping[str, tuple[float, int]] = field(default_factory=dict[str, tuple[float, int]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +349,7 @@ class Rows:
     steps: np.ndarray
     times: np.ndarray
     columns: Mapping[str, Any]
-    missing: Mapping[str, np.ndarray] = field(default_factory=dict)
+    missing: Mapping[str, np.ndarray] = field(default_factory=dict[str, "np.ndarray"])
 
 
 @dataclass(frozen=True, slots=True)

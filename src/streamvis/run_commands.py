@@ -106,7 +106,7 @@ def rename(run: str, name: str, url: str, token: str | None) -> None:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @cli_options.url
 @_token
 def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
@@ -124,7 +124,9 @@ def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
 @click.argument("run")
 @click.argument("key")
 @click.option("-f", "--follow", "follows", is_flag=True, help="Continue until the run ends.")
-@click.option("-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Last rows to print first.")
+@click.option(
+    "-n", "--rows", "count", type=click.IntRange(0), default=10, show_default=True, help="Number of last rows to print first."
+)
 @_as_json
 @cli_options.url_or_folder
 @_token

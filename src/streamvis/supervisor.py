@@ -103,7 +103,7 @@ class Supervisor:
     def wait(self, child: Child) -> str:
         """Wait until a child that was begun is ready, and return its address. Raises StartFailed when it ends before."""
         if not child.readiness.get():
-            status = child.process.wait()
+            status = child.process.wait() if child.process is not None else None
             raise StartFailed(f"The {child.name} did not start (exit status {status}).")
         return child.address
 
@@ -150,16 +150,18 @@ class Supervisor:
         is_ready = child.ready is None
         if is_ready:
             child.readiness.put(True)
-        for line in process.stdout:
+        told, ready = process.stdout, child.ready
+        for line in told or ():
             print(line, end="", flush=True)
-            if not is_ready and line.startswith(child.ready):
+            if not is_ready and ready is not None and line.startswith(ready):
                 is_ready = True
-                child.address = line.removeprefix(child.ready).strip()
+                child.address = line.removeprefix(ready).strip()
                 child.port = urlsplit(child.address).port
                 child.readiness.put(True)
         status = process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        for pipe in (process.stdin, told):
+            if pipe is not None:
+                pipe.close()
         if not is_ready:
             child.readiness.put(False)
         if is_ready or child.failures:

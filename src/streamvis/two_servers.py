@@ -117,7 +117,8 @@ class Both:
 
     def to_tell(self, url: str, page_address: str) -> list[tuple[str, str]]:
         """The endpoint's address and the one to open, as other machines reach them where they can: by name, then by number."""
-        hosts = outer_hosts(urlsplit(url).port) if is_everywhere(self.host) else []
+        port = urlsplit(url).port
+        hosts = outer_hosts(port) if port is not None and is_everywhere(self.host) else []
         return [(at_host(url, host), at_host(page_address, host)) for host in hosts] or [(url, page_address)]
 
     @property
@@ -146,7 +147,8 @@ class Both:
 
 def say_other_hosts(host: str, address: str) -> None:
     """Name the addresses by which other machines reach what listens at `address` on this one, where they can."""
-    hosts = outer_hosts(urlsplit(address).port) if is_everywhere(host) else []
+    port = urlsplit(address).port
+    hosts = outer_hosts(port) if port is not None and is_everywhere(host) else []
     if hosts:
         say(f"From other machines: {' or '.join(at_host(address, one) for one in hosts)}")
 

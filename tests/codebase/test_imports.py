@@ -101,6 +101,20 @@ def test_imports_go_one_way():
     assert not faults, "\n".join(faults)
 
 
+def test_modules_do_not_import_each_other_in_a_circle():
+    files = {".".join(("streamvis", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in source_files()}
+    waiting: dict[str, set[str]] = {}
+    for name, path in files.items():
+        waiting[name] = set()
+        for _, found in imports_of(path):
+            package = found.rpartition(".")[0]
+            its = next((one for one in (found, package, f"{package}.__init__") if one in files), name)
+            waiting[name] |= {its} - {name, "streamvis.__init__"}
+    while free := [name for name, needs in waiting.items() if not needs]:
+        waiting = {name: needs.difference(free) for name, needs in waiting.items() if name not in free}
+    assert not waiting, f"a circle is among: {', '.join(sorted(waiting))}"
+
+
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [

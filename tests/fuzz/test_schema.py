@@ -17,7 +17,7 @@ OPTIONS = ["--token", TOKEN, "--vanish-after", "3600"]
 
 BROKEN = """
 import sys
-from streamvis.endpoint import app, answers, forms
+from streamvis.endpoint import read_routes, responses
 from streamvis.errors import InvalidData
 from streamvis.store.sqlite import SqliteStore
 {broken}
@@ -69,10 +69,15 @@ SqliteStore.describe = broken
     ),
     "a status that is not documented": (
         "clear",
-        "answers._KINDS[InvalidData] = (418, 'tea')\ndef broken(self, run): raise InvalidData('no')\nSqliteStore.clear = broken",
+        """
+responses._KINDS[InvalidData] = (418, "tea")
+def broken(self, run):
+    raise InvalidData("no")
+SqliteStore.clear = broken
+""",
         "Undocumented status code",
     ),
-    "an answer of another form": ("healthz", "app.PROTOCOL = 'one'", "Response violates schema"),
+    "an answer of another form": ("healthz", "read_routes.PROTOCOL = 'one'", "Response violates schema"),
     "an answer that never comes": (
         "newest",
         "import threading\nSqliteStore.newest = lambda *arguments: threading.Event().wait()",

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from streamvis import Client
-from streamvis.page.feed import Feeds, Inbox, fold
+from streamvis.page.feeds import Feeds
 from streamvis.page.first_history import Past
+from streamvis.page.folding import fold
+from streamvis.page.inbox import Inbox
 from streamvis.page.reader import EndpointReader
 from support.conditions import wait_until
 

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamvis import Client
-from streamvis.page.feed import Feeds, Inbox
+from streamvis.page.feeds import Feeds
+from streamvis.page.inbox import Inbox
 from streamvis.page.new_data import NewData
+from streamvis.page.reader import EndpointReader
 from streamvis.selection import Selection
 from support.cells import NANOSECONDS
 from support.conditions import wait_until
@@ -111,7 +113,7 @@ class Reader:
     """
 
     def __init__(self, feeds: Feeds, url: str, app: str) -> None:
-        self.reader, self.feeds, self.app = feeds.reader(url, None), feeds, app
+        self.reader, self.feeds, self.app = EndpointReader(url), feeds, app
         self.is_hidden = False
         self.inbox = Inbox(lambda: None, limit_bytes=20_000)
         self.app_feed = self.feeds.choice(self.reader, Selection(app), self, lambda: None)

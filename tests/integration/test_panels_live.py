@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streamvis import Client, panels
-from streamvis.page.feed import Feeds, Inbox
-from streamvis.page.feed import fold as fold_pieces
+from streamvis.page.feeds import Feeds
+from streamvis.page.folding import fold as fold_pieces
+from streamvis.page.inbox import Inbox
 from streamvis.page.reader import EndpointReader
 from streamvis.pages import runs
 from streamvis.testing import rows

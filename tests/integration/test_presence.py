@@ -12,7 +12,8 @@ import pytest
 
 from streamvis import Client
 from streamvis.client import exchange
-from streamvis.page.feed import Feeds, Inbox
+from streamvis.page.feeds import Feeds
+from streamvis.page.inbox import Inbox
 from streamvis.page.reader import EndpointReader
 from streamvis.transport import Transport, path
 from support.conditions import wait_until

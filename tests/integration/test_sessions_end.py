@@ -17,7 +17,8 @@ import soak
 
 from streamvis import Client
 from streamvis.page import feed as feeds_of_pages
-from streamvis.page.feed import Feeds
+from streamvis.page.feeds import Feeds
+from streamvis.page.reader import EndpointReader
 from streamvis.selection import Selection
 from support.conditions import wait_until
 
@@ -58,12 +59,12 @@ def test_a_feed_ends_after_its_last_session_left_and_the_next_session_has_anothe
     monkeypatch.setattr(feeds_of_pages, "_POLL_S", 0.2)
     monkeypatch.setattr(feeds_of_pages, "_LINGER_S", 0.2)
     endpoint, feeds, who = start_endpoint(), Feeds(), object()
-    reader = feeds.reader(endpoint.url, None)
+    reader = EndpointReader(endpoint.url)
     with Client(endpoint.url, "app") as client:
         client.init(run="job")
         client.flush()
 
-        def listened() -> list[feeds_of_pages._Feed]:
+        def listened() -> list[feeds_of_pages.Feed]:
             return [feeds.choice(reader, Selection("app"), who, int), feeds.run(reader, "job", who, int)]
 
         first = listened()

@@ -16,10 +16,10 @@ from support.conditions import wait_until
 
 SMALL = """
 import sys
-from streamvis.endpoint import app, bodies, program
+from streamvis.endpoint import app, process, request_bodies
 app.create_app.__kwdefaults__["max_waiting"] = 3
-bodies._GRACE_S = 0.3
-program._UNREAD_MS = 1000
+request_bodies._GRACE_S = 0.3
+process._UNREAD_MS = 1000
 from streamvis.cli import main
 sys.argv[1:] = ["rest", "--port", "0", "--data", sys.argv[1]]
 sys.exit(main())

@@ -13,7 +13,7 @@ from tornado.escape import parse_qs_bytes
 
 from streamvis import panels
 from streamvis.pages import runs
-from streamvis.panels.board import _Settings
+from streamvis.panels.board_layout import Settings
 from streamvis.panels.curves import _distinct
 from support.panels import Panels, control_of, layout_of
 
@@ -195,7 +195,7 @@ ANY = st.recursive(
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("q", "x", "smooth", "log", "size", "big", "fold"), ANY)))
 def test_settings_are_sound_whatever_the_address_says(said):
-    found = _Settings.of(said)
+    found = Settings.of(said)
     assert 0 <= found.smooth < 1 and found.size in "sml" and found.x and isinstance(found.log, bool)
     assert json.loads(json.dumps(found.q)) == found.q and all(isinstance(folded, bool) for folded in found.fold.values())
 

@@ -19,8 +19,8 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 
+from streamvis.page.memory import Heap
 from streamvis.page.web.closed_sessions import EndingLimits, Endings, end_gradually
-from streamvis.page.web.memory import Heap
 from support.conditions import wait_until
 
 SESSIONS, MODELS = 40, 36

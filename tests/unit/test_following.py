@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from streamvis.client.encoding import encode, encode_begin
 from streamvis.client.entries import ROW, Begin
 from streamvis.endpoint.in_process import InProcessEndpoint
-from streamvis.page.feed import Feeds, RunFeed
+from streamvis.page.feed import RunFeed
+from streamvis.page.feeds import Feeds
 from streamvis.page.following import Following
 from streamvis.page.reader import EndpointReader
+from streamvis.page.shared import Shared
 from streamvis.transport import path
 from streamvis.wire.arrow import ARROW
 
@@ -55,10 +57,6 @@ class Slow(Executor):
 class Stepped(Feeds):
     """Feeds that ask when they are told to."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.executor = Slow()
-
     def _begin(self, feed: RunFeed) -> None:
         self.feed = feed
         feed.step()
@@ -73,9 +71,10 @@ class Page:
         if rows_before:
             self.send(rows_before)
         reader = EndpointReader(endpoint.url, transport=endpoint)
-        self._feeds = Stepped()
+        self._feeds, self._executor = Stepped(), Slow()
+        shared = Shared(feeds=self._feeds, executor=self._executor)
         head = reader.run(self._run)
-        self._its = Following(head, reader, self._feeds, wake=lambda: None, budget=None, at=at, inbox_bytes=INBOX_BYTES)
+        self._its = Following(head, reader, shared, wake=lambda: None, budget=None, at=at, inbox_bytes=INBOX_BYTES)
 
     def _post(self, body: bytes) -> None:
         self._batch += 1
@@ -92,7 +91,7 @@ class Page:
         self._feeds.feed.step()
 
     def finish_reading(self) -> None:
-        self._feeds.executor.finish_one()
+        self._executor.finish_one()
 
     def take(self) -> None:
         pieces = self._its.take(without=frozenset(), no_rows=False, joined=lambda: None)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamvis.page.web.memory import Heap
+from streamvis.page.memory import Heap
 
 PIECES, PIECE_BYTES, KEPT = 20_000, 4000, 200
 
@@ -45,7 +45,7 @@ def test_what_ended_sessions_left_free_is_given_back_once_for_all_of_them():
 
 THREADS = """
 import threading, psutil
-from streamvis.page.web.memory import Heap
+from streamvis.page.memory import Heap
 
 heap = Heap()
 if heap._trim is None:

@@ -8,10 +8,11 @@ from bokeh.models import ColumnDataSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis.page import feed
+from streamvis.page import folding
 from streamvis.page.new_data import Names, NewData, column_form, merge_rows
 from streamvis.page.reader import Piece
 from streamvis.page.runs import PageRun
+from streamvis.page.shared import Shared
 from streamvis.records import Rows, Value
 from streamvis.selection import Selection
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
@@ -109,11 +110,11 @@ def test_merging_shares_nothing_with_the_pieces():
 
 
 def test_sessions_that_take_the_same_pieces_share_the_merging_and_nothing_else(monkeypatch):
-    made, merge = [], feed.merge_rows
-    monkeypatch.setattr(feed, "merge_rows", lambda *args: made.append(args) or merge(*args))
+    made, merge = [], folding.merge_rows
+    monkeypatch.setattr(folding, "merge_rows", lambda *args: made.append(args) or merge(*args))
     rows = Rows("k", np.array([0]), np.array([0.0]), {"y": np.array([1.0]), "s": ["a"]})
     pieces = [Piece("c", False, False, "run", "running", {"k": {"y": "float64", "s": "string"}}, [rows], 100)]
-    folds = feed.Folds()
+    folds = folding.Folds()
     one, other = (folds.fold(PageRun("r", "r", {}, "running"), list(pieces), without=frozenset()) for _ in range(2))
     assert len(made) == 1
     one["k"]["y"][0], one["k"]["s"][0], one.steps("k")[0] = 5.0, "b", 7
@@ -164,7 +165,7 @@ def test_what_one_tab_does_to_its_data_no_other_sees_and_no_later_one(value, col
     rows_chunk = encode_rows("k", [0, 1], [0.0, 0.0], columns)
     items = decode_tail_body(rows_chunk.body + encode_value("v", 0, 0.0, value).body)
     pieces = [Piece("c", False, False, "run", "running", {"k": dict(rows_chunk.columns)}, items, size_bytes)]
-    folds, run = feed.Folds(), PageRun("r", "r", {}, "running")
+    folds, run = folding.Folds(), PageRun("r", "r", {}, "running")
     first = folds.fold(run, list(pieces), without=frozenset())
     expected = repr({key: dict(first[key]) for key in first})
     for _ in range(2):
@@ -177,14 +178,15 @@ def test_what_one_tab_does_to_its_data_no_other_sees_and_no_later_one(value, col
 
 
 def test_a_feed_is_of_an_endpoint_and_a_token():
-    feeds = feed.Feeds()
+    shared = Shared()
+    feeds = shared.feeds
     url = "http://127.0.0.1:9"
-    one, other = feeds.reader(url, "right"), feeds.reader(url, "wrong")
+    one, other = shared.reader(url, "right"), shared.reader(url, "wrong")
     made = [feeds.run(reader, "run", "me", lambda: None) for reader in (one, other, one)]
     apps = [feeds.choice(reader, Selection("app"), "me", lambda: None) for reader in (one, other, one)]
     assert made[0] is made[2] and made[0] is not made[1]
     assert apps[0] is apps[2] and apps[0] is not apps[1]
-    assert feeds.reader(url, "right") is one
+    assert shared.reader(url, "right") is one
     for followed in made + apps:
         followed.leave("me")
 

@@ -6,19 +6,17 @@ answers against the document (benchmarks/schema.py).
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI
 from pydantic import BaseModel
-from pydantic.json_schema import SkipJsonSchema, models_json_schema
+from pydantic.json_schema import models_json_schema
 
-from streamvis.endpoint import schemas
-from streamvis.endpoint.schemas import Error
+from streamvis.endpoint import request_schemas, response_schemas
+from streamvis.endpoint.response_schemas import Error
 from streamvis.wire.arrow import ARROW
 
-__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "AsOf", "describe", "told"]
-
-AsOf = Annotated[int | SkipJsonSchema[None], Query(ge=0, lt=2**63, description="As of this step: nothing of later steps.")]
+__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "describe", "told"]
 
 _ABOUT = """\
 Runs, and the data that producers sent. Everything is JSON, or Arrow with `Accept: application/vnd.apache.arrow.stream`.
@@ -110,7 +108,7 @@ def _content(form: type[BaseModel], with_arrow: bool) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    named = [getattr(schemas, name) for name in schemas.__all__]
+    named = [getattr(module, name) for module in (request_schemas, response_schemas) for name in module.__all__]
     models: list[Any] = [(form, "validation") for form in named if isinstance(form, type)]
     _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")
     return found["$defs"]

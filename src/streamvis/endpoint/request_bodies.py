@@ -40,14 +40,14 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         raise _too_large(max_bytes)
     parts, size = [], 0
     try:
-        async with asyncio.timeout(_GRACE_S) as deadline:
-            began = deadline.when()
+        ends_at = asyncio.get_running_loop().time() + _GRACE_S
+        async with asyncio.timeout_at(ends_at) as deadline:
             async for part in request.stream():
                 size += len(part)
                 if size > max_bytes:
                     raise _too_large(max_bytes)
                 parts.append(part)
-                deadline.reschedule(began + size / _LEAST_BYTES_PER_S)
+                deadline.reschedule(ends_at + size / _LEAST_BYTES_PER_S)
     except TimeoutError:
         raise BodyTooSlow(f"After {size:,} bytes of the body nothing more came for too long. Nothing was stored.") from None
     return b"".join(parts)

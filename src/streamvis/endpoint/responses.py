@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from streamvis.endpoint import schemas
+from streamvis.endpoint import response_schemas
 from streamvis.endpoint.news import TooManyWait
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.request_bodies import BodyTooLarge, BodyTooSlow, UnsupportedMedia
@@ -44,6 +44,7 @@ __all__ = [
     "ProtocolHeader",
     "ack_json",
     "add_error_answers",
+    "answer_of",
     "band_answer",
     "error_answer",
     "found_runs_answer",
@@ -69,6 +70,11 @@ class JsonAnswer(JSONResponse):
             return super().render(content)
         except UnicodeEncodeError:
             return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def answer_of(content: bytes | dict[str, Any]) -> Response:
+    """Arrow, or JSON."""
+    return Response(content, media_type=ARROW) if isinstance(content, bytes) else JsonAnswer(content)
 
 
 _KINDS: dict[type[StreamvisError], tuple[int, str]] = {
@@ -226,7 +232,7 @@ def found_runs_answer(found: FoundRuns, columns: Sequence[str], presence: Presen
             run |= {"config": _config(one.config)} if one.config is not None else {}
         return {"runs": shown, **meta}
     made = [json_column("tags", [run["tags"] for run in shown])]
-    made += [arrow_column(name, [run[name] for run in shown]) for name in schemas.Run.model_fields if name != "tags"]
+    made += [arrow_column(name, [run[name] for run in shown]) for name in response_schemas.Run.model_fields if name != "tags"]
     made += [arrow_column(f"columns.{name}", [one.columns[i] for one in found.runs]) for i, name in enumerate(columns)]
     if any(one.config is not None for one in found.runs):
         made.append((pa.field("config", pa.string()), pa.array([one.config for one in found.runs], pa.string())))

@@ -6,20 +6,20 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic.json_schema import SkipJsonSchema
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from streamvis import filters
-from streamvis.endpoint import schemas
+from streamvis.endpoint import request_schemas, response_schemas
 from streamvis.endpoint.openapi import OF_A_BODY, OF_A_RUN, READ, WRITE, told
+from streamvis.endpoint.parameters import AnyApp, Left, Run
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.request_bodies import read_object
-from streamvis.endpoint.responses import JsonAnswer, found_runs_answer, names_json, run_json, wants_arrow
+from streamvis.endpoint.responses import JsonAnswer, answer_of, found_runs_answer, names_json, run_json, wants_arrow
 from streamvis.errors import FilterError, InvalidData
 from streamvis.records import Description
 from streamvis.store import RunQuery, Store
-from streamvis.wire.arrow import ARROW, checked_name
+from streamvis.wire.arrow import checked_name
 from streamvis.wire.limits import MAX_NOTE_CHARS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS
 
 __all__ = ["listing_routes", "run_ids"]
@@ -27,19 +27,16 @@ __all__ = ["listing_routes", "run_ids"]
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _ARCHIVED = {"false": False, "true": True, "any": None}
 _MOST_COLUMNS = 100
-_Left = SkipJsonSchema[None]
-_App = Annotated[str | _Left, Query(min_length=1, max_length=1000, description="Name of the app; by default, all apps.")]
-_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{schemas.RUN_ID}$"})]
 
 
 def listing_routes(store: Store, presence: Presence) -> APIRouter:
     """The routes. They come before that of one run, whose id `names` would be."""
     routes = APIRouter()
 
-    @routes.get("/api/v1/runs", tags=[READ], **told(schemas.Runs, 422, with_arrow=True))
+    @routes.get("/api/v1/runs", tags=[READ], **told(response_schemas.Runs, 422, with_arrow=True))
     async def runs(
         request: Request,
-        app: _App = None,
+        app: AnyApp = None,
         where: Annotated[str, Query(max_length=10_000, description="A filter, such as config.lr < 0.1.")] = "",
         search: Annotated[str, Query(max_length=1000, description="Words, all in a run's name, tags, note or config.")] = "",
         order: Annotated[str, Query(max_length=3000, description="A name to order by; with - before it, falling.")] = "",
@@ -48,7 +45,7 @@ def listing_routes(store: Store, presence: Presence) -> APIRouter:
         offset: Annotated[int, Query(ge=0, lt=2**31, description="Without after: how many runs to pass over.")] = 0,
         archived: Literal["false", "true", "any"] = "false",
         config: bool = False,
-        run: Annotated[list[str] | _Left, Query(max_length=MAX_RUNS_AT_ONCE, description="Only these ids.")] = None,
+        run: Annotated[list[str] | Left, Query(max_length=MAX_RUNS_AT_ONCE, description="Only these ids.")] = None,
         column: Annotated[list[str], Query(max_length=_MOST_COLUMNS, description="Names whose values to give.")] = [],  # noqa: B006
     ) -> Response:
         """The runs that fit, a piece at a time: by default the newest of the app first."""
@@ -71,22 +68,29 @@ def listing_routes(store: Store, presence: Presence) -> APIRouter:
         def read() -> bytes | dict[str, Any]:
             return found_runs_answer(store.find(query), column, presence, as_arrow=wants_arrow(request))
 
-        content = await run_in_threadpool(read)
-        return Response(content, media_type=ARROW) if isinstance(content, bytes) else JsonAnswer(content)
+        return answer_of(await run_in_threadpool(read))
 
-    @routes.get("/api/v1/runs/names", tags=[READ], **told(schemas.RunNames, 422))
-    async def names(app: _App = None) -> Response:
+    @routes.get("/api/v1/runs/names", tags=[READ], **told(response_schemas.RunNames, 422))
+    async def names(app: AnyApp = None) -> Response:
         """What filters, orders and columns can name: parts of configs, columns that have summaries, and tags."""
         return JsonAnswer(names_json(await run_in_threadpool(store.names, app)))
 
-    @routes.patch("/api/v1/runs/{run}", tags=[WRITE], **told(schemas.Run, *OF_A_RUN, *OF_A_BODY, 507, body=schemas.Description))
-    async def describe(run: _Run, request: Request) -> Response:
+    @routes.patch(
+        "/api/v1/runs/{run}",
+        tags=[WRITE],
+        **told(response_schemas.Run, *OF_A_RUN, *OF_A_BODY, 507, body=request_schemas.Description),
+    )
+    async def describe(run: Run, request: Request) -> Response:
         """Change a run's name, tags, note or color, or archive it."""
         description = _description(await read_object(request))
         (changed,) = await run_in_threadpool(store.describe, [run], description)
         return JsonAnswer(run_json(changed, presence))
 
-    @routes.patch("/api/v1/runs", tags=[WRITE], **told(schemas.ChangedRuns, *OF_A_RUN, *OF_A_BODY, 507, body=schemas.ManyChanges))
+    @routes.patch(
+        "/api/v1/runs",
+        tags=[WRITE],
+        **told(response_schemas.ChangedRuns, *OF_A_RUN, *OF_A_BODY, 507, body=request_schemas.ManyChanges),
+    )
     async def describe_many(request: Request) -> Response:
         """Change several runs in one commit: all of them, or none where one is not there."""
         order = await read_object(request)

@@ -146,5 +146,6 @@ def _pieces(tensor: torch.Tensor) -> list[torch.Tensor]:
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:
     """What of it lies in this process, densely."""
-    tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    to_local = getattr(tensor, "to_local", None)  # of a distributed tensor
+    tensor = to_local() if to_local is not None else tensor
     return tensor.coalesce().values() if tensor.is_sparse else tensor

@@ -153,7 +153,7 @@ class Failures:
         if self._doc is None or not any(_LENGTHS in str(one.message) for one in said):
             return
         for source in self._doc.select({"type": ColumnDataSource}):
-            if len({len(column) for column in source.data.values()}) > 1:
+            if isinstance(source, ColumnDataSource) and len({len(column) for column in source.data.values()}) > 1:
                 name = f"The source {source.name!r}" if source.name else "A source without a name"
                 told = f"{what}: {name} has columns of different lengths: {lengths_of(source.data)}"
                 self._show((what, source.id), Notice("error", readable(told), _UNEQUAL), f"{readable(told)}. ({self._page})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bokeh.events import ButtonClick, MenuItemClick
+from bokeh.events import ButtonClick, Event, MenuItemClick
 from bokeh.model import Model
 from bokeh.models import AbstractButton, Dropdown, Toggle
 
@@ -17,8 +17,15 @@ def click(model: Model) -> None:
         model.active = not model.active
     elif isinstance(model, Dropdown) and model.menu:
         first = next(item for item in model.menu if item is not None)
-        model.document.callbacks.trigger_event(MenuItemClick(model, first if isinstance(first, str) else first[1]))
+        item = first if isinstance(first, str) else first[1]
+        _trigger(model, MenuItemClick(model, item if isinstance(item, str) else None))
     elif isinstance(model, AbstractButton):
-        model.document.callbacks.trigger_event(ButtonClick(model))
+        _trigger(model, ButtonClick(model))
     else:
         raise UsageError(f"{model} is not a button. Use set(...) for its value.")
+
+
+def _trigger(model: Model, event: Event) -> None:
+    if model.document is None:
+        raise UsageError(f"{model} is not on the page.")
+    model.document.callbacks.trigger_event(event)

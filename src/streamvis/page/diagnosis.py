@@ -155,8 +155,8 @@ def reasons(doc: Document) -> list[str]:
     """Why a page may be slow: sources of many rows that Streamvis does not bound, and many figures."""
     found = []
     for source in doc.select({"type": ColumnDataSource}):
-        rows = max(map(len, source.data.values()), default=0)
-        if rows > _MANY_ROWS and spec_of(source) is None:
+        rows = max(map(len, source.data.values()), default=0) if isinstance(source, ColumnDataSource) else 0
+        if isinstance(source, ColumnDataSource) and rows > _MANY_ROWS and spec_of(source) is None:
             name = f"The source {source.name!r}" if source.name else "A source without a name"
             how = "Draw it from a live_source, or let stream(..., rollover=N) drop old rows."
             found.append(f"{name} holds {rows:,} rows, and each update sends or copies whole columns. {how}")

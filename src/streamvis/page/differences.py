@@ -66,7 +66,7 @@ def _of_models(live: Model, fresh: Model, where: str, seen: set[str]) -> Iterato
     if isinstance(live, ColumnDataSource) and spec_of(live) is not None:
         left_out |= {"data"}
     for name in sorted((own_names(live) | own_names(fresh)) - left_out):
-        yield from _of(*(getattr(one, name, None) for one in (live, fresh)), f"{its}.{name}", seen)
+        yield from _of(getattr(live, name, None), getattr(fresh, name, None), f"{its}.{name}", seen)
 
 
 def _of_lists(live: Any, fresh: Any, where: str, seen: set[str]) -> Iterator[str]:

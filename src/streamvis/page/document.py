@@ -50,7 +50,8 @@ def as_author(doc: Document | None) -> Iterator[None]:
 
 def on_unsendable(doc: Document, replace: Callable[[BaseException], None]) -> None:
     """Let `replace` change an adopted document that Bokeh could not write down, for which that raised its argument."""
-    doc.replace = replace
+    if isinstance(doc, _PageDocument):
+        doc.replace = replace
 
 
 _VALIDATE_AFTER_S = 2.0
@@ -146,6 +147,6 @@ class _PageDocument(Document):
     @property
     def roots(self) -> list[Model]:
         found = super().roots
-        if self.author_depth and not self.models.is_recomputing:
+        if self.author_depth and not getattr(self.models, "is_recomputing", False):
             return [root for root in found if not isinstance(root, StreamvisLink)]
         return found

@@ -63,7 +63,7 @@ class Page:
 
 
 class Filler:
-    """Fills one panel. All methods do nothing here.
+    """Fills one panel. No method does anything here, but that `begin` keeps the page.
 
     `wants_keys` asks for `keys_changed`; `takes_rows` says that the panels of this page draw all rows from live sources, so
     that no rows have to be sent to `update_page`. A filler is of one run, the one with the id `run`, or the page's first; with
@@ -76,9 +76,12 @@ class Filler:
     """The key whose value it shows, if it shows one."""
     takes_all = False
     run = ""
+    page: Page
+    """From `begin` on, which sets it."""
 
     def begin(self, page: Page) -> None:
         """The panel is in a document whose run is known."""
+        self.page = page
 
     def keys_changed(self) -> None:
         """There is a new key or column in `Page.keys`, or a new description."""
@@ -263,7 +266,7 @@ class Fillers:
         self._under_way += 1
         reader = self._reader
 
-        def answered(done: Future) -> None:
+        def answered(done: Any) -> None:
             self._under_way -= 1
             if reader is self._reader:
                 self._answers.append((then, done, read, run))

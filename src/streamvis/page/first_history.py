@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
+from typing import Any
 
 from streamvis.page.new_data import column_form, is_number_or_time
 from streamvis.page.reader import EndpointReader, Piece
@@ -32,11 +33,11 @@ class Past:
         dtypes: dict[str, Mapping[str, str]] = {}
         if self._budget is not None and self._reduced_until != until:
             for key, its in self._reader.row_keys(self._run).items():
-                if key not in exclude and (found := self._reduced_rows(key, its)):
+                if key not in exclude and (found := self._reduced_rows(key, its, self._budget)):
                     rows[key], counts[key] = found
                     dtypes[key] = its
             self._reduced, self._reduced_until = frozenset(rows), until
-        which = {"kind": "value"} if no_rows else {"exclude": sorted(exclude | self._reduced)}
+        which: dict[str, Any] = {"kind": "value"} if no_rows else {"exclude": sorted(exclude | self._reduced)}
         piece = self.fresh(self._reader.tail(self._run, after=after, until=until, **which))
         if not rows:
             return piece
@@ -58,17 +59,17 @@ class Past:
             items.append(item)
         return replace(piece, items=items)
 
-    def _reduced_rows(self, key: str, dtypes: Mapping[str, str]) -> tuple[Rows, int] | None:
+    def _reduced_rows(self, key: str, dtypes: Mapping[str, str], budget: int) -> tuple[Rows, int] | None:
         """About as many rows as the budget allows, for how many they stand; None where all fit, or a column cannot be drawn."""
         axis = next((name for name in ("row", "step", "time") if name not in dtypes), None)
         if axis is None or any(dtype == "json" or dtype.startswith("array<") for dtype in dtypes.values()):
             return None
         given = self._given.get(key, 0)
         whole = self._reader.history(self._run, key, x=axis, columns=list(dtypes)[:1], buckets=1)
-        if whole is None or whole.count - given <= self._budget:
+        if whole is None or whole.count - given <= budget:
             return None
         measured = sum(is_number_or_time(column_form(dtype)) for dtype in dtypes.values())
-        buckets = max(1, self._budget // (2 * max(1, measured)))
+        buckets = max(1, budget // (2 * max(1, measured)))
         start = given if axis == "row" else None
         found = self._reader.history(self._run, key, x=axis, columns=list(dtypes), start=start, buckets=buckets)
         if found is None:

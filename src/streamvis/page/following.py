@@ -17,11 +17,13 @@ from functools import partial
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.feed import INBOX_BYTES, Feeds, Inbox, Lost
+from streamvis.page.feed import Lost
 from streamvis.page.first_history import Past
+from streamvis.page.inbox import INBOX_BYTES, Inbox
 from streamvis.page.new_data import NewData, column_form, own_copy
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun
+from streamvis.page.shared import Shared
 from streamvis.records import Rows
 
 __all__ = ["Following"]
@@ -43,7 +45,7 @@ class Following:
         self,
         head: RunHead,
         reader: EndpointReader,
-        feeds: Feeds,
+        shared: Shared,
         *,
         wake: Callable[[], None],
         budget: int | None,
@@ -52,8 +54,8 @@ class Following:
     ) -> None:
         # Other sessions share the feed's head; this config goes to this page's author.
         self.run: PageRun = replace(head.run, config=own_copy(head.run.config), at=at)
-        self._feeds, self._wake, self._loop = feeds, wake, IOLoop.current()
-        self._feed = feeds.run(reader, head.run.id, self, wake)
+        self._executor, self._wake, self._loop = shared.executor, wake, IOLoop.current()
+        self._feed = shared.feeds.run(reader, head.run.id, self, wake)
         self._restarts = self._feed.restarts
         self._inbox = Inbox(wake, limit_bytes=inbox_bytes)
         self._reader, self._budget = reader, budget
@@ -168,7 +170,7 @@ class Following:
         """Read the next piece of the past in a thread, one at a time."""
         if self._reading is None:
             ask = {"after": self._cursor, "until": self._target, "exclude": without, "no_rows": no_rows}
-            self._reading = self._feeds.executor.submit(self._past.read, **ask)
+            self._reading = self._executor.submit(self._past.read, **ask)
             self._loop.add_future(self._reading, partial(self._take_reading, self._past, self._target))
 
     def _take_reading(self, past: Past, until: str, reading: Future) -> None:

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from typing import Any
 
-from bokeh.core.properties import AnyRef, Bool, Int, String
 from bokeh.document import Document
 from bokeh.model import DataModel, Model
 from bokeh.models import CustomJS
+
+from streamvis.page.properties import boolean, integer, reference, string
 
 __all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink", "say_edited"]
 
@@ -69,21 +70,21 @@ class StreamvisLink(DataModel):
     grows, `diagnosis` says what the page costs.
     """
 
-    sent = Int(default=1)
-    seen = Int(default=0)
-    beat = Int(default=0)
-    notices = String(default="[]")
-    reload = Bool(default=False)
-    edited = Int(default=0)
-    framed = Bool(default=False)
-    shown = String(default="{}")
-    settled = Bool(default=False)
-    seeks = Bool(default=False)
-    wanted = String(default="")
-    sought = String(default="")
-    asked = Int(default=0)
-    diagnosis = String(default="")
-    kept = AnyRef(default=None)
+    sent = integer(1)
+    seen = integer(0)
+    beat = integer(0)
+    notices = string("[]")
+    reload = boolean(False)
+    edited = integer(0)
+    framed = boolean(False)
+    shown = string("{}")
+    settled = boolean(False)
+    seeks = boolean(False)
+    wanted = string("")
+    sought = string("")
+    asked = integer(0)
+    diagnosis = string("")
+    kept = reference()
 
 
 class BrowserLink:
@@ -94,7 +95,7 @@ class BrowserLink:
         self._model = StreamvisLink()
         self._keeper = CustomJS(args={"link": self._model}, code="/* keeps the link in the document */")
         self._told: tuple[object, float] = (None, 0.0)
-        code = "\n".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("link.js", "carry.js"))
+        code = "\n".join(files("streamvis.page").joinpath(name).read_text(encoding="utf-8") for name in ("link.js", "carry.js"))
         doc.js_on_event("document_ready", CustomJS(args={"link": self._model}, code=code))
         doc.js_on_event("connection_lost", CustomJS(code="window.streamvis?.lost()"))
         # Bokeh's own reconnecting rebuilds the document in place; the link loads the page again instead, and says so itself.

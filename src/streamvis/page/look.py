@@ -56,7 +56,7 @@ def _theme() -> Theme:
 
 @cache
 def _template() -> str:
-    return files(__package__).joinpath("look.html").read_text(encoding="utf-8")
+    return files("streamvis.page").joinpath("look.html").read_text(encoding="utf-8")
 
 
 def prepare(doc: Document, *, title: str) -> None:
@@ -66,7 +66,7 @@ def prepare(doc: Document, *, title: str) -> None:
     if doc.theme is default:
         doc.theme = _theme()
     if doc.template is FILE:
-        doc.template = _template()
+        doc.template = _template()  # pyright: ignore[reportAttributeAccessIssue]  # Bokeh takes a text too
 
 
 def has_house_template(doc: Document) -> bool:
@@ -98,10 +98,10 @@ def _stretch(model: LayoutDOM, mode: str) -> None:
         if mode == "stretch_both" and its_own & {"height", "height_policy"}:
             mode = "stretch_width"
         if isinstance(model, Plot) or hasattr(model, "children"):
-            model.sizing_mode = mode
+            model.update(sizing_mode=mode)
 
 
 def _equip(plot: Plot) -> None:
     if plot.toolbar.active_scroll == "auto":
-        plot.toolbar.active_scroll = next((tool for tool in plot.tools if isinstance(tool, WheelZoomTool)), "auto")
+        plot.toolbar.update(active_scroll=next((tool for tool in plot.tools if isinstance(tool, WheelZoomTool)), "auto"))
     plot.js_on_event("doubletap", CustomJS(args={"plot": plot}, code="plot.reset.emit()"))

@@ -256,9 +256,8 @@ class EndpointReader:
             return None
         if response.status != 200:
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
-        names = ("rising", "complete", "count", "first_x", "last_x", "from")
         histories = decode_histories(response.body)
-        return [HistoryAnswer(*(meta[name] for name in names), numbers, rows, meta["means"]) for meta, numbers, rows in histories]
+        return [_history_answer(*its) for its in histories]
 
     def band(
         self,
@@ -287,20 +286,20 @@ class EndpointReader:
         if response.status != 200:
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
         meta, table = table_of(response.body)
-        columns = {name: table.column(name).to_numpy() for name in table.column_names}
-        return BandAnswer(columns, tuple(its["x"] for its in meta["ends"] if not its["running"]), meta["last_x"])
+        found = {name: table.column(name).to_numpy() for name in table.column_names}
+        return BandAnswer(found, tuple(its["x"] for its in meta["ends"] if not its["running"]), meta["last_x"])
 
     def value(self, run: str, key: str, *, step: int | None = None) -> Value | None:
         """The key's value at the step (None: the newest), or None where there is none, or the key holds rows."""
         params = {"key": key, "step": step, "at": self._at}
         response = self._get(path("runs", run, "value"), run=run, params=params, accept=ARROW, may_lack=True)
-        return next(iter(decode_tail_body(response.body)), None) if response.status == 200 else None
+        return next(_values_in(response.body), None) if response.status == 200 else None
 
     def values(self, run: str, key: str, *, limit: int) -> list[Value]:
         """At most `limit` values of the key, evenly spread over its steps."""
         params = {"key": key, "limit": limit, "to_step": self._at}
         response = self._get(path("runs", run, "values"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
-        return decode_tail_body(response.body) if response.status == 200 else []
+        return list(_values_in(response.body)) if response.status == 200 else []
 
     def rows_of(self, run: str, key: str) -> Iterator[Rows]:
         """All rows of one key, in pieces, in log order."""
@@ -342,3 +341,21 @@ class EndpointReader:
 def _is_damaged(response: Response) -> bool:
     """Whether the endpoint says that what was asked for is damaged, which asking again does not change."""
     return response.status == 500 and b'"damaged"' in response.body[:200]
+
+
+def _values_in(body: bytes) -> Iterator[Value]:
+    return (item for item in decode_tail_body(body) if isinstance(item, Value))
+
+
+def _history_answer(meta: Mapping[str, Any], numbers: np.ndarray, rows: Rows) -> HistoryAnswer:
+    return HistoryAnswer(
+        rising=meta["rising"],
+        complete=meta["complete"],
+        count=meta["count"],
+        first_x=meta["first_x"],
+        last_x=meta["last_x"],
+        start=meta["from"],
+        numbers=numbers,
+        rows=rows,
+        means=meta["means"],
+    )

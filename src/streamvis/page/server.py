@@ -12,8 +12,8 @@ from bokeh.settings import settings
 
 from streamvis.errors import UsageError
 from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
-from streamvis.page.feed import feeds_of
 from streamvis.page.session import InitPage, Session, UpdatePage
+from streamvis.page.shared import shared_of
 from streamvis.selection import FOLLOWS, NEWEST, Selection
 
 __all__ = ["LOOPBACK_ORIGINS", "Server", "selection_of"]
@@ -69,16 +69,16 @@ class Server:
             raise UsageError(f"budget is {budget!r}. Give a number of rows, {_LEAST_BUDGET} or more, or None for all.")
         if follow not in FOLLOWS:
             raise UsageError(f"follow is {follow!r}. Give one of {', '.join(FOLLOWS)}.")
-        feeds = feeds_of(doc)
-        if doc in feeds.served:
+        shared = shared_of(doc)
+        if doc in shared.served:
             raise UsageError("This document has a Server already: a script starts one.")
         selection = selection_of(doc.session_context, app, follow)
-        feeds.served.add(doc)
+        shared.served.add(doc)
         self._doc = doc
         self._session = Session(
             doc,
-            feeds.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
-            feeds,
+            shared.reader(url, token or os.environ.get("STREAMVIS_TOKEN") or None),
+            shared,
             selection=selection,
             init_page=init_page,
             update_page=update_page,
@@ -89,7 +89,7 @@ class Server:
         """Begin to serve the document. An `async def init_page` continues when the document is shown."""
         rest = self.begin()
         if rest is not None:
-            self._doc.add_next_tick_callback(lambda: rest)
+            self._doc.add_next_tick_callback(lambda: rest)  # pyright: ignore[reportArgumentType]  # Bokeh awaits it
 
     def begin(self) -> Awaitable[None] | None:
         """As `start`, for callers that can await the rest of an `async def init_page`, which is returned."""
@@ -99,7 +99,7 @@ class Server:
 
 def selection_of(session_context: SessionContext | None, app: str | None, follow: str = NEWEST) -> Selection:
     """What the address under which the page was opened asks for; `app` and `follow` where it says nothing of them."""
-    request = session_context.request if session_context else None
+    request = getattr(session_context, "request", None)
     arguments = request.arguments if request else {}
     texts = {name: [value.decode(errors="replace") for value in values] for name, values in arguments.items()}
     return Selection.read(texts, app=app, follow=follow)

@@ -22,13 +22,15 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.feed import Feeds
+from streamvis.page.feed import Feed
+from streamvis.page.feeds import Feeds
 from streamvis.page.link import StreamvisLink
+from streamvis.page.memory import Heap
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.script import PageScript
 from streamvis.page.session import Session
-from streamvis.page.web.memory import Heap
+from streamvis.page.shared import Shared
 
 __all__ = ["SteppedPage"]
 
@@ -48,7 +50,7 @@ class _AtOnce(Executor):
 
 
 class _OthersHeap(Heap):
-    """The heap of a process that runs other programs too, such as tests. It is left alone."""
+    """The heap of a process that others manage, such as one of tests: it is left alone."""
 
     def __init__(self) -> None:
         pass
@@ -60,18 +62,10 @@ class _OthersHeap(Heap):
 class _SteppedFeeds(Feeds):
     """The feeds of one page; `session` is its session, once there is one."""
 
-    def __init__(self, reader: EndpointReader) -> None:
-        super().__init__(heap=_OthersHeap())
-        self._only = reader
-        self.executor = _AtOnce()
+    def __init__(self) -> None:
+        super().__init__()
         self.session: Session | None = None
-        self._stepped: list[Any] = []
-
-    def reader(self, url: str, token: str | None) -> EndpointReader:
-        return self._only
-
-    def pause_s(self, took_s: float) -> float:
-        return 0.0
+        self._stepped: list[Feed] = []
 
     def step(self) -> None:
         """Let each feed ask for all that is new."""
@@ -83,9 +77,21 @@ class _SteppedFeeds(Feeds):
         self.session = who if isinstance(who, Session) else self.session
         return super()._listen(at, make, who, wake)
 
-    def _begin(self, feed: Any) -> None:
+    def _begin(self, feed: Feed) -> None:
         self._stepped.append(feed)
         feed.step()
+
+
+class _SteppedShared(Shared):
+    def __init__(self, reader: EndpointReader, feeds: Feeds) -> None:
+        super().__init__(feeds=feeds, executor=_AtOnce(), heap=_OthersHeap())
+        self._only = reader
+
+    def reader(self, url: str, token: str | None) -> EndpointReader:
+        return self._only
+
+    def pause_s(self, took_s: float) -> float:
+        return 0.0
 
 
 class SteppedPage:
@@ -109,7 +115,7 @@ class SteppedPage:
         self._loop, self._give_up_s = loop, give_up_s
         chosen = [*(("run", run) for run in runs), *([("at", at)] if at is not None else [])]
         self._query = urlencode([*chosen, *((name, text) for name, text in query if name not in ("run", "at"))])
-        self._feeds = _SteppedFeeds(reader)
+        self._feeds = _SteppedFeeds()
         self.raised: list[BaseException] = []
         self._session: ServerSession = loop.run_until_complete(self._open(script, reader))
         self.settle()
@@ -117,7 +123,8 @@ class SteppedPage:
 
     async def _open(self, script: PageScript, reader: EndpointReader) -> ServerSession:
         heard = self.raised.append
-        application = page_application(script, url=reader.url, app=None, token=None, feeds=self._feeds, heard=heard)
+        shared = _SteppedShared(reader, self._feeds)
+        application = page_application(script, url=reader.url, app=None, token=None, shared=shared, heard=heard)
         self._context = ApplicationContext(application, io_loop=IOLoop.current(), url=f"/{script.name}")
         self._context.run_load_hook()
         line = RequestStartLine("GET", f"/page?{self._query}", "HTTP/1.1")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from bokeh.models import (
     AllIndices,
@@ -129,7 +129,8 @@ def _lean(settings: dict[str, Any]) -> figure:
     settings.setdefault("min_border_bottom", 28)
     settings |= {"tools": [], "toolbar": Parts.part("toolbar", lambda: Toolbar(logo=None)), "context_menu": None}
     plot = figure(**settings)
-    for dimension, (side, place) in enumerate((("x", "below"), ("y", "left"))):
+    sides: tuple[tuple[Literal[0, 1], str, Literal["below", "left"]], ...] = ((0, "x", "below"), (1, "y", "left"))
+    for dimension, side, place in sides:
         if settings[f"{side}_axis_type"] is None:
             ticker = Parts.part("ticker", BasicTicker)
             formatter, policy = Parts.part("formatter", BasicTickFormatter), Parts.part("labels", AllLabels)

@@ -48,10 +48,9 @@ class _Config(Filler):
     def __init__(self, div: Div, title: str) -> None:
         self._div, self._title = div, title
         self._shown: list[PageRun] = []
-        self._page: Page | None = None
 
     def begin(self, page: Page) -> None:
-        self._page = page
+        super().begin(page)
         self._show()
 
     def update(self, new_data: NewData) -> None:
@@ -59,7 +58,7 @@ class _Config(Filler):
 
     def _show(self) -> None:
         # Bound to a run, it is of that one.
-        runs = [page.run for page in self._page.all if self.run in ("", page.run.id)]
+        runs = [page.run for page in self.page.all if self.run in ("", page.run.id)]
         if runs != self._shown:
             self._shown = runs
             self._div.text = boxed(self._title, _about(runs[0]) + tree_html(runs[0].config) if len(runs) == 1 else _beside(runs))

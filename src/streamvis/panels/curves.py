@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, GlyphRenderer, Legend, LegendItem, Line, Scatter, Title
+from bokeh.models import ColumnDataSource, GlyphRenderer, Legend, LegendItem, Line, Plot, Scatter, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -144,7 +144,7 @@ class _Curves(Filler):
         self._is_log = options_log(plot)
 
     def begin(self, page: Page) -> None:
-        self._page = page
+        self.page = page
 
     def add_legend(self) -> None:
         """Give the figure a legend, before it is drawn: what comes later gets no room."""
@@ -167,7 +167,7 @@ class _Curves(Filler):
     def _columns_of(self, key: str) -> list[str]:
         """The columns of numbers that a key has in any of the runs."""
         found: dict[str, None] = {}
-        for page in self._page.all:
+        for page in self.page.all:
             info = page.keys.get(key)
             if info is not None and info.kind == "rows" and any(thing.is_of(page.run.id) for thing in self.things):
                 found |= dict.fromkeys(number_columns(info.columns))
@@ -214,19 +214,23 @@ class _Curves(Filler):
     def _line_of(self, thing: Thing, key: str, column: str) -> list[GlyphRenderer]:
         """The line as it was sent, and in front of it the smoothed one, if there is to be one."""
         number = self._pairs.index((key, column)) if (key, column) in self._pairs else len(self._pairs)
-        options = {"line_width": 1.8, "line_join": "round", "line_color": thing.color or PALETTE[number % len(PALETTE)]}
+        options: dict[str, Any] = {
+            "line_width": 1.8,
+            "line_join": "round",
+            "line_color": thing.color or PALETTE[number % len(PALETTE)],
+        }
         if thing.color:
             options["line_dash"] = _DASHES[number % len(_DASHES)]
         options |= self._line
         if thing.stat:
             return self._band_of(thing, key, column, options)
         extra = list(self._band or ()) if number == 0 else []
-        also = {"carry": ("step", "time"), "smooth": self._smooth, "runs": thing.runs}
+        also: dict[str, Any] = {"carry": ("step", "time"), "smooth": self._smooth, "runs": thing.runs}
         source = source_for(LiveSpec(key, self._x, [column, *extra], 8000, self._window, **also))
         if extra:
             self._plot.varea(self._x, *extra, source=source, fill_color=options["line_color"], fill_alpha=0.2)
         # Not by `line`, which makes three more glyphs for selections that lines do not have.
-        faint = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
+        faint: dict[str, Any] = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
         lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)), view=whole_view())]
         if self._smooth:
             smoothed = Line(x=self._x, y=smoothed_name(column), **options)
@@ -281,16 +285,20 @@ def _x_of_bands(x: str) -> str:
     return "step" if x in ("time", "elapsed") else x
 
 
-def mark_best(plot: figure, best: str) -> None:
+def mark_best(plot: Plot, best: str) -> None:
     """Let the title say the best value of all curves and its step; `best` is "min" or "max"."""
     # The first line of a source is the one as it was sent.
-    lines = [line for line in reversed(plot.renderers) if isinstance(line.glyph, Line)]
-    title, sources = plot.title.text, {line.data_source: line.glyph.y for line in lines}
+    lines = [line for line in reversed(plot.renderers) if isinstance(line, GlyphRenderer) and isinstance(line.glyph, Line)]
+    sources = {line.data_source: line.glyph.y for line in lines}
+    heading = plot.title
+    title = heading.text if isinstance(heading, Title) else ""
 
     def show(attr: str, old: object, new: object) -> None:
         found = [at for source, column in sources.items() if (at := best_of(source.data, column, best)) is not None]
         value, step = (min if best == "min" else max)(found, default=(None, None), key=lambda at: at[0])
-        plot.title.text = title if value is None else f"{title} · best {plain_number(value)} at step {step:,}"
+        told = title if value is None else f"{title} · best {plain_number(value)} at step {step:,}"
+        if isinstance(heading, Title):
+            heading.text = told
 
     for source in sources:
         source.on_change("data", show)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.layouts import row
-from bokeh.models import ColumnDataSource, HoverTool, Row
+from bokeh.models import ColumnDataSource, HoverTool, Row, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -54,7 +54,7 @@ def histograms(key: str, column: str | None = None, *, title: str | None = None,
         left="left", right="right", bottom=0, top="count", source=bars, fill_alpha=0.75, color=PALETTE[0], line_alpha=0.3
     )
     now.add_tools(HoverTool(renderers=[drawn], tooltips="@count from @left to @right"))
-    now.y_range.start = 0
+    now.y_range.update(start=0)
     panel = row(over, now, sizing_mode="stretch_width", height=options.get("height", PANEL_HEIGHT), styles=CARD)
     attach(panel, _Histograms(key, column, bins, source, bars, now))
     return panel
@@ -76,7 +76,8 @@ class _Histograms(ValueFiller):
         counts, edges = self._binned(data)
         self._found[step] = counts, edges
         self._bars.data = {"left": edges[:-1], "right": edges[1:], "count": counts}
-        self._now.title.text = f"step {step:,}"
+        if isinstance(self._now.title, Title):
+            self._now.title.text = f"step {step:,}"
         self._draw()
 
     def seek(self) -> None:

@@ -74,15 +74,14 @@ class _Numbers(Filler):
         self._div, self._key, self._title, self._names, self._total = div, key, title, names, total
         self.wants_keys = columns is None
         self._sources: dict[str, ColumnDataSource] = {}
-        self._page: Page | None = None
         self._state = ""
 
     def begin(self, page: Page) -> None:
-        self._page = page
+        super().begin(page)
         self._show()
 
     def keys_changed(self) -> None:
-        info = self._page.keys.get(self._key)
+        info = self.page.keys.get(self._key)
         for column in number_columns(info.columns) if info else ():
             if column not in self._sources and len(self._sources) < _MOST:
                 self.add(column)
@@ -100,21 +99,22 @@ class _Numbers(Filler):
             self._show()
 
     def _show(self) -> None:
-        self._state = self._page.run.state if self._page else ""
+        self._state = self.page.run.state
         cells = [self._cell(column, i) for i, column in enumerate(self._sources)]
         self._div.text = boxed(self._title, f'{self._progress()}<div class="grid">{"".join(cells)}</div>')
 
     def _cell(self, column: str, i: int) -> str:
         data, color = self._sources[column].data, PALETTE[i % len(PALETTE)]
         cells = data[column]
-        is_numbers = isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf"
-        values = cells.astype(np.float64) if is_numbers else np.empty(0)
+        values = np.empty(0)
+        if isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf":
+            values = cells.astype(np.float64)
         good = values[np.isfinite(values)]
         name = escape(self._names.get(column, column))
         if not len(good):
             return f'<div><div class="name">{name}</div><div class="now">–</div></div>'
         low, high = plain_number(good.min()), plain_number(good.max())
-        said = description_of(column if "/" in column else f"{self._key}/{column}", self._page.described if self._page else {})
+        said = description_of(column if "/" in column else f"{self._key}/{column}", self.page.described)
         best = best_of(data, column, said.best) if said.best else None
         spread = f"{low} … {high}" + (f" · best {plain_number(best[0])} at step {best[1]:,}" if best else "")
         return (
@@ -123,7 +123,7 @@ class _Numbers(Filler):
         )
 
     def _progress(self) -> str:
-        total = self._total or _total_of(self._page.run.config if self._page else {})
+        total = self._total or _total_of(self.page.run.config)
         data = next((s.data for s in self._sources.values() if len(s.data["step"])), None)
         if not total or data is None:
             return ""
@@ -132,7 +132,7 @@ class _Numbers(Filler):
         left = ""
         taken_s = float((times[-1] - times[0]) / np.timedelta64(1, "us")) / 1e6 if len(times) > 1 else 0.0
         done = step - int(data["step"][0])
-        if share < 1 and done > 0 and taken_s > 0 and self._page.run.state == "running":
+        if share < 1 and done > 0 and taken_s > 0 and self.page.run.state == "running":
             left = f" · about {_duration(taken_s / done * (total - 1 - step))} left"
         said = f"{plain_number(step + 1)} of {plain_number(total)} steps ({share:.0%}){left}"
         return f'<div>{said}</div><div class="bar"><i style="width:{share:.2%};background:{PALETTE[0]}"></i></div>'

@@ -69,8 +69,8 @@ def points(
     tools = "pan,reset,save"
     plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40)
     source = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label", "number")})
-    style = {"size": size, "line_width": 1.5, "fill_alpha": 0.6, "line_alpha": 0.9}
-    faint = {"nonselection_fill_alpha": 0.12, "nonselection_line_alpha": 0.15}
+    style: dict[str, Any] = {"size": size, "line_width": 1.5, "fill_alpha": 0.6, "line_alpha": 0.9}
+    faint: dict[str, Any] = {"nonselection_fill_alpha": 0.12, "nonselection_line_alpha": 0.15}
     renderer = plot.scatter("x", "y", source=source, marker="marker", color="color", **style, **faint)
     lasso = LassoSelectTool(renderers=[renderer])
     plot.add_tools(lasso, BoxSelectTool(renderers=[renderer]), TapTool(renderers=[renderer]))
@@ -147,7 +147,7 @@ class _Points(ValueFiller):
             mapper = LinearColorMapper(palette=Viridis256)
             self._bar = ColorBar(color_mapper=mapper, width=10, major_label_text_font_size="10px", background_fill_alpha=0)
             self._plot.add_layout(self._bar, "right")
-        if cells is not None:
+        if self._bar is not None and self._bar.color_mapper is not None and cells is not None:
             low, high = _span(np.asarray(cells, np.float64))
             self._bar.color_mapper.update(low=low, high=high)
         if self._bar is not None:
@@ -155,7 +155,7 @@ class _Points(ValueFiller):
 
     def _show_legend(self, names: list[str]) -> None:
         if self._legend is None and names:
-            look = {"background_fill_alpha": 0, "border_line_color": None, "padding": 2, "spacing": 0}
+            look: dict[str, Any] = {"background_fill_alpha": 0, "border_line_color": None, "padding": 2, "spacing": 0}
             self._legend = Legend(click_policy="none", label_text_color=GREY, **look)
             self._plot.add_layout(self._legend, "right")
         if self._legend is None or names == [item.label.value for item in self._legend.items]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bokeh.io import curdoc
 from bokeh.layouts import row as row_of
@@ -87,7 +87,7 @@ def for_each_run(make: _Make) -> _Make:
         setattr(beside, _PARTS, parts)
         return beside
 
-    return made
+    return cast(_Make, made)
 
 
 def parts_of(model: Any) -> dict[str, LayoutDOM]:

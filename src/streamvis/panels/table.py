@@ -100,10 +100,10 @@ class _Table(ValueFiller):
             # So many that each row is a bucket of its own, and none is left out for being like the others.
             most = 2 * len(shown) * self._rows
             spec = LiveSpec(self.key, "row", list(shown), most, float(self._rows), carry=("step", "time"))
-            self._source = source_for(spec)
-            self._source.on_change("data", lambda attr, old, new: self._show_rows())
+            source = self._source = source_for(spec)
+            source.on_change("data", lambda attr, old, new: self._show_rows(source))
             # In the place of the one before, so that it alone is in the document and is filled.
-            kept = CustomJS(args={"source": self._source}, code="/* keeps the source */")
+            kept = CustomJS(args={"source": source}, code="/* keeps the source */")
             self._grid.js_property_callbacks = {**self._grid.js_property_callbacks, "change:name": [kept]}
 
     def update(self, new_data: NewData) -> None:
@@ -114,8 +114,8 @@ class _Table(ValueFiller):
         if self._source is None:
             super().seek()
 
-    def _show_rows(self) -> None:
-        data = {"step": self._source.data["step"]} | {name: self._source.data[name] for name in self._forms}
+    def _show_rows(self, source: ColumnDataSource) -> None:
+        data = {name: source.data[name] for name in ("step", *self._forms)}
         self._draw({name: _cells(cells)[-self._rows :][::-1] for name, cells in data.items()}, {"step": NUMBER, **self._forms})
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
@@ -133,7 +133,7 @@ class _Table(ValueFiller):
             self._grid.source = ColumnDataSource(dict(cells))
             self._grid.columns = [_column(name, form) for name, form in forms.items()]
         else:
-            self._grid.source.data = dict(cells)
+            self._grid.source.update(data=dict(cells))
 
 
 def _forms(dtypes: Mapping[str, str]) -> dict[str, str]:

@@ -79,14 +79,14 @@ class _Text(ValueFiller):
 
     def add(self, column: str) -> None:
         """Follow a column of rows."""
-        self._source = source_for(LiveSpec(self.key, "row", [column], 4 * _LINES, float(_LINES), carry=("step",)))
-        self._source.on_change("data", lambda attr, old, new: self._follow())
-        self._div.js_on_change("name", CustomJS(args={"source": self._source}, code="/* keeps the source */"))
+        source = self._source = source_for(LiveSpec(self.key, "row", [column], 4 * _LINES, float(_LINES), carry=("step",)))
+        source.on_change("data", lambda attr, old, new: self._follow())
+        self._div.js_on_change("name", CustomJS(args={"source": source}, code="/* keeps the source */"))
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         texts = [cell for name, cell in data.items() if self._column in (None, name)]
         # Turned back: a text is read from its beginning.
-        self._div.styles = {**self._div.styles, "flex-direction": "column"}
+        self._div.styles = dict(self._div.styles) | {"flex-direction": "column"}
         self._div.text = boxed("", "".join(f"<pre>{escape(_joined(cell))}</pre>" for cell in texts))
 
     def update(self, new_data: NewData) -> None:
@@ -100,7 +100,7 @@ class _Text(ValueFiller):
             self.search(self._sought)
 
     def _follow(self) -> None:
-        if not self._sought:
+        if not self._sought and self._source is not None and self._column is not None:
             data = self._source.data
             self._show(
                 list(data["step"][-_LINES:]), list(data[self._column][-_LINES:]), len(data["row"]) and int(data["row"][-1]) + 1

@@ -18,10 +18,9 @@ class ValueFiller(Filler):
     def __init__(self, key: str) -> None:
         self.key = key
         self._step = -1
-        self.page: Page | None = None
 
     def begin(self, page: Page) -> None:
-        self.page = page
+        super().begin(page)
         if page.is_open:
             page.ask(lambda reader, run: reader.value(run, self.key), self._take)
 

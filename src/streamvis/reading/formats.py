@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
+from pyarrow import csv, parquet
 
 from streamvis.errors import UsageError
 from streamvis.records import Value
@@ -66,7 +65,7 @@ def write_values(values: Iterable[tuple[int, bytes]] | Iterable[Value], format: 
 def read_tables(path: Path, format: str) -> Iterator[pa.Table]:
     """The rows of a file that `write_rows` made in an exact format, a piece at a time."""
     if format == "parquet":
-        with pa.parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:
             # By groups of rows: names of columns may be such as a path of Parquet would be.
             for i in range(file.num_row_groups):
                 yield file.read_row_group(i)
@@ -90,7 +89,7 @@ class _Writer:
             return
         table = _as_texts(table) if self._format == "csv" else table
         if self._writer is None:
-            make = {"csv": pa.csv.CSVWriter, "parquet": pa.parquet.ParquetWriter, "arrow": pa.ipc.new_stream}[self._format]
+            make = {"csv": csv.CSVWriter, "parquet": parquet.ParquetWriter, "arrow": pa.ipc.new_stream}[self._format]
             self._writer = make(self._file or str(self._path), table.schema)
         self._writer.write_table(table)
 

@@ -171,8 +171,9 @@ class Arrival:
 
     def _times_of(self, key: str) -> dict[int, float]:
         if key not in self._values:
-            is_there = self._known is not None and key in self._known.keys
-            self._values[key] = {value.step: value.time for value in self._known.values(key)} if is_there else {}
+            known = self._known
+            is_there = known is not None and key in known.keys
+            self._values[key] = {value.step: value.time for value in known.values(key)} if known is not None and is_there else {}
         return self._values[key]
 
 

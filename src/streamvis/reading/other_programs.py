@@ -23,7 +23,8 @@ _LOOK_AGAIN_S = 1.0
 class Source(Protocol):
     """One run in another program's files. `read` gives what it did not give before; `config` is known after that."""
 
-    config: Mapping[str, Any]
+    @property
+    def config(self) -> Mapping[str, Any]: ...
 
     def origin(self) -> Origin | None: ...
 
@@ -65,7 +66,8 @@ class _Unreadable:
     """A file about which an error is all that there is."""
 
     def __init__(self, path: Path, error: StreamvisError) -> None:
-        self._path, self._error, self.config = path, error, {}
+        self._path, self._error = path, error
+        self.config: dict[str, Any] = {}
 
     def __str__(self) -> str:
         return str(self._path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamvis.errors import StreamvisError, UnknownKey, UsageError
 from streamvis.reading.connection import Connection, near
@@ -132,9 +131,9 @@ def _chosen(table: pa.Table, dtypes: Mapping[str, str]) -> pa.Table:
 
 def _within(table: pa.Table, steps: Steps) -> pa.Table:
     first, last = steps
-    column = table.column(0)
-    keep = pc.greater_equal(column, first if first is not None else 0)
-    return table.filter(keep if last is None else pc.and_(keep, pc.less_equal(column, last)))
+    its = table.column(0).to_numpy()
+    keep = its >= (first if first is not None else 0)
+    return table.filter(pa.array(keep if last is None else keep & (its <= last)))
 
 
 def stacked(runs: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:

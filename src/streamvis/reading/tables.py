@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
+from pyarrow import csv, parquet
 
 from streamvis.errors import InvalidData, StreamvisError, UsageError
 from streamvis.metrics import place_of
@@ -74,12 +73,12 @@ class TableFile:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         if self._path.suffix == ".parquet":
-            with pa.parquet.ParquetFile(self._path) as file:
+            with parquet.ParquetFile(self._path) as file:
                 yield from file.iter_batches(_MOST_ROWS)
         else:
             # A NaN is not missing, and a text in quotation marks may be empty.
-            convert = pa.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False)
-            yield from pa.csv.read_csv(self._path, convert_options=convert).to_batches(_MOST_ROWS)
+            convert = csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False)
+            yield from csv.read_csv(self._path, convert_options=convert).to_batches(_MOST_ROWS)
 
     def _of_batch(self, batch: pa.RecordBatch, at: int) -> Iterator[ArrivingRows]:
         names = batch.schema.names

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,12 @@ _MLFLOW_LARGEST = 1.7976931348623157e308
 """What MLflow writes in place of infinity."""
 
 
-def database_runs(path: Path, app: str | None) -> list[TrackioRun | MlflowRun]:
+def database_runs(path: Path, app: str | None) -> Sequence[TrackioRun | MlflowRun]:
     """The runs of a database; none where it is of another program. Raises StreamvisError where it cannot be read."""
     with _opened(path) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if {"runs", "experiments", "metrics", "params"} <= tables:
-            return [MlflowRun(path, app or its_app, *its) for *its, its_app in _mlflow_runs(db)]
+            return [MlflowRun(path, app or its_app, run, name, began) for run, name, began, its_app in _mlflow_runs(db)]
         if {"metrics", "configs"} <= tables:
             return [TrackioRun(path, app or path.stem, *its) for its in db.execute(_TRACKIO_RUNS)]
     return []

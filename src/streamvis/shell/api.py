@@ -18,9 +18,10 @@ from tornado.web import RequestHandler
 
 from streamvis.alerts import ALERTS, alerts_in
 from streamvis.errors import PageScriptError, StreamvisError
-from streamvis.page.feed import FEEDS, ChoiceFeed
+from streamvis.page.feed import ChoiceFeed
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.script import PageScript, read_script
+from streamvis.page.shared import SHARED
 from streamvis.page.web.paths import page_path
 from streamvis.page.web.process import Site
 from streamvis.selection import Selection
@@ -168,16 +169,18 @@ def _alerts_of(reader: EndpointReader, run: str, after: str | None) -> Response:
 class _Runs(_PassedOn):
     async def patch(self) -> None:
         """Change runs, all in one commit."""
-        if (sent := self.body()) is not None:
-            body, writer = json.dumps(sent).encode(), self.writer
+        writer = self.writer
+        if (sent := self.body()) is not None and writer is not None:
+            body = json.dumps(sent).encode()
             await self.pass_on(lambda: writer.ask("PATCH", path("runs"), body=body))
 
 
 class _Delete(_Handler):
     async def post(self) -> None:
         """Delete runs; the answer says until when that can be undone."""
-        if (sent := self.body()) is not None:
-            body, writer = json.dumps({"runs": sent["runs"]}).encode(), self.writer
+        writer = self.writer
+        if (sent := self.body()) is not None and writer is not None:
+            body = json.dumps({"runs": sent["runs"]}).encode()
             await self.pass_on(lambda: writer.ask("POST", path("runs", "delete"), body=body))
 
 
@@ -188,10 +191,10 @@ class _ForEach(_Handler):
 
     async def post(self) -> None:
         """Ask the same of each run; answers with those that it was done for, or the first refusal where there is none."""
-        if (sent := self.body()) is None:
+        writer = self.writer
+        if (sent := self.body()) is None or writer is None:
             return
         body = json.dumps({name: value for name, value in sent.items() if name != "runs"}).encode()
-        writer = self.writer
         await self.pass_on(lambda: _for_each(writer, sent["runs"], self._verb, body))
 
 
@@ -231,7 +234,11 @@ class _Tail(_Handler):
         """The head of an app's list of runs, or of all apps, once it is another one than `after`, or after some time."""
         app, after = (self.get_query_argument(name, None) for name in ("app", "after"))
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        feed = FEEDS.choice(self._site.reader, Selection(app=app), self, lambda: loop.call_soon_threadsafe(changed.set))
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        feed = SHARED.feeds.choice(self._site.reader, Selection(app=app), self, wake)
         self._feed = feed
         try:
             deadline = loop.time() + _WAIT_S

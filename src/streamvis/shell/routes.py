@@ -30,7 +30,7 @@ _WORKERS = 8
 def shell_routes(site: Site) -> list[tuple[Any, ...]]:
     """The routes of the shell around the pages of a site."""
     executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="streamvis shell")
-    static = str(files(__package__).joinpath("static"))
+    static = str(files("streamvis.shell").joinpath("static"))
     pages = [(f"{re.escape(page_path(script.name))}/?", _ShellHandler) for script in site.scripts]
     return [
         ("/", _ShellHandler),
@@ -47,7 +47,7 @@ class _ShellHandler(RequestHandler):
     def get(self) -> None:
         """The same for every page: its program reads which one it is, and where BokehJS is."""
         path = self.request.path.rstrip("/")
-        template = Template(files(__package__).joinpath("shell.html").read_text(encoding="utf-8"))
+        template = Template(files("streamvis.shell").joinpath("shell.html").read_text(encoding="utf-8"))
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Security-Policy", _POLICY)
         scripts = [address for address in self.application.resources().js_files if "/static/js/bokeh" in f"/{address}"]
@@ -59,9 +59,10 @@ class _ProgramHandler(StaticFileHandler):
 
     def get_content_type(self) -> str:
         """Not from the machine's own table, in which modules may be something else."""
-        if self.absolute_path.endswith((".js", ".mjs")):
+        path = self.absolute_path or ""
+        if path.endswith((".js", ".mjs")):
             return "text/javascript"
-        return mimetypes.guess_type(self.absolute_path)[0] or "application/octet-stream"
+        return mimetypes.guess_type(path)[0] or "application/octet-stream"
 
     def set_extra_headers(self, path: str) -> None:
         """Browsers ask each time whether a file is still the same."""

@@ -223,7 +223,7 @@ class _File:
         return Snapshot(f"{before}{self._bar(held, left_out)}{end}{after}", steps, left_out)
 
     def _bar(self, held: Any, left_out: Sequence[str]) -> str:
-        here = files(__package__)
+        here = files("streamvis.snapshot")
         script = here.joinpath("bar.js").read_text(encoding="utf-8")
         data = json.dumps(held, separators=(",", ":")).replace("</", "<\\/").replace("<!--", "<\\!--")
         about = html.escape(self._about(left_out))

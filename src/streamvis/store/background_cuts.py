@@ -37,7 +37,7 @@ def begin_cut(db: Database, run: RunRow, batch: Batch, sizes: Sizes) -> int | No
         return None
     step, stretches = found
     db.execute("SAVEPOINT cut")
-    cut = db.execute(sql.ADD_CUT, (run.log, step, json.dumps(stretches))).lastrowid
+    cut = int(db.execute(sql.ADD_CUT, (run.log, step, json.dumps(stretches))).lastrowid)
     is_done = go_on_cutting(db, cut, sizes) is not None
     if is_done:
         db.execute("ROLLBACK TO cut")

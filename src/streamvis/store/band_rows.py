@@ -47,7 +47,7 @@ def rows_of_runs(
             name = axis_name(x, dtypes)
         except InvalidData:
             continue
-        if dtypes:
+        if its is not None and dtypes:
             levels = levels_of(db, its[0], sizes, at, note=note)
             names = [inner_name(column) if column in dtypes else None for column in columns]
             found.append(RunRows(run, row.state == RUNNING, levels, name, names))

@@ -141,7 +141,10 @@ def _arrow_bytes(field: pa.Field, array: pa.Array) -> bytes:
 @functools.lru_cache(maxsize=1)
 def _blosc() -> Any:
     # Loading it takes a fifth of a second, which an endpoint that has just started does better without.
-    from numcodecs import Blosc, blosc
+    from numcodecs import (
+        Blosc,
+        blosc,  # pyright: ignore[reportAttributeAccessIssue]  # a module in C
+    )
 
     blosc.use_threads = False  # the frames are small, and threads of the endpoint unpack side by side
     return Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)

@@ -47,10 +47,10 @@ class Readers:
 
     def _take_back(self, db: sqlite3.Connection | None) -> None:
         with self._changed:
-            is_kept = db is not None and not db.in_transaction and len(self._idle) < KEPT and not self._is_closed
-            if is_kept:
+            if db is not None and not db.in_transaction and len(self._idle) < KEPT and not self._is_closed:
                 self._idle.append(db)
-        if db is not None and not is_kept:
+                db = None
+        if db is not None:
             db.close()
         with self._changed:
             self._reading -= 1

@@ -96,7 +96,7 @@ def _is_there(axis: Axis, table: pa.Table) -> np.ndarray:
 
 
 def _places(axis: Axis, history: History, table: pa.Table, row: np.ndarray, first: int, last: int) -> np.ndarray:
-    if history.rising and history.start is not None:
+    if history.rising and history.start is not None and history.stop is not None:
         return axis.places(as_floats(numbers_of(table, axis.x)), history.start, history.stop)
     return 1 + (row - first) * axis.buckets // max(1, last - first)
 

@@ -398,14 +398,14 @@ def checked_attempt(attempt: Any, resume_at: Any, *, where: str) -> tuple[str, i
 def checked_time(time: Any, *, where: str) -> float:
     """The time in seconds since 1970 UTC, if it is one."""
     if isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < 1e12:
-        raise InvalidData(f"the time {time!r} is not one", where=where, allowed="seconds since 1970 UTC")
+        raise InvalidData(f"{time!r} is not a valid time", where=where, allowed="seconds since 1970 UTC")
     return float(time)
 
 
 def checked_step(step: Any, *, where: str) -> int:
     """The step, if it is one."""
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 2**63:
-        raise InvalidData(f"the step {step!r} is not one", where=where, allowed="a whole number from 0")
+        raise InvalidData(f"{step!r} is not a valid step", where=where, allowed="a whole number from 0")
     return step
 
 

@@ -81,7 +81,7 @@ def number_array(numbers: np.ndarray, missing: np.ndarray | None = None) -> pa.A
     return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [valid, pa.py_buffer(numbers)])
 
 
-def numpy_column(field: pa.Field, array: pa.Array) -> np.ndarray | list[Any]:
+def numpy_column(field: pa.Field, array: pa.Array) -> Any:
     """Turn an Arrow column into a NumPy array of shape (n,), or into a list of n arrays when its cells are arrays.
 
     A missing cell is NaN in numbers (integers become floats), NaT in times, and None elsewhere.
@@ -342,8 +342,9 @@ def _ragged_array_cells(name: str, arrays: Sequence[np.ndarray | None]) -> tuple
     there = [array for array in arrays if array is not None]
     kinds = {array.dtype for array in there if array.size} or {array.dtype for array in there}
     dtype = np.result_type(*kinds) if kinds else np.dtype(np.float64)
-    parts = [exactly_as(array.reshape(-1), dtype) if array.size else np.empty(0, dtype) for array in there]
-    if any(part is None for part in parts):
+    exact = [exactly_as(array.reshape(-1), dtype) if array.size else np.empty(0, dtype) for array in there]
+    parts = [part for part in exact if part is not None]
+    if len(parts) < len(exact):
         return None
     flat = np.concatenate(parts)
     sizes = [0 if array is None else array.size for array in arrays]

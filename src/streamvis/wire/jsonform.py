@@ -207,7 +207,8 @@ def _is_same_moment(text: str, made: str) -> bool:
 def _zoned(text: str) -> dt.datetime:
     made = dt.datetime.fromisoformat(text).astimezone(dt.UTC)
     _, _, fraction = text.partition(".")
-    if any(digit not in "0" for digit in re.match(r"\d*", fraction)[0][6:]):
+    digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
+    if digits[6:].strip("0"):
         raise ValueError(f"{text[:40]!r} is finer than microseconds")
     return made
 

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_RUNS_AT_ONCE",
     "MAX_TAGS",
     "MAX_TAG_CHARS",
+    "RUN_ID",
 ]
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -43,3 +44,6 @@ MAX_TAGS, MAX_TAG_CHARS = 50, 100
 """Tags of a run, and how long each may be."""
 MAX_RUNS_AT_ONCE = 10_000
 """Runs that one request changes."""
+
+RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What ids of runs are like."""

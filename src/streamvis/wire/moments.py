@@ -53,8 +53,11 @@ def storable(array: np.ndarray) -> np.ndarray | None:
     pages take."""
     unit, multiple = np.datetime_data(array.dtype)
     if unit not in UNITS or multiple > 1:
-        array = converted(array, "ns" if unit in ("ps", "fs", "as") else unit if unit in UNITS else "s")
-    return array if array is not None and bool((_is_in_reach(array, "us") | np.isnat(array)).all()) else None
+        made = converted(array, "ns" if unit in ("ps", "fs", "as") else unit if unit in UNITS else "s")
+        if made is None:
+            return None
+        array = made
+    return array if bool((_is_in_reach(array, "us") | np.isnat(array)).all()) else None
 
 
 def microseconds(array: np.ndarray) -> np.ndarray:
@@ -80,7 +83,7 @@ def seconds(count: int, unit: str) -> float | str:
     made = count / per_second
     if round(made * per_second) == count:
         return made
-    return duration_texts(np.array([count], dtype=f"m8[{unit}]"))[0]
+    return _duration_text(count, per_second)
 
 
 def moment_texts(array: np.ndarray) -> list[str | None]:
@@ -92,21 +95,25 @@ def moment_texts(array: np.ndarray) -> list[str | None]:
 def duration_texts(array: np.ndarray) -> list[str | None]:
     """Durations as ISO texts in seconds, such as "PT1.5S"; None for NaT."""
     per_second = _PER_SECOND[unit_of(array)]
-    digits = len(str(per_second)) - 1
-    texts: list[str | None] = []
-    for count, is_missing in zip(array.view(np.int64).tolist(), np.isnat(array).tolist(), strict=True):
-        seconds, rest = divmod(abs(count), per_second)
-        fraction = f".{rest:0{digits}d}".rstrip("0") if rest else ""
-        texts.append(None if is_missing else f"{'-' if count < 0 else ''}PT{seconds}{fraction}S")
-    return texts
+    missing = np.isnat(array).tolist()
+    counts = array.view(np.int64).tolist()
+    return [None if gone else _duration_text(count, per_second) for count, gone in zip(counts, missing, strict=True)]
+
+
+def _duration_text(count: int, per_second: int) -> str:
+    seconds, rest = divmod(abs(count), per_second)
+    fraction = f".{rest:0{len(str(per_second)) - 1}d}".rstrip("0") if rest else ""
+    return f"{'-' if count < 0 else ''}PT{seconds}{fraction}S"
 
 
 def durations_of(texts: list[str | None]) -> np.ndarray:
     """What `duration_texts` wrote, in microseconds, without what is finer; NaT where it is out of reach."""
-    counts = []
+    counts: list[int | None] = []
     for text in texts:
-        sign, seconds, fraction = _DURATION.fullmatch(text).groups() if text else ("", "", None)
-        count = int(f"{sign}{seconds}{(fraction or '').ljust(6, '0')[:6]}") if text else None
+        found = _DURATION.fullmatch(text) if text else None
+        if text and found is None:
+            raise ValueError(f"{text[:40]!r} is not a duration")
+        count = int(f"{found[1]}{found[2]}{(found[3] or '').ljust(6, '0')[:6]}") if found else None
         counts.append(count if count is not None and abs(count) < 2**63 else None)
     return np.array(["NaT" if count is None else count for count in counts], dtype="m8[us]")
 

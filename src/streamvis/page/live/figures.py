@@ -217,7 +217,7 @@ class Figures:
 def moved_range(*, log: bool = False) -> Range1d:
     """A range that the browser moves, so that it fits what live sources hold."""
     start, end = (1, 10) if log else (0, 1)
-    return Range1d(start, end, tags=[_MOVED_TAG])
+    return Range1d(start=start, end=end, tags=[_MOVED_TAG])
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.document import Document
+from bokeh.models import ColumnDataSource
 
 __all__ = ["fit_once"]
 
@@ -38,7 +39,9 @@ def _columns(doc: Document, curves: list[Mapping[str, Any]], range_: str, side: 
     for curve in curves:
         if curve[side] == range_:
             for name in curve[f"{side}_fields"]:
-                yield doc.models[curve["source"]].data.get(name)
+                source = doc.models[curve["source"]]
+                if isinstance(source, ColumnDataSource):
+                    yield source.data.get(name)
 
 
 def _drawable(column: Any, *, log: bool) -> np.ndarray:

@@ -20,7 +20,6 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from bokeh.core.properties import Int, String
 from bokeh.document import Document
 from bokeh.model import DataModel
 from bokeh.models import ColumnDataSource, CustomJS
@@ -34,6 +33,7 @@ from streamvis.page.live.first_ranges import fit_once
 from streamvis.page.live.questions import fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import Change, LiveTrack
+from streamvis.page.properties import integer, string
 from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.runs import PageRun
 
@@ -51,11 +51,11 @@ _LEAST_ROWS = 400
 class StreamvisLiveControl(DataModel):
     """What travels between the live sources and the browser."""
 
-    news = String(default='{"number": 0, "plots": {}}')
-    read = Int(default=-1)
-    views = String(default="{}")
-    scales = String(default="{}")
-    tick = Int(default=0)
+    news = string('{"number": 0, "plots": {}}')
+    read = integer(-1)
+    views = string("{}")
+    scales = string("{}")
+    tick = integer(0)
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class LiveSources:
         self.control = StreamvisLiveControl()
         self.control.on_change("views", self._look)
         self.control.on_change("read", self._take_read)
-        code = files(__package__).joinpath("view.js").read_text(encoding="utf-8")
+        code = files("streamvis.page.live").joinpath("view.js").read_text(encoding="utf-8")
         doc.js_on_event("document_ready", CustomJS(args={"control": self.control}, code=code))
 
     def keys(self, run: str) -> frozenset[str]:

@@ -123,8 +123,9 @@ def band_source(
     Raises UsageError for an invalid argument.
     """
     _check(columns, max_rows)
-    ids = [run if isinstance(run, str) else getattr(run, "id", None) for run in runs]
-    if not ids or not all(isinstance(one, str) and one for one in ids):
+    found = [run if isinstance(run, str) else getattr(run, "id", None) for run in runs]
+    ids = [one for one in found if isinstance(one, str) and one]
+    if not ids or len(ids) < len(found):
         raise UsageError("runs must be runs of this page, or their ids, at least one.")
     if stat not in STATS:
         raise UsageError(f"stat is {stat!r}. Give one of {', '.join(STATS)}.")

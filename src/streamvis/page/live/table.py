@@ -71,9 +71,12 @@ class Table:
 
     def joined(self, other: Table) -> Table | None:
         """These rows and those; None where a column holds different kinds of things."""
-        columns = {name: _joined(column, other.columns[name]) for name, column in self.columns.items()}
-        if any(column is None for column in columns.values()):
-            return None
+        columns: dict[str, Column] = {}
+        for name, column in self.columns.items():
+            joined = _joined(column, other.columns[name])
+            if joined is None:
+                return None
+            columns[name] = joined
         return Table(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.x, other.x]), columns)
 
     @property

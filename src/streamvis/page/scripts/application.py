@@ -26,16 +26,15 @@ from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import UsageError
 from streamvis.page.author import Failures
-from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.link import BrowserLink, Notice, say_edited
 from streamvis.page.scripts.application_folder import Folder, try_template
 from streamvis.page.scripts.file_watcher import Watch
 from streamvis.page.scripts.files import Stamp, folders_of, is_part_of, stamp_of
 from streamvis.page.scripts.notebook import parts_of
-from streamvis.page.scripts.script import PageScript
+from streamvis.page.scripts.script import HeldBack, PageScript
 from streamvis.page.scripts.versions import Version, Versions
 from streamvis.page.server import Server, selection_of
-from streamvis.page.web.watchdog import HeldBack
+from streamvis.page.shared import SHARED, Shared, share_with
 from streamvis.selection import NEWEST
 
 __all__ = ["page_application"]
@@ -52,14 +51,14 @@ def page_application(
     token: str | None,
     held_back: HeldBack | None = None,
     watch: Watch | None = None,
-    feeds: Feeds = FEEDS,
+    shared: Shared = SHARED,
     heard: Callable[[BaseException], None] | None = None,
 ) -> Application:
     """A Bokeh application that makes a page of the script for each session; `app` is used where the script names none.
 
     With `watch`, sessions hear of it when files of the page were saved. `heard` is called with what the author's code raises.
     """
-    own = {"held_back": held_back, "watch": watch, "feeds": feeds, "heard": heard}
+    own = {"held_back": held_back, "watch": watch, "shared": shared, "heard": heard}
     return Application(_PageHandler(script, url=url, app=app, token=token, **own))
 
 
@@ -73,11 +72,11 @@ class _PageHandler(Handler):
         token: str | None,
         held_back: HeldBack | None,
         watch: Watch | None,
-        feeds: Feeds,
+        shared: Shared,
         heard: Callable[[BaseException], None] | None,
     ) -> None:
         super().__init__()
-        self._held_back, self._watch, self._feeds, self._heard = held_back, watch, feeds, heard
+        self._held_back, self._watch, self._shared, self._heard = held_back, watch, shared, heard
         self._script, self._url, self._app, self._token = script, url, app, token
         self._folder = Folder(script.path.parent) if script.is_folder else None
         self._versions = Versions(script.name, script.path, self._folder)
@@ -159,7 +158,7 @@ class _PageHandler(Handler):
             selection = selection_of(session_context, app, self._script.follow)
         except UsageError:
             return  # the script's server says so, in the page
-        feeds = self._feeds.chosen(self._feeds.reader(self._url, self._token), selection, self, _ignore)
+        feeds = self._shared.feeds.chosen(self._shared.reader(self._url, self._token), selection, self, _ignore)
         until = time.monotonic() + _FIRST_ANSWER_S
         for feed in feeds:
             if not feed.known.is_set():
@@ -168,7 +167,8 @@ class _PageHandler(Handler):
             feed.leave(self)
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
-        page.doc, doc.streamvis_feeds = doc, self._feeds
+        page.doc = doc
+        share_with(doc, self._shared)
         page.stamp = stamp_of(self._script.path)
         if self._held_back is not None and time.time() < self._held_back.until:
             until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
@@ -184,7 +184,7 @@ class _PageHandler(Handler):
         await self._run(doc, page)
         self._has_failed = page.failures.has_ended
         self._look_out(page.version)
-        if page.failures.has_ended and doc not in self._feeds.served:
+        if page.failures.has_ended and doc not in self._shared.served:
             link = _link(doc)
             link.show(page.failures.notices)
             show = partial(_show, link, page.failures)
@@ -199,7 +199,7 @@ class _PageHandler(Handler):
         await self._compile(doc, page)
         if page.failures.has_ended:
             return
-        if doc not in self._feeds.served:
+        if doc not in self._shared.served:
             with patch_curdoc(doc):
                 rest = page.failures.run(what, self._serve, doc, page.module, ends_page=True)
             if inspect.isawaitable(rest):

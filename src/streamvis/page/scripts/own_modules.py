@@ -65,8 +65,9 @@ class OwnModules(MetaPathFinder):
 
     def run_package(self) -> None:
         """Run the `__init__.py` of the folder, where there is one."""
-        if os.path.exists(self.root.__file__):
-            _OwnLoader(self.package, self.root.__file__, self).exec_module(self.root)
+        file = self.root.__file__
+        if file is not None and os.path.exists(file):
+            _OwnLoader(self.package, file, self).exec_module(self.root)
 
     def load(self, name: str) -> ModuleType:
         """Import one of the modules."""

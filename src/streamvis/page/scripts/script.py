@@ -17,9 +17,17 @@ from streamvis.errors import PageScriptError
 from streamvis.page.scripts.notebook import parts_of
 from streamvis.selection import NEWEST
 
-__all__ = ["DEFAULT_PAGE", "PageScript", "add_to_path", "default_page", "pages_of", "read_script"]
+__all__ = ["DEFAULT_PAGE", "HeldBack", "PageScript", "add_to_path", "default_page", "pages_of", "read_script"]
 
 DEFAULT_PAGE = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A script that hung: until when (seconds since 1970) it is not run, and what it was doing."""
+
+    until: float
+    doing: str
 
 
 @dataclass(frozen=True, slots=True)

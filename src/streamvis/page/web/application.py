@@ -104,7 +104,7 @@ def _is_mathjax(address: str) -> bool:
 
 def _script(name: str, constants: str) -> str:
     """A script of this package that is one function, with what it has to know of this page."""
-    text = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    text = files("streamvis.page.web").joinpath(name).read_text(encoding="utf-8")
     return text.replace("(() => {", f"(() => {{\n  const {constants}", 1)
 
 

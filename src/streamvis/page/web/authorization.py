@@ -64,7 +64,9 @@ class Door:
 
     def write_token(self, request: HTTPServerRequest) -> str | None:
         """The token with which whoever asks came in, where that may write."""
-        sealed = self._signed(request, self.writer) if self.writer is not None else None
+        if self.writer is None:
+            return None
+        sealed = self._signed(request, self.writer)
         return _opened(sealed, self.writer) if sealed and sealed != _IN else None
 
     def _signed(self, request: HTTPServerRequest, key: bytes) -> bytes | None:
@@ -221,7 +223,7 @@ class _AtTheDoor(RequestHandler):
         self.set_status(401)
         # The address of this page may hold a token. The one before is let through: it says which site shows a frame.
         self.set_header("Referrer-Policy", "no-referrer")
-        template = Template(files(__package__).joinpath("login.html").read_text(encoding="utf-8"))
+        template = Template(files("streamvis.page.web").joinpath("login.html").read_text(encoding="utf-8"))
         self.finish(template.generate(is_wrong=bool(given), frame=self._frame(), needs_tls=self._needs_tls()))
 
     def _frame(self) -> str:

@@ -19,7 +19,7 @@ from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from tornado.ioloop import IOLoop, PeriodicCallback
 
-from streamvis.page.web.memory import Heap
+from streamvis.page.memory import Heap
 
 __all__ = ["EndingLimits", "Endings", "end_gradually"]
 
@@ -57,7 +57,7 @@ class Endings:
     def check(self) -> None:
         """Hold back sessions that are new, and release a few of those that are due."""
         self._heap.release()
-        there = {session.id: session for session in self._sessions()}
+        there: dict[str, ServerSession] = {session.id: session for session in self._sessions()}
         self._held = {its: session for its, session in self._held.items() if there.get(its) is session}
         self._had_connection &= there.keys()
         for its, session in there.items():

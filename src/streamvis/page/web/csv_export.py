@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
@@ -62,7 +63,9 @@ class RowsHandler(RequestHandler):
             if is_begun:
                 # Cut off, so that no one takes what there is for all of it.
                 _log.warning("the rows of %s could not be read to their end: %s", runs, error)
-                self.request.connection.close()
+                connection = self.request.connection
+                if isinstance(connection, HTTP1Connection):
+                    connection.close()
                 return
             self.clear()
             self.set_status({UnknownRun: 404, DeletedRun: 410}.get(type(error), 502))

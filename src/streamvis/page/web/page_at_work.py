@@ -42,4 +42,5 @@ def _context_of(value: Any) -> ApplicationContext | None:
         value = getattr(value, "document", None) if not value.destroyed else None
     if isinstance(value, Document):
         value = value.session_context
-    return value.server_context.application_context if isinstance(value, SessionContext) else None
+    server = value.server_context if isinstance(value, SessionContext) else None
+    return getattr(server, "application_context", None)  # Bokeh's own servers have one

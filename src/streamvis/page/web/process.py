@@ -22,11 +22,11 @@ from tornado.netutil import bind_sockets
 from streamvis.access import Hosts
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
 from streamvis.open_files import room_for_connections
-from streamvis.page.feed import FEEDS
 from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.file_watcher import Watch
 from streamvis.page.scripts.script import PageScript, add_to_path
+from streamvis.page.shared import SHARED
 from streamvis.page.web.application import WebApplication
 from streamvis.page.web.authorization import Door, cookie_name, guarded
 from streamvis.page.web.closed_sessions import EndingLimits, end_gradually
@@ -56,7 +56,7 @@ class Site:
         if not self.door.has_tokens:
             return self.reader
         token = self.door.write_token(request)
-        return FEEDS.reader(self.reader.url, token) if token is not None else None
+        return SHARED.reader(self.reader.url, token) if token is not None else None
 
 
 Routes = Callable[[Site], Sequence[tuple[Any, ...]]]
@@ -110,7 +110,7 @@ def run_pages(
     sockets = _bound(host, port)
     port = sockets[0].getsockname()[1]
     door = Door(door_keys, cookie_name(port), Hosts.of(host, allowed_hosts), mount, tuple(frames), writer_key)
-    reader = FEEDS.reader(url, token)
+    reader = SHARED.reader(url, token)
     edits = Watch(loop) if reloads else None
     application = WebApplication(
         {
@@ -133,7 +133,7 @@ def run_pages(
     http_server = LimitedServer(front, limits=limits, ssl_options=_tls(certificate))
     http_server.add_sockets(sockets)
     server = BaseServer(loop, application, http_server)
-    checks = end_gradually(application, FEEDS.heap, limits=endings)
+    checks = end_gradually(application, SHARED.heap, limits=endings)
     server.start()
     if hang_note:
         watch(hang_note, loop, hang_s=hang_s)

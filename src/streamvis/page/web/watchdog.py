@@ -17,17 +17,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote
 
 from tornado.ioloop import IOLoop, PeriodicCallback
 
+from streamvis.page.scripts.script import HeldBack
 from streamvis.page.web.page_at_work import page_at_work
 from streamvis.thread_frames import frame_of
 
-__all__ = ["HeldBack", "held_back", "watch"]
+__all__ = ["held_back", "watch"]
 
 _log = logging.getLogger("streamvis.page")
 
@@ -36,14 +36,6 @@ _MAIN_THREAD = "Thread 0x"
 _SHOWN_CALLS = 20
 _LATE, _LOOKS = 0.125, 40
 """After so much of the time that the loop may stand still the thread begins to look, and so often it looks in all of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """A script that hung: until when (seconds since 1970) it is not run, and what it was doing."""
-
-    until: float
-    doing: str
 
 
 def held_back(note: Path, scripts: Mapping[str, Path]) -> dict[str, HeldBack]:
