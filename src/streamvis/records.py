@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "ARROW",
     "FAILED",
     "FINISHED",
     "INTERRUPTED",
@@ -47,6 +48,8 @@ __all__ = [
     "ValueChunk",
 ]
 
+ARROW = "application/vnd.apache.arrow.stream"
+"""Media type of a body of Arrow IPC streams."""
 PROTOCOL = 1
 """Version of the REST protocol; both sides say theirs in the header `Streamvis-Protocol`."""
 

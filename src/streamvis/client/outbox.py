@@ -1,8 +1,8 @@
-"""What the callers put in and the sender takes out: bounded, in order per thread, and without a lock or a wake-up per call.
+"""What the callers put in and the writer takes out: bounded, in order per thread, and without a lock or a wake-up per call.
 
-Appending to a deque is one step under the interpreter's lock, and so is looking at a flag: while the sender polls, a call does
-no more than that. Only the first call after a pause wakes the sender. When there is no room, a call waits a bounded time for the
-sender to put things away on the local disk, and then drops its record and counts it.
+Appending to a deque is one step under the interpreter's lock, and so is looking at a flag: while the writer polls, a call does
+no more than that. Only the first call after a pause wakes the writer. When there is no room, a call waits a bounded time for the
+writer to put things away on the local disk, and then drops its record and counts it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from streamvis.client.bells import Bell
 from streamvis.client.entries import CONTROL, Entry, Marker
+from streamvis.client.threads import Bell
 
 __all__ = ["Outbox"]
 
@@ -23,10 +23,10 @@ _LOOK_AGAIN_S = 0.001
 
 
 class Outbox:
-    """Entries on their way from the callers to the sender; `max_bytes` bounds those that are not small.
+    """Entries on their way from the callers to the writer; `max_bytes` bounds those that are not small.
 
-    `wake` is called for the first entry after a pause; the sender then leaves `park`. `wants_room` while a call waits for room,
-    or the last one waited for nothing. `can_wait` says whether the caller may wait at all: the sender cannot wait for itself.
+    `wake` is called for the first entry after a pause; the writer then leaves `park`. `can_wait` says whether the caller may wait
+    at all: the writer cannot wait for itself.
     """
 
     def __init__(
@@ -45,14 +45,13 @@ class Outbox:
         self.empty_out()
 
     def empty_out(self) -> None:
-        """Begin again, as after a fork: nothing inside, no lock held, the sender to be woken."""
+        """Begin again, as after a fork: nothing inside, no lock held, the writer to be woken."""
         self.entries: deque[Entry] = deque()
         self.parked = True
         self.awake = Bell()
         self._released = False
         self.dropped = 0
         self._given_up = False
-        self.wants_room = False
         # Two counters with one writer each are exact without a lock; callers share one, so theirs has a lock that only
         # large entries take. It is reentrant for the sake of signal handlers that send, and no one waits while holding it.
         self._lock = threading.RLock()
@@ -75,7 +74,7 @@ class Outbox:
         self._wake()
 
     def take(self) -> Entry:
-        """The oldest entry. For the sender alone, which has seen that there is one."""
+        """The oldest entry. For the writer alone, which has seen that there is one."""
         entry = self.entries.popleft()
         self._bytes_out += entry[5]
         return entry
@@ -86,7 +85,7 @@ class Outbox:
         return self._bytes_in - self._bytes_out
 
     def park(self, timeout_s: float | None = None) -> None:
-        """Wait for the next call, so long at most. For the sender alone."""
+        """Wait for the next call, so long at most. For the writer alone."""
         self.awake.clear()
         self.parked = True
         if not (self.entries or self._released):
@@ -94,12 +93,12 @@ class Outbox:
         self.parked = False
 
     def release(self) -> None:
-        """Never let the sender park again: it is to end."""
+        """Never let the writer park again: it is to end."""
         self._released = True
         self.awake.ring()
 
     def discard(self) -> None:
-        """There is no sender any more: drop what is inside, and count it. No one waits for it any longer."""
+        """There is no writer any more: drop what is inside, and count it. No one waits for it any longer."""
         self.parked = True  # before a look inside: whatever comes later calls `wake`
         if not self._lock.acquire(blocking=False):
             return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting
@@ -120,9 +119,8 @@ class Outbox:
                 fits = not size or not self.waiting_bytes or self.waiting_bytes + size <= self.max_bytes
                 if fits and len(self.entries) < self.max_entries:
                     self._bytes_in += size
-                    self._given_up = self.wants_room = False
+                    self._given_up = False
                     return True
-                self.wants_room = True
                 # After one timeout, later calls fail at once: a loop of calls would crawl.
                 self._given_up = self._given_up or (deadline is not None and time.monotonic() >= deadline)
                 if self._given_up or not self._can_wait():

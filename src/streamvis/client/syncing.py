@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from streamvis.client.delivery import deliver
+from streamvis.client.exchange import post
+from streamvis.client.folders import take
 from streamvis.client.frames import read_segment
-from streamvis.client.leftovers import Leftover, spools_in
-from streamvis.client.ownership import take
-from streamvis.client.refused import forget_refused, refused_in
-from streamvis.client.spool import SEGMENTS
+from streamvis.client.leftovers import Leftover, forget_refused, refused_in, spools_in
+from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun, UsageError
 from streamvis.transport import Transport
 
@@ -80,7 +79,7 @@ class Sync:
                     # Its own number was passed over since: the endpoint would take it for one that it has.
                     again = batch._replace(producer=f"{batch.producer}.{batch.number}")
                     try:
-                        deliver(transport, again, live=False)
+                        post(transport, again)
                     except (EndpointRefused, DeletedRun, UnknownRun) as error:
                         self.synced.refused += batch.records
                         self.synced.left_bytes += size
@@ -120,7 +119,7 @@ class Sync:
 
     def _deliver(self, leftover: Leftover, transport: Transport, progress: Callable[[int], None]) -> None:
         try:
-            for done in leftover.deliver(partial(deliver, transport, live=False)):
+            for done in leftover.deliver(partial(post, transport)):
                 progress(done.bytes)
                 if done.problem:
                     self.synced.refused += done.batch.records if done.batch else 0

@@ -1,0 +1,229 @@
+"""The log of one producer: its batches in order. Its end moves as frames come, its beginning as batches are settled.
+
+Nothing leaves the log before the endpoint acknowledged it, or refused it for good. An endpoint that is away or asks producers to
+gather, a producer that was killed, and no endpoint at all are one state: an end that moves, and a beginning that does not.
+
+The last batch is open: frames are added to it until the sender takes it. So a slow endpoint, or one that asks producers to
+gather, gets few large batches. The frames of a batch lie in one segment, where whoever reads it finds them together.
+
+Beside the segments lie, for whoever delivers them when the producer is gone: for each run `RUN.begin`, notes that make the run
+known to an endpoint that does not know it; and `dropped`, how many records of each run found no room.
+
+For one thread at a time: its user holds a lock, and never while it waits for the network.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamvis.client.entries import CONTROL, Marker
+from streamvis.client.folders import SpoolPlace
+from streamvis.client.frames import Outgoing, frames_of
+from streamvis.client.notes import are_notes, notes_of
+from streamvis.client.runs import Runs
+from streamvis.client.segments import Segments
+
+__all__ = ["BEGIN", "DROPPED", "Log"]
+
+BEGIN, DROPPED = ".begin", "dropped"
+
+_OPEN_BYTES, _OPEN_NOTES_BYTES, _OPEN_FRAMES = 4 * 2**20, 2**19, 512
+"""A batch with so many bytes, bytes of notes, or frames takes no more of them."""
+_MAX_CONTROL_BYTES = 4 * 2**20
+"""So much more than its limit a log takes of frames without records: how a run begins and ends is known however full it is."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """The batch that takes more frames of its run."""
+
+    run: str = ""
+    bytes: int = 0
+    notes_bytes: int = 0
+    frames: int = 0
+
+    def takes(self, run: str) -> bool:
+        return (
+            self.run == run and self.bytes < _OPEN_BYTES and self.notes_bytes < _OPEN_NOTES_BYTES and self.frames < _OPEN_FRAMES
+        )
+
+    def add(self, body: bytes) -> None:
+        self.frames += 1
+        self.bytes += len(body)
+        self.notes_bytes += len(body) if are_notes(body) else 0
+
+
+class Log:
+    """The log of the producer with the id `producer`. `end` is the number of the last batch; all up to `settled` are settled.
+
+    Beyond `max_bytes` frames are refused; at most `max_memory_bytes` are in memory alone. Without an `url` what is on the disk is
+    settled. `options` are of `Segments`.
+    """
+
+    def __init__(
+        self,
+        producer: str,
+        *,
+        app: str,
+        url: str | None,
+        place: SpoolPlace,
+        runs: Runs,
+        say: Callable[..., None],
+        durable: bool = False,
+        max_bytes: int,
+        max_memory_bytes: int,
+        **options: Any,
+    ) -> None:
+        self.segments = Segments(producer, url=url, place=place, durable=durable, **options)
+        self.max_bytes = max_bytes
+        self.end = self.settled = 0
+        self.unsettled_records = 0
+        self._producer, self._app, self._url, self._runs, self._say = producer, app, url, runs, say
+        self._max_memory_bytes = max_memory_bytes
+        self._open = _Open()
+        self._markers: list[Marker] = []
+        self._remembered: set[str] = set()
+        self._dropped: dict[str, int] = {}
+
+    @property
+    def kept_records(self) -> int:
+        """How many records are in files; the others are in memory alone."""
+        return self.segments.kept_records
+
+    @property
+    def kept_in(self) -> Path | None:
+        """The folder, when there is anything in it."""
+        return self.segments.folder if self.segments.bytes > self.segments.memory_bytes else None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a caller waits for a batch."""
+        return bool(self._markers)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a batch waits that takes no more frames: another came after it."""
+        return self.end - self.settled > 1
+
+    def append(self, run: str, body: bytes, records: int) -> bool:
+        """Put a frame at the end; False when there is no room, neither on the disk nor in memory."""
+        segments = self.segments
+        self.settle_down()
+        is_part = self._open.takes(run) and segments.takes_parts
+        frame = Outgoing(run, self._app, self._producer, self.end + (not is_part), records, (body,))
+        content = frames_of(frame)
+        extra = 0 if records else _MAX_CONTROL_BYTES
+        if segments.bytes and segments.bytes + len(content) > self.max_bytes + extra:
+            return False
+        fits = not segments.memory_bytes and len(content) <= self.max_bytes + extra
+        if not (fits and segments.write(frame, content, is_part=is_part)):
+            if segments.memory_bytes and segments.memory_bytes + len(content) > self._max_memory_bytes + extra:
+                return False
+            is_part = is_part and segments.ends_in_memory
+            frame = frame._replace(number=self.end + (not is_part))
+            segments.hold(frame, len(content), is_part=is_part)
+        if not is_part:
+            self._open = _Open(run)
+        self._open.add(body)
+        self.end = frame.number
+        self.unsettled_records += records
+        self._runs.note_batch(run, self.end)
+        self._remember(run)
+        return True
+
+    def settle_down(self) -> None:
+        """Bring to the disk what is in memory alone, if it takes it now."""
+        if self.segments.settle_down():
+            self._open = _Open()  # it would have frames in two files
+
+    def head(self) -> Outgoing | None:
+        """The first batch, which stays, and is the same until it is settled. It takes no more frames."""
+        head = self.segments.head()
+        while head is None and (lost := self.segments.drop_unreadable()) is not None:
+            self.unsettled_records -= lost
+            self._runs.lose(self._runs.name, lost)
+            self._say(f"{lost} records in the spool cannot be read any more ({self.segments.problem}).")
+            head = self.segments.head()
+        if head is None:
+            self._settle_to(self.end)
+        elif head.number == self.end:
+            self._open = _Open()
+        return head
+
+    def settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
+        """The endpoint has the first batch, or never will, because of an error."""
+        head = self.segments.head()
+        if head is not None and head.number == batch.number:
+            self.segments.drop_head()
+            self.unsettled_records -= head.records
+        self._settle_to(batch.number, error=error)
+
+    def hold_for(self, marker: Marker) -> None:
+        """Let a caller wait until all up to the end is settled."""
+        marker.number = self.end
+        if marker.number <= self.settled:
+            marker.reach()
+        else:
+            self._markers.append(marker)
+
+    def release_kept(self) -> None:
+        """Release callers who wait for the disk; where there is no endpoint, all do."""
+        durable = [marker for marker in self._markers if marker.durable]
+        is_synced = bool(durable) and self.segments.sync()
+        if is_synced:
+            self._release(durable)
+        if self._url is None and not self.segments.memory_bytes and (is_synced or not durable):
+            self._settle_to(self.end)
+
+    def release_failed(self, error: Exception) -> None:
+        """Release callers who want to know of errors."""
+        for marker in self._markers:
+            if marker.wants_errors:
+                marker.reach(error)
+
+    def note_dropped(self) -> None:
+        """Keep how many records of each run were dropped, for whoever delivers what is here."""
+        lost = dict(self._runs.lost)
+        if lost != self._dropped and self._save(DROPPED, json.dumps(lost).encode()):
+            self._dropped = lost
+
+    def close(self) -> None:
+        """Close the files, and remove the folder when nothing waits in it; what waits is anybody's then."""
+        self.segments.close(beside=[*(f"{run}{BEGIN}" for run in self._remembered), DROPPED])
+
+    def leave(self) -> None:
+        """In a forked child: the folder is the parent's."""
+        self.segments.leave()
+
+    def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
+        self.settled = number
+        self._release([marker for marker in self._markers if marker.number <= number], error)
+        for run in self._runs.forget_settled(number):
+            if run in self._remembered:
+                self._remembered.discard(run)
+                self.segments.remove(f"{run}{BEGIN}")
+
+    def _release(self, markers: list[Marker], error: Exception | None = None) -> None:
+        for marker in markers:
+            marker.reach(error)
+        self._markers = [marker for marker in self._markers if marker not in markers]
+
+    def _remember(self, run: str) -> None:
+        """Keep what makes the run known, for whoever delivers what is here."""
+        begin = self._runs.known(run)
+        if run not in self._remembered and begin is not None:
+            notes = notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])
+            if self._save(f"{run}{BEGIN}", notes):
+                self._remembered.add(run)
+
+    def _save(self, name: str, content: bytes) -> bool:
+        try:
+            return self.segments.is_owned and self.segments.save(name, content)
+        except OSError as error:
+            self.segments.problem = error
+            return False
