@@ -197,7 +197,7 @@ LATE = """
 
 def test_what_others_send_when_the_client_has_ended_is_counted_and_said(start_endpoint, start_program, tmp_path):
     endpoint = start_endpoint()
-    late = 'client.sendl(1, "k", {"x": 1}); print("late", client.flush(), client.close(), client._sender.lost_records)'
+    late = 'client.sendl(1, "k", {"x": 1}); print("late", client.flush(), client.close(), client._road.lost_records)'
     program = start(start_program, tmp_path, "late", LATE.format(late=late), endpoint.url)
     assert program.wait(20) == 0
     assert program.wait_for_line(r"late (.*)")[1] == "False False 1"

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from streamvis import records
 from streamvis.client.encoding import encode
 from streamvis.client.entries import CONTROL, Begin, Clear, End
-from streamvis.client.gather import GatheredRows, gather
 from streamvis.client.intake import Intake
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body, streams_of
 from support.cells import cells_of, plain

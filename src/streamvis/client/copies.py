@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from streamvis.client.entries import Begin
-from streamvis.client.ownership import Owner
+from streamvis.client.folders import Owner
 
 __all__ = ["Traveller", "arrived", "known"]
 

@@ -8,8 +8,8 @@ A spool's folder is its producer's for as long as that lives, and then whoever t
 on the file `owner` in the folder, so it is free when its holder is gone, however that went. What the file says is for those who
 come later: which endpoint the records are for, and which process on which machine wrote them. A free lock proves something only
 to who shares the writer's kernel, or its host name; across machines many shared file systems do not lock at all. Where nothing
-can be locked, whether the process lives is all there is to go by. A forked child inherits the lock, and closes its copy (`leave`),
-which releases nothing for the parent.
+can be locked, whether the process lives is all there is to go by. A forked child inherits the lock, and closes its copy
+(`leave`), which releases nothing for the parent.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A frame is
 
     magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
 
-Frames in a row with the same number are one batch. A body is a row of Arrow streams, or notes (see `notes`): its first byte tells.
+Frames in a row with the same number are one batch. A body is a row of Arrow streams, or notes (see `notes`); its first byte tells
+which.
 A frame that is cut off or damaged, or whose head no producer wrote, is skipped, and whole ones after it are found.
 """
 
@@ -161,11 +162,11 @@ def _read_frame(file: BinaryIO) -> Outgoing | None:
         return None
     try:
         told = json.loads(head)
-        told.pop("is_notes", None)  # earlier versions say so
+        is_valid = isinstance(told.pop("is_notes", False), bool)  # earlier versions say so
         batch = Outgoing(bodies=(body,), **told)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return batch if _is_valid(batch) else None
+    return batch if is_valid and _is_valid(batch) else None
 
 
 def _is_valid(batch: Outgoing) -> bool:

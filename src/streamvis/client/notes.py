@@ -1,7 +1,7 @@
 """Notes: entries of the outbox written down as JSON, without Arrow.
 
-They are quick to make of few entries, and the only form until Arrow is loaded. Notes are lines of JSON. A line is a list of notes,
-each of them a list; one note alone is a line too, as earlier versions wrote them:
+They are quick to make of few entries, and the only form until Arrow is loaded. Notes are lines of JSON. A line is a list of
+notes, each of them a list; one note alone is a line too, as earlier versions wrote them:
 
     [step, time, key, columns]                    a row of numbers, texts and booleans
     [kind, step, time, key, data, arrays, keep]   another entry; `data` is packed (see `wire.tree`)

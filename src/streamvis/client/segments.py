@@ -1,8 +1,8 @@
 """Frames in order, in the files of one folder, with the newest of them in memory too.
 
-The files `00000001.spool`, ... are segments, each a row of frames (see `frames`). A segment is deleted when nothing in it is wanted
-any more, and emptied where it is the last, so that a sender that keeps up costs no new file. What the disk does not take stays in
-memory, and goes to the disk as soon as it takes it. Memory does not grow with what waits on the disk.
+The files `00000001.spool`, ... are segments, each a row of frames (see `frames`). A segment is deleted when nothing in it is
+needed any more, and emptied where it is the last, so that a sender that keeps up costs no new file. What the disk does not take
+stays in memory, and goes to the disk as soon as it takes it. Memory does not grow with what waits on the disk.
 
 The folder is its producer's: the file `owner` is locked (see `folders`) from the first write on.
 """
@@ -200,7 +200,7 @@ class Segments:
             self._drop_segment()
 
     def drop_unreadable(self) -> int | None:
-        """Drop the rest of the first segment, whose file somebody deleted or damaged; how many records. None where none is left."""
+        """Drop the rest of the first segment, whose file was deleted or damaged; how many records. None without a segment."""
         if self._head is not None or not self._segments or not self._segments[0].frames:
             return None
         records = self._segments[0].records

@@ -63,7 +63,7 @@ class Latch:
 
 
 def _locked():
-    lock = allocate_lock()
+    lock = _thread.allocate_lock()
     lock.acquire()
     return lock
 
