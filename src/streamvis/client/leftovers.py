@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from streamvis.client.folders import OWNER, Owner, take
 from streamvis.client.folders import leave as leave_folder
 from streamvis.client.frames import Outgoing, frames_of, open_segment, scan_segment
-from streamvis.client.log import BEGIN, DROPPED
+from streamvis.client.producer_log import BEGIN, DROPPED
 from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
 

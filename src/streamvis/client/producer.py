@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from streamvis.client.folders import SpoolPlace
-from streamvis.client.log import Log
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
+from streamvis.client.producer_log import Log
 from streamvis.client.runs import Runs
 from streamvis.client.sender import Sender
 from streamvis.client.threads import Threads

@@ -20,9 +20,9 @@ from typing import Any
 
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import Outgoing
-from streamvis.client.log import Log
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
+from streamvis.client.producer_log import Log
 from streamvis.client.threads import Bell, Latch
 from streamvis.client.writer import Writer
 from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch

@@ -13,9 +13,9 @@ from typing import Any
 
 from streamvis.client.copying import Refused
 from streamvis.client.entries import CONTROL, Begin, End, Entry, Extent, Marker, fetched
-from streamvis.client.log import Log
 from streamvis.client.notes import notes_of
 from streamvis.client.outbox import Outbox
+from streamvis.client.producer_log import Log
 from streamvis.client.runs import Runs
 from streamvis.client.threads import Latch
 from streamvis.errors import InvalidData
