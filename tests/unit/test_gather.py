@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from streamvis import records
 from streamvis.client.encoding import GatheredRows, encode, gather
-from streamvis.client.entries import CONTROL, Begin, Clear, End
 from streamvis.client.intake import Intake
+from streamvis.client.outbox import CONTROL, Begin, Clear, End
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body, streams_of
 from support.cells import cells_of, plain
 

@@ -12,8 +12,8 @@ import pytest
 
 from streamvis.client import copying
 from streamvis.client.encoding import encode
-from streamvis.client.entries import ROW, ROWS, VALUE
 from streamvis.client.intake import Intake
+from streamvis.client.outbox import ROW, ROWS, VALUE
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.arrow import decode_tail_body
 

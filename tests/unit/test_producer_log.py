@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from streamvis.client.entries import Begin, Marker
 from streamvis.client.exchange import post
 from streamvis.client.folders import OWNER, SpoolPlace, leave, take
 from streamvis.client.frames import Outgoing, read_segment, scan_segment
 from streamvis.client.leftovers import Leftover, forget_refused, refused_in, set_aside
 from streamvis.client.notes import entries_of
-from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log
-from streamvis.client.runs import Runs
+from streamvis.client.outbox import Begin, Marker, Outbox
+from streamvis.client.producer_log import Log, Runs
 from streamvis.records import RowsChunk, ValueChunk
 from streamvis.wire.arrow import decode_tail_body
 from support.fake_endpoint import FakeEndpoint

@@ -10,15 +10,13 @@ from streamvis import records
 from streamvis.client.closing import close
 from streamvis.client.copying import Deferred, Unfetched
 from streamvis.client.encoding import encode_bodies
-from streamvis.client.entries import CONTROL, ROW, Begin
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.notes import are_notes, notes_of
-from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log
+from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
+from streamvis.client.producer_log import Log, Runs
 from streamvis.client.road import Road
-from streamvis.client.runs import Runs
 from streamvis.client.segments import Segments
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response

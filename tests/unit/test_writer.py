@@ -11,12 +11,10 @@ import pytest
 
 from streamvis.client import encoding
 from streamvis.client.copying import MAX_CALL_BYTES
-from streamvis.client.entries import CONTROL, Begin
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
-from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log
-from streamvis.client.runs import Runs
+from streamvis.client.outbox import CONTROL, Begin, Outbox
+from streamvis.client.producer_log import Log, Runs
 from streamvis.client.writer import Writer
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body

@@ -16,14 +16,13 @@ from typing import Any
 from streamvis.address import checked_token, checked_url
 from streamvis.alerts import ALERTS, alert_row
 from streamvis.client import closing, launch
-from streamvis.client.copies import Traveller, arrived, known
 from streamvis.client.describing import described
 from streamvis.client.ending import STATES, state_of
-from streamvis.client.entries import Begin, Clear
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake, checked_step, checked_text
+from streamvis.client.outbox import Begin, Clear
 from streamvis.client.producer import new_id
-from streamvis.client.road import Road
+from streamvis.client.road import Road, Traveller, arrived, known
 from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
 

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 
 from streamvis.client.ending import FINISHED, INTERRUPTED, Program, catch_sigterm, release_sigterm, state_of
-from streamvis.client.entries import Marker
+from streamvis.client.outbox import Marker
 from streamvis.client.road import Road
 
 __all__ = ["close", "close_with_process", "watch"]

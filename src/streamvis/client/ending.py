@@ -6,8 +6,8 @@ is kept by the interpreter. A `raise SystemExit(...)` that no one notes counts a
 
 SIGTERM, by which schedulers end a job: where the program does not handle it, deliver first, then end as it would have ended.
 A handler that the program has stays. One that it sets later takes the place of ours, and where that calls ours, ours does
-nothing. A forked child handles the signal as before, until it sends something. Python runs handlers in the main thread, between two steps
-of Python: while that thread is inside other code, the signal waits.
+nothing. A forked child handles the signal as before, until it sends something. Python runs handlers in the main thread, between
+two steps of Python: while that thread is inside other code, the signal waits.
 """
 
 from __future__ import annotations

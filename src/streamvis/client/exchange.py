@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.entries import CONTROL, Begin
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import Outgoing
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
 from streamvis.client.notes import are_notes, entries_of, notes_of
-from streamvis.client.runs import Runs
+from streamvis.client.outbox import CONTROL, Begin
+from streamvis.client.producer_log import Runs
 from streamvis.errors import (
     DeletedRun,
     EndpointError,

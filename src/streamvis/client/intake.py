@@ -13,8 +13,8 @@ from time import time
 from typing import Any
 
 from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
-from streamvis.client.entries import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.client.notices import hint
+from streamvis.client.outbox import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import MAX_COLUMNS
 

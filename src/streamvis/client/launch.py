@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.entries import Begin
 from streamvis.client.folders import boot
 from streamvis.client.notices import tell
+from streamvis.client.outbox import Begin
 from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
 from streamvis.naming import readable_name

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from streamvis.client.entries import CONTROL, ROW, ROWS, VALUE, Begin, Clear, End, Entry, Kept
+from streamvis.client.outbox import CONTROL, ROW, ROWS, VALUE, Begin, Clear, End, Entry, Kept
 from streamvis.errors import InvalidData
 
 __all__ = ["UNREADABLE", "are_notes", "entries_of", "notes_of"]

@@ -19,8 +19,7 @@ from typing import Any
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log
-from streamvis.client.runs import Runs
+from streamvis.client.producer_log import Log, Runs
 from streamvis.client.sender import Sender
 from streamvis.client.threads import Threads
 from streamvis.client.writer import Writer
@@ -200,7 +199,7 @@ class Producer:
 
     def before_fork(self) -> None:
         """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
-        if self._threads.are_running and self.can_wait:
+        if self._threads.are_running and self.can_wait and not self.ended:
             self._sender.loaded.wait(5.0)
             if self._forming.acquire(timeout=1.0):
                 self._forming_holder = threading.get_ident()

@@ -1,19 +1,25 @@
-"""What stands behind one `Client`: the road of its records, from the outbox on. After a fork the child has another producer."""
+"""What stands behind one `Client`: the road of its records, from the outbox on. After a fork the child has another producer.
+
+Copies of a client, however they are made (`copy`, pickle to another process, joblib): in one process all are one object, since a
+client stands for something of the process, as a file or a lock does. In another process they are one client too, however often
+they arrive there, and it joins the run as a forked child does: as a producer of its own, with its first record. What a client
+tells of itself is a `Traveller`: no threads, sockets or files.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import Any
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
 from streamvis.client.folders import Owner, SpoolPlace
 from streamvis.client.notices import say
-from streamvis.client.outbox import Outbox
+from streamvis.client.outbox import CONTROL, Begin, End, Entry, Marker, Outbox
 from streamvis.client.producer import Producer
 
-__all__ = ["Road"]
+__all__ = ["Road", "Traveller", "arrived", "known"]
 
 _LONGEST_DURABLE_S = 60.0
 _LOOK_AGAIN_S = 0.1
@@ -215,3 +221,41 @@ class Road:
         self.producer.stopping = stopped
         self._since = (os.getpid(), time.time())
         self.join(*heritage)
+
+
+# Copies
+
+_clients: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+class Traveller(NamedTuple):
+    """A client on its way to another process. `given` made it; `begin` is None where no run is open.
+
+    `ancestors` are the producers that it descends from, see `Road.heritage`.
+    """
+
+    kind: type
+    id: str
+    pid: int
+    given: Mapping[str, Any]
+    run: str | None
+    begin: Begin | None
+    ancestors: tuple[tuple[str, Owner], ...]
+
+
+def known(client: Any, id: str) -> None:
+    """From now on copies of `client` that arrive in this process are the client."""
+    _clients[id] = client
+
+
+def arrived(*told: Any) -> Any:
+    """The client in this process that a copy is. For pickle to call."""
+    traveller = Traveller(*told)
+    client = _clients.get(traveller.id)
+    if client is None:
+        client = traveller.kind(**traveller.given)
+        client.become(traveller)
+        known(client, traveller.id)
+    elif traveller.pid != os.getpid() and client.run != traveller.run:
+        client.become(traveller)  # it was inherited by a fork, before this run began
+    return client

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from streamvis.client.exchange import post
-from streamvis.client.folders import take
+from streamvis.client.folders import OWNER, take
 from streamvis.client.frames import read_segment
 from streamvis.client.leftovers import Leftover, forget_refused, refused_in, spools_in
 from streamvis.client.segments import SEGMENTS
@@ -98,8 +98,9 @@ class Sync:
         if taken is None:
             if not folder.exists():
                 pass  # delivered by somebody else meanwhile
-            elif (folder / "owner").exists():
-                self.synced.running.append(folder)
+            elif (folder / OWNER).exists():
+                if _size(folder):
+                    self.synced.running.append(folder)
             else:
                 self.synced.foreign[folder] = ""
             return

@@ -12,11 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamvis.client.copying import Refused
-from streamvis.client.entries import CONTROL, Begin, End, Entry, Extent, Marker, fetched
 from streamvis.client.notes import notes_of
-from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log
-from streamvis.client.runs import Runs
+from streamvis.client.outbox import CONTROL, Begin, End, Entry, Extent, Marker, Outbox, fetched
+from streamvis.client.producer_log import Log, Runs
 from streamvis.client.threads import Latch
 from streamvis.errors import InvalidData
 
@@ -116,7 +114,7 @@ class Writer:
             worked_at = now if had_work else worked_at
             if failures:
                 time.sleep(_TRY_AGAIN_S)
-            elif self._log.segments.memory_bytes:
+            elif self._log.is_unkept:
                 self._outbox.awake.wait(_TRY_AGAIN_S)
                 with self._lock:
                     self._log.settle_down()
