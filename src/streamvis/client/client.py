@@ -25,11 +25,11 @@ from streamvis.client.producer import new_id
 from streamvis.client.road import Road, Traveller, arrived, known
 from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
+from streamvis.wire.limits import RUN_ID
 
 __all__ = ["Client"]
 
 _INIT_WAIT_S = 2.0
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_MEMORY_BYTES = 64 * 2**20
 _MAX_SPOOL_BYTES = 2 * 2**30
 
@@ -307,7 +307,7 @@ class Client:
 
 
 def _checked_run(run: Any) -> str | None:
-    if run is not None and not (isinstance(run, str) and _RUN_ID.fullmatch(run) and run != "newest"):
+    if run is not None and not (isinstance(run, str) and re.fullmatch(RUN_ID, run) and run != "newest"):
         raise InvalidData(
             f"{run!r} is not a run id", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )

@@ -51,7 +51,7 @@ from streamvis.records import FINISHED, PROTOCOL, STATES, Ack, Batch, Cursor, Ru
 from streamvis.store import SharedStore, Store
 from streamvis.wire.arrow import ARROW, checked_attempt, checked_name, decode_batch_body
 from streamvis.wire.jsonform import body_to_json, chunks_from_json, config_text, load_json
-from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES
+from streamvis.wire.limits import MAX_BODY_BYTES, MAX_JSON_BYTES, RUN_ID
 
 __all__ = ["MAX_WAIT_S", "VANISH_AFTER_S", "create_app"]
 
@@ -60,7 +60,7 @@ MAX_WAITING = 500
 """How many requests wait for news at a time. A page server has two for each run that is looked at."""
 VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
-_RUN_ID = re.compile(forms.RUN_ID)
+_RUN_ID = re.compile(RUN_ID)
 _NOT_IDS = ("names", "newest")
 _LOOK_AT_STORE_S = 1.0
 _VALUES_BYTES = 64 * 2**20
@@ -75,7 +75,7 @@ _Left = SkipJsonSchema[None]
 """A parameter that was left out. There is no way to send null as one, so the document does not speak of it."""
 _App = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the app.")]
 _AnyApp = Annotated[str | _Left, Query(min_length=1, max_length=1000, description="Name of the app; by default, all apps.")]
-_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
+_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{RUN_ID}$"})]
 _Key = Annotated[str, Query(min_length=1, max_length=1000, description="Name of the key.")]
 _Step = Query(ge=0, lt=2**63)
 _Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for news.")]

@@ -14,10 +14,11 @@ from streamvis.endpoint.description import OF_A_BODY, OF_A_RUN, WRITE, told
 from streamvis.endpoint.listing import run_ids
 from streamvis.endpoint.presence import Presence
 from streamvis.store import Store
+from streamvis.wire.limits import RUN_ID
 
 __all__ = ["deleting_routes"]
 
-_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
+_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{RUN_ID}$"})]
 
 
 def deleting_routes(store: Store, presence: Presence) -> APIRouter:

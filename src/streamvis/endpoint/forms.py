@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamvis.records import STATES, VANISHED
-from streamvis.wire.limits import MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_RECORDS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS
+from streamvis.wire.limits import MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_RECORDS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS, RUN_ID
 
 __all__ = [
-    "RUN_ID",
     "Ack",
     "AppTail",
     "Apps",
@@ -42,7 +41,6 @@ __all__ = [
     "WholeRun",
 ]
 
-RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 RunId = Annotated[str, Field(pattern=f"^{RUN_ID}$", description="1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit.")]

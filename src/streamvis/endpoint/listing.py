@@ -20,7 +20,7 @@ from streamvis.errors import FilterError, InvalidData
 from streamvis.records import Description
 from streamvis.store import RunQuery, Store
 from streamvis.wire.arrow import ARROW, checked_name
-from streamvis.wire.limits import MAX_NOTE_CHARS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS
+from streamvis.wire.limits import MAX_NOTE_CHARS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS, RUN_ID
 
 __all__ = ["listing_routes", "run_ids"]
 
@@ -29,7 +29,7 @@ _ARCHIVED = {"false": False, "true": True, "any": None}
 _MOST_COLUMNS = 100
 _Left = SkipJsonSchema[None]
 _App = Annotated[str | _Left, Query(min_length=1, max_length=1000, description="Name of the app; by default, all apps.")]
-_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{forms.RUN_ID}$"})]
+_Run = Annotated[str, Path(description="Id of the run.", json_schema_extra={"pattern": f"^{RUN_ID}$"})]
 
 
 def listing_routes(store: Store, presence: Presence) -> APIRouter:
