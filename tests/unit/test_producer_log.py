@@ -189,6 +189,19 @@ def test_a_segment_that_somebody_deleted_loses_its_batches_and_no_others(log):
     assert log.segments.bytes == 0 and log.unsettled_records == 0 and log.settled == 30
 
 
+def test_where_no_file_can_be_opened_now_nothing_is_lost(log, monkeypatch):
+    batches = append(log, 3)
+
+    def none_left(*args, **options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(Path, "open", none_left)
+        with pytest.raises(OSError, match="Too many"):
+            log.head()
+    assert taken(log) == batches and log._runs.lost_records == 0
+
+
 def test_the_last_segment_may_be_taken_away_too(log):
     append(log, 2)
     files(log)[0].unlink()

@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,6 +231,8 @@ def _own_folder() -> Path | None:
 
 def _temporary_folder() -> Path:
     """A folder of this user's alone under the system's temporary one."""
+    import tempfile
+
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
     try:
         parent = tempfile.gettempdir()
@@ -249,6 +250,8 @@ def _made_temporary_folder() -> Path:
             return folder
     except OSError:
         pass
+    import tempfile
+
     return Path(tempfile.mkdtemp(prefix="streamvis-"))
 
 

@@ -9,6 +9,7 @@ The folder is its producer's: the file `owner` is locked (see `folders`) from th
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ __all__ = ["SEGMENTS", "Segments"]
 SEGMENTS = "*.spool"
 _SEGMENT_BYTES = 32 * 2**20
 _CACHE_BYTES = 4 * 2**20
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 
 
 @dataclass(slots=True)
@@ -52,7 +54,7 @@ class _Cached(NamedTuple):
 
 
 class Segments:
-    """The frames of `producer`, in a folder of that name under `place`. Raises nothing: `problem` is why the disk failed last."""
+    """The frames of `producer`, in a folder of that name under `place`. `problem` is why the disk failed last."""
 
     def __init__(
         self,
@@ -177,11 +179,16 @@ class Segments:
     # The beginning
 
     def head(self) -> Outgoing | None:
-        """The first batch, which stays, and is the same until it is dropped. None where there is none."""
+        """The first batch, which stays, and is the same until it is dropped. None where there is none, or its file is damaged.
+
+        Raises OSError for what passes, such as that no file can be opened now.
+        """
         if self._head is None and self._segments and self._segments[0].frames:
             try:
                 self._read_head(self._segments[0])
             except OSError as error:
+                if error.errno in _PASSING:
+                    raise
                 self.problem = error
         return self._head
 
