@@ -285,7 +285,7 @@ class Client:
         def make_transport() -> Any:
             from streamvis.transport import Transport
 
-            return Transport(url, token=token)
+            return Transport(url or "", token=token)
 
         road = Road(
             url,
@@ -302,7 +302,8 @@ class Client:
             self._finalizer.detach()  # it would keep the road before for as long as there is this client
         self._finalizer = weakref.finalize(self, road.abandon)
         self._finalizer.atexit = False
-        self._put = road.put_durably if self._durable or not is_closed_for_us else road.outbox.put
+        put = road.put_durably if self._durable else road.outbox.put
+        self._put = put if is_closed_for_us else road.put_at_exit
         return road
 
 

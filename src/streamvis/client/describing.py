@@ -180,7 +180,8 @@ def _dataclass(node: Any, kind: type) -> Fields | None:
 
 
 def _named_tuple(node: Any, kind: type) -> Fields | None:
-    return _named(node, node._fields) if isinstance(node, tuple) and hasattr(kind, "_fields") else None
+    names = getattr(kind, "_fields", None)
+    return _named(node, names) if isinstance(node, tuple) and names is not None else None
 
 
 def _struct(node: Any, kind: type) -> Fields | None:

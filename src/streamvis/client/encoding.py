@@ -107,13 +107,13 @@ def _grouped_streams(body: bytes) -> list[_Streams]:
     open_groups: dict[str, _Streams] = {}
     for meta, table, part in streams_of(body):
         key = meta.get("key")
-        group = open_groups.get(key) if meta["kind"] == "rows" else None
+        group = open_groups.get(meta["key"]) if meta["kind"] == "rows" else None
         if group is not None and group.tables[0].schema.equals(table.schema, check_metadata=True):
             group.tables.append(table)
             continue
         groups.append(_Streams(meta, [table], bytes(part)))
         if meta["kind"] == "rows":
-            open_groups[key] = groups[-1]
+            open_groups[meta["key"]] = groups[-1]
         elif key is None:
             open_groups = {}
     return groups

@@ -141,7 +141,8 @@ def _end(number: int, frame: FrameType | None) -> None:
         return  # the program has a handler, which calls the one that it found
     signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     try:
-        _deliver()
+        if _deliver is not None:
+            _deliver()
     finally:
         os.kill(os.getpid(), number)
         os._exit(128 + number)  # the first process of a container ignores signals that it does not handle

@@ -229,6 +229,8 @@ class Producer:
     def _see_frame(self, is_awaited: bool) -> None:
         if not self._has_sender:
             self._has_sender = self._threads.add("streamvis-sender", self._send)
+        if self._url is None:
+            self._place.tell()
         self._sender.see_frame(is_awaited)
 
     def _close(self) -> None:

@@ -22,6 +22,7 @@ from streamvis.client.producer import Producer
 __all__ = ["Road", "Traveller", "arrived", "known"]
 
 _LONGEST_DURABLE_S = 60.0
+_LONGEST_AT_EXIT_S = 2.0
 _LOOK_AGAIN_S = 0.1
 
 
@@ -55,7 +56,7 @@ class Road:
         )
         self.producer = self._new_producer()
         self._begun: Begin | None = None
-        self._told_of_end = False
+        self._told_of_end = self._waited_in_vain = False
         self._ancestors: tuple[tuple[str, Owner], ...] = ()
         self._since = (os.getpid(), time.time())
         self._inherited: list[Any] = []
@@ -154,6 +155,14 @@ class Road:
         marker = self.mark(durable=True)
         if not self.wait(marker, _LONGEST_DURABLE_S):
             say("a record could not be written to the disk; the call returns anyway.")
+        return True
+
+    def put_at_exit(self, entry: Entry) -> bool:
+        """Add an entry while the program ends, when nobody delivers later: return when it is stored, if that is soon."""
+        if not self.put_durably(entry):
+            return False
+        if not self._waited_in_vain:
+            self._waited_in_vain = not self.wait(self.mark(), _LONGEST_AT_EXIT_S)
         return True
 
     def wait(self, marker: Marker, timeout_s: float) -> bool:

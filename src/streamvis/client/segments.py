@@ -288,7 +288,7 @@ class Segments:
         self._begin = 0
         self._stop_reading()
         self._uncache_to(segment.number + 1, 0)
-        if self._writing is not None and segment.number == self._last and self._emptied(segment):
+        if segment.number == self._last and self._emptied(segment):
             return
         if segment.number == self._last:
             segment.frames = 0
@@ -299,7 +299,7 @@ class Segments:
 
     def _emptied(self, segment: _Segment) -> bool:
         """Whether the file that is written could be emptied, to be written on."""
-        if segment.frames:
+        if self._writing is None or segment.frames:
             return False  # somebody took it away
         try:
             self._writing.truncate(0)

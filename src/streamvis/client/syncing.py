@@ -125,7 +125,7 @@ class Sync:
                 if done.problem:
                     self.synced.refused += done.batch.records if done.batch else 0
                     self.synced.troubles.append(done.problem)
-                else:
+                elif done.batch is not None:
                     self._count(done.batch.records, done.batch.run)
         finally:
             transport.close()
