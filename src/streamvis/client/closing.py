@@ -132,6 +132,7 @@ def _print(text: str) -> None:
 def _close_at_exit() -> None:
     _roads.is_past_exit = True
     _close_quietly(list(_roads), _program.state)
+    _program.keep_interrupt()
 
 
 def _close_at_sigterm() -> None:

@@ -89,6 +89,19 @@ class Program:
             return state_of(error)
         return self._exit_state or FINISHED
 
+    def keep_interrupt(self) -> None:
+        """Let the exit status say that Ctrl-C ended the program, also where modules were imported after that.
+
+        The interpreter notes an interrupt that nobody handled, and forgets it when other code runs through `exec`, as in most
+        imports; it would exit with status 1 then.
+        """
+        error = getattr(sys, "last_value", None)
+        if isinstance(error, KeyboardInterrupt) and error is not self._error_before and not hasattr(sys, "ps1"):
+            try:
+                exec("raise KeyboardInterrupt")
+            except KeyboardInterrupt:
+                pass
+
     def _noting(self, leave: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(leave)
         def noted(*args: Any, **options: Any) -> Any:
