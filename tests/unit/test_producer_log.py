@@ -17,6 +17,7 @@ from streamvis.client.leftovers import Leftover, forget_refused, refused_in, set
 from streamvis.client.notes import entries_of
 from streamvis.client.outbox import Begin, Marker, Outbox
 from streamvis.client.producer_log import Log, Runs
+from streamvis.client.settings import Settings
 from streamvis.records import RowsChunk, ValueChunk
 from streamvis.wire.arrow import decode_tail_body
 from support.fake_endpoint import FakeEndpoint
@@ -28,11 +29,11 @@ BEFORE = Path(__file__).parent / "data" / "spools-1"
 def new_log(tmp_path):
     """`new_log(**options)`: a log without a cache, so that all that is read comes from its files."""
 
-    def new(name="producer", **options):
-        limits = {"max_bytes": 100_000, "max_memory_bytes": 1_000, "segment_bytes": 1_000, "cache_bytes": 0}
+    def new(name="producer", *, folder=tmp_path, url="http://fake", segment_bytes=1_000, cache_bytes=0, **limits):
+        limits = {"max_spool_bytes": 100_000, "max_memory_bytes": 1_000, **limits}
+        settings = Settings(url, "äpp", SpoolPlace(folder), lambda: None, **limits)
         runs = Runs(Outbox(lambda: None, max_bytes=1))
-        about = {"app": "äpp", "url": "http://fake", "place": SpoolPlace(tmp_path), "runs": runs, "say": lambda *_: None}
-        return Log(name, **about | limits | options)
+        return Log(name, settings, runs, say=lambda *_: None, segment_bytes=segment_bytes, cache_bytes=cache_bytes)
 
     return new
 
@@ -156,7 +157,7 @@ def test_the_limit_holds(log):
 
 
 def test_a_frame_that_is_larger_than_the_limit_is_sent_from_memory_where_nothing_else_waits(new_log):
-    log = new_log(max_bytes=1_000)
+    log = new_log(max_spool_bytes=1_000)
     (large,) = append(log, size=5_000)
     assert log.kept_records == 0 and not append(log)
     assert taken(log) == [large] and append(log)
@@ -164,7 +165,7 @@ def test_a_frame_that_is_larger_than_the_limit_is_sent_from_memory_where_nothing
 
 def test_without_a_disk_memory_serves_up_to_its_limit(new_log, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    log = new_log(place=SpoolPlace(tmp_path / "file"))
+    log = new_log(folder=tmp_path / "file")
     batches = append(log, 20)
     assert 0 < len(batches) < 10 and isinstance(log.segments.problem, OSError) and log.kept_records == 0
     assert taken(log) == batches
@@ -173,7 +174,7 @@ def test_without_a_disk_memory_serves_up_to_its_limit(new_log, tmp_path):
 
 def test_in_memory_too_frames_are_added_to_a_batch_that_nobody_took(new_log, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    log = new_log(place=SpoolPlace(tmp_path / "file"), max_memory_bytes=10**6)
+    log = new_log(folder=tmp_path / "file", max_memory_bytes=10**6)
     append(log, 5, sealed=False)
     assert log.end == 1 and len(log.head().bodies) == 5
     append(log, 2, sealed=False)
@@ -271,7 +272,7 @@ def test_a_cut_off_frame_is_no_damage(log, tmp_path):
 
 
 def test_memory_does_not_grow_with_what_waits_on_the_disk(new_log):
-    log = new_log(max_bytes=10**9, segment_bytes=2**25, cache_bytes=2**16)
+    log = new_log(max_spool_bytes=10**9, segment_bytes=2**25, cache_bytes=2**16)
     append(log, 2_000)
     tracemalloc.start()
     append(log, 1)

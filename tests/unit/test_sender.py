@@ -18,6 +18,7 @@ from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
 from streamvis.client.producer_log import Log, Runs
 from streamvis.client.road import Road
 from streamvis.client.segments import Segments
+from streamvis.client.settings import Settings
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from streamvis.wire.arrow import decode_batch_body
@@ -29,15 +30,8 @@ class Script(Road):
     """A road with a caller's words."""
 
     def __init__(self, endpoint, folder, **options):
-        limits = {"max_memory_bytes": 2**26, "max_spool_bytes": 2**30, **options}
-        super().__init__(
-            endpoint.url,
-            "app",
-            make_transport=lambda: endpoint,
-            on_start=lambda road: None,
-            place=SpoolPlace(folder),
-            **limits,
-        )
+        settings = Settings(endpoint.url, "app", SpoolPlace(folder), lambda: endpoint, **options)
+        super().__init__(settings, on_start=lambda road: None)
         self.intake = Intake()
 
     def start_run(self, run="run", within_s=10):
@@ -646,8 +640,7 @@ def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_
 def left_behind(folder, endpoint, numbers, *, producer="0dead", url=None):
     """A spool whose producer is gone."""
     runs = Runs(Outbox(lambda: None, max_bytes=1))
-    about = {"app": "app", "url": url or endpoint.url, "place": SpoolPlace(folder), "runs": runs, "say": print}
-    log = Log(producer, max_bytes=10**8, max_memory_bytes=10**6, **about)
+    log = Log(producer, Settings(url or endpoint.url, "app", SpoolPlace(folder), lambda: endpoint), runs, say=print)
     begin = (CONTROL, None, 0.0, None, Begin("old", {}, None, False), 0)
     for number in numbers:
         row = (ROW, number, 0.0, "k", {"x": number}, 0)

@@ -15,6 +15,7 @@ from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, Begin, Outbox
 from streamvis.client.producer_log import Log, Runs
+from streamvis.client.settings import Settings
 from streamvis.client.writer import Writer
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body
@@ -28,8 +29,7 @@ def packed(tmp_path):
     def pack(entries, *, has_arrow=True):
         outbox, said = Outbox(lambda: None, max_bytes=2**30), []
         runs, locks = Runs(outbox), {"lock": threading.Lock(), "forming": threading.Lock()}
-        about = {"app": "app", "url": "", "place": SpoolPlace(tmp_path), "runs": runs, "say": said.append}
-        log = Log("p", max_bytes=2**31, max_memory_bytes=2**30, **about)
+        log = Log("p", Settings("", "app", SpoolPlace(tmp_path), lambda: None), runs, say=said.append)
         writer = Writer(outbox, log, runs, **locks, is_awaited=lambda: True, on_frame=lambda _: None, say=said.append)
         writer.encode = encoding.encode if has_arrow else None
         outbox.put_always((CONTROL, None, 1.0, None, Begin("run", {}, None, False), 0), *entries)

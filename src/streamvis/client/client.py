@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from streamvis.client.intake import Intake, checked_step, checked_text
 from streamvis.client.outbox import Begin, Clear
 from streamvis.client.producer import new_id
 from streamvis.client.road import Road, Traveller, arrived, known
+from streamvis.client.settings import Settings
 from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import RUN_ID
@@ -77,9 +78,15 @@ class Client:
         self.url = checked_url(url) if url is not None else None
         self._durable, self._keep = durable, _checked_keep(keep)
         self.app = checked_text(app, "app")
-        self._token = checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))
-        self._place = SpoolPlace(_spool_folder(spool))
-        self._max_memory_bytes, self._max_spool_bytes = max_memory_bytes, max_spool_bytes
+        self._settings = Settings(
+            self.url,
+            self.app,
+            SpoolPlace(_spool_folder(spool)),
+            _transport_to(self.url or "", checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))),
+            durable,
+            max_memory_bytes,
+            max_spool_bytes,
+        )
         self._run: str | None = None
         self._reserved: str | None = None
         self._intake: Intake | None = None
@@ -280,23 +287,7 @@ class Client:
 
     def _new_road(self) -> Road:
         self._failed_records = 0
-        url, token = self.url, self._token
-
-        def make_transport() -> Any:
-            from streamvis.transport import Transport
-
-            return Transport(url or "", token=token)
-
-        road = Road(
-            url,
-            self.app,
-            make_transport=make_transport,
-            on_start=closing.close_with_process,
-            place=self._place,
-            durable=self._durable,
-            max_memory_bytes=self._max_memory_bytes,
-            max_spool_bytes=self._max_spool_bytes,
-        )
+        road = Road(self._settings, on_start=closing.close_with_process)
         is_closed_for_us = closing.watch(road)
         if self._finalizer is not None:
             self._finalizer.detach()  # it would keep the road before for as long as there is this client
@@ -313,6 +304,15 @@ def _checked_run(run: Any) -> str | None:
             f"{run!r} is not a run id", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )
     return run
+
+
+def _transport_to(url: str, token: str | None) -> Callable[[], Any]:
+    def make() -> Any:
+        from streamvis.transport import Transport
+
+        return Transport(url, token=token)
+
+    return make
 
 
 def _spool_folder(spool: str | os.PathLike[str] | None) -> Path | None:

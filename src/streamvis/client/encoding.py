@@ -55,7 +55,7 @@ def encode_begin(begin: Begin, time: float) -> bytes:
 
 
 def encode_bodies(bodies: Iterable[bytes]) -> Encoded:
-    """Encode a batch of several bodies, each of which is notes or encoded already. Raises InvalidData for what are no notes.
+    """Encode a batch of several bodies, each of them notes, or encoded already. Raises InvalidData for unreadable notes.
 
     Rows of one key become one table where they have the same columns. The same bodies make the same bytes each time.
     """

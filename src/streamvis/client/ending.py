@@ -92,8 +92,8 @@ class Program:
     def keep_interrupt(self) -> None:
         """Let the exit status say that Ctrl-C ended the program, also where modules were imported after that.
 
-        The interpreter notes an interrupt that nobody handled, and forgets it when other code runs through `exec`, as in most
-        imports; it would exit with status 1 then.
+        The interpreter remembers an interrupt that was not handled, and forgets it when other code runs through `exec`, as in
+        most imports; it would exit with status 1 then.
         """
         error = getattr(sys, "last_value", None)
         if isinstance(error, KeyboardInterrupt) and error is not self._error_before and not hasattr(sys, "ps1"):

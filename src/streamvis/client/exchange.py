@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import Outgoing
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
 from streamvis.client.notes import are_notes, entries_of, notes_of
 from streamvis.client.outbox import CONTROL, Begin
 from streamvis.client.producer_log import Runs
+from streamvis.client.settings import Settings
 from streamvis.errors import (
     DeletedRun,
     EndpointError,
@@ -116,7 +116,7 @@ def post(
 
 
 class Exchange:
-    """Delivers batches to the endpoint at `url`, and what earlier producers left in `place` for it.
+    """Delivers batches to the endpoint, and what earlier producers left for it in the same place.
 
     `pace_s` is for how many seconds the endpoint asked last to gather before the next batch. `forming` is held while a batch is
     brought into the form in which it is sent; `lose` counts records of a run that are lost.
@@ -124,17 +124,15 @@ class Exchange:
 
     def __init__(
         self,
-        url: str,
-        place: SpoolPlace,
+        settings: Settings,
         runs: Runs,
         *,
         forming: threading.Lock,
-        make_transport: Callable[[], Any],
         lose: Callable[[str, int], None],
         say: Callable[..., None],
     ) -> None:
-        self._url, self._place, self._runs, self._forming, self._lose, self._say = url, place, runs, forming, lose, say
-        self._make_transport = make_transport
+        self._url, self._place, self._make_transport = settings.url or "", settings.place, settings.make_transport
+        self._runs, self._forming, self._lose, self._say = runs, forming, lose, say
         self._transport: Any = None
         self._adopter: Adopter | None = None
         self._formed: tuple[Outgoing, Form] | None = None

@@ -3,8 +3,8 @@
 A leftover is delivered oldest batch first, each with its own producer and number, so that whatever was delivered before is
 acknowledged and not stored again. A segment is deleted when all of its batches are settled. What the endpoint refuses permanently
 is set aside, so that it holds up nothing: as frames in the folder `refused` beside the spools, with a text that says why. That
-folder is bounded, and nobody delivers what is in it unless asked to. Of a damaged segment all whole batches are delivered, and a
-copy stays.
+folder is bounded, and only `streamvis sync --refused` delivers what is in it. Of a damaged segment all whole batches are
+delivered, and a copy stays.
 """
 
 from __future__ import annotations

@@ -12,15 +12,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.folders import SpoolPlace
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
 from streamvis.client.producer_log import Log, Runs
 from streamvis.client.sender import Sender
+from streamvis.client.settings import Settings
 from streamvis.client.threads import Threads
 from streamvis.client.writer import Writer
 
@@ -30,40 +29,16 @@ _LONGEST_WRITE_S = 10.0
 
 
 class Producer:
-    """Sends what comes into `outbox` under an id of its own.
+    """Sends what comes into `outbox` under an id of its own."""
 
-    `make_transport` is called in the sender's thread; the log lies in a folder of the producer's own in `place`.
-    """
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        *,
-        url: str | None,
-        app: str,
-        make_transport: Callable[[], Any],
-        place: SpoolPlace,
-        durable: bool,
-        max_memory_bytes: int,
-        max_spool_bytes: int,
-    ) -> None:
+    def __init__(self, outbox: Outbox, settings: Settings) -> None:
         self.id = new_id()
-        self._outbox, self._url, self._place, self._make_transport = outbox, url, place, make_transport
+        self._outbox, self._settings = outbox, settings
         self._say = say_once()
         self._lock, self._forming = threading.Lock(), threading.Lock()
         self._forming_holder: int | None = None
         self._runs = Runs(outbox)
-        self._log = Log(
-            self.id,
-            app=app,
-            url=url,
-            place=place,
-            runs=self._runs,
-            say=self._say,
-            durable=durable,
-            max_bytes=max_spool_bytes,
-            max_memory_bytes=max_memory_bytes,
-        )
+        self._log = Log(self.id, settings, self._runs, say=self._say)
         self._writer = Writer(
             outbox,
             self._log,
@@ -76,11 +51,10 @@ class Producer:
         )
         self._sender = Sender(
             self.id,
+            settings,
             outbox,
             self._log,
             self._writer,
-            url=url,
-            place=place,
             lock=self._lock,
             make_exchange=self._new_exchange,
             say=self._say,
@@ -229,8 +203,8 @@ class Producer:
     def _see_frame(self, is_awaited: bool) -> None:
         if not self._has_sender:
             self._has_sender = self._threads.add("streamvis-sender", self._send)
-        if self._url is None:
-            self._place.tell()
+        if self._settings.url is None:
+            self._settings.place.tell()
         self._sender.see_frame(is_awaited)
 
     def _close(self) -> None:
@@ -253,15 +227,7 @@ class Producer:
             self._outbox.discard()
 
     def _new_exchange(self, module: Any) -> Any:
-        return module.Exchange(
-            self._url,
-            self._place,
-            self._runs,
-            forming=self._forming,
-            make_transport=self._make_transport,
-            lose=self._lose,
-            say=self._say,
-        )
+        return module.Exchange(self._settings, self._runs, forming=self._forming, lose=self._lose, say=self._say)
 
     def _lose(self, run: str, records: int) -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """The log of one producer: its batches in order. Its end moves as frames come, its beginning as batches are settled.
 
-Nothing leaves the log before the endpoint acknowledged it, or refused it for good. An endpoint that is away or asks producers to
-gather, a producer that was killed, and no endpoint at all are one state: an end that moves, and a beginning that does not.
+Nothing leaves the log before the endpoint acknowledged it, or refused it permanently. An endpoint that is away or asks producers
+to gather, a producer that was killed, and no endpoint at all are one state: an end that moves, and a beginning that does not.
 
 The last batch is open: frames are added to it until the sender takes it. So a slow endpoint, or one that asks producers to
 gather, gets few large batches. The frames of a batch lie in one segment, where whoever reads it finds them together.
@@ -19,13 +19,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import Outgoing, frames_of
 from streamvis.client.notes import are_notes, notes_of
 from streamvis.client.outbox import CONTROL, Begin, Marker, Outbox
 from streamvis.client.segments import Segments
+from streamvis.client.settings import Settings
 
 __all__ = ["BEGIN", "DROPPED", "Log", "Runs"]
 
@@ -142,30 +141,16 @@ class _Open:
 class Log:
     """The log of the producer with the id `producer`. `end` is the number of the last batch; all up to `settled` are settled.
 
-    Beyond `max_bytes` frames are refused; at most `max_memory_bytes` are in memory alone. Without an `url` what is on the disk is
-    settled. `options` are of `Segments`.
+    Frames beyond the limits of the settings are not taken. Without an endpoint, what is on the disk is settled. `options` are of
+    `Segments`.
     """
 
-    def __init__(
-        self,
-        producer: str,
-        *,
-        app: str,
-        url: str | None,
-        place: SpoolPlace,
-        runs: Runs,
-        say: Callable[..., None],
-        durable: bool = False,
-        max_bytes: int,
-        max_memory_bytes: int,
-        **options: Any,
-    ) -> None:
-        self.segments = Segments(producer, url=url, place=place, durable=durable, **options)
-        self.max_bytes = max_bytes
+    def __init__(self, producer: str, settings: Settings, runs: Runs, *, say: Callable[..., None], **options: int) -> None:
+        self.segments = Segments(producer, settings, **options)
+        self.max_bytes = settings.max_spool_bytes
         self.end = self.settled = 0
         self.unsettled_records = 0
-        self._producer, self._app, self._url, self._runs, self._say = producer, app, url, runs, say
-        self._max_memory_bytes = max_memory_bytes
+        self._producer, self._settings, self._runs, self._say = producer, settings, runs, say
         self._open = _Open()
         self._markers: list[Marker] = []
         self._remembered: set[str] = set()
@@ -201,14 +186,14 @@ class Log:
         segments = self.segments
         self.settle_down()
         is_part = self._open.takes(run) and segments.takes_parts
-        frame = Outgoing(run, self._app, self._producer, self.end + (not is_part), records, (body,))
+        frame = Outgoing(run, self._settings.app, self._producer, self.end + (not is_part), records, (body,))
         content = frames_of(frame)
         extra = 0 if records else _MAX_CONTROL_BYTES
         if segments.bytes and segments.bytes + len(content) > self.max_bytes + extra:
             return False
         fits = not segments.memory_bytes and len(content) <= self.max_bytes + extra
         if not (fits and segments.write(frame, content, is_part=is_part)):
-            if segments.memory_bytes and segments.memory_bytes + len(content) > self._max_memory_bytes + extra:
+            if segments.memory_bytes and segments.memory_bytes + len(content) > self._settings.max_memory_bytes + extra:
                 return False
             is_part = is_part and segments.ends_in_memory
             frame = frame._replace(number=self.end + (not is_part))
@@ -263,7 +248,7 @@ class Log:
         is_synced = bool(durable) and self.segments.sync()
         if is_synced:
             self._release(durable)
-        if self._url is None and not self.segments.memory_bytes and (is_synced or not durable):
+        if self._settings.url is None and not self.segments.memory_bytes and (is_synced or not durable):
             self._settle_to(self.end)
 
     def release_failed(self, error: Exception) -> None:

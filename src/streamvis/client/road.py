@@ -14,10 +14,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from streamvis.client.folders import Owner, SpoolPlace
+from streamvis.client.folders import Owner
 from streamvis.client.notices import say
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Marker, Outbox
 from streamvis.client.producer import Producer
+from streamvis.client.settings import Settings
 
 __all__ = ["Road", "Traveller", "arrived", "known"]
 
@@ -29,31 +30,11 @@ _LOOK_AGAIN_S = 0.1
 class Road:
     """Puts records and control records on their way. Its threads start with the first of them; `on_start` is called then."""
 
-    def __init__(
-        self,
-        url: str | None,
-        app: str,
-        *,
-        make_transport: Callable[[], Any],
-        on_start: Callable[[Road], None],
-        place: SpoolPlace,
-        durable: bool = False,
-        max_memory_bytes: int,
-        max_spool_bytes: int,
-    ) -> None:
-        self.url = url
-        self.outbox = Outbox(self.wake, max_bytes=max_memory_bytes, can_wait=lambda: self.producer.can_wait)
+    def __init__(self, settings: Settings, *, on_start: Callable[[Road], None]) -> None:
+        self.url = settings.url
+        self.outbox = Outbox(self.wake, max_bytes=settings.max_memory_bytes, can_wait=lambda: self.producer.can_wait)
         self._on_start = on_start
-        self._new_producer = lambda: Producer(
-            self.outbox,
-            url=url,
-            app=app,
-            make_transport=make_transport,
-            place=place,
-            durable=durable,
-            max_memory_bytes=max_memory_bytes,
-            max_spool_bytes=max_spool_bytes,
-        )
+        self._new_producer = lambda: Producer(self.outbox, settings)
         self.producer = self._new_producer()
         self._begun: Begin | None = None
         self._told_of_end = self._waited_in_vain = False
@@ -158,7 +139,7 @@ class Road:
         return True
 
     def put_at_exit(self, entry: Entry) -> bool:
-        """Add an entry while the program ends, when nobody delivers later: return when it is stored, if that is soon."""
+        """Add an entry while the program ends, when nothing is delivered later: return when it is stored, if that is soon."""
         if not self.put_durably(entry):
             return False
         if not self._waited_in_vain:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from streamvis.client.folders import SpoolPlace, hold, leave, sync_folder, write_whole
+from streamvis.client.folders import hold, leave, sync_folder, write_whole
 from streamvis.client.frames import Outgoing, frames_of, joined, read_batch
+from streamvis.client.settings import Settings
 
 __all__ = ["SEGMENTS", "Segments"]
 
@@ -54,22 +55,20 @@ class _Cached(NamedTuple):
 
 
 class Segments:
-    """The frames of `producer`, in a folder of that name under `place`. `problem` is why the disk failed last."""
+    """The frames of `producer`, in a folder of that name among the spools. `problem` is why the disk failed last."""
 
     def __init__(
         self,
         producer: str,
+        settings: Settings,
         *,
-        url: str | None,
-        place: SpoolPlace,
-        durable: bool,
         segment_bytes: int = _SEGMENT_BYTES,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        self.folder = place.folder / producer
+        self.folder = settings.place.folder / producer
         self.problem: OSError | None = None
         self.bytes = self.memory_bytes = 0
-        self._producer, self._url, self._place, self._durable = producer, url, place, durable
+        self._producer, self._url, self._place, self._durable = producer, settings.url, settings.place, settings.durable
         self._segment_bytes, self._cache_bytes = segment_bytes, cache_bytes
         self._segments: deque[_Segment] = deque()
         self._last = 0

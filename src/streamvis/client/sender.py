@@ -1,6 +1,6 @@
 """The second thread of a producer: reads the first batch of the log, and brings it to the endpoint until it is settled.
 
-A batch is settled when the endpoint acknowledged it, or refused it for good. Until then it is sent again, the same bytes with
+A batch is settled when the endpoint acknowledged it, or refused it permanently. Until then it is sent again, the same bytes with
 the same number. One batch is under way at a time. It decides when the next is taken, how long to wait before another try, what
 is said about an endpoint that is away, and what becomes of errors of ours: they stop no training run and lose no record.
 
@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import Outgoing
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
 from streamvis.client.producer_log import Log
+from streamvis.client.settings import Settings
 from streamvis.client.threads import Bell, Latch
 from streamvis.client.writer import Writer
 from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
@@ -46,25 +46,24 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 class Sender:
     """Sends for the producer with the id `producer`, whose other parts it is given. Without an `url` it only loads Arrow.
 
-    `loaded` is set when what forming and sending need is imported. `hurry` is rung when nobody should wait any longer, and
-    `is_waiting` while there is nothing to send. `make_exchange` is called with the module `exchange`.
+    `loaded` is set when what forming and sending need is imported. `hurry` is rung when a wait should end, and `is_waiting` is
+    true while there is nothing to send. `make_exchange` is called with the module `exchange`.
     """
 
     def __init__(
         self,
         producer: str,
+        settings: Settings,
         outbox: Outbox,
         log: Log,
         writer: Writer,
         *,
-        url: str | None,
-        place: SpoolPlace,
         lock: threading.Lock,
         make_exchange: Callable[[Any], Any],
         say: Callable[..., None],
     ) -> None:
         self._producer, self._outbox, self._log, self._writer = producer, outbox, log, writer
-        self._url, self._place, self._lock, self._say = url, place, lock, say
+        self._url, self._place, self._lock, self._say = settings.url, settings.place, lock, say
         self._make_exchange = make_exchange
         self.exchange: Any = None
         self.loaded, self.ended = Latch(), Latch()

@@ -22,7 +22,7 @@ __all__ = ["Writer"]
 
 _POLL_S = 0.002
 _WRITE_EVERY_S = 0.02
-"""How often frames are added to a batch that nobody waits for. With the time of a write it is below a tenth of a second."""
+"""How often frames are added to a batch while the sender is busy. With the time of a write it is below a tenth of a second."""
 _PARK_AFTER_S = 0.03
 _TRY_AGAIN_S = 0.045
 _MOST_TRIES = 5
