@@ -13,16 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamvis.client.arrays import (
-    asarray,
-    is_ndarray,
-    is_storable,
-    is_text,
-    is_torch_tensor,
-    moment_of,
-    unmasked,
-    widened,
-)
+from streamvis.client.arrays import asarray, is_ndarray, is_storable, is_text, is_torch_tensor, moment_of, unmasked, widened
 from streamvis.pictures import as_array, is_picture
 from streamvis.wire.limits import MAX_DEPTH
 

@@ -287,27 +287,20 @@ class Segments:
         self._begin = 0
         self._stop_reading()
         self._uncache_to(segment.number + 1, 0)
-        if segment.number == self._last and self._emptied(segment):
-            return
         if segment.number == self._last:
+            if self._writing is not None and not segment.frames:  # else somebody took it away
+                try:
+                    self._writing.truncate(0)
+                    self._writing.seek(0)
+                    segment.records = segment.bytes = 0
+                    return
+                except OSError as error:
+                    self.problem = error
             segment.frames = 0
             self._stop_writing()
         if self._segments and self._segments[0] is segment:
             self._segments.popleft()
-            self._delete(segment.number)
-
-    def _emptied(self, segment: _Segment) -> bool:
-        """Whether the file that is written could be emptied, to be written on."""
-        if self._writing is None or segment.frames:
-            return False  # somebody took it away
-        try:
-            self._writing.truncate(0)
-            self._writing.seek(0)
-        except OSError as error:
-            self.problem = error
-            return False
-        segment.records = segment.bytes = 0
-        return True
+            self.remove(_name(segment.number))
 
     def _uncache_to(self, segment: int, place: int) -> None:
         while self._cache and (self._cache[0].segment, self._cache[0].begin) < (segment, place):
@@ -345,15 +338,12 @@ class Segments:
         except OSError as error:
             self.problem = error
         if not self._segments[-1].frames:
-            self._delete(self._segments.pop().number)
+            self.remove(_name(self._segments.pop().number))
 
     def _stop_reading(self) -> None:
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.close()
-
-    def _delete(self, number: int) -> None:
-        self.remove(_name(number))
 
     def _path(self, number: int) -> Path:
         return self.folder / _name(number)
