@@ -1,5 +1,6 @@
 """What every test gets: the harness's fixtures, a home of its own, and hypothesis' profile."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -25,6 +26,13 @@ settings.load_profile(os.environ.get("STREAMVIS_HYPOTHESIS_PROFILE", "ci"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell leaves it for what it starts in the background: the programs that tests start would ignore Ctrl-C too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the garbage collector need not look at it at each full collection."""
+    gc.collect()
+    gc.freeze()
+
 
 _USER_FOLDERS = ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
 

@@ -18,10 +18,10 @@ from streamvis.errors import StreamvisError
 if TYPE_CHECKING:
     from streamvis import panels
     from streamvis.opening import open_reader as open
+    from streamvis.page.live.sources import band_source, live_source
     from streamvis.page.new_data import NewData
     from streamvis.page.runs import runs
     from streamvis.page.server import Server
-    from streamvis.page.sources import band_source, live_source
 
 __all__ = [
     "Client",
@@ -41,8 +41,8 @@ __all__ = [
 _LOADED_WHEN_ASKED_FOR = {
     "NewData": ("streamvis.page.new_data", "NewData"),
     "Server": ("streamvis.page.server", "Server"),
-    "band_source": ("streamvis.page.sources", "band_source"),
-    "live_source": ("streamvis.page.sources", "live_source"),
+    "band_source": ("streamvis.page.live.sources", "band_source"),
+    "live_source": ("streamvis.page.live.sources", "live_source"),
     "open": ("streamvis.opening", "open_reader"),
     "runs": ("streamvis.page.runs", "runs"),
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from streamvis import options, scaffold, terminal, upkeep
+from streamvis import cli_options, data_commands, init_command, run_commands
 from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
 from streamvis.address import checked_token
 from streamvis.database_address import DatabaseAddress
@@ -26,7 +26,7 @@ from streamvis.log_lines import LogFormatter, one_line
 from streamvis.notebook_server import notebook
 from streamvis.snapshot.command import snapshot
 from streamvis.supervisor import Child, Supervisor, end_with_parent
-from streamvis.together import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens, say_tunnel
+from streamvis.two_servers import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens, say_tunnel
 
 __all__ = ["main"]
 
@@ -45,22 +45,22 @@ def cli() -> None:
 
 
 @cli.command()
-@options.host()
-@options.port(options.REST_PORT, "endpoint")
-@options.store
-@options.schema
-@options.allow_async_commit
-@options.token
-@options.read_token
-@options.allow_host
-@options.tls_cert
-@options.tls_key
-@options.keep_values
-@options.alert_webhook
-@options.vanish_after
-@options.pages_note
-@options.port_option
-@options.with_parent
+@cli_options.host()
+@cli_options.port(cli_options.REST_PORT, "endpoint")
+@cli_options.store
+@cli_options.schema
+@cli_options.allow_async_commit
+@cli_options.token
+@cli_options.read_token
+@cli_options.allow_host
+@cli_options.tls_cert
+@cli_options.tls_key
+@cli_options.keep_values
+@cli_options.alert_webhook
+@cli_options.vanish_after
+@cli_options.pages_note
+@cli_options.port_option
+@cli_options.with_parent
 def rest(
     host: str,
     port: int,
@@ -88,7 +88,7 @@ def rest(
 
     if with_parent:
         end_with_parent()
-    place = options.store_at(data, schema)
+    place = cli_options.store_at(data, schema)
     tokens = _tokens(host, place, token, read_token)
 
     def ready(url: str) -> None:
@@ -103,34 +103,34 @@ def rest(
         port,
         tokens=tokens,
         allowed_hosts=allowed_hosts,
-        certificate=options.certificate_of(tls_cert, tls_key),
+        certificate=cli_options.certificate_of(tls_cert, tls_key),
         port_option=port_option,
         keep_values=keep_values,
         vanish_after_s=vanish_after_s,
         pages_note=pages_note,
         allow_async_commit=allow_async_commit,
-        alert_webhook=options.webhook_of(alert_webhook),
+        alert_webhook=cli_options.webhook_of(alert_webhook),
         on_ready=ready,
     )
 
 
 @cli.command()
-@options.scripts
-@options.url
-@options.host()
-@options.port(options.PAGE_PORT, "page server")
-@options.app
-@options.page_token
-@options.allow_host
-@options.allow_frame
-@options.prefix
-@options.trust_proxy
-@options.tls_cert
-@options.tls_key
-@options.no_reload
-@options.hang_note
-@options.hang_s
-@options.with_parent
+@cli_options.scripts
+@cli_options.url
+@cli_options.host()
+@cli_options.port(cli_options.PAGE_PORT, "page server")
+@cli_options.app
+@cli_options.page_token
+@cli_options.allow_host
+@cli_options.allow_frame
+@cli_options.prefix
+@cli_options.trust_proxy
+@cli_options.tls_cert
+@cli_options.tls_key
+@cli_options.no_reload
+@cli_options.hang_note
+@cli_options.hang_s
+@cli_options.with_parent
 def page(
     scripts: tuple[Path, ...],
     url: str,
@@ -156,10 +156,10 @@ def page(
     shows any run, is always available. If the endpoint requires a token, it is taken from the environment variable
     STREAMVIS_TOKEN.
     """
-    from streamvis.page.door import checked_origin
-    from streamvis.page.mount import Mount
-    from streamvis.page.scripts import pages_of
-    from streamvis.page.serving import run_pages
+    from streamvis.page.scripts.script import pages_of
+    from streamvis.page.web.authorization import checked_origin
+    from streamvis.page.web.paths import Mount
+    from streamvis.page.web.process import run_pages
     from streamvis.shell import shell_routes
     from streamvis.transport import checked_url
 
@@ -169,7 +169,7 @@ def page(
     token = os.environ.get("STREAMVIS_TOKEN") or None
     opening = [page_token, token]
     if page_token is None and not is_loopback(host):
-        folder = options.data_folder(None)
+        folder = cli_options.data_folder(None)
         page_token = kept_token(folder, READ_TOKEN)
         opening += [page_token, kept_token(folder, WRITE_TOKEN) if (folder / WRITE_TOKEN).exists() else None]
     writer = bytes.fromhex(os.environ.get(WRITER_KEY, "")) or (door_key(token) if token else None)
@@ -198,7 +198,7 @@ def page(
         allowed_hosts=allowed_hosts,
         frames=[checked_origin(origin) for origin in frames],
         mount=Mount.of(prefix, proxies),
-        certificate=options.certificate_of(tls_cert, tls_key),
+        certificate=cli_options.certificate_of(tls_cert, tls_key),
         hang_note=hang_note,
         hang_s=hang_s,
         reloads=not no_reload,
@@ -207,26 +207,26 @@ def page(
 
 
 @cli.command()
-@options.scripts
-@options.host()
-@options.port(options.PAGE_PORT, "page server")
-@options.rest_port
-@options.store
-@options.schema
-@options.allow_async_commit
-@options.app
-@options.token
-@options.read_token
-@options.allow_host
-@options.allow_frame
-@options.prefix
-@options.trust_proxy
-@options.tls_cert
-@options.tls_key
-@options.keep_values
-@options.alert_webhook
-@options.no_reload
-@options.no_browser
+@cli_options.scripts
+@cli_options.host()
+@cli_options.port(cli_options.PAGE_PORT, "page server")
+@cli_options.rest_port
+@cli_options.store
+@cli_options.schema
+@cli_options.allow_async_commit
+@cli_options.app
+@cli_options.token
+@cli_options.read_token
+@cli_options.allow_host
+@cli_options.allow_frame
+@cli_options.prefix
+@cli_options.trust_proxy
+@cli_options.tls_cert
+@cli_options.tls_key
+@cli_options.keep_values
+@cli_options.alert_webhook
+@cli_options.no_reload
+@cli_options.no_browser
 def serve(
     scripts: tuple[Path, ...],
     host: str,
@@ -253,17 +253,17 @@ def serve(
 
     Without a script, it shows any run on the page `runs`, which is also available together with scripts.
     """
-    from streamvis.page.door import checked_origin
-    from streamvis.page.mount import Mount, page_path
-    from streamvis.page.scripts import pages_of
+    from streamvis.page.scripts.script import pages_of
+    from streamvis.page.web.authorization import checked_origin
+    from streamvis.page.web.paths import Mount, page_path
 
     pages = pages_of(scripts)
-    place = options.store_at(data, schema)
+    place = cli_options.store_at(data, schema)
     both = Both(scripts, host, port, rest_port, place, app, _tokens(host, place, token, read_token), allowed_hosts)
     both.rest_options = ["--allow-async-commit"] if allow_async_commit else []
     both.rest_options += [part for text in keep_values for part in ("--keep-values", text)]
-    both.certificate = options.certificate_of(tls_cert, tls_key)
-    both.alert_webhook = options.webhook_of(alert_webhook)
+    both.certificate = cli_options.certificate_of(tls_cert, tls_key)
+    both.alert_webhook = cli_options.webhook_of(alert_webhook)
     both.first = page_path(pages[0].name) if len(scripts) < 2 else "/"
     for origin in frames:
         both.page_options += ["--allow-frame", checked_origin(origin)]
@@ -283,13 +283,13 @@ def serve(
 
 
 @cli.command()
-@options.host()
-@options.port(options.PAGE_PORT, "page server")
-@options.rest_port
-@options.data
-@options.token
-@options.read_token
-@options.no_browser
+@cli_options.host()
+@cli_options.port(cli_options.PAGE_PORT, "page server")
+@cli_options.rest_port
+@cli_options.data
+@cli_options.token
+@cli_options.read_token
+@cli_options.no_browser
 def demo(
     host: str, port: int, rest_port: int, data: Path | None, token: str | None, read_token: str | None, no_browser: bool
 ) -> None:
@@ -298,7 +298,7 @@ def demo(
     Runs the endpoint, the page server and the training."""
     if find_spec("sklearn") is None:
         raise UsageError("The demo needs scikit-learn. Install it with: pip install 'streamvis[demo]'")
-    folder = options.data_folder(data)
+    folder = cli_options.data_folder(data)
     with as_file(files("streamvis.demo") / "page.py") as script, Supervisor() as supervisor:
         both = Both((script,), host, port, rest_port, folder, None, _tokens(host, folder, token, read_token), ())
         both.first = f"/{script.stem}"
@@ -314,8 +314,15 @@ def demo(
         supervisor.watch()
 
 
-_UPKEEP = (upkeep.backup, upkeep.restore, upkeep.check, upkeep.copy, upkeep.migrate, upkeep.sync)
-for command in (scaffold.init, *_UPKEEP, notebook, snapshot, *terminal.COMMANDS):
+_DATA = (
+    data_commands.backup,
+    data_commands.restore,
+    data_commands.check,
+    data_commands.copy,
+    data_commands.migrate,
+    data_commands.sync,
+)
+for command in (init_command.init, *_DATA, notebook, snapshot, *run_commands.COMMANDS):
     cli.add_command(command)
 
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from streamvis import options
+from streamvis import cli_options
 from streamvis.access import Tokens, is_loopback
 from streamvis.errors import UsageError
 from streamvis.notebook import health_of
 from streamvis.supervisor import Child, Supervisor, end_with_parent
-from streamvis.together import PAGE_READY, REST_READY, Both, say
+from streamvis.two_servers import PAGE_READY, REST_READY, Both, say
 
 __all__ = ["notebook", "proxied"]
 
@@ -26,13 +26,13 @@ _HOST = "127.0.0.1"
 
 
 @click.command(hidden=True)
-@options.url
+@cli_options.url
 @click.option("--port", type=int, default=0, help="Port of the page server.")
-@options.data
-@options.with_parent
+@cli_options.data
+@cli_options.with_parent
 def notebook(url: str, port: int, data: Path | None, with_parent: bool) -> None:
     """Have an endpoint and a page server for a notebook, or for Jupyter's launcher."""
-    folder = options.data_folder(data)
+    folder = cli_options.data_folder(data)
     with Supervisor() as supervisor:
         if with_parent:
             end_with_parent(supervisor.remove_folder)

@@ -26,12 +26,12 @@ from typing import Any
 
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import NoSuchName
-from streamvis.page.clicking import click
-from streamvis.page.comparing import differences
+from streamvis.page.click import click
+from streamvis.page.differences import differences
 from streamvis.page.reader import EndpointReader, Piece
-from streamvis.page.scripts import PageScript, add_to_path, read_script
-from streamvis.page.stepping import SteppedPage
-from streamvis.trial import Record, TrialRun, rows, value
+from streamvis.page.scripts.script import PageScript, add_to_path, read_script
+from streamvis.page.stepped_page import SteppedPage
+from streamvis.testing_run import Record, TrialRun, rows, value
 
 __all__ = ["Checked", "OpenedPage", "Record", "check_page", "open_page", "rows", "value"]
 

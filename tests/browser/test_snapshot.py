@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from streamvis import Client, testing
-from streamvis.page.scripts import read_script
+from streamvis.page.scripts.script import read_script
 from streamvis.snapshot.file import take_snapshot
-from streamvis.trial import rows, value
+from streamvis.testing_run import rows, value
 from support.conditions import wait_until
 
 PAGE = """

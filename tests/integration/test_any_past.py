@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.page.link import StreamvisLink
-from streamvis.page.scripts import read_script
-from streamvis.page.stepping import SteppedPage
-from streamvis.trial import TrialRun, rows, value
+from streamvis.page.scripts.script import read_script
+from streamvis.page.stepped_page import SteppedPage
+from streamvis.testing_run import TrialRun, rows, value
 
 HEAD = """
 from bokeh.models import ColumnDataSource, Div

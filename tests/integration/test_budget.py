@@ -7,7 +7,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.page.feed import Feeds, Inbox, fold
-from streamvis.page.past import Past
+from streamvis.page.first_history import Past
 from streamvis.page.reader import EndpointReader
 from support.conditions import wait_until
 

@@ -431,7 +431,7 @@ def test_parameters_changed_in_place_arrive_as_they_were_when_sent(client, store
 def test_the_example_of_a_training_loop_runs(start_program, endpoint, stored):
     pytest.importorskip("torch")
     example = Path(__file__).parents[2] / "examples" / "training_pytorch.py"
-    assert start_program([sys.executable, example, endpoint.url, "training", "--steps", "50"]).wait(60) == 0
+    assert start_program([sys.executable, example, endpoint.url, "training", "--steps", "50"], is_warm=True).wait(60) == 0
     (run,) = stored.runs("training")
     losses = stored.rows(run["run"], "loss", "loss")
     assert len(losses) == 50 and losses[-1] < losses[0]

@@ -14,7 +14,7 @@ from bokeh.plotting import figure
 
 from streamvis.page.diagnosis import PageLog, reasons
 from streamvis.page.link import StreamvisLink
-from streamvis.page.sources import live_source
+from streamvis.page.live.sources import live_source
 from streamvis.testing import rows, value
 
 PAGE = """

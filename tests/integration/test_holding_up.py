@@ -13,8 +13,8 @@ from bokeh.models import ColumnDataSource
 from bokeh.server.contexts import ApplicationContext
 from tornado.ioloop import IOLoop
 
-from streamvis.page.hanging import held_back
-from streamvis.page.underway import page_at_work
+from streamvis.page.web.page_at_work import page_at_work
+from streamvis.page.web.watchdog import held_back
 
 GOOD = "def init_page(doc, config):\n    pass\ndef update_page(doc, new_data):\n    pass\n"
 WAITS = """

@@ -106,14 +106,14 @@ def test_a_folder_s_files_are_a_run_each_and_a_broken_one_is_named(imported, tmp
 
 
 def test_an_import_that_was_cut_off_goes_on_where_it_was(imported, tmp_path, shared_endpoint, request, monkeypatch):
-    from streamvis.reading import arriving
+    from streamvis.reading import incremental_import
 
-    monkeypatch.setattr(arriving, "_BATCH_PIECES", 1)
+    monkeypatch.setattr(incremental_import, "_BATCH_PIECES", 1)
     with (tmp_path / "long.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", "loss"])
         writer.writerows(enumerate(np.arange(200_000) / 7))
-    send, sent = arriving.Arrival._send, []
+    send, sent = incremental_import.Arrival._send, []
 
     def cut_off(self, body, **others):
         if len(sent) == 3:
@@ -121,9 +121,9 @@ def test_an_import_that_was_cut_off_goes_on_where_it_was(imported, tmp_path, sha
         sent.append(body)
         send(self, body, **others)
 
-    monkeypatch.setattr(arriving.Arrival, "_send", cut_off)
+    monkeypatch.setattr(incremental_import.Arrival, "_send", cut_off)
     imported(tmp_path / "long.csv", status=1)
-    monkeypatch.setattr(arriving.Arrival, "_send", send)
+    monkeypatch.setattr(incremental_import.Arrival, "_send", send)
     _, runs = imported(tmp_path / "long.csv")
     assert runs["long"].rows("metrics")["loss"].to_pylist() == (np.arange(200_000) / 7).tolist()
     assert runs["long"].state == "finished"

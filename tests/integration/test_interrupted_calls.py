@@ -53,7 +53,7 @@ CASES = {
 def start(start_program, tmp_path, name, source, url):
     path = tmp_path / f"{name}.py"
     path.write_text(textwrap.dedent(HEAD) + textwrap.dedent(source))
-    return start_program([sys.executable, path, url])
+    return start_program([sys.executable, path, url], is_warm=True)
 
 
 def test_a_signal_handler_may_send_whatever_call_it_interrupts(start_endpoint, start_program, tmp_path):

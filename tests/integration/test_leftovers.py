@@ -37,7 +37,7 @@ def start_producer(start_program, tmp_path, spool):
         """
         path = tmp_path / f"producer-{len(list(tmp_path.glob('producer-*')))}.py"
         path.write_text(textwrap.dedent(head) + textwrap.dedent(source))
-        return start_program([sys.executable, path])
+        return start_program([sys.executable, path], is_warm=True)
 
     return start
 

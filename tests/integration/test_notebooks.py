@@ -7,9 +7,9 @@ import json
 import pytest
 
 from streamvis.errors import PageScriptError
-from streamvis.page.mistakes import Mistake
-from streamvis.page.notebooks import parts_of
-from streamvis.page.scripts import read_script
+from streamvis.page.error_text import Mistake
+from streamvis.page.scripts.notebook import parts_of
+from streamvis.page.scripts.script import read_script
 from streamvis.testing import rows
 
 UPDATE = """def update_page(doc, new_data):

@@ -8,7 +8,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.errors import PageScriptError
-from streamvis.page.scripts import read_script
+from streamvis.page.scripts.script import read_script
 from support.processes import endpoint, page_server
 from support.sessions import OpenedPage
 

@@ -13,7 +13,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.database_address import DatabaseAddress
-from streamvis.endpoint import sharing
+from streamvis.endpoint import other_endpoints
 from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
@@ -227,11 +227,11 @@ def test_a_commit_is_told_at_the_other_store_by_a_message(stores):
 def test_a_name_that_the_database_does_not_take_does_not_end_the_looks_for_news(stores, monkeypatch):
     app_head, looks = stores[0].app_head, []
     monkeypatch.setattr(stores[0], "app_head", lambda name: looks.append(name) or app_head(name))
-    monkeypatch.setattr(sharing, "_LOOK_S", 0.05)
+    monkeypatch.setattr(other_endpoints, "_LOOK_S", 0.05)
 
     async def watch():
         news = News(10)
-        watching = asyncio.create_task(sharing.watch_others(stores[0], news))
+        watching = asyncio.create_task(other_endpoints.watch_others(stores[0], news))
         with news.listen("app", "a\0b"):
             await asyncio.to_thread(wait_until, lambda: len(looks) > 1 or watching.done())
         with news.listen("run", "run") as told:

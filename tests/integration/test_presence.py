@@ -50,7 +50,7 @@ def start_producer(start_program, tmp_path, url):
             threading.Event().wait()
         """)
     )
-    program = start_program([sys.executable, script])
+    program = start_program([sys.executable, script], is_warm=True)
     program.wait_for_line("stored True")
     return program
 

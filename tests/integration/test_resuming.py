@@ -51,7 +51,7 @@ def test_what_a_killed_attempt_left_in_its_spool_is_stored_up_to_the_step_at_whi
             threading.Event().wait()
         """)
     )
-    first = start_program([sys.executable, script])
+    first = start_program([sys.executable, script], is_warm=True)
     first.wait_for_line("stored True")
     endpoint.kill()
     flag.touch()

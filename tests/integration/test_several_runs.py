@@ -338,7 +338,7 @@ def test_a_live_band_is_what_numpy_says_of_all_rows_and_what_a_fresh_one_is(open
 
 
 def test_which_pages_can_show_several_runs_is_known_from_their_scripts(tmp_path):
-    from streamvis.page.scripts import default_page, read_script
+    from streamvis.page.scripts.script import default_page, read_script
 
     found = {}
     for name, source in (("many", MANY), ("one", ONE), ("panels", PANELS)):

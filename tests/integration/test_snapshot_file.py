@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamvis.errors import UsageError
-from streamvis.page.scripts import read_script
+from streamvis.page.scripts.script import read_script
 from streamvis.snapshot.file import take_snapshot
 from streamvis.snapshot.graph import Graph, pair
 from streamvis.snapshot.moments import Moments, evenly

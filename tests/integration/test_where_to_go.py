@@ -16,9 +16,9 @@ import pytest
 
 from streamvis import Client
 from streamvis.errors import TokenRefused
-from streamvis.listening import tunnel
 from streamvis.naming import readable_name
 from streamvis.page.reader import EndpointReader
+from streamvis.server_addresses import tunnel
 from streamvis.transport import Transport
 from support.processes import PAGES_READY
 

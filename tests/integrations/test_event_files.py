@@ -129,7 +129,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_imported(imported, tmp_path):
 
 
 def test_files_that_are_being_written_are_followed(reader, app, tmp_path):
-    from streamvis.reading.foreign import follow_events
+    from streamvis.reading.other_programs import follow_events
 
     steps = iter(range(6))
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from streamvis.cli import cli
 from streamvis.errors import StreamvisError
-from streamvis.reading.foreign import sources_in
+from streamvis.reading.other_programs import sources_in
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -32,7 +32,7 @@ sys.exit(main())
 PAGES = """
 import sys
 from streamvis.page import serving
-from streamvis.page.connections import ConnectionLimits
+from streamvis.page.web.connections import ConnectionLimits
 serving.run_pages.__kwdefaults__["limits"] = ConnectionLimits(**eval(sys.argv[1]))
 from streamvis.cli import main
 sys.argv[1:] = ["page", *sys.argv[2:], "--url", "http://127.0.0.1:9", "--app", "app"]

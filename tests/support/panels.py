@@ -11,10 +11,10 @@ from bokeh.document import Document
 from bokeh.models import Div, LayoutDOM
 
 from streamvis.page.fillers import Fillers
+from streamvis.page.live.session_sources import LiveSources
 from streamvis.page.new_data import NewData
 from streamvis.page.reader import Piece
 from streamvis.page.runs import PageRun
-from streamvis.page.view import LiveSources
 from streamvis.records import KeyInfo, Rows, Value
 
 RUN = PageRun("run", "", {}, "running")

@@ -28,13 +28,15 @@ def start_script(start_program, shared_endpoint, tmp_path) -> Callable[..., Prog
     """`start_script(source, *, url=..., head=True, launcher=(), env=None)` runs a program under the app "app".
 
     It finds `url` (of the endpoint that the tests of the file share, if no other is given), the usual modules and, with `head`,
-    a client named `client` whose run has begun. `launcher` are words of a command before the program's.
+    a client named `client` whose run has begun. `launcher` are words of a command before the program's. Without one it is warm,
+    if not told otherwise.
     """
 
     def start(source: str, *, url: str = shared_endpoint.url, head: bool = True, launcher=(), **options) -> Program:
         path = tmp_path / f"script-{len(list(tmp_path.glob('script-*')))}.py"
         path.write_text(_HEAD + (_CLIENT if head else "") + textwrap.dedent(source))
-        return start_program([*launcher, *([] if launcher else [sys.executable]), path, url, "app"], **options)
+        command = [*(launcher or [sys.executable]), path, url, "app"]
+        return start_program(command, **{"is_warm": not launcher, **options})
 
     return start
 

@@ -7,7 +7,9 @@ line. The tests of `streamvis serve` and of the docs start programs the usual wa
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import json
 import os
 import runpy
@@ -22,7 +24,8 @@ from typing import BinaryIO
 
 __all__ = ["Started", "start"]
 
-_LIBRARIES = ("streamvis.endpoint.program", "streamvis.page.serving", "streamvis.store.sqlite", "uvloop", "httptools")
+_LIBRARIES = ("streamvis.endpoint.process", "streamvis.page.web.process", "streamvis.store.sqlite")
+_OPTIONAL = ("uvloop", "httptools")
 _MOST_BYTES = 2**20
 
 
@@ -178,8 +181,11 @@ def _run(words: list[str], env: dict[str, str], cwd: str, mask: int, log: int) -
 
 if __name__ == "__main__":
     for library in _LIBRARIES:
-        try:
+        __import__(library)
+    for library in _OPTIONAL:
+        with contextlib.suppress(ImportError):
             __import__(library)
-        except ImportError:
-            pass  # one that Streamvis does without
+    # A program that ends collects garbage among all objects. Those of the libraries are none, and looking takes half a second.
+    gc.collect()
+    gc.freeze()
     _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streamvis.errors import UnknownRun
 from streamvis.records import Batch, Start
 from streamvis.store import STATISTICS_OF_RUNS, SqliteStore, band
-from streamvis.store.choosing import Axis
+from streamvis.store.downsampling import Axis
 from streamvis.store.spread import t_of_95
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import encode_rows

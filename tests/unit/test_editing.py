@@ -7,8 +7,8 @@ import threading
 import pytest
 from tornado.ioloop import IOLoop
 
-from streamvis.page.parts import folders_of, is_part_of
-from streamvis.page.watching import Watch
+from streamvis.page.scripts.file_watcher import Watch
+from streamvis.page.scripts.files import folders_of, is_part_of
 from support.conditions import wait_until
 
 

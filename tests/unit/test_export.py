@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.descriptions import Description, description_of, key_of, pattern_of
-from streamvis.page.export import csv_pieces
+from streamvis.page.web.csv_export import csv_pieces
 from streamvis.records import Rows
 from support.panels import Shelf
 

@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource, DataRange1d, Range1d, Span
 from bokeh.plotting import figure
 
 from streamvis import live_source
-from streamvis.page.figures import Figures, computed_once
+from streamvis.page.live.figures import Figures, computed_once
 
 MANY = 40
 

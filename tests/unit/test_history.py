@@ -15,7 +15,7 @@ from streamvis.errors import InvalidData
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
 from streamvis.store.history import Axis, select
-from streamvis.store.packed import unpack
+from streamvis.store.packed_rows import unpack
 from streamvis.store.rows import KeyLevels
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamvis.records import Batch, Start
-from streamvis.store import SqliteStore, choosing, parts
+from streamvis.store import SqliteStore, downsampling, levels
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
 from streamvis.wire.arrow import encode_rows
@@ -61,8 +61,8 @@ def test_no_extreme_and_no_gap_is_lost_however_little_is_held_at_a_time(kind, co
     low, high = np.quantile(x, [0 if view[0] is None else view[0], 1 if view[1] is None else view[1]])
     start, stop = (None, None) if view[0] is None else (float(low), float(high))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "_ROWS_AT_ONCE", 64)
-        patch.setattr(choosing, "_LEAST_ROWS", 16)
+        patch.setattr(levels, "_ROWS_AT_ONCE", 64)
+        patch.setattr(downsampling, "_LEAST_ROWS", 16)
         store = filled(Path(folder), x, y, tidied=tidied)
         history = store.history("run", "k", x="x", columns=["y"], start=start, stop=stop, buckets=buckets, log=log)
         store.close()
@@ -87,9 +87,9 @@ def test_no_extreme_and_no_gap_is_lost_however_little_is_held_at_a_time(kind, co
 
 @pytest.mark.parametrize("kind", ["random", "epochs"])
 def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "_ROWS_AT_ONCE", 512)
-    monkeypatch.setattr(choosing, "_LEAST_ROWS", 512)
-    held, load, add = [0], parts.Loader.load, choosing.Choice.add
+    monkeypatch.setattr(levels, "_ROWS_AT_ONCE", 512)
+    monkeypatch.setattr(downsampling, "_LEAST_ROWS", 512)
+    held, load, add = [0], levels.Loader.load, downsampling.Choice.add
 
     def counted_load(self, level, ranges):
         loaded = load(self, level, ranges)
@@ -106,8 +106,8 @@ def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monke
         random = np.random.default_rng(0)
         store = filled(tmp_path / str(count), falling(kind, count, random), random.normal(size=count))
         with monkeypatch.context() as patch:
-            patch.setattr(parts.Loader, "load", counted_load)
-            patch.setattr(choosing.Choice, "add", counted_add)
+            patch.setattr(levels.Loader, "load", counted_load)
+            patch.setattr(downsampling.Choice, "add", counted_add)
             for start, stop, log in ((None, None, False), (-0.2, 0.5, False), (0.1, 0.7, True), (None, None, True)):
                 store.history("run", "k", x="x", columns=["y"], start=start, stop=stop, buckets=50, log=log)
         store.close()

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from streamvis.endpoint.answers import history_answer
-from streamvis.page.live import LiveTrack
+from streamvis.endpoint.responses import history_answer
+from streamvis.page.live.sources import LiveSpec
+from streamvis.page.live.track import LiveTrack
 from streamvis.page.reader import HistoryAnswer, Piece
-from streamvis.page.sources import LiveSpec
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes

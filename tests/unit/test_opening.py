@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import StreamvisError
-from streamvis.page.scripts import read_script
-from streamvis.page.stepping import SteppedPage
-from streamvis.trial import TrialRun, rows
+from streamvis.page.scripts.script import read_script
+from streamvis.page.stepped_page import SteppedPage
+from streamvis.testing_run import TrialRun, rows
 
 TURNS = 10
 OWN = """

@@ -13,7 +13,7 @@ from PIL import Image
 
 from streamvis.client.copying import Copier, Refused
 from streamvis.panels.contents import contents_of
-from streamvis.panels.pictures import are_pictures, pictures_of
+from streamvis.panels.png_images import are_pictures, pictures_of
 
 
 def pixels(picture):

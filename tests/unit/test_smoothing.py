@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis.means import DebiasedMean
+from streamvis.exponential_mean import DebiasedMean
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes

@@ -1,5 +1,5 @@
 """The endpoint: the REST server, and the only process that touches the store."""
 
-from streamvis.endpoint.program import run_endpoint
+from streamvis.endpoint.process import run_endpoint
 
 __all__ = ["run_endpoint"]

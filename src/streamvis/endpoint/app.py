@@ -21,8 +21,17 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.access import Hosts, Tokens
-from streamvis.endpoint import forms
-from streamvis.endpoint.answers import (
+from streamvis.endpoint import schemas
+from streamvis.endpoint.authorization import Guard, may_read
+from streamvis.endpoint.band_routes import band_routes
+from streamvis.endpoint.deletion_routes import deleting_routes
+from streamvis.endpoint.disconnects import GivenUp
+from streamvis.endpoint.news import News
+from streamvis.endpoint.openapi import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, AsOf, describe, told
+from streamvis.endpoint.other_endpoints import watch_others
+from streamvis.endpoint.presence import Presence
+from streamvis.endpoint.request_bodies import UnsupportedMedia, read_body, read_object
+from streamvis.endpoint.responses import (
     JsonAnswer,
     ProtocolHeader,
     ack_json,
@@ -34,16 +43,7 @@ from streamvis.endpoint.answers import (
     wants_arrow,
     whole_run_answer,
 )
-from streamvis.endpoint.bands import band_routes
-from streamvis.endpoint.bodies import UnsupportedMedia, read_body, read_object
-from streamvis.endpoint.deleting import deleting_routes
-from streamvis.endpoint.description import FOLLOW, OF_A_BODY, OF_A_KEY, OF_A_RUN, READ, WRITE, AsOf, describe, told
-from streamvis.endpoint.given_up import GivenUp
-from streamvis.endpoint.guard import Guard, may_read
-from streamvis.endpoint.listing import listing_routes
-from streamvis.endpoint.news import News
-from streamvis.endpoint.presence import Presence
-from streamvis.endpoint.sharing import watch_others
+from streamvis.endpoint.run_routes import listing_routes
 from streamvis.endpoint.webhook import Webhook
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import DamagedData, InvalidData, StoreError, StreamvisError, UnknownRun
@@ -151,7 +151,7 @@ async def _watch_for_another_store(store: Store, news: News, presence: Presence)
 def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[str], str]) -> APIRouter:
     routes = APIRouter(tags=[READ])
 
-    @routes.get("/healthz", **told(forms.Health, is_open=True))
+    @routes.get("/healthz", **told(schemas.Health, is_open=True))
     async def healthz(request: Request) -> Response:
         """Whether the endpoint runs, which it is, and which keys were found to be damaged."""
         try:
@@ -164,13 +164,13 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
         about["pages"] = await run_in_threadpool(page_of, "") if may_read(request) else ""
         return JsonAnswer({**about, "damages": len(found), "damaged": damaged, "unmerged": store.unmerged})
 
-    @routes.get("/api/v1/apps", **told(forms.Apps))
+    @routes.get("/api/v1/apps", **told(schemas.Apps))
     async def apps() -> Response:
         """The apps that have runs."""
         found = await run_in_threadpool(store.apps)
         return JsonAnswer({"apps": [asdict(one) for one in found]})
 
-    @routes.get("/api/v1/runs/newest", **told(forms.WholeRun, 404, 422, with_arrow=True))
+    @routes.get("/api/v1/runs/newest", **told(schemas.WholeRun, 404, 422, with_arrow=True))
     async def newest(app: _App, request: Request) -> Response:
         """The newest run of an app."""
         found = await run_in_threadpool(store.newest, app)
@@ -178,12 +178,12 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
             raise UnknownRun(f"newest of {app}")
         return await _whole_run(store, presence, found, request)
 
-    @routes.get("/api/v1/runs/{run}", **told(forms.WholeRun, *OF_A_RUN, with_arrow=True))
+    @routes.get("/api/v1/runs/{run}", **told(schemas.WholeRun, *OF_A_RUN, with_arrow=True))
     async def one_run(run: _Run, request: Request, at: AsOf = None) -> Response:
         """One run, with its config, keys and columns."""
         return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request, at=at)
 
-    @routes.get("/api/v1/runs/{run}/rows", **told(forms.Rows, *OF_A_KEY, with_arrow=True))
+    @routes.get("/api/v1/runs/{run}/rows", **told(schemas.Rows, *OF_A_KEY, with_arrow=True))
     async def rows(
         run: _Run,
         key: _Key,
@@ -201,7 +201,7 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
 
         return _answer(await run_in_threadpool(read))
 
-    @routes.get("/api/v1/runs/{run}/history", **told(forms.History, *OF_A_KEY, with_arrow=True))
+    @routes.get("/api/v1/runs/{run}/history", **told(schemas.History, *OF_A_KEY, with_arrow=True))
     async def history(
         run: _Run,
         key: _Key,
@@ -228,7 +228,7 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
 
         return _answer(await run_in_threadpool(read))
 
-    @routes.get("/api/v1/runs/{run}/value", **told(forms.Value, *OF_A_KEY, with_arrow=True))
+    @routes.get("/api/v1/runs/{run}/value", **told(schemas.Value, *OF_A_KEY, with_arrow=True))
     async def value(
         run: _Run, key: _Key, request: Request, step: Annotated[int | _Left, _Step] = None, at: AsOf = None
     ) -> Response:
@@ -239,7 +239,7 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
             return JSONResponse({"error": {"code": "no_value", "message": told}}, 404)
         return _answer(body if wants_arrow(request) else body_to_json(body))
 
-    @routes.get("/api/v1/runs/{run}/values", **told(forms.Values, *OF_A_KEY, with_arrow=True))
+    @routes.get("/api/v1/runs/{run}/values", **told(schemas.Values, *OF_A_KEY, with_arrow=True))
     async def values(
         run: _Run,
         key: _Key,
@@ -262,7 +262,7 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
 def _tails(store: Store, presence: Presence) -> APIRouter:
     routes = APIRouter(tags=[FOLLOW])
 
-    @routes.get("/api/v1/apps/tail", **told(forms.AppTail, 422))
+    @routes.get("/api/v1/apps/tail", **told(schemas.AppTail, 422))
     async def app_tail(
         request: Request,
         app: _AnyApp = None,
@@ -287,7 +287,7 @@ def _tails(store: Store, presence: Presence) -> APIRouter:
                     return JsonAnswer({"cursor": cursor, "newest": head.newest, "runs": shown})
                 await news.wait(future, left_s)
 
-    @routes.get("/api/v1/runs/{run}/tail", **told(forms.RunTail, *OF_A_RUN, with_arrow=True))
+    @routes.get("/api/v1/runs/{run}/tail", **told(schemas.RunTail, *OF_A_RUN, with_arrow=True))
     async def run_tail(
         request: Request,
         run: _Run,
@@ -325,7 +325,7 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
 
     @routes.post(
         "/api/v1/runs/{run}/batches",
-        **told(forms.Ack, *OF_A_RUN, *OF_A_BODY, 409, 507, body=forms.JsonBatch, takes_arrow=True),
+        **told(schemas.Ack, *OF_A_RUN, *OF_A_BODY, 409, 507, body=schemas.JsonBatch, takes_arrow=True),
     )
     async def append(
         request: Request,
@@ -366,7 +366,7 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
         await presence.show(run)
         return Response(status_code=204)
 
-    @routes.post("/api/v1/runs", **told(forms.StartedRun, *OF_A_BODY, 409, 410, 507, status=201, body=forms.Order))
+    @routes.post("/api/v1/runs", **told(schemas.StartedRun, *OF_A_BODY, 409, 410, 507, status=201, body=schemas.Order))
     async def start(request: Request) -> Response:
         """Start a run of `app`, with a `config`; with `run`, join it or make it under that id.
 
@@ -388,7 +388,9 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
         started = run_json(await run_in_threadpool(store.run, run), presence)
         return JsonAnswer({**started, "warnings": list(ack.warnings)}, 201)
 
-    @routes.post("/api/v1/runs/{run}/finish", **told(forms.Run, *OF_A_RUN, *OF_A_BODY, 507, body=forms.Ending, needs_body=False))
+    @routes.post(
+        "/api/v1/runs/{run}/finish", **told(schemas.Run, *OF_A_RUN, *OF_A_BODY, 507, body=schemas.Ending, needs_body=False)
+    )
     async def finish(run: _Run, request: Request) -> Response:
         """End a run, as finished, interrupted or failed."""
         state = (await read_object(request, default=b"{}")).get("state", FINISHED)
@@ -396,7 +398,7 @@ def _writing(store: Store, presence: Presence, page_of: Callable[[str], str]) ->
             raise InvalidData(f"the state {state!r}", where="state", allowed=", ".join(STATES[1:]))
         return JsonAnswer(run_json(await run_in_threadpool(store.finish, run, state), presence))
 
-    @routes.post("/api/v1/runs/{run}/clear", **told(forms.Run, *OF_A_RUN, 507))
+    @routes.post("/api/v1/runs/{run}/clear", **told(schemas.Run, *OF_A_RUN, 507))
     async def clear(run: _Run) -> Response:
         """Take back a run's rows and values. Pages that show it reload."""
         return JsonAnswer(run_json(await run_in_threadpool(store.clear, run), presence))

@@ -2,9 +2,9 @@
 
 It stands between the event loop and uvicorn's protocol, which has no such limits, and knows no more of HTTP than where a head
 ends. When a request has come is told by `Requests`, an ASGI application around ours; from there on to the end of its answer
-others watch (see `bodies`). So that what comes after an answer is always the head of the next request, what is left of a body is
-read before the answer ends, though the answer is not kept back for that. A connection that is idle after an answer is uvicorn's
-to close.
+others watch (`request_bodies`). So that what comes after an answer is always the head of the next request, what is left of a body
+is read before the answer ends, though the answer is not kept back for that. A connection that is idle after an answer is
+uvicorn's to close.
 """
 
 from __future__ import annotations

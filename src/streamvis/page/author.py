@@ -24,8 +24,8 @@ from bokeh.models import ColumnDataSource
 
 from streamvis.page.diagnosis import PageLog
 from streamvis.page.document import adopt, as_author
+from streamvis.page.error_text import Mistake, lengths_of, readable
 from streamvis.page.link import Notice
-from streamvis.page.mistakes import Mistake, lengths_of, readable
 
 __all__ = ["Failures", "GuardedCallbacks"]
 

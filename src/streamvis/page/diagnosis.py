@@ -24,8 +24,8 @@ from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
 from streamvis.page.link import BrowserLink
+from streamvis.page.live.sources import spec_of
 from streamvis.page.reader import EndpointReader, Piece
-from streamvis.page.sources import spec_of
 from streamvis.records import Rows, Value
 
 __all__ = ["Counts", "Diagnosis", "PageLog", "reasons"]

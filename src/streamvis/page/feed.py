@@ -24,10 +24,10 @@ from bokeh.document import Document
 
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
 from streamvis.pace import Pace
-from streamvis.page.heap import Heap
 from streamvis.page.new_data import NewData, merge_rows, own_copy
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun
+from streamvis.page.web.memory import Heap
 from streamvis.records import Rows, Value
 from streamvis.selection import NEWEST, OLDEST, PINNED, STATS, Selection
 

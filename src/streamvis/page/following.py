@@ -18,8 +18,8 @@ from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
 from streamvis.page.feed import INBOX_BYTES, Feeds, Inbox, Lost
+from streamvis.page.first_history import Past
 from streamvis.page.new_data import NewData, column_form, own_copy
-from streamvis.page.past import Past
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun
 from streamvis.records import Rows

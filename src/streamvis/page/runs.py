@@ -15,8 +15,8 @@ from bokeh.models import ColumnDataSource
 
 from streamvis.errors import UsageError
 from streamvis.filters import Filter
-from streamvis.page.asking import Answer, Asking, PastValue
-from streamvis.page.sources import live_source, of_run
+from streamvis.page.author_requests import Answer, Asking, PastValue
+from streamvis.page.live.sources import live_source, of_run
 from streamvis.selection import Selection
 
 __all__ = ["PageRun", "Showing", "grouped", "labelled", "of_document", "runs", "show_in"]

@@ -27,22 +27,22 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.page import look
-from streamvis.page.asking import Asking
 from streamvis.page.author import Failures
+from streamvis.page.author_requests import Asking
 from streamvis.page.diagnosis import Counts, Diagnosis, reasons
 from streamvis.page.document import on_unsendable
 from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Feeds, RunFeed
-from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Fillers
 from streamvis.page.following import Following
 from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
-from streamvis.page.missing import Missing
-from streamvis.page.moments import moment
+from streamvis.page.live.figures import computed_once
+from streamvis.page.live.session_sources import LiveSources
+from streamvis.page.missing_values import Missing
 from streamvis.page.new_data import Names, NewData
 from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun, Showing, grouped, labelled, show_in
 from streamvis.page.seeking import Seeking
-from streamvis.page.view import LiveSources
+from streamvis.page.time_text import moment
 from streamvis.records import VANISHED
 from streamvis.selection import PINNED, Selection
 

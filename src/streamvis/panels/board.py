@@ -23,14 +23,14 @@ from bokeh.models import Column, CustomJS, Div, LayoutDOM, Pane, Plot
 
 from streamvis.descriptions import Description, description_of, pattern_of
 from streamvis.errors import UsageError
-from streamvis.page.figures import computed_once
 from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.live.figures import computed_once
+from streamvis.page.live.sources import of_run
 from streamvis.page.new_data import NewData
-from streamvis.page.sources import of_run
-from streamvis.panels.beside import parts_of
+from streamvis.panels.boxes import Parts, short
 from streamvis.panels.contents import Key, contents_of
 from streamvis.panels.curves import mark_best
-from streamvis.panels.frames import Parts, short
+from streamvis.panels.side_by_side import parts_of
 from streamvis.records import KeyInfo, Value
 
 __all__ = ["Card", "Shared", "board", "card"]

@@ -12,9 +12,9 @@ from bokeh.models import Div
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import box, boxed, html_table, plain_number, title_of
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import box, boxed, html_table, plain_number, title_of
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 
 __all__ = ["config", "tree", "tree_html"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamvis.panels.pictures import are_pictures
+from streamvis.panels.png_images import are_pictures
 
 __all__ = ["Key", "contents_of"]
 

@@ -10,13 +10,13 @@ from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Scatter, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
-from streamvis.means import smoothed_name
+from streamvis.exponential_mean import smoothed_name
 from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.live.sources import LiveSpec, band_columns, source_for
 from streamvis.page.new_data import NUMBER, column_form
-from streamvis.page.sources import LiveSpec, band_columns, source_for
 from streamvis.palette import PALETTE
-from streamvis.panels.beside import Thing, things_shown
-from streamvis.panels.frames import GREY, plain_number, plot_frame, short, title_of, whole_view
+from streamvis.panels.boxes import GREY, plain_number, plot_frame, short, title_of, whole_view
+from streamvis.panels.side_by_side import Thing, things_shown
 
 __all__ = ["best_of", "curves", "mark_best", "number_columns"]
 

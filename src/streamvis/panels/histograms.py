@@ -14,9 +14,9 @@ from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.page.look import CARD, PANEL_HEIGHT
 from streamvis.palette import PALETTE
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import plot_frame, title_of
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import plot_frame, title_of
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 from streamvis.records import Value
 
 __all__ = ["histograms"]

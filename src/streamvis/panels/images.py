@@ -11,10 +11,10 @@ from bokeh.models import ColumnDataSource, Div, GlyphRenderer, Plot
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.palette import PALETTE
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import box, boxed, plain_number, title_of
-from streamvis.panels.pictures import are_pictures, pictures_of
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import box, boxed, plain_number, title_of
+from streamvis.panels.png_images import are_pictures, pictures_of
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 
 __all__ = ["images"]
 

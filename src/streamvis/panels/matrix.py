@@ -13,9 +13,9 @@ from bokeh.transform import transform
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.palette import PALETTE
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import plain_number, plot_frame, short, title_of
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import plain_number, plot_frame, short, title_of
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 
 __all__ = ["matrix"]
 

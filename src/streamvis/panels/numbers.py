@@ -12,12 +12,12 @@ from bokeh.models import ColumnDataSource, CustomJS, Div
 
 from streamvis.descriptions import description_of
 from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.live.sources import LiveSpec, source_for
 from streamvis.page.new_data import NewData
-from streamvis.page.sources import LiveSpec, source_for
 from streamvis.palette import PALETTE
-from streamvis.panels.beside import for_each_run
+from streamvis.panels.boxes import box, boxed, plain_number, title_of
 from streamvis.panels.curves import best_of, number_columns
-from streamvis.panels.frames import box, boxed, plain_number, title_of
+from streamvis.panels.side_by_side import for_each_run
 
 __all__ = ["numbers"]
 

@@ -26,9 +26,9 @@ from bokeh.plotting import figure
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.palette import PALETTE
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import GREY, plot_frame, title_of, whole_view
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import GREY, plot_frame, title_of, whole_view
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 
 __all__ = ["points"]
 

@@ -13,9 +13,9 @@ from bokeh.models import Div
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import box, boxed, title_of
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import box, boxed, title_of
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 
 __all__ = ["audio"]
 

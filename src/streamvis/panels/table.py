@@ -22,12 +22,12 @@ from bokeh.models import (
 )
 
 from streamvis.page.fillers import attach
+from streamvis.page.live.sources import LiveSpec, source_for
 from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
-from streamvis.page.sources import LiveSpec, source_for
-from streamvis.panels.beside import for_each_run
-from streamvis.panels.frames import boxed, title_of
-from streamvis.panels.values import ValueFiller
+from streamvis.panels.boxes import boxed, title_of
+from streamvis.panels.side_by_side import for_each_run
+from streamvis.panels.value_filler import ValueFiller
 
 __all__ = ["table"]
 

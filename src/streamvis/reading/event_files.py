@@ -16,7 +16,7 @@ import numpy as np
 
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.metrics import place_of, whole_step
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of
+from streamvis.reading.incremental_import import ArrivingRows, ArrivingValue, Origin, id_of
 from streamvis.wire.columns import arrow_column
 
 __all__ = ["BrokenFile", "EventFolder", "event_folders", "is_event_file"]

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from streamvis.errors import StreamvisError, UsageError
-from streamvis.reading.arriving import run_to_fill
 from streamvis.reading.connection import Connection
 from streamvis.reading.export import MANIFEST, VERSION
 from streamvis.reading.formats import EXACT, read_tables
+from streamvis.reading.incremental_import import run_to_fill
 from streamvis.reading.runs import Run
 from streamvis.records import INTERRUPTED, STATES, Finish, Start
 from streamvis.transport import path

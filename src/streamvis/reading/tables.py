@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from streamvis.errors import InvalidData, StreamvisError, UsageError
 from streamvis.metrics import place_of
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
+from streamvis.reading.incremental_import import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
 from streamvis.wire.columns import Unjoinable, arrow_column, json_column
 
 __all__ = ["TABLES", "TableFile"]

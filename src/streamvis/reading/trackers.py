@@ -18,7 +18,7 @@ import numpy as np
 
 from streamvis.errors import StreamvisError
 from streamvis.metrics import place_of, whole_step
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
+from streamvis.reading.incremental_import import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
 from streamvis.wire.columns import arrow_column
 
 __all__ = ["DATABASES", "database_runs"]

@@ -19,7 +19,7 @@ import numpy as np
 from streamvis.alerts import ALERTS, LEVELS
 from streamvis.errors import StreamvisError
 from streamvis.metrics import whole_step
-from streamvis.reading.arriving import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
+from streamvis.reading.incremental_import import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
 
 __all__ = ["SUFFIX", "WandbRun"]
 

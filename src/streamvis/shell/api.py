@@ -19,10 +19,10 @@ from tornado.web import RequestHandler
 from streamvis.alerts import ALERTS, alerts_in
 from streamvis.errors import PageScriptError, StreamvisError
 from streamvis.page.feed import FEEDS, ChoiceFeed
-from streamvis.page.mount import page_path
 from streamvis.page.reader import EndpointReader
-from streamvis.page.scripts import PageScript, read_script
-from streamvis.page.serving import Site
+from streamvis.page.scripts.script import PageScript, read_script
+from streamvis.page.web.paths import page_path
+from streamvis.page.web.process import Site
 from streamvis.selection import Selection
 from streamvis.shell.past import past_of, scale_of, time_of
 from streamvis.transport import Response, path

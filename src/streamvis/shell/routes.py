@@ -16,8 +16,8 @@ from typing import Any
 from tornado.template import Template
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
-from streamvis.page.mount import page_path, to_root
-from streamvis.page.serving import Site
+from streamvis.page.web.paths import page_path, to_root
+from streamvis.page.web.process import Site
 from streamvis.shell.api import api_routes
 from streamvis.shell.snapshots import snapshot_routes
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from streamvis.page.mount import page_path
-from streamvis.page.scripts import DEFAULT_PAGE, PageScript
-from streamvis.page.serving import Site
+from streamvis.page.scripts.script import DEFAULT_PAGE, PageScript
+from streamvis.page.web.paths import page_path
+from streamvis.page.web.process import Site
 
 __all__ = ["snapshot_routes"]
 

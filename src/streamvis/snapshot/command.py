@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl
 
 import click
 
-from streamvis import options
+from streamvis import cli_options
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import one_line
 
 if TYPE_CHECKING:
     from streamvis.page.reader import EndpointReader
-    from streamvis.page.scripts import PageScript
+    from streamvis.page.scripts.script import PageScript
 
 __all__ = ["snapshot"]
 
@@ -40,8 +40,8 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.option("--mp4", type=_file, help="Write a film of the moments; needs ffmpeg too.")
 @click.option("--size", default="1366x768", show_default=True, help="Of the window for pictures, in pixels.")
 @click.option("--dark", is_flag=True, help="Pictures as a browser in dark mode shows the page.")
-@options.url
-@options.app
+@cli_options.url
+@cli_options.app
 @click.option("--token", envvar="STREAMVIS_TOKEN", show_envvar=True, help="Token of the endpoint.")
 def snapshot(
     page: str,
@@ -66,7 +66,7 @@ def snapshot(
     clicks is not in the file: such widgets are marked.
     """
     from streamvis.page.reader import EndpointReader
-    from streamvis.page.scripts import DEFAULT_PAGE, default_page, read_script
+    from streamvis.page.scripts.script import DEFAULT_PAGE, default_page, read_script
     from streamvis.snapshot.file import take_snapshot
     from streamvis.transport import checked_url
 
@@ -92,7 +92,7 @@ def snapshot(
         except StreamvisError:
             raise
         except Exception as error:  # around an author's code
-            from streamvis.page.mistakes import Mistake
+            from streamvis.page.error_text import Mistake
 
             told = Mistake(error)
             click.echo("\n\n".join(filter(None, (told.around, told.text))), err=True)

@@ -28,10 +28,10 @@ from bokeh.resources import Resources
 from streamvis.errors import UsageError
 from streamvis.extremes import extreme_rows
 from streamvis.page.link import StreamvisLink
+from streamvis.page.live.sources import spec_of
 from streamvis.page.reader import EndpointReader, RunHead
-from streamvis.page.scripts import PageScript, add_to_path
-from streamvis.page.sources import spec_of
-from streamvis.page.stepping import SteppedPage
+from streamvis.page.scripts.script import PageScript, add_to_path
+from streamvis.page.stepped_page import SteppedPage
 from streamvis.records import RUNNING
 from streamvis.snapshot.graph import Graph
 from streamvis.snapshot.moments import Default, Moments, evenly, spread

@@ -17,7 +17,7 @@ __all__ = ["Default", "Moments", "evenly", "spread"]
 
 _LEFT_OUT = frozenset({"js_event_callbacks", "js_property_callbacks", "subscribed_events", "inner_width", "inner_height"})
 _MOVED = "streamvis moves this range"
-_KEPT_KINDS = ("streamvis.page.view.StreamvisLiveControl",)
+_KEPT_KINDS = ("streamvis.page.live.session_sources.StreamvisLiveControl",)
 
 Default = Callable[[str, str], Any]
 """Gives the value, as Bokeh writes it, of an attribute that has its default: of the model with this id, of this name."""

@@ -5,10 +5,10 @@ from streamvis.store.checking import check
 from streamvis.store.copying import Copied, end_copying
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
-from streamvis.store.keeping import KeepValues
 from streamvis.store.opening import check_place, copy_places, migrate_place
 from streamvis.store.read_only import ReadOnlySqliteStore, is_store
 from streamvis.store.repair import repair
+from streamvis.store.retention import KeepValues
 from streamvis.store.shared import SharedStore
 from streamvis.store.spread import STATISTICS_OF_RUNS
 from streamvis.store.sqlite import SqliteStore

@@ -20,10 +20,10 @@ from streamvis.records import (
 from streamvis.store import statements as sql
 from streamvis.store.attempts import Attempt, attempt_of, before_step, join_attempt, resume
 from streamvis.store.bodies import chunk_row, value_row
-from streamvis.store.columns import columns_with, dtypes_of
+from streamvis.store.column_types import columns_with, dtypes_of
 from streamvis.store.cutting import Reach, cut_log
 from streamvis.store.database import Database
-from streamvis.store.keeping import keep_newest
+from streamvis.store.retention import keep_newest
 from streamvis.store.run_rows import RunRow
 from streamvis.store.summaries import Sizes
 from streamvis.wire.limits import MAX_COLUMNS

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from streamvis.exponential_mean import DebiasedMean
 from streamvis.extremes import extreme_rows
-from streamvis.means import DebiasedMean
 from streamvis.records import Band
-from streamvis.store.choosing import Axis
-from streamvis.store.parts import Levels, Loader, as_floats
+from streamvis.store.downsampling import Axis
+from streamvis.store.levels import Levels, Loader, as_floats
 from streamvis.store.smoothing import first_that_counts
 from streamvis.store.spread import spread_of
 from streamvis.store.tables import is_missing, numbers_of

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from streamvis.errors import InvalidData, UnknownRun
 from streamvis.records import RUNNING
 from streamvis.store import statements as sql
+from streamvis.store.as_of_step import levels_of
 from streamvis.store.band import RunRows
-from streamvis.store.columns import dtypes_of
+from streamvis.store.column_types import dtypes_of
 from streamvis.store.damage import Broken
 from streamvis.store.database import Database
 from streamvis.store.history import axis_name
-from streamvis.store.past import levels_of
 from streamvis.store.run_rows import find_run
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import inner_name

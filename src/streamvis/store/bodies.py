@@ -20,7 +20,7 @@ import pyarrow as pa
 from streamvis.store import statements as sql
 from streamvis.store.damage import Broken, is_damage
 from streamvis.store.database import Database
-from streamvis.store.packed import Marks, unpack
+from streamvis.store.packed_rows import Marks, unpack
 from streamvis.store.tables import numbers_of, rows_of_body
 from streamvis.wire.arrow import table_of, value_of
 

@@ -19,7 +19,7 @@ from streamvis.store import statements as sql
 from streamvis.store.bodies import chunk_row, read_chunk
 from streamvis.store.damage import Broken
 from streamvis.store.database import Database
-from streamvis.store.packed import Marks
+from streamvis.store.packed_rows import Marks
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import body_of_rows, numbers_of
 

@@ -4,8 +4,8 @@ The answer is exact, from all rows, and still only a few of them are read. A blo
 needs no closer look: its extremes are kept in it. A block that lies across the edge of a bucket is looked at one level below, and
 so on down to the rows; but only where it could hold a value that is beyond all that is known of one of its buckets.
 
-Works on what `parts` loads, a bounded number of rows at a time, and lets `choosing` keep what may be part of the answer; knows no
-SQL.
+Works on what `levels` loads, a bounded number of rows at a time, and lets `downsampling` keep what may be part of the answer.
+Knows no SQL.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from streamvis.errors import InvalidData
 from streamvis.extremes import Extremes
 from streamvis.records import History
-from streamvis.store.choosing import Axis, Choice, Frame, table_of_names
-from streamvis.store.parts import Across, Levels, Loader, Part, Spans
+from streamvis.store.downsampling import Axis, Choice, Frame, table_of_names
+from streamvis.store.levels import Across, Levels, Loader, Part, Spans
 from streamvis.store.tables import inner_name, numbers_of
 
 __all__ = ["Axis", "axis_name", "drawn_names", "select"]

@@ -306,7 +306,7 @@ class Store(Protocol):
         """The middle and the spread of columns over runs, from all rows of equal x; see `Band`, and `store.spread` for `stat`.
 
         Where there are more x than buckets, of each bucket the rows with the lowest and the highest of each returned column, and
-        those at which a run ends. With `smooth`, a weight below 1, of each run's smoothed columns (see `streamvis.means`).
+        those at which a run ends. With `smooth`, a weight below 1, of each run's smoothed columns (see `exponential_mean`).
         With `at`, of the rows of that step and earlier ones alone.
         Runs that are gone, or lack the key or x, are left out. Raises UnknownRun where none of the runs is there.
         """

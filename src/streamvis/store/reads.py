@@ -14,23 +14,23 @@ from contextlib import AbstractContextManager, contextmanager
 from streamvis.errors import DamagedData, RunConflict, StoreError, UnknownKey
 from streamvis.records import RUNNING, AppHead, AppInfo, AttemptInfo, Band, Cursor, History, KeyInfo, RunInfo, Tail
 from streamvis.store import statements as sql
+from streamvis.store.as_of_step import levels_of
 from streamvis.store.band import BandAxis, band_of
 from streamvis.store.band_rows import rows_of_runs
 from streamvis.store.bodies import read_value
-from streamvis.store.columns import dtypes_of
+from streamvis.store.column_types import dtypes_of
 from streamvis.store.damage import Broken, Damages
 from streamvis.store.database import Database
 from streamvis.store.finding import find_runs
 from streamvis.store.history import Axis, axis_name, drawn_names, select
 from streamvis.store.interface import TAIL_BYTES, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
-from streamvis.store.offering import names_of_runs
-from streamvis.store.past import levels_of
-from streamvis.store.pieces import rows_piece, spread_values
+from streamvis.store.key_pieces import rows_piece, spread_values
+from streamvis.store.log_pieces import read_parts
+from streamvis.store.run_names import names_of_runs
 from streamvis.store.run_rows import RunRow, info_of, required_run
 from streamvis.store.smoothing import smoothed
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import inner_name
-from streamvis.store.tails import read_parts
 
 __all__ = ["Reads"]
 

@@ -28,7 +28,7 @@ def read_rows(db: Database, key: int, first: int, last: int, *, names: Sequence[
 
 
 class KeyLevels:
-    """One key's rows and summaries inside a read transaction, see `parts.Levels`. `note` is told of a damaged summary."""
+    """One key's rows and summaries inside a read transaction, see `levels.Levels`. `note` is told of a damaged summary."""
 
     def __init__(self, db: Database, key: int, sizes: Sizes, *, note: Callable[[Broken], object]) -> None:
         self._db, self._key, self.sizes, self._note = db, key, sizes, note

@@ -204,7 +204,7 @@ CREATE INDEX keys_with_news ON keys (log, newest_seq);
 
 -- A chunk holds rows of the batches first_seq to last_seq; first_row is the number of its first row among its key's. marks tells
 -- which rows came with which batch, where it was made by merging (NULL: all with last_seq). body stands last, so that reading
--- the others does not read through it; it is in the form of `packed`, or of the wire. checksum, here and below, is that of
+-- the others does not read through it; it is in the form of `packed_rows`, or of the wire. checksum, here and below, is that of
 -- `bodies`; NULL for what was written before there were any.
 CREATE TABLE chunks (
     no INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""Smoothed columns: debiased exponential means (see `streamvis.means`) over all rows, never over those left after reducing.
+"""Smoothed columns: debiased exponential means (see `exponential_mean`) over all rows, not over the downsampled ones.
 
 Pure, but for the rows that it loads from `Levels`.
 
@@ -16,11 +16,11 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from streamvis.exponential_mean import DebiasedMean, smoothed_name
 from streamvis.extremes import extreme_rows
-from streamvis.means import DebiasedMean, smoothed_name
 from streamvis.records import History
-from streamvis.store.choosing import Axis
-from streamvis.store.parts import Levels, as_floats
+from streamvis.store.downsampling import Axis
+from streamvis.store.levels import Levels, as_floats
 from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
 
 __all__ = ["first_that_counts", "smoothed"]

@@ -1,6 +1,6 @@
 """All SQL of a store at work, by name, as SQLite says it; `postgresql.wording` has what PostgreSQL says otherwise.
 
-What reads through a whole store, to check or repair it, stands in `whole_statements`.
+What reads through a whole store, to check or repair it, stands in `scan_statements`.
 
 The tables stand in `schema`. No statement here looks at all of a run's past.
 """

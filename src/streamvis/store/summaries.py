@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.extremes import extreme_rows, is_gap
-from streamvis.store.packed import pack, unpack
+from streamvis.store.packed_rows import pack, unpack
 from streamvis.store.tables import concat_common, is_measurable, is_missing, numbers_of
 
 __all__ = ["Sizes", "summary_of_rows", "summary_of_summaries"]

@@ -27,7 +27,7 @@ from streamvis.store.bodies import chunk_row, read_chunk, read_summary, summary_
 from streamvis.store.database import Database
 from streamvis.store.digests import Digesting
 from streamvis.store.discarding import discard_piece
-from streamvis.store.packed import Marks, pack
+from streamvis.store.packed_rows import Marks, pack
 from streamvis.store.rows import read_rows
 from streamvis.store.summaries import Sizes, summary_of_rows, summary_of_summaries
 from streamvis.store.tables import body_of_rows, concat_exact, numbers_of

@@ -16,9 +16,10 @@ from bokeh.client.connection import ClientConnection
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
-# The pulled document holds its link; without the class Bokeh could not read it.
-from streamvis.page import live, view  # noqa: F401  # their models are in the pages
 from streamvis.page.link import StreamvisLink
+
+# The pulled document holds its link; without the class Bokeh could not read it.
+from streamvis.page.live import session_sources, track  # noqa: F401  # their models are in the pages
 
 _RETRY_S = 0.1
 
