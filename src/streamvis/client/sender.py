@@ -130,8 +130,7 @@ class Sender:
                 self.hurry.clear()  # whatever rang is in the log by now
                 with self._lock:
                     batch = self._under_way = self._log.head()
-                needs_arrow = batch is None or self._failures or not self.exchange.is_start(batch)
-                if needs_arrow and not self.loaded.is_set() and not self._load("encoding"):
+                if not self.loaded.is_set() and not self._is_start(batch) and not self._load("encoding"):
                     return
                 if batch is None:
                     self._wait()
@@ -141,6 +140,10 @@ class Sender:
                         self._adopt()
             except Exception as error:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive(error)
+
+    def _is_start(self, batch: Outgoing | None) -> bool:
+        """Whether to send a batch before Arrow is loaded: the start of a run, once."""
+        return batch is not None and not self._failures and self.exchange.is_start(batch)
 
     def _wait(self) -> None:
         """Nothing waits to be sent: show the endpoint that the producer lives, deliver what others left, or wait."""
