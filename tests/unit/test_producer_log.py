@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import shutil
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -188,6 +189,24 @@ def test_a_segment_that_somebody_deleted_loses_its_batches_and_no_others(log):
     assert first > 1 and log._runs.lost_records == sum(range(1, first))
     assert [one.number for one in taken(log)] == list(range(first, 31))
     assert log.segments.bytes == 0 and log.unsettled_records == 0 and log.settled == 30
+
+
+def test_a_folder_that_somebody_takes_away_is_made_again(new_log):
+    log = new_log(cache_bytes=10**6)
+    (one,) = append(log)
+    shutil.rmtree(log.segments.folder)
+    assert taken(log) == [one]
+    (another,) = append(log)
+    assert [batch for path in files(log) for batch, _ in read_segment(path)] == [another] and log.kept_records == 2
+    assert take(log.segments.folder) is None
+
+
+def test_who_looks_at_a_folder_that_is_being_made_does_not_have_it(log):
+    log.segments.folder.mkdir(parents=True)
+    looks, _ = take(log.segments.folder, unsigned=True)
+    threading.Timer(0.02, leave, [looks]).start()
+    append(log)
+    assert log.kept_records == 1 and log.segments.problem is None
 
 
 def test_where_no_file_can_be_opened_now_nothing_is_lost(log, monkeypatch):

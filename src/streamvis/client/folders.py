@@ -35,6 +35,7 @@ __all__ = ["OWNER", "Owner", "SpoolPlace", "boot", "hold", "leave", "sync_folder
 OWNER = "owner"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CLOCKS_DIFFER_S = 2.0
+_LOOKS, _LOOK_S = 20, 0.005
 
 
 class Owner(NamedTuple):
@@ -90,7 +91,7 @@ def hold(folder: Path, url: str | None) -> int:
     """Make the folder this process's; what to give to `leave`. Raises OSError when it cannot be made so."""
     held = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(held)
+        _lock_soon(held)
         os.ftruncate(held, 0)
         told = json.dumps(Owner.here(url)._asdict()).encode()
         if os.write(held, told) != len(told):
@@ -136,6 +137,17 @@ def leave(held: int | None, folder: Path | None = None) -> None:
         except OSError:
             pass  # somebody else took it away
     os.close(held)
+
+
+def _lock_soon(held: int) -> None:
+    """Lock a file that others may look at for a moment. Raises BlockingIOError when somebody keeps it."""
+    for _ in range(_LOOKS):
+        try:
+            _lock(held)
+            return
+        except BlockingIOError:
+            time.sleep(_LOOK_S)
+    _lock(held)
 
 
 def _lock(held: int) -> bool:

@@ -288,7 +288,7 @@ class Segments:
         self._stop_reading()
         self._uncache_to(segment.number + 1, 0)
         if segment.number == self._last:
-            if self._writing is not None and not segment.frames:  # else somebody took it away
+            if self._writing is not None and not segment.frames and os.fstat(self._writing.fileno()).st_nlink:
                 try:
                     self._writing.truncate(0)
                     self._writing.seek(0)
@@ -312,7 +312,9 @@ class Segments:
 
     def _own(self) -> None:
         if self._held is not None:
-            return
+            if self.folder.is_dir():
+                return
+            self.leave()  # somebody took the folder away
         self.folder = self._place.writable() / self._producer
         try:
             self._take_folder()
