@@ -32,7 +32,7 @@ from streamvis.errors import (
     StreamvisError,
     UnknownRun,
 )
-from streamvis.records import ARROW, Ack, Refusal
+from streamvis.protocol import ARROW, Ack, Refusal
 from streamvis.transport import Response, check, path
 
 __all__ = ["Exchange", "NotNow", "post"]
