@@ -38,6 +38,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="postgresql: a server of its own")
     parser.add_argument("--endpoints", type=int, default=1, help="how many on one database")
     parser.add_argument("--crowded", action="store_true", help="the endpoint asks producers to gather, as if there were many")
+    parser.add_argument(
+        "--warm", action="store_true", help="start all programs from a process with the libraries, which is quicker"
+    )
     parser.add_argument("--window-ms", type=float, default=100, help="how much a killed producer may take with it")
     parser.add_argument("--patience-s", type=float, default=60, help="how long anything may take to come back")
     parser.add_argument("--folder", type=Path, help="keep all files there, not in a temporary folder")
@@ -114,6 +117,7 @@ def play(
         crowded=options.crowded,
         database=database,
         endpoints=options.endpoints,
+        all_warm=options.warm,
     )
     try:
         scene.check()

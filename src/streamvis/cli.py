@@ -7,10 +7,14 @@ message on stderr and exit status 1.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,7 +88,8 @@ def rest(
     Producers use its address in Client("http://HOST:PORT", "app"); the API is documented at /docs. If other machines can connect,
     a token is required, which producers take from the environment variable STREAMVIS_TOKEN.
     """
-    from streamvis.endpoint import run_endpoint
+    with _importing():
+        from streamvis.endpoint import run_endpoint
 
     if with_parent:
         end_with_parent()
@@ -156,12 +161,13 @@ def page(
     shows any run, is always available. If the endpoint requires a token, it is taken from the environment variable
     STREAMVIS_TOKEN.
     """
-    from streamvis.page.scripts.script import pages_of
-    from streamvis.page.web.authorization import checked_origin
-    from streamvis.page.web.paths import Mount
-    from streamvis.page.web.process import run_pages
-    from streamvis.shell import shell_routes
-    from streamvis.transport import checked_url
+    with _importing():
+        from streamvis.page.scripts.script import pages_of
+        from streamvis.page.web.authorization import checked_origin
+        from streamvis.page.web.paths import Mount
+        from streamvis.page.web.process import run_pages
+        from streamvis.shell import shell_routes
+        from streamvis.transport import checked_url
 
     if with_parent:
         end_with_parent()
@@ -331,6 +337,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    atexit.register(gc.freeze)  # the interpreter would collect all that is left, and the system frees it anyway
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -341,6 +348,17 @@ def main() -> None:
     except StreamvisError as error:
         click.echo("\n".join(map(one_line, f"streamvis: {error}".split("\n"))), err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Libraries hold no garbage: the collector does not search them, neither during their import, nor at any time later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _tokens(host: str, place: Path | DatabaseAddress, token: str | None, read_token: str | None) -> Tokens:

@@ -53,7 +53,7 @@ SEND = "for step in range(500): client.sendl(step, 'k', {'x': step})\n"
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_end_of_a_program_delivers_and_says_how_it_ended(ending, start_script, stored):
     source, state, status = ENDINGS[ending]
-    program = start_script(SEND + source, is_warm=False)  # the status that ends a warm one goes through frames of the starter
+    program = start_script(SEND + source)
     assert program.wait() == status
     run = run_of(program)
     assert stored.run(run)["state"] == state

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -167,7 +168,10 @@ def _run(words: list[str], env: dict[str, str], cwd: str, mask: int, log: int) -
     if how not in ("-m", "-c"):
         sys.path[0] = os.path.dirname(os.path.abspath(how))
         sys.argv = [how, *words]
-        runpy.run_path(how, run_name="__main__")
+        # Its names live until the interpreter ends: `runpy.run_path` would clear them as soon as an exception leaves it.
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        main.__file__ = how
+        exec(compile(Path(how).read_bytes(), how, "exec"), vars(main))
         return
     what, *words = words
     sys.path[0] = cwd

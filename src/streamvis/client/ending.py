@@ -23,6 +23,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from streamvis.thread_frames import frame_of
+
 __all__ = ["FAILED", "FINISHED", "INTERRUPTED", "STATES", "Program", "catch_sigterm", "release_sigterm", "state_of"]
 
 FINISHED, FAILED, INTERRUPTED = STATES = ("finished", "failed", "interrupted")
@@ -68,7 +70,7 @@ class Program:
 
     def watch(self) -> None:
         """Note exits from now on; also again in a forked child, whose main thread may be another."""
-        frame = sys._current_frames().get(threading.main_thread().ident or 0)
+        frame = frame_of(threading.main_thread().ident)
         while frame is not None and frame.f_back is not None:
             frame = frame.f_back
         self._bottom = frame

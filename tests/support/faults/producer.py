@@ -80,10 +80,11 @@ class Calls:
 
 
 class Life:
-    """Sends until it is `over`, while a thread flushes."""
+    """Sends until it is told to `end`, while a thread flushes."""
 
     def __init__(self, client: Client, slot: str, life: int, journal: Path, flush_every_s: float) -> None:
-        self.over = threading.Event()
+        self._is_to_end = False  # no event: a signal may come while this thread holds the event's lock, and would wait for it
+        self._over = threading.Event()
         self._client, self._slot, self._life, self._path, self._flush_every_s = client, slot, life, journal, flush_every_s
         self._journal = Journal(journal)
         self._calls = Calls(client, self._journal, slot, life)
@@ -91,22 +92,26 @@ class Life:
         self._children: list[int] = []
         self._child_number = 0
 
+    def end(self, *_: object) -> None:
+        """Send no more. Signal handlers call it."""
+        self._is_to_end = True
+
     def live(self, *, for_s: float | None = None, has_children: bool = False) -> None:
         """Send, for so long at most."""
         flusher = threading.Thread(target=self._flush)
         flusher.start()
         until = None if for_s is None else time.monotonic() + for_s
         fork_at, spawn_at = self._after(_FORK_EVERY_S), self._after(_SPAWN_EVERY_S)
-        while not self.over.is_set() and (until is None or time.monotonic() < until):
+        while not self._is_to_end and (until is None or time.monotonic() < until):
             self._calls.make_one()
-            self.over.wait(self._calls.pause())
+            time.sleep(self._calls.pause())
             if has_children and time.monotonic() >= fork_at:
                 fork_at = self._after(_FORK_EVERY_S)
                 self._fork()
             if has_children and time.monotonic() >= spawn_at:
                 spawn_at = self._after(_SPAWN_EVERY_S)
                 multiprocessing.get_context("spawn").Process(target=live_as_child, args=self._child()).start()
-        self.over.set()
+        self._over.set()
         flusher.join()
         self._journal.tell("ending")
 
@@ -121,11 +126,11 @@ class Life:
         return time.monotonic() + self._random.expovariate(1 / mean_s)
 
     def _flush(self) -> None:
-        while not self.over.is_set():
+        while not self._over.is_set():
             handed = self._calls.next
             if self._client.flush(timeout_s=2.0):
                 self._journal.tell("stored", handed)
-            self.over.wait(self._flush_every_s)
+            self._over.wait(self._flush_every_s)
 
     def _fork(self) -> None:
         about = self._child()
@@ -158,11 +163,11 @@ def main(url: str, app: str, run: str, slot: str, life: str, spool: str, path: s
     client = Client(url, app, spool=spool)
     client.init({"run": run}, run=run)
     own = Life(client, slot, int(life), Path(path), float(flush_every_s))
-    exits = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: own.over.set())
-    signal.signal(signal.SIGUSR1, lambda *_: (exits.set(), own.over.set()))
+    came: list[int] = []
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, lambda number, _: (came.append(number), own.end()))
     own.live(has_children=True)
-    if exits.is_set():
+    if signal.SIGUSR1 in came:
         sys.exit(EXIT_STATUS)
     own.close()
 

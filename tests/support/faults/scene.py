@@ -73,7 +73,8 @@ class Scene:
     """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`. With a `database` there
     are so many `endpoints` on it, and everybody knows the addresses of all.
 
-    In a crowded one the endpoint asks producers to gather, and they seldom flush, which would make them send at once.
+    In a crowded one the endpoint asks producers to gather, and they seldom flush, which would make them send at once. If all are
+    warm, they start as `support.warm` says: sooner, but a producer then has its libraries before it sends for the first time.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Scene:
         crowded: bool = False,
         database: PostgresServer | None = None,
         endpoints: int = 1,
+        all_warm: bool = False,
     ) -> None:
         self.folder, self._dice, self._window_s, self._patience_s = folder, dice, window_s, patience_s
         self.findings = Findings()
@@ -97,11 +99,11 @@ class Scene:
         self._life = self._run_number = 0
         self._flush_every_s = 1.0 if crowded else 0.02
         endpoint = endpoint or ([sys.executable, HERE / "crowded.py", "rest"] if crowded else None)
-        self._database = database
+        self._database, self._all_warm = database, all_warm
         rest = [*(endpoint or [sys.executable, "-m", "streamvis.cli", "rest"]), "--data"]
         rest.append(f"{database.address}&schema=faults" if database else folder / "data")
         self.endpoints = [
-            self._open(Service(rest, ready=ENDPOINT_READY, log=folder / f"endpoint-{i}.log", is_warm=not endpoint))
+            self._open(Service(rest, ready=ENDPOINT_READY, log=folder / f"endpoint-{i}.log", is_warm=rest[0] == sys.executable))
             for i in range(endpoints)
         ]
         self._proxies = {
@@ -135,7 +137,7 @@ class Scene:
 
     def _start(self, program: str, *words: object) -> Program:
         command = [sys.executable, HERE / f"{program}.py", *map(str, words)]
-        return self._open(Program(command, log=self.folder / f"{program}-{len(self._opened)}.log"))
+        return self._open(Program(command, log=self.folder / f"{program}-{len(self._opened)}.log", is_warm=self._all_warm))
 
     def close(self) -> None:
         """Kill all."""
@@ -169,7 +171,8 @@ class Scene:
         for program, life in self._producers.values():
             self._leave(program, life)
         for folder in {segment.parents[1] for segment in self._segments()}:
-            sync = Program([sys.executable, "-m", "streamvis.cli", "sync", folder], log=self.folder / f"sync-{self.run}.log")
+            command = [sys.executable, "-m", "streamvis.cli", "sync", folder]
+            sync = Program(command, log=self.folder / f"sync-{self.run}.log", is_warm=self._all_warm)
             self._open(sync).wait(self._patience_s)
             self._opened.remove(sync)
         if left := self._segments():

@@ -13,7 +13,6 @@ import faulthandler
 import json
 import logging
 import re
-import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from urllib.parse import unquote
 from tornado.ioloop import IOLoop, PeriodicCallback
 
 from streamvis.page.web.page_at_work import page_at_work
+from streamvis.thread_frames import frame_of
 
 __all__ = ["HeldBack", "held_back", "watch"]
 
@@ -109,7 +109,7 @@ class _Watcher:
                 pages.clear()
                 noted = ""
                 continue
-            page = page_at_work(sys._current_frames().get(self._watched))
+            page = page_at_work(frame_of(self._watched))
             if page is None:
                 continue
             pages[page] += 1
