@@ -16,11 +16,12 @@ INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 
 COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 \
 	-x '/(tests?|testing|torch|sympy|jax|jaxlib|scipy|pip|setuptools|fontTools|sklearn|networkx|triton)/' $(VENV)/lib || true
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
+HAPROXY := PATH="$$PATH:/usr/sbin:$(VENV)/haproxy/usr/sbin" command -v haproxy
 PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbouncer
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || command -v postgres
 CHROMIUM := command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
-.PHONY: help demo test test-integrations bench lint docs pictures chromium nginx postgresql pgbouncer libraries constraints clean
+.PHONY: help demo test test-integrations bench lint docs package pictures chromium nginx haproxy postgresql pgbouncer libraries constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +31,7 @@ help:
 	@echo "make bench        compare Streamvis with similar tools, which are installed into a cache; ARGS=--help lists options"
 	@echo "make lint         check the code and its format with ruff, and the types in src with pyright"
 	@echo "make docs         build the site of the docs into build/site, and check its links"
+	@echo "make package      build the wheel and the source package into dist, install them into a new environment and try them"
 	@echo "make pictures     create the pictures of the docs again; ARGS=NAME creates one"
 	@echo "make libraries    fetch the JavaScript libraries of the shell again; LIBRARIES='preact@... htm@...' names other versions"
 	@echo "make constraints  write constraints.txt again, with the newest releases"
@@ -39,7 +41,7 @@ help:
 demo: $(VENV)/.installed-demo
 	@$(VENV)/bin/streamvis demo $(ARGS)
 
-test: $(VENV)/.installed-test chromium nginx postgresql pgbouncer
+test: $(VENV)/.installed-test chromium nginx haproxy postgresql pgbouncer
 	@$(VENV)/bin/pytest $(ARGS)
 
 test-integrations: $(VENV)/.installed-integrations
@@ -59,6 +61,17 @@ lint: $(VENV)/.installed-lint
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
 	@echo "The docs are in build/site: open build/site/index.html in a browser."
+
+# With what their own metadata names, in the newest releases: as people get them.
+package: | $(VENV)/bin/python
+	@$(PIP) install -qq uv -c constraints.txt
+	@rm -rf dist && $(UV) build -q --out-dir dist
+	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; new="$$scratch/bin/python"; $(PYTHON) -m venv "$$scratch"; \
+	for one in dist/*.whl dist/*.tar.gz; do \
+		$(UV) pip install -q --python "$$new" "$$one" --reinstall-package streamvis 2>/dev/null || \
+			"$$new" -m pip --disable-pip-version-check install -qq --force-reinstall "$$one"; \
+		echo "$$one: $$("$$new" tests/support/installed.py)"; \
+	done
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -147,6 +160,19 @@ pgbouncer: | $(VENV)/bin/python
 		for one in *.deb; do dpkg -x "$$one" .; done; cd - >/dev/null; \
 	fi; \
 	$(PGBOUNCER) >/dev/null || echo "There is no PgBouncer for the tests of endpoints behind a pooler. Install it: sudo apt-get install pgbouncer" >&2
+
+# Two megabytes, unpacked with what it needs, as PgBouncer is.
+haproxy: | $(VENV)/bin/python
+	@$(HAPROXY) >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null; then \
+		echo "Unpacking Debian's haproxy into $(VENV) for the tests of endpoints behind a load balancer ..."; \
+		if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+		mkdir -p $(VENV)/haproxy && cd $(VENV)/haproxy && \
+		download() { apt-get download -qq haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 </dev/null 2>/dev/null; }; \
+		{ download || { $$sudo apt-get update -qq </dev/null >/dev/null 2>&1 && download; }; } && \
+		for one in *.deb; do dpkg -x "$$one" .; done; cd - >/dev/null; \
+	fi; \
+	$(HAPROXY) >/dev/null || echo "There is no HAProxy for the tests of endpoints behind a load balancer. Install it: sudo apt-get install haproxy" >&2
 
 # The shell's program runs as it stands, so its libraries are kept in the package: modules that name each other by their files.
 LIBRARIES ?= preact@11.2.0 htm@3.1.1

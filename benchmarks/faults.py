@@ -21,8 +21,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.faults.scene import DATABASE_FAULTS, FAULTS, HARDER, Fault, Scene, Stuck
+from support.balancers import BALANCERS
+from support.faults.scene import DATABASE_FAULTS, FAULTS, HARDER, STANDBY_FAULTS, Fault, Scene, Stuck
 from support.postgresql import PostgresServer
+from support.standby import StandbyPair
 
 ROUNDS_PER_RUN = 10
 
@@ -37,6 +39,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--endpoint", metavar="COMMAND", help="another program to start in place of `streamvis rest`")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="postgresql: a server of its own")
     parser.add_argument("--endpoints", type=int, default=1, help="how many on one database")
+    parser.add_argument("--standby", action="store_true", help="the database has a synchronous standby, which is promoted")
+    parser.add_argument("--balancer", choices=BALANCERS, help="stands before the endpoints; all others know its address alone")
     parser.add_argument("--crowded", action="store_true", help="the endpoint asks producers to gather, as if there were many")
     parser.add_argument(
         "--warm", action="store_true", help="start all programs from a process with the libraries, which is quicker"
@@ -80,12 +84,13 @@ def main() -> int:
     seed = options.seed if options.seed is not None else random.randrange(10**6)
     dice = random.Random(seed)
     known = [*FAULTS, *(DATABASE_FAULTS if options.store == "postgresql" else [])]
+    known += STANDBY_FAULTS if options.standby else []
     faults = [fault for fault in known if options.only is None or str(fault) in options.only]
     if options.only and len(faults) < len(set(options.only)):
         print(f"--only takes: {', '.join(map(str, known))}", file=sys.stderr)
         return 2
-    if options.store == "sqlite" and options.endpoints > 1:
-        print("--endpoints needs --store postgresql: a data folder has one endpoint", file=sys.stderr)
+    if options.store == "sqlite" and (options.endpoints > 1 or options.standby):
+        print("--endpoints and --standby need --store postgresql", file=sys.stderr)
         return 2
     print(f"seed {seed}, {options.rounds} rounds, {options.producers} producers", flush=True)
     with tempfile.TemporaryDirectory(prefix="streamvis-faults-") as temporary:
@@ -94,7 +99,7 @@ def main() -> int:
         if options.store == "sqlite":
             return play(options, folder, dice, faults)
         # It is killed by signals alone, and the machine stays: what the system holds for its disk is kept.
-        server = PostgresServer(autovacuum="on")
+        server = StandbyPair(autovacuum="on") if options.standby else PostgresServer(autovacuum="on")
         try:
             return play(options, folder, dice, faults, server)
         finally:
@@ -102,7 +107,11 @@ def main() -> int:
 
 
 def play(
-    options: argparse.Namespace, folder: Path, dice: random.Random, faults: list[Fault], database: PostgresServer | None = None
+    options: argparse.Namespace,
+    folder: Path,
+    dice: random.Random,
+    faults: list[Fault],
+    database: PostgresServer | StandbyPair | None = None,
 ) -> int:
     """All rounds, with the last lines."""
     done: Counter[str] = Counter()
@@ -117,6 +126,7 @@ def play(
         crowded=options.crowded,
         database=database,
         endpoints=options.endpoints,
+        balancer=options.balancer,
         all_warm=options.warm,
     )
     try:
@@ -148,7 +158,7 @@ def report(scene: Scene, done: Counter[str], rounds: int, stuck: str, took_s: fl
     if stuck:
         print(stuck)
     print(f"\n{rounds} rounds in {took_s / 60:.1f} minutes, {scene.runs} runs, {scene.sessions} sessions of the page")
-    for kind in ("kill", "stop", "cut", "exit", "terminate"):
+    for kind in ("kill", "stop", "cut", "exit", "terminate", "promote"):
         counts = {name.removeprefix(f"{kind} "): count for name, count in sorted(done.items()) if name.startswith(kind)}
         print(f"{kind} {sum(counts.values())}: {', '.join(f'{name} {count}' for name, count in counts.items()) or 'none'}")
     print(f"connections cut: {scene.cuts}")

@@ -1,9 +1,11 @@
 """Many producers at a steady rate with pages open: what was sent, acknowledged, stored and seen, how late, and with what memory.
 
     python benchmarks/load.py --minutes 10 --producers 100 --pages 20 --rate 10
+    python benchmarks/load.py --minutes 10 --producers 100 --store postgresql --endpoints 2
 
 Each producer is a process of its own, all of one run. The pages are sessions of one page server, without a browser (`tabs.py`).
-A reader follows the run by the REST API. All of it runs on this machine, so times are of one clock.
+A reader follows the run by the REST API. All of it runs on this machine, so times are of one clock. Where there are several
+endpoints, producers begin with one after the other, the page server with the first and the reader with the last.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-from pages import memory_mib, pages_of, running
-from setting import Endpoint, number
+from installation import STORES, installation, told_setting
+from pages import memory_mib, pages_of
+from setting import number
 from tabs import Tab
 
 from streamvis.errors import EndpointError
@@ -76,6 +78,7 @@ print(json.dumps({"sent": n, "acknowledged": n if stored else None, "took_ms": t
 """
 _LOOK_EVERY_S = 2.0
 _PATIENCE_S = 120
+_ALL_OF_THEM = ("acknowledged", "stored, once and in order", "received by each page")
 
 
 class Reader:
@@ -114,15 +117,14 @@ class Reader:
                         self.numbers[name].append(n)
 
 
-async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[str, Any]:
+async def load(minutes: float, producers: int, pages: int, rate: float, *, store: str, endpoints: int) -> dict[str, Any]:
     """The load; what came of it."""
-    endpoint = Endpoint()
-    with running(endpoint), tempfile.TemporaryDirectory() as folder:
+    with installation(store, endpoints) as installed, tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "producer.py"
         script.write_text(PRODUCER)
-        with pages_of(endpoint.url, Path(folder), PAGE) as (address, server):
-            words = [sys.executable, str(script), endpoint.url]
-            commands = [[*words, str(name), str(rate), f"{folder}/spool"] for name in range(producers)]
+        with pages_of(installed.address(), Path(folder), PAGE) as (address, server):
+            words = [(str(name), str(rate), f"{folder}/spool") for name in range(producers)]
+            commands = [[sys.executable, str(script), installed.address(i), *its] for i, its in enumerate(words)]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             started = [psutil.Popen(command, **pipes) for command in commands]
             for its in started:
@@ -130,12 +132,17 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
             tabs = [Tab(f"{address}?run=load") for _ in range(pages)]
             for tab in tabs:
                 await tab.open(must_show=True)
-            reader = Reader(endpoint.url)
+            reader = Reader(installed.address(-1))
+            used_s = installed.used_s()
             began, until = time.time(), time.time() + 60 * minutes
             for its in started:
                 its.stdin.write(f"{until}\n")
                 its.stdin.flush()
-            watched = {"endpoint": [endpoint.process], "page server": [server], "a producer": started}
+            watched = {
+                "an endpoint": [one.process for one in installed.endpoints],
+                "page server": [server],
+                "a producer": started,
+            }
             memory = await watch(watched, until)
             lines = await asyncio.gather(*(asyncio.to_thread(its.stdout.readline) for its in started))
             told = [json.loads(line) for line in lines]
@@ -146,6 +153,9 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
             while time.time() < deadline and any(count < sum(sent) for count in [reader.count, *map(seen_by, tabs)]):
                 await asyncio.sleep(0.2)
             reader.close()
+            took_s = time.time() - began
+            share = {who: (now - used_s[who]) / took_s for who, now in installed.used_s().items()}
+            size_bytes = installed.size_bytes()
             late_s = [came - at / 1e6 for tab in tabs for at, came in tab.seen.items() if at / 1e6 > began]
             updates = sum(tab.updates for tab in tabs) / max(1, len(tabs)) / (60 * minutes)
             seen = [seen_by(tab) for tab in tabs]
@@ -157,6 +167,9 @@ async def load(minutes: float, producers: int, pages: int, rate: float) -> dict[
         "acknowledged": sum(one["acknowledged"] or 0 for one in told),
         "stored, once and in order": sum(sent) if right == producers else reader.count,
         "producers all of whose rows are there": f"{right} of {producers}",
+        "acknowledged rows a second": sum(one["acknowledged"] or 0 for one in told) / took_s,
+        **{f"share of a core, {who}": value for who, value in share.items()},
+        "bytes on disk a row": size_bytes / max(1, sum(sent)),
         "received by each page": sum(sent) if set(seen) <= {sum(sent)} else f"{min(seen):,} to {max(seen):,}",
         "a call of a producer, p50, p99, slowest (ms)": percentiles([ms for one in told for ms in one["took_ms"]], 50, 99, 100),
         "row to a reader, p50, p95, p99 (s)": percentiles(reader.late_s, 50, 95, 99),
@@ -198,17 +211,23 @@ def main() -> None:
     parser.add_argument("--producers", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--pages", type=int, default=20)
     parser.add_argument("--rate", type=float, default=10, help="rows a second of each producer")
+    parser.add_argument("--store", choices=STORES, default="sqlite", help="postgresql: a server of its own")
+    parser.add_argument("--endpoints", type=int, default=1, help="how many on one database")
     options = parser.parse_args()
+    if options.store == "sqlite" and options.endpoints > 1:
+        parser.error("--endpoints needs --store postgresql: a data folder has one endpoint")
     found = []
     for producers in options.producers:
         print(f"{producers} producers, {options.pages} pages, {options.minutes:g} minutes ...", file=sys.stderr, flush=True)
-        found.append(asyncio.run(load(options.minutes, producers, options.pages, options.rate)))
-    print(f"| {options.rate:g} rows a second of each, {options.pages} pages, {os.cpu_count()} cores |", end="")
+        its = load(options.minutes, producers, options.pages, options.rate, store=options.store, endpoints=options.endpoints)
+        found.append(asyncio.run(its))
+    told = f"{options.store}, {options.endpoints} endpoints, {options.rate:g} rows a second of each, {options.pages} pages"
+    print(f"| {told}, {told_setting()} |", end="")
     print("".join(f" producers: {count} |" for count in options.producers))
     print("|---" * (len(found) + 1) + "|")
     for what in found[0]:
         print(f"| {what} | {' | '.join(one[what] if isinstance(one[what], str) else number(one[what]) for one in found)} |")
-    whole = [all(one[what] == one["rows sent"] for what in list(one)[1:3] + ["received by each page"]) for one in found]
+    whole = [all(one[what] == one["rows sent"] for what in _ALL_OF_THEM) for one in found]
     sys.exit(0 if all(whole) else 1)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
@@ -18,8 +17,11 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from installation import DISK, processor_s, told_setting
 
 from streamvis.endpoint.writer import Writer
 from streamvis.records import Ack, Batch, Start
@@ -39,7 +41,7 @@ def rows(first: int, count: int):
 
 
 async def send(store: Store, run: str, producers: int, batches: int) -> float:
-    """Acknowledged rows a second, by so many producers of which each waits for its last batch."""
+    """Acknowledged rows a second, by so many producers of which each waits for the answer to its last batch."""
     writer = Writer(store, most_unmerged=10**9)
 
     async def produce(i: int) -> None:
@@ -78,8 +80,8 @@ def main() -> None:
     parser.add_argument("--view-rows", type=int, default=10**6)
     parser.add_argument("--batches", type=int, default=200, help="of each producer")
     options = parser.parse_args()
-    disk = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on", "shared_buffers": "256MB", "wal_level": "replica"}
-    server = PostgresServer(on_disk=True, **disk)
+    server = PostgresServer(on_disk=True, **DISK)
+    database = psutil.Process(server.pid)
     try:
         with tempfile.TemporaryDirectory() as folder:
             kinds: dict[str, Callable[[], Store]] = {
@@ -88,14 +90,22 @@ def main() -> None:
             }
             for producers in (1, 30):
                 found: dict[str, list[float]] = {kind: [] for kind in kinds}
+                used_us: dict[str, list[float]] = {who: [] for who in (*kinds, "the database")}
                 for turn in range(ROUNDS):
                     for kind, opened in kinds.items():
                         with closing(opened()) as store:
                             batches = options.batches // (1 if producers == 1 else 5)
+                            before = time.process_time(), processor_s(database)
                             found[kind].append(asyncio.run(send(store, f"{producers}-{turn}", producers, batches)))
+                            after = time.process_time(), processor_s(database)
+                            its, in_database = (1e6 * (b - a) / (producers * batches) for a, b in zip(before, after, strict=True))
+                            used_us[kind].append(its)
+                            used_us["the database"] += [in_database] if kind == "PostgreSQL" else []
                 one, other = (statistics.median(rates) for rates in found.values())
                 told = f"{one:,.0f} rows/s, {other:,.0f} rows/s: {other / one:.2f} times"
-                print(f"{producers} producers, {ROWS_A_BATCH} rows a batch: {told}", flush=True)
+                print(f"{producers} producers, {ROWS_A_BATCH} rows a batch: {told}")
+                shares = (f"{who} {statistics.median(its):,.0f}" for who, its in used_us.items())
+                print(f"  µs of the processor for a batch, what a producer does included: {', '.join(shares)}", flush=True)
             seen = {}
             for kind, opened in kinds.items():
                 with closing(opened()) as store:
@@ -106,7 +116,7 @@ def main() -> None:
                 print(f"view of {options.view_rows:,} rows, {what}: {told}", flush=True)
     finally:
         server.remove()
-    print(f"SQLite first; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"SQLite first; {told_setting()}")
 
 
 if __name__ == "__main__":

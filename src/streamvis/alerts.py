@@ -1,4 +1,4 @@
-"""Alerts: what `Client.alert` sends, and what pages and webhooks read. Pure.
+"""Alerts: what `Client.alert` sends, what pages and webhooks read, and what a journal of those to be posted does. Pure.
 
 An alert is a row of the key `alerts` with the columns title, text and level. Rows that other programs send there by REST count
 too; a level that is unknown is read as "info".
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from streamvis.errors import InvalidData
 
-__all__ = ["ALERTS", "LEVELS", "Alert", "alert_row", "alerts_in"]
+__all__ = ["ALERTS", "LEVELS", "MOST_WAITING", "Alert", "AlertJournal", "alert_row", "alerts_in"]
 
 ALERTS = "alerts"
 """The key."""
 LEVELS = ("info", "warning", "error")
+MOST_WAITING = 1000
+"""How many alerts a journal keeps until they are posted."""
 _MOST_TITLE, _MOST_TEXT = 200, 10_000
 """Characters."""
 
@@ -38,6 +40,46 @@ class Alert:
     def id(self) -> str:
         parts = [self.run, self.step, self.time, self.title, self.text, self.level]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+class AlertJournal(Protocol):
+    """Which alerts are to be posted, and which were; outlives its endpoint. Trouble with what keeps it is logged, not raised."""
+
+    @property
+    def look_again_s(self) -> float | None:
+        """After how long to ask again for what another endpoint left; None where no other uses the journal."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts are to be posted."""
+        ...
+
+    def expect(self, alerts: Sequence[Alert]) -> Sequence[Alert]:
+        """Note alerts whose batch is about to be stored, and return those that are to be released or forgotten.
+
+        One that is neither, because the endpoint was killed, is due later."""
+        ...
+
+    def release(self, alerts: Sequence[Alert]) -> None:
+        """Their batch is stored: they are due."""
+        ...
+
+    def forget(self, alerts: Sequence[Alert]) -> None:
+        """Their batch is not stored: those that another request of the same batch released stay."""
+        ...
+
+    def take(self) -> tuple[Alert, float] | None:
+        """The alert to be posted next, and since when it is known. No other endpoint takes it meanwhile."""
+        ...
+
+    def keep(self, alert: Alert) -> bool:
+        """Take the alert for longer; whether it is still this endpoint's to post."""
+        ...
+
+    def settle(self, alert: Alert, *, is_posted: bool) -> None:
+        """It was posted, or is dropped."""
+        ...
 
 
 def alert_row(title: Any, text: Any, level: Any) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from streamvis.access import READ_TOKEN
-from streamvis.errors import UsageError
+from streamvis.errors import EndpointUnreachable, UsageError
 from streamvis.reading import Reader
 
 __all__ = ["open_reader"]
@@ -15,8 +16,8 @@ __all__ = ["open_reader"]
 def open_reader(place: str | os.PathLike[str], token: str | None = None) -> Reader:
     """Read from the endpoint at the address `place`, or from the data folder `place`.
 
-    The endpoint that has a folder is asked, if there is one; else the folder is read directly, and not changed. `token` is for
-    endpoints that need one (by default, that of STREAMVIS_TOKEN).
+    The endpoint that has a folder is asked, if there is one that answers; else the folder is read directly, and not changed: it
+    may be one that cannot be written to. `token` is for endpoints that need one (by default, that of STREAMVIS_TOKEN).
 
     Raises EndpointError (of the kind that fits) when no endpoint answers there, UsageError for a folder without a store, and
     FolderUnusable for one that cannot be read.
@@ -38,7 +39,9 @@ def _of_folder(folder: Path, token: str | None) -> Reader:
             "`streamvis import`."
         )
     if (url := endpoint_of(folder)) is not None:
-        return Reader(url, token=token or _kept_token(folder))
+        # It may be in another container, where its address means another machine. SQLite reads beside it.
+        with suppress(EndpointUnreachable):
+            return Reader(url, token=token or _kept_token(folder))
     from streamvis.endpoint.in_process import InProcessEndpoint
     from streamvis.store import ReadOnlySqliteStore
 

@@ -228,7 +228,7 @@ def import_(
 
         def told(one: Any) -> str:
             run, is_stored = take(one)
-            return f"{run}: {'stored' if is_stored else 'was there already'}"
+            return f"{one}: {'stored' if is_stored else 'was there already'} as {run}"
 
         _each(found, "Importing", told)
 

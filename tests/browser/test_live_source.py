@@ -63,6 +63,18 @@ def live(tmp_path, start_endpoint, start_pages):
     return endpoint.url, f"{start_pages(script, url=endpoint.url).url}/live"
 
 
+# Moves the range many times and back: how often the server was asked at once, and in all.
+_DRAG = """() => {
+  const doc = Bokeh.documents[0], control = [...doc.all_models].find(({type}) => type.endsWith("LiveControl"))
+  const range = doc.get_model_by_name("plot").x_range, {start, end} = range
+  let count = 0
+  control.properties.views.change.connect(() => { count += 1 })
+  for (let by = 20; by >= 0; by--) range.setv({start: start - by, end: end - by})
+  const at_once = count
+  return new Promise((done) => setTimeout(() => done([at_once, count]), 200))
+}"""
+
+
 def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, open_page, tmp_path):
     url, address = live
     with Client(url, "live") as client:
@@ -87,6 +99,8 @@ def test_a_page_follows_a_long_run_zooms_into_its_detail_and_goes_back(live, ope
             columns = tab.source("main")
             assert 99.0 in columns["y"] and len(columns["x"]) <= 4000
         assert columns["x"] == [row / 10 for row in range(int(columns["x"][0] * 10), int(columns["x"][-1] * 10) + 1)]
+        assert tab.evaluate(_DRAG) == [1, 2], "a drag is asked for when it begins, and when it has ended"
+        tab.wait_for_source("main", fits, within_s=10)
         view = ranges(tab)
         assert view[3] > 99 and offers_to_follow(tab)
         tab.screenshot(tmp_path / "zoomed.png")

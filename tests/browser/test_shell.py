@@ -125,7 +125,9 @@ def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_ba
     endpoint, pages = site
     with Client(endpoint.url, "timed") as client:
         client.init()
-        send(client, *range(10))
+        send(client, *range(8))
+        client.alert("Too high", level="error")
+        send(client, 8, 9)
         tab = open_page(f"{pages.root}/lines?app=timed")
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(10)))
         tab.page.get_by_label("The past").click()
@@ -134,6 +136,10 @@ def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_ba
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(5)))
         assert tab.page.url.endswith("at=4")
         step.press("ArrowLeft")
+        tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(4)))
+        tab.page.get_by_label("Too high (error) at step 7").click()
+        tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(8)))
+        step.fill("3")
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(4)))
         send(client, 10)
         other = open_page(tab.page.url)

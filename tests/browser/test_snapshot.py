@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,7 @@ def test_a_file_without_a_network_shows_the_numbers_of_the_live_page_at_each_mom
 
 
 def test_the_command_writes_an_animation_with_a_frame_for_each_moment(tmp_path, shared_endpoint):
-    path, gif = tmp_path / "page.py", tmp_path / "run.gif"
+    path, gif, film = tmp_path / "page.py", tmp_path / "run.gif", tmp_path / "run.mp4"
     path.write_text(PAGE)
     with Client(shared_endpoint.url, "page") as client:
         run = client.init({})
@@ -89,7 +90,23 @@ def test_the_command_writes_an_animation_with_a_frame_for_each_moment(tmp_path, 
             (client.sendl if record.is_rows else client.send)(record.step, record.key, record.data)
         assert client.flush(timeout_s=30)
     asked = ["--run", run, "--url", shared_endpoint.url, "--moments", "3", "--gif", str(gif), "--size", "600x400", "--dark"]
+    asked += ["--mp4", str(film)] if shutil.which("ffmpeg") else []
     done = subprocess.run([sys.executable, "-m", "streamvis.cli", "snapshot", str(path), *asked], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     image = Image.open(gif)
     assert image.n_frames == 3 and image.size == (600, 400)
+    if film.exists():
+        probe = [
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_frames",
+            "-show_entries",
+            "stream=width,height,nb_read_frames",
+            "-of",
+            "csv=p=0",
+            film,
+        ]
+        # The last moment stays for six more frames.
+        assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip() == "600,400,9"
+    assert film.exists() or shutil.which("ffmpeg") is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import cProfile
 import importlib.util
+import pstats
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bokeh.document import Document
 
-from streamvis.testing import rows, value
+from streamvis.testing import open_page, rows, value
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -69,3 +73,22 @@ def test_histograms_follow_what_is_selected_while_the_cloud_moves(recorded, stre
     assert not np.array_equal(page["cloud"].data["x"], before)
     assert 450 < sum(page["selected"].data["y"]) <= 500
     page.check()
+
+
+def _calls(function):
+    profile = cProfile.Profile()
+    profile.runcall(function)
+    return pstats.Stats(profile).total_calls
+
+
+def test_a_test_of_a_page_costs_little_more_than_what_bokeh_takes_to_make_it(recorded):
+    script, sent = EXAMPLES / "candlesticks" / "page.py", recorded("candlesticks", 3)
+    init_page = runpy.run_path(str(script))["init_page"]
+
+    def test_it():
+        with open_page(script, config=sent.config, records=sent.records[:-1]) as page:
+            page.sendl(2, "bars", sent.records[-1].data)
+
+    init_page(Document(), sent.config)  # Bokeh remembers much of the first
+    test_it()
+    assert _calls(test_it) < 1.2 * _calls(lambda: init_page(Document(), sent.config))

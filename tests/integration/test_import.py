@@ -95,12 +95,15 @@ def test_a_folder_s_files_are_a_run_each_and_a_broken_one_is_named(imported, tmp
     (tmp_path / "broken.jsonl").write_text('{"loss": 1.0}\nnot json\n{"loss": 2.0}\n')
     (tmp_path / "other.txt").write_text("not read")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "nothing.parquet").write_text("not a table")
     told, runs = imported(tmp_path, status=1)
     assert {name: run.rows("metrics")["step"].to_pylist() for name, run in runs.items() if "metrics" in name} == {
         "a/metrics": [0, 1],
         "b/metrics": [0, 1],
     }
     assert "broken.jsonl, line 2 is not JSON" in told and "empty.csv is empty" in told
+    assert "nothing.parquet cannot be read" in told and "nothing" not in runs
+    assert runs["broken"].rows("metrics")["loss"].to_pylist() == [1.0]
     with pytest.raises(UsageError, match="nothing to import"):
         imported(tmp_path / "other.txt")
 

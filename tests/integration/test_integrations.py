@@ -140,12 +140,16 @@ def test_an_integration_without_an_app_sends_to_the_active_run_and_leaves_it_ope
     with streamvis.run(request.node.name, {"a": 1}) as run:
         sending = Sending(None, default_app="other")
         sending.begin({"b": 2})
+        assert run.client.flush()
+        before = reader.run(run.id).about["cursor"]
+        sending.begin({"b": 2})
+        assert run.client.flush() and reader.run(run.id).about["cursor"] == before
         sending.log({"train/loss": 1.0}, 0, epoch=3)
         sending.end("failed")
         assert run.client.flush()
         assert reader.run(run.id).state == "running"
     stored = only_run(reader, request.node.name)
-    assert stored.config == {"a": 1} and stored.value("hyperparameters") == {"b": 2}
+    assert stored.config == {"a": 1} and stored.value("hyperparameters") == {"config": {"b": 2}}
     assert stored.rows("train").select(["loss", "epoch"]).to_pylist() == [{"loss": 1.0, "epoch": 3}]
 
 

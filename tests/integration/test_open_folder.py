@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +17,9 @@ import streamvis
 from streamvis import Client
 from streamvis.cli import cli
 from streamvis.errors import FolderUnusable, StreamvisError, UsageError
-from streamvis.store import SqliteStore, sqlite
+from streamvis.records import Batch, Start
+from streamvis.store import SqliteStore, read_only, sqlite
+from streamvis.wire.arrow import encode_rows
 
 
 def test_a_folder_is_read_directly_after_a_kill_and_through_the_endpoint_that_takes_it(start_endpoint, tmp_path):
@@ -42,6 +48,84 @@ def test_a_folder_is_read_directly_after_a_kill_and_through_the_endpoint_that_ta
         with streamvis.open(str(folder)) as other:
             assert other.url == endpoint.url and other.run("r").rows("train").num_rows == 2
         assert run.rows("train").num_rows == 2
+
+
+READ = """
+import sys, streamvis
+with streamvis.open(sys.argv[1]) as reader:
+    print(reader.url, reader.run("r").rows("train")["x"].to_pylist())
+"""
+
+
+@pytest.fixture
+def read_by_others(tmp_path):
+    """`read_by_others(folder)`: what a program prints that reads the folder and may not write to it."""
+
+    def read(folder):
+        # Root may write anywhere, unless it gives that right up.
+        rights = "-dac_override,-dac_read_search"
+        as_others = ["setpriv", "--bounding-set", rights, "--inh-caps", rights] if os.geteuid() == 0 else []
+        before = {path.name for path in folder.iterdir()}
+        folder.chmod(0o555)
+        try:
+            done = subprocess.run([*as_others, sys.executable, "-c", READ, folder], capture_output=True, text=True)
+        finally:
+            folder.chmod(0o755)
+        assert {path.name for path in folder.iterdir()} == before
+        return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+    return read
+
+
+def filled(folder):
+    """A store with a row; the changes are in its log until it is closed."""
+    store = SqliteStore(folder)
+    store.append([Batch("r", "app", "p", 0, [Start("{}", 0.0), encode_rows("train", [0], [0.0], {"x": [1]})])])
+    return store
+
+
+def test_a_folder_that_cannot_be_written_to_is_read_whole_with_and_without_a_log(read_by_others, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    store = filled(folder)
+    shutil.copytree(folder, tmp_path / "killed")
+    for file in (tmp_path / "killed").iterdir():
+        file.chmod(0o444)
+    assert read_by_others(tmp_path / "killed") == f"{tmp_path}/killed [1]"
+    (tmp_path / "killed" / f"{sqlite.FILE}-shm").unlink()
+    assert "Copy it, and open the copy" in read_by_others(tmp_path / "killed")
+    store.close()
+    assert read_by_others(folder) == f"{folder} [1]"
+    (folder / sqlite.FILE).chmod(0)
+    assert f"you may not read its {sqlite.FILE}" in read_by_others(folder)
+
+
+def test_the_endpoint_of_a_folder_that_cannot_be_written_to_is_asked_and_read_beside_where_it_does_not_answer(
+    read_by_others, tmp_path, start_endpoint
+):
+    folder = tmp_path / "data"
+    endpoint = start_endpoint(folder)
+    with Client(endpoint.url, "app") as client:
+        client.init(run="r")
+        client.sendl(0, "train", {"x": 1})
+    assert read_by_others(folder) == f"{endpoint.url} [1]"
+    (folder / "address").write_text("http://localhost:1")
+    assert read_by_others(folder) == f"{folder} [1]"
+
+
+def test_a_folder_that_is_read_as_it_lies_is_not_read_on_once_somebody_writes_to_it(tmp_path, monkeypatch):
+    filled(tmp_path).close()
+    monkeypatch.setattr(read_only.os, "access", lambda path, mode: mode != os.W_OK)
+    with streamvis.open(tmp_path) as reader:
+        run = reader.run("r")
+        assert run.rows("train").num_rows == 1
+        store = SqliteStore(tmp_path)
+        store.append([Batch("r", "app", "p", 1, [encode_rows("train", [1], [0.0], {"x": [2]})])])
+        with pytest.raises(StreamvisError, match="Open it again"):
+            run.rows("train")
+        with streamvis.open(tmp_path) as again:
+            assert again.run("r").rows("train").num_rows == 2
+        store.close()
 
 
 def test_what_is_not_a_data_folder_is_said_and_stays_as_it_is(tmp_path):

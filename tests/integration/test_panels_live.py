@@ -18,6 +18,7 @@ from streamvis.page.feed import Feeds, Inbox
 from streamvis.page.feed import fold as fold_pieces
 from streamvis.page.reader import EndpointReader
 from streamvis.pages import runs
+from streamvis.testing import rows
 from support.conditions import wait_until
 from support.panels import Panels, control_of, controls_of, layout_of
 
@@ -263,3 +264,22 @@ def test_a_table_shows_each_of_the_newest_thousand_rows_however_many_columns_are
         assert list(grid.source.data["i"]) == list(range(1899, 899, -1))
         page.close()
     reader.close()
+
+
+LONE = """
+from streamvis import panels
+
+def init_page(doc, config):
+    doc.add_root(panels.curves("train"))
+"""
+
+
+def test_a_curve_of_one_row_is_a_dot_until_there_is_a_line(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(LONE)
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "train", {"loss": 1.0})])
+    (plot,) = [root for root in page.doc.roots if hasattr(root, "renderers")]
+    assert [type(one.glyph).__name__ for one in plot.renderers] == ["Line", "Scatter"]
+    page.check()
+    page.sendl(1, "train", {"loss": 2.0})
+    assert [type(one.glyph).__name__ for one in plot.renderers] == ["Line"]
+    page.check()

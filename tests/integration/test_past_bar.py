@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streamvis.shell.past import scale_of, time_of
+from streamvis.shell.past import past_of, scale_of, time_of
 from streamvis.testing import rows
 from streamvis.transport import path
 
@@ -43,6 +43,16 @@ def test_the_attempts_that_resumed_are_in_what_the_endpoint_says_of_a_run(page):
     about = json.loads(page.reader.ask("GET", path("runs", page.run)).body)
     assert [attempt["resume_at"] for attempt in about["attempts"]] == [30, 20]
     assert about["last_step"] == 19
+
+
+def test_the_newest_alerts_are_marked_with_step_title_and_level(page):
+    assert past_of(page.reader, page.run)["alerts"] == []
+    for step, level in ((7, "error"), (12, "info")):
+        page.sendl(step, "alerts", {"title": f"at {step}", "text": "why", "level": level})
+    found = [(one["step"], one["title"], one["level"]) for one in past_of(page.reader, page.run)["alerts"]]
+    assert found == [(7, "at 7", "error"), (12, "at 12", "info")]
+    page.sendl(13, "alerts", {"title": [f"{i}" for i in range(150)], "text": [""] * 150, "level": ["info"] * 150})
+    assert [one["title"] for one in past_of(page.reader, page.run)["alerts"]] == [f"{i}" for i in range(50, 150)]
 
 
 def test_time_goes_by_the_key_that_spans_the_most_steps_and_never_by_alerts(tmp_path, streamvis_page):

@@ -18,16 +18,18 @@ from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
 from streamvis.records import Ack, Batch, Start
-from streamvis.store import RunQuery, SqliteStore, check_place, end_copying, tidying, writes
+from streamvis.store import RunQuery, SqliteStore, check_place, checking, end_copying, tidying, writes
 from streamvis.store import statements as sql
 from streamvis.store.discarding import discard_piece
-from streamvis.store.postgresql import messages
+from streamvis.store.postgresql import connections, held, many_rows, messages, transaction
+from streamvis.store.postgresql import store as store_module
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
 from streamvis.store.postgresql.wording import in_words
 from streamvis.store.summaries import Sizes
 from streamvis.transport import Transport, path
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
+from support.balancers import BALANCERS, Balancer
 from support.conditions import wait_until
 from support.postgresql import open_store
 from support.stored import Stored
@@ -65,20 +67,111 @@ def test_postgresql_takes_every_statement(stores):
             db.execute("DEALLOCATE tried")
 
 
-def test_no_statement_reads_through_a_table_that_grows(stores):
+FILL = """
+INSERT INTO apps (no, name, runs, newest) SELECT i, 'app ' || i, 1000, i * 200 FROM generate_series(1, 20) AS i;
+INSERT INTO logs (no) SELECT i FROM generate_series(1, 4000) AS i;
+INSERT INTO runs (no, id, app, state, created, updated, live, epoch, seq, log)
+    SELECT i, 'run ' || i, i % 20 + 1, CASE i % 100 WHEN 0 THEN 'running' ELSE 'finished' END, i, i, i, 0, 9, i
+    FROM generate_series(1, 4000) AS i;
+INSERT INTO configs (no, config) SELECT i, '{}' FROM generate_series(1, 4000) AS i;
+INSERT INTO producers (run, id, number, seq, refused, warnings, started, attempt)
+    SELECT i, 'p', 9, 9, '[]', '[]', 1, i FROM generate_series(1, 4000) AS i;
+INSERT INTO attempts (no, run, began) SELECT i, i, i FROM generate_series(1, 4000) AS i;
+INSERT INTO stretches (log, seq, attempt) SELECT i, 1, i FROM generate_series(1, 4000) AS i;
+INSERT INTO keys (no, log, name, kind, columns, rows, digested)
+    SELECT i, i, 'k', 'rows', '{}', 100, 100 FROM generate_series(1, 4000) AS i;
+INSERT INTO digests (key, "column", count) SELECT i, 'x', 100 FROM generate_series(1, 4000) AS i;
+INSERT INTO chunks (log, key, first_row, first_seq, last_seq, first_step, last_step, count, size, body)
+    SELECT i % 400, i % 400, i, i, i, i, i, 10, 100, '' FROM generate_series(1, 4000) AS i;
+INSERT INTO summaries (key, level, first_row, body) SELECT i % 400, 1, i, '' FROM generate_series(1, 4000) AS i;
+INSERT INTO key_values (key, step, seq, time, size, body) SELECT i % 400, i, i, i, 100, '' FROM generate_series(1, 4000) AS i;
+INSERT INTO heard (run, at) SELECT 'run ' || i * 100, i FROM generate_series(1, 40) AS i;
+ANALYZE apps, logs, runs, configs, producers, attempts, stretches, keys, digests, chunks, summaries, key_values, heard
+"""
+
+
+@pytest.fixture
+def filled(stores):
+    """A store with enough rows for PostgreSQL to plan as it does where there are very many."""
     with stores[0]._writing() as (db, _):
-        db.execute("SET LOCAL enable_seqscan = off")
-        db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        for text in STATEMENTS:
-            if not text.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
-                continue
-            db.execute(f"PREPARE tried AS {in_words(text)}")
-            places = max(map(int, re.findall(r"\$(\d+)", in_words(text))), default=0)
-            given = f"({', '.join(['NULL'] * places)})" if places else ""
-            plan = "\n".join(line for (line,) in db.execute(f"EXPLAIN EXECUTE tried{given}"))
-            read = [table for table in ("runs", "keys", "chunks", "key_values", "summaries") if f"Seq Scan on {table}" in plan]
-            assert not read, (text, plan)
-            db.execute("DEALLOCATE tried")
+        for text in FILL.split(";"):
+            db.execute(text)
+    return stores[0]
+
+
+# Plans for these are made with what is asked for: few runs are running.
+GIVEN = {in_words(sql.GET_AWAITED): "('running')", store_module.GET_HEARD: "(4.5, 'running')"}
+
+
+def read_through(store, text):
+    """Tables of which the statement, which is in PostgreSQL's words, reads more than what it asks for."""
+    with store._writing() as (db, _):
+        db.execute(f"PREPARE tried AS {text}")
+        places = max(map(int, re.findall(r"\$(\d+)", text)), default=0)
+        given = GIVEN.get(text, f"({', '.join(['NULL'] * places)})" if places else "")
+        db.execute(f"SET LOCAL plan_cache_mode = {'auto' if text in GIVEN else 'force_generic_plan'}")
+        ((plan,),) = db.execute(f"EXPLAIN (FORMAT JSON) EXECUTE tried{given}").fetchall()
+        db.execute("DEALLOCATE tried")
+    nodes = [plan[0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", ())
+    # An index that is read from its beginning is as long as its table, unless it holds only some rows, such as those to tidy.
+    is_partial = re.compile(r"keys_due|keys_undigested|logs_dropped|runs_restorable")
+    return [
+        node["Relation Name"]
+        for node in nodes
+        if node["Node Type"] == "Seq Scan"
+        or (node["Node Type"].startswith("Index") and "Index Cond" not in node and not is_partial.fullmatch(node["Index Name"]))
+    ]
+
+
+SMALL = {"meta", "apps", "heard"}  # of the last it forgets those who were not heard of lately
+OTHERS = [held.HOLD_BATCHES, held.READ_HELD, *map(many_rows.text_for_many, many_rows.FOR_MANY)]
+OTHERS.append(many_rows.text_for_many(*sorted(many_rows.KEPT)))
+OTHERS += [transaction.HOLD_RUNS, transaction.HOLD_LOGS, store_module.HEARD, store_module.GET_HEARD]
+
+
+def test_no_statement_reads_through_a_table_that_grows(filled):
+    read = {text: set(read_through(filled, text)) - SMALL for text in [*map(in_words, STATEMENTS), *OTHERS]}
+    assert not {text: tables for text, tables in read.items() if tables}
+    assert read_through(filled, "SELECT id FROM runs WHERE note = $1") == ["runs"], "what does is found"
+    assert read_through(filled, "SELECT no FROM chunks ORDER BY no LIMIT 1 OFFSET $1") == ["chunks"]
+
+
+def test_a_commit_of_many_batches_sends_as_many_statements_as_one_of_few(stores, monkeypatch):
+    sent, execute = [], transaction.Found.execute
+    monkeypatch.setattr(
+        transaction.Found, "execute", lambda self, *given, **options: sent.append(given) or execute(self, *given, **options)
+    )
+    for i in range(30):
+        begun(stores[0], f"run {i}", f"p{i % 2}")
+        stores[0].append([Batch(f"run {i}", "app", f"p{i % 2}", 1, [rows(1), encode_value("v", 1, 0.0, {"n": 1})])])
+
+    def statements(number, count):
+        of_a_run = [Batch("run 0", "app", "p0", number + one, [rows(one)]) for one in range(count)]
+        others = [
+            Batch(f"run {i}", "app", f"p{i % 2}", number, [rows(2), encode_value("v", number, 0.0, {"n": 1})])
+            for i in range(1, count)
+        ]
+        sent.clear()
+        assert all(isinstance(answer, Ack) and not answer.duplicate for answer in stores[0].append([*of_a_run, *others]))
+        return len(sent)
+
+    few, many = statements(2, 2), statements(10, 25)
+    assert many <= few + 1 and many < 14  # how much is unmerged is asked for now and then
+    assert steps(stores[0], "run 0") == [1, 0, 1, *range(25)]
+
+
+def test_what_every_batch_writes_stands_in_no_index(stores):
+    columns = {
+        "runs": ["updated", "first_step", "last_step", "epoch", "seq", "dropped", "late", "attempt", "ended"],
+        "keys": ["columns", "rows", "pending", "open_bytes"],
+        "producers": ["number", "seq", "refused", "warnings", "dropped"],
+    }
+    asked = "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '{}'::regclass"
+    for table, written in columns.items():
+        indexes = " ".join(text.partition(" USING ")[2] for (text,) in ask(stores[0], asked.format(table)))
+        assert indexes and not set(re.findall(r"\w+", indexes)) & set(written)
 
 
 def test_many_writers_at_two_stores_keep_one_order_and_lose_nothing(stores):
@@ -147,6 +240,21 @@ def test_a_run_that_another_endpoint_makes_while_a_batch_is_stored_is_held_too(s
     others[0].join()
     assert stores[0].run("run").cursor.seq == 3 and sorted(steps(stores[1])) == [0, 1, 2]
     assert len({seq for (seq,) in ask(stores[0], "SELECT last_seq FROM chunks")}) == 3
+
+
+def test_an_endpoint_that_stalls_while_it_stores_holds_others_up_only_for_a_moment(database, monkeypatch):
+    monkeypatch.setattr(connections, "_STALLED_S", 0.2)
+    stalled, other = open_store(database), open_store(database)
+    begun(other)
+    batch = Batch("run", "app", "q", 1, [rows(1)])
+    holds = [lambda db: db.hold_batches([batch]), lambda db: db.hold_runs(["run"]) or db.execute("SELECT 1").fetchone()]
+    for number, hold in enumerate(holds, 1):
+        with pytest.raises(StoreUnavailable), stalled._writing() as (db, _):
+            hold(db)
+            assert isinstance(other.append([Batch("run", "app", "p", number, [rows(number)])])[0], Ack)
+    assert isinstance(stalled.append([batch])[0], Ack) and steps(other) == [1, 2, 1]
+    stalled.close()
+    other.close()
 
 
 def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkeypatch):
@@ -297,13 +405,16 @@ def test_tables_of_a_newer_version_are_refused_and_those_who_start_at_once_make_
 
 
 @pytest.mark.parametrize("has_column", [False, True])
-def test_tables_of_version_1_get_what_limits_values_need(has_column, database, postgres_server):
+def test_tables_of_version_1_get_what_later_ones_need(has_column, database, postgres_server):
     open_store(database).close()
     schema = DatabaseAddress.of(database).schema
     postgres_server.execute(f"UPDATE {schema}.meta SET value = '1' WHERE name = 'schema'")
     if not has_column:
-        postgres_server.execute(f"ALTER TABLE {schema}.keys DROP COLUMN first_missing")
+        postgres_server.execute(f"ALTER TABLE {schema}.keys DROP COLUMN first_missing, DROP COLUMN undigested")
+        postgres_server.execute(f"CREATE INDEX keys_undigested ON {schema}.keys (no) WHERE kind = 'rows' AND digested < rows")
+    postgres_server.execute(f"DROP INDEX {schema}.key_values_by_time; DROP TABLE {schema}.alerts")
     store = open_store(database)
+    assert store.alerts().waiting == 0
     begun(store)
     for number in (1, 2):
         store.append([Batch("run", "app", "p", number, [encode_value("v", number, 0.0, {"n": [number]}, keep=1)])])
@@ -324,6 +435,21 @@ def test_a_database_with_fsync_off_is_refused_unless_allowed(database, postgres_
         open_store(database, may_lose=True).close()
     finally:
         set_fsync("RESET fsync", "on")
+
+
+def test_a_check_whose_connection_is_lost_does_not_call_that_damage(database, postgres_server, stores, monkeypatch):
+    begun(stores[0])
+    stores[0].append([Batch("run", "app", "p", 1, [rows(1)])])
+    read = checking.read_chunk
+
+    def cut_off(*given):
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'streamvis' AND state <> 'idle'"
+        assert postgres_server.execute(ours)
+        return read(*given)
+
+    monkeypatch.setattr(checking, "read_chunk", cut_off)
+    with pytest.raises(StoreError, match="could not be read to the end.*Check it again"):
+        check_place(DatabaseAddress.of(database), progress=lambda *_: None)
 
 
 def test_a_database_that_cannot_be_read_is_told_of_in_a_line(monkeypatch):
@@ -445,6 +571,22 @@ def test_a_reader_at_one_endpoint_is_told_of_what_comes_to_the_other(pair):
     wait_until(lambda: [state() for state in states] == ["vanished"] * 2, what="the run to vanish at both")
     assert one.request("POST", path("runs", "run", "alive"), params={"producer": "p"}).status == 204
     wait_until(lambda: [state() for state in states] == ["running"] * 2, what="the run to be back at both")
+
+
+def test_behind_a_balancer_as_the_docs_set_it_up_a_producer_goes_on_when_an_endpoint_is_killed(pair, tmp_path):
+    for kind, endpoint in zip(BALANCERS, pair, strict=True):
+        balancer = Balancer(kind, [one.port for one in pair], folder=tmp_path / kind)
+        try:
+            client = Client(balancer.url, "app", spool=tmp_path / "spool")
+            run = client.init({"a": 1})
+            for part in range(3):
+                for step in range(40 * part, 40 * part + 40):
+                    client.sendl(step, "k", {"x": step})
+                assert client.flush(30)
+                [endpoint.kill, endpoint.restart, client.close][part]()
+            assert Stored(pair[0].url).rows(run, "k", "x") == list(range(120))
+        finally:
+            balancer.close()
 
 
 def test_a_store_is_copied_to_the_other_kind_and_back_while_it_is_used(database, postgres_server, tmp_path, start_streamvis):

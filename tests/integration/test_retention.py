@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -10,10 +11,13 @@ import streamvis
 from streamvis import Client
 from streamvis.errors import UsageError
 from streamvis.records import Batch, Start
+from streamvis.store import retention
 from streamvis.store.retention import Keeping, KeepValues
 from streamvis.testing import open_page
 from streamvis.testing_run import rows
 from streamvis.wire.arrow import decode_tail_body, encode_value
+from support.conditions import wait_until
+from support.postgresql import open_store
 from support.stores import ask, hasty_store
 
 PAGE = """
@@ -25,15 +29,14 @@ def init_page(doc, config):
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(place):
     made = []
 
     def make(**options):
-        made.append(hasty_store(tmp_path / f"store{len(made)}", **options))
+        made.append(place.open(**options))
         made[-1].append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
         return made[-1]
 
-    (tmp_path / "store0").mkdir()
     yield make
     for one in made:
         one.close()
@@ -103,12 +106,10 @@ def keeping_while(its, keep, change):
     @contextmanager
     def writing():
         change()
-        with its._tidying() as found:
+        with its._writing() as found:
             yield found
 
-    keeping = Keeping(keep, its._reading, writing, lambda: 1000.0)
-    keeping._is_ready = True
-    assert keeping.go_on()
+    assert Keeping(keep, its._reading, writing, lambda: 1000.0, is_indexed=True).go_on()
     return steps(its)
 
 
@@ -139,8 +140,31 @@ def test_values_of_a_backup_that_is_restored_before_they_are_removed_stay(store)
     assert keeping_while(its, KeepValues(age_s=10.0), restore) == [0, 1, 2]
 
 
-def test_how_much_is_held_is_added_up_once_for_all_that_is_removed(store):
-    its = store()
+def test_a_value_that_another_endpoint_stores_again_while_it_is_removed_stays(database, postgres_server, monkeypatch):
+    its, other = open_store(database), open_store(database)
+    its.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
+    for step in range(3):
+        send(its, step + 1, step)
+    remove = retention._remove
+    again = threading.Thread(target=send, args=[other, 4, 1], kwargs={"time": 999.0})
+
+    def interrupted(db, key, values):
+        again.start()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'streamvis' AND wait_event_type = 'Lock'"
+        wait_until(lambda: not again.is_alive() or postgres_server.execute(waiting), what="the other to wait or end")
+        remove(db, key, values)
+
+    monkeypatch.setattr(retention, "_remove", interrupted)
+    assert Keeping(KeepValues(age_s=10.0), its._reading, its._writing, lambda: 1000.0, is_indexed=True).go_on()
+    again.join()
+    assert steps(other) == [1, 2]
+    its.close()
+    other.close()
+
+
+def test_how_much_is_held_is_added_up_once_for_all_that_is_removed(tmp_path):
+    its = hasty_store(tmp_path)
+    its.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
     its.append([Batch("run", "app", "p", 1, [encode_value("v", step, 0.0, {"x": [step]}) for step in range(900)])])
     asked = []
 
@@ -153,11 +177,11 @@ def test_how_much_is_held_is_added_up_once_for_all_that_is_removed(store):
             finally:
                 db.set_trace_callback(None)
 
-    keeping = Keeping(KeepValues(size_bytes=1), reading, its._tidying, lambda: 1000.0)
-    keeping._is_ready = True
-    while keeping.go_on():
+    work = Keeping(KeepValues(size_bytes=1), reading, its._writing, lambda: 1000.0, is_indexed=True)
+    while work.go_on():
         pass
     assert steps(its) == [899] and sum("sum(size)" in statement for statement in asked) == 1
+    its.close()
 
 
 @pytest.mark.parametrize(

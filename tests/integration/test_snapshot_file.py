@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from functools import partial
@@ -15,6 +16,7 @@ from streamvis.snapshot.file import take_snapshot
 from streamvis.snapshot.graph import Graph, pair
 from streamvis.snapshot.moments import Moments, evenly
 from streamvis.snapshot.pictures import require
+from streamvis.snapshot.static_files import StaticFiles
 from streamvis.testing import open_page, rows
 
 PAGE = """
@@ -163,3 +165,52 @@ def test_the_last_moment_of_a_run_that_goes_on_is_its_step_and_no_later_one(tmp_
         made = take_snapshot(read_script(path), opened.reader, [opened.run], moments=3, progress=go_on)
     assert made.steps == [0, 4, 9]
     assert "newest n is 9" in made.html and "newest n is 1" not in made.html
+
+
+FOLDER_PAGE = """
+from bokeh.models import Div
+
+def init_page(doc, config):
+    for name in ("logo.png", "missing.png"):
+        doc.add_root(Div(text=f"<img src='lab 1/static/{name}?v=1'> is at https://example.org/other/static/logo.png"))
+"""
+TEMPLATE = (
+    """{% extends base %}{% block postamble %}<link rel="stylesheet" href="/view/lab%201/static/css/style.css">{% endblock %}"""
+)
+STYLE = """@import url(more.css); body { background: url("../logo.png#a") } .far { background: url(https://example.org/x.png) }"""
+
+
+def data(kind, content):
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def test_static_files_of_a_page_folder_are_in_the_file_and_missing_ones_are_named(tmp_path):
+    folder = tmp_path / "lab 1"
+    (folder / "static" / "css").mkdir(parents=True)
+    (folder / "templates").mkdir()
+    (folder / "main.py").write_text(FOLDER_PAGE)
+    (folder / "templates" / "index.html").write_text(TEMPLATE)
+    for name, text in (("logo.png", "png"), ("css/style.css", STYLE), ("css/more.css", "p { margin: 0 }")):
+        (folder / "static" / name).write_text(text)
+    (tmp_path / "secret.png").write_text("no")
+    with open_page(folder, records=[rows(0, "train", {"loss": 1.0})]) as page:
+        made = take_snapshot(read_script(folder), page.reader, [page.run])
+    logo, more = data("image/png", b"png"), data("text/css", b"p { margin: 0 }")
+    style = STYLE.replace("url(more.css)", f'url("{more}")').replace('url("../logo.png#a")', f'url("{logo}")')
+    assert f"img src='{logo}'&gt; is at https://example.org/other/static/logo.png" in made.html
+    assert f'href="{data("text/css", style.encode())}"' in made.html
+    assert made.left_out == ["The page names lab 1/static/missing.png?v=1, which is not in its folder."]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"lab/static/{name}" for name in ("../secret.png", "%2e%2e/secret.png", "", "b.png")]
+    + ["slab/static/a.png", "https://e.org/lab/static/a.png"],
+)
+def test_nothing_but_the_files_of_the_static_folder_is_put_in(tmp_path, address):
+    (tmp_path / "static").mkdir()
+    for name in ("secret.png", "static/a.png"):
+        (tmp_path / name).write_text("content")
+    static = StaticFiles("lab", tmp_path / "static")
+    assert static.put_into(f'<img src="{address}">') == f'<img src="{address}">'
+    assert "base64" in static.put_into("background: url(lab/static/a.png)")

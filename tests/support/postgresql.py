@@ -55,7 +55,7 @@ def programs() -> Path:
 class PostgresServer:
     """A server that listens at a Unix socket in its folder, and the databases in it."""
 
-    def __init__(self, *, on_disk: bool = False, **settings: str) -> None:
+    def __init__(self, *, on_disk: bool = False, standby_of: PostgresServer | None = None, **settings: str) -> None:
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="streamvis-pg-", dir=memory if memory.is_mount() and not on_disk else None))
         self._settings = {**_SETTINGS, "unix_socket_directories": str(self.folder), **settings}
@@ -64,13 +64,31 @@ class PostgresServer:
         if os.geteuid() == 0:
             account = pwd.getpwnam(_USER)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
+        if standby_of is not None:
+            self.follow(standby_of)
+            return
         self._run("initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-N")
         self.start()
+
+    def follow(self, primary: PostgresServer) -> None:
+        """Start as a standby, from a copy of what the primary has now."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        copied = ("-D", self._data, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        self._run("pg_basebackup", "-h", primary.folder, "-U", _USER, *copied)
+        self.start()
+        # It was copied with what the primary says of its own standbys.
+        self.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        self.execute("SELECT pg_reload_conf()")
 
     @property
     def address(self) -> str:
         """Where clients find it."""
         return f"postgresql://{_USER}@/postgres?host={self.folder}"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that has started all others."""
+        return self._process.pid
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""

@@ -216,8 +216,14 @@ def test_a_close_look_reads_the_rows_in_its_range_once_and_few_others(tmp_path):
     read = []
     from streamvis.store import rows
 
-    chunk = rows.read_chunk
-    with mock.patch.object(rows, "read_chunk", lambda db, key, no: read.append(no) or chunk(db, key, no)):
+    chunks = rows.read_chunks_of
+
+    def noting(db, key, numbers):
+        numbers = list(numbers)
+        read.extend(numbers)
+        return chunks(db, key, numbers)
+
+    with mock.patch.object(rows, "read_chunks_of", noting):
         asked = {"x": "step", "columns": ["y"], "stat": "std", "buckets": 100}
         found = store.band(["a", "b"], "k", **asked, start=1000, stop=1127)
         close, read[:] = list(read), []

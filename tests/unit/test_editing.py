@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from tornado.ioloop import IOLoop
 
+from streamvis.page import stepped_page
+from streamvis.page.link import StreamvisLink
+from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.file_watcher import Watch
 from streamvis.page.scripts.files import folders_of, is_part_of
+from streamvis.testing import open_page
 from support.conditions import wait_until
 
 
@@ -44,6 +50,30 @@ def test_the_folders_of_a_page_are_those_of_what_it_read_and_not_all_that_lies_b
     script, modules = home / "page.py", {str(home / "lib" / "colors.py")}
     assert folders_of(script, modules, is_folder=False) == {str(home), str(home / "lib")}
     assert folders_of(script, set(), is_folder=True) == {str(home), *(str(home / one) for one in ("lib", "data", "templates"))}
+
+
+def test_a_save_that_is_heard_of_twice_reloads_no_page_that_was_made_of_it(tmp_path, monkeypatch):
+    watch, script = SimpleNamespace(follow=lambda who, folders, heard: setattr(watch, "heard", heard)), tmp_path / "page.py"
+    monkeypatch.setattr(stepped_page, "page_application", partial(page_application, watch=watch))
+    (tmp_path / "settings.py").write_text("TITLE = 1")
+    script.write_text("import settings\ndef init_page(doc, config):\n    pass\n")
+    with open_page(script) as page:
+
+        def told(*names):
+            before = page.doc.select_one({"type": StreamvisLink}).edited
+            watch.heard({str(script.parent.resolve() / name) for name in names})
+            page._load.settle()
+            return page.doc.select_one({"type": StreamvisLink}).edited - before
+
+        assert told("page.py") == 0
+        script.write_text(script.read_text() + "# saved")
+        assert told("page.py") == 1 and told("page.py") == 1, "the page is still the one of before"
+        page._reopen()
+        assert told("page.py") == 0 and told("settings.py", "page.py") == 0
+        (tmp_path / "settings.py").write_text("TITLE = 2")
+        assert told("settings.py", "page.py") == 1
+        script.unlink()
+        assert told("page.py") == 1
 
 
 def test_a_save_is_heard_of_also_where_an_editor_replaces_the_file_and_a_folder_came_later(tmp_path):

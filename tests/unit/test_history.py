@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from streamvis.errors import InvalidData
 from streamvis.records import Batch, Start
 from streamvis.store import SqliteStore
-from streamvis.store.history import Axis, select
+from streamvis.store.history import Axis, select, select_each
 from streamvis.store.packed_rows import unpack
 from streamvis.store.rows import KeyLevels
 from streamvis.store.summaries import Sizes
@@ -197,6 +198,44 @@ def test_whatever_x_and_y_are_the_extremes_of_the_rows_that_have_something_come(
         store.close()
 
 
+@settings(phases=[Phase.explicit, Phase.generate])
+@given(histories() | odd_histories(), st.integers(1, 20), st.integers(0, 60), st.booleans(), st.sampled_from([None, 5.0, 1e7]))
+def test_histories_read_together_have_the_extremes_of_each_one_alone(batches, buckets, tidied, log, window):
+    with tempfile.TemporaryDirectory() as folder:
+        store = filled(Path(folder), batches, tidied)
+        names = [name for name in "ab" if batches and name in store.keys("run")["k"].columns]
+        if names:
+            asked = {"x": "x", "buckets": buckets, "log": log, "window": window}
+            together = store.histories("run", "k", columns=names, **asked)
+            alone = [store.history("run", "k", columns=[name], having=[name], **asked) for name in names]
+            for name, one, other in zip(names, together, alone, strict=True):
+                assert replace(one, table=None) == replace(other, table=None)
+                # Of rows with the same value, either may be the one that is given.
+                values = [numbers_of(its.table, f".{name}").astype(float) for its in (one, other)]
+                for extreme in (np.min, np.max):
+                    assert [extreme(its[~np.isnan(its)], initial=0) for its in values] == pytest.approx(
+                        [extreme(values[1][~np.isnan(values[1])], initial=0)] * 2
+                    )
+                assert len(values[0]) <= len(values[1]) + 2 and np.isnan(values[0]).any() == np.isnan(values[1]).any()
+                assert set(one.table.column_names) == set(other.table.column_names)
+        store.close()
+
+
+def test_histories_of_columns_that_all_rows_have_read_their_rows_once(tmp_path):
+    count, random = 2000, np.random.default_rng(3)
+    columns = {name: random.normal(size=count) for name in "abcd"}
+    store = filled(tmp_path, [(np.arange(count), columns)], 60)
+    loaded = {}
+    with store._reading() as db:
+        key = store._key(db, "run", "k", "rows")[0]
+        for what in ("abcd", *"abcd"):
+            levels = Counting(db, key, SIZES, note=None)
+            assert select_each(levels, Axis("step", None, None, 16), [f".{name}" for name in what]) is not None
+            loaded[what] = levels.loaded
+    assert loaded["abcd"] < 0.75 * sum(loaded[name] for name in "abcd")
+    store.close()
+
+
 def first_of_newest(there, x, window, rising):
     """The first of the rows stored last that span no more than the window, found the slow way."""
     low, high = math.inf, -math.inf
@@ -247,14 +286,20 @@ class Counting(KeyLevels):
     loaded = 0
 
     def rows(self, first, last, names):
-        for table in super().rows(first, last, names):
+        return self._counted(super().rows(first, last, names))
+
+    def rows_each(self, ranges, names):
+        return map(self._counted, super().rows_each(ranges, names))
+
+    def _counted(self, tables):
+        for table in tables:
             self.loaded += table.num_rows
             yield table
 
-    def summary(self, level, first):
-        body = super().summary(level, first)
-        self.loaded += unpack(body)[1].num_rows
-        return body
+    def summaries(self, level, firsts):
+        for body in super().summaries(level, firsts):
+            self.loaded += unpack(body)[1].num_rows
+            yield body
 
 
 def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):

@@ -168,6 +168,13 @@ def test_points_show_what_can_be_drawn(name):
     assert len({len(column) for column in site.doc.roots[0].renderers[0].data_source.data.values()}) == 1
 
 
+def test_many_points_are_drawn_by_webgl_unless_the_author_says_otherwise():
+    for count, options, backend in ((500, {}, "canvas"), (6000, {}, "webgl"), (6000, {"output_backend": "svg"}, "svg")):
+        site = Panels(panels.points("k", **options))
+        site.send(k={"x": np.arange(count), "y": np.arange(count)})
+        assert site.doc.roots[0].output_backend == backend
+
+
 # Images
 
 IMAGES = {

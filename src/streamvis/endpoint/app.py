@@ -228,6 +228,33 @@ def _reading(store: Store, presence: Presence, version: str, page_of: Callable[[
 
         return _answer(await run_in_threadpool(read))
 
+    @routes.get("/api/v1/runs/{run}/histories", **told(schemas.Histories, *OF_A_KEY, with_arrow=True))
+    async def histories(
+        run: _Run,
+        key: _Key,
+        request: Request,
+        columns: Annotated[list[str], Query(min_length=1, max_length=100)],
+        x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
+        start: Annotated[float | _Left, Query(alias="from", allow_inf_nan=False)] = None,
+        stop: Annotated[float | _Left, Query(alias="to", allow_inf_nan=False)] = None,
+        window: Annotated[
+            float | _Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
+        ] = None,
+        buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+        scale: Annotated[Literal["linear", "log"], Query()] = "linear",
+        at: AsOf = None,
+    ) -> Response:
+        """As `history` of each of the columns by itself, with the rows that have something in it. Reads the rows once."""
+
+        def read() -> bytes | dict[str, Any]:
+            asked = {"start": start, "stop": stop, "window": window, "at": at}
+            found = store.histories(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
+            as_arrow = wants_arrow(request)
+            answers = [history_answer(key, x, one, as_arrow=as_arrow) for one in found]
+            return b"".join(answers) if as_arrow else {"histories": answers}
+
+        return _answer(await run_in_threadpool(read))
+
     @routes.get("/api/v1/runs/{run}/value", **told(schemas.Value, *OF_A_KEY, with_arrow=True))
     async def value(
         run: _Run, key: _Key, request: Request, step: Annotated[int | _Left, _Step] = None, at: AsOf = None

@@ -20,13 +20,14 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from streamvis.access import Hosts, Tokens
 from streamvis.database_address import DatabaseAddress
+from streamvis.endpoint.alert_file import JOURNAL, AlertFile
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
 from streamvis.endpoint.webhook import Webhook
-from streamvis.errors import PortTaken, StreamvisError, UsageError
+from streamvis.errors import PortTaken, StreamvisError
 from streamvis.open_files import room_for_connections
 from streamvis.server_addresses import local_host
-from streamvis.store import DataFolder, KeepValues, SqliteStore, Store, end_copying
+from streamvis.store import DataFolder, KeepValues, SharedStore, SqliteStore, end_copying
 from streamvis.store.postgresql import importing
 
 __all__ = ["run_endpoint"]
@@ -60,23 +61,26 @@ def run_endpoint(
     `vanish_after_s` is shown as vanished. `keep_values` bounds the past of values (see
     `KeepValues.read`). Alerts are posted to `alert_webhook`. The file `pages_note` holds the address of the
     page for any run, once there is one. The `limits` of connections are lower where the process may not open as many files.
-    Raises StoreError where what keeps the runs cannot be used, PortTaken, which names `port_option` as the one to choose another
-    port with, and UsageError for a webhook of a database: what was posted is kept in the data folder.
+    Raises StoreError where what keeps the runs cannot be used, and PortTaken, which names `port_option` as the one to choose
+    another port with.
     """
     held = DataFolder(data) if isinstance(data, Path) else None
-    if held is None and alert_webhook:
-        raise UsageError("--alert-webhook needs a data folder, which keeps what was posted; a database does not.")
-    if held is None and keep_values:
-        raise UsageError("--keep-values needs a data folder. With a database, producers can say it: send(..., keep=N).")
     try:
         keep = KeepValues.read(keep_values)
         listener = _listen(host, port, port_option)
-        store = SqliteStore(held.path, keep_values=keep) if held is not None else _database_store(data, allow_async_commit)
+        if held is not None:
+            store = SqliteStore(held.path, keep_values=keep)
+        else:
+            store = _database_store(data, keep, allow_async_commit)
         end_copying(store)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
 
         def page_of(run: str) -> str:
             return _page_of(pages_note, run)
+
+        def webhook() -> Webhook:
+            journal = store.alerts() if isinstance(store, SharedStore) else AlertFile(held.path / JOURNAL)
+            return Webhook(alert_webhook, journal, page_of=page_of)
 
         app = create_app(
             store,
@@ -85,7 +89,7 @@ def run_endpoint(
             hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
             page_of=page_of,
-            make_webhook=(lambda: Webhook(alert_webhook, held.path, page_of=page_of)) if alert_webhook else None,
+            make_webhook=webhook if alert_webhook else None,
         )
         if held is not None:
             held.announce(url)
@@ -100,10 +104,10 @@ def run_endpoint(
             held.release()
 
 
-def _database_store(address: DatabaseAddress, allow_async_commit: bool) -> Store:
+def _database_store(address: DatabaseAddress, keep: KeepValues, allow_async_commit: bool) -> SharedStore:
     with importing():
         from streamvis.store.postgresql.store import PostgresStore
-    store = PostgresStore(address, may_lose=allow_async_commit)
+    store = PostgresStore(address, may_lose=allow_async_commit, keep_values=keep)
     _log.warning("The runs are in %s. %s", address, store.durability.told)
     if store.is_pooled:
         _log.warning("A pooler is between: news of other endpoints is looked for each second.")

@@ -26,6 +26,7 @@ __all__ = [
     "Ending",
     "Error",
     "Health",
+    "Histories",
     "History",
     "JsonBatch",
     "ManyChanges",
@@ -389,6 +390,12 @@ class History(RowsData):
     buckets: Count
     means: dict[str, tuple[float, int]]
     rows: list[Count]
+
+
+class Histories(BaseModel):
+    """The history of each column that was asked for, in that order."""
+
+    histories: list[History]
 
 
 class RunEnd(BaseModel):

@@ -1,4 +1,5 @@
-"""Group commit: batches that wait while one commit is under way share the next one.
+"""Group commit: batches that wait while one commit is under way share the next one. Where the store is a server of its own, two
+commits may be under way, so that it has something to do while this process has.
 
 What a batch costs depends on how many keys are in it, and hardly on how many rows: the rows of each key become a chunk, which is
 stored, and merged with others later. So where many producers send often, or many keys, they are asked to come less often, with
@@ -12,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from streamvis.errors import StoreUnavailable, StreamvisError
 from streamvis.pace import Pace
@@ -30,6 +32,8 @@ _CHUNKS_PER_BATCH = 20
 """So many chunks cost as much as a batch."""
 MOST_UNMERGED = 50_000
 """How many chunks may wait to be merged before batches wait for that: a reader of all of them needs a few seconds more."""
+_WORTH_PARTING = 8
+"""So many batches are worth two commits, each of which costs as much as some batches."""
 _TIDY_EVERY_S = 1.0
 _TIDY_SHARE = 0.5
 """How much of the time tidying takes while there is much of it: the rest is for those who write and read."""
@@ -41,8 +45,9 @@ class Writer:
     def __init__(self, store: Store, *, most_unmerged: int = MOST_UNMERGED, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._most_unmerged = store, most_unmerged
         self._waiting: list[tuple[Batch, asyncio.Future[Ack]]] = []
-        self._task: asyncio.Task[None] | None = None
-        self._apart: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._committers = 0
+        self._free = store.commits_at_once
         self._count = 0.0
         self._pace = Pace(lambda: self._count, _BATCHES_PER_S, clock=clock)
 
@@ -51,21 +56,37 @@ class Writer:
         self._count += 1 + sum(isinstance(chunk, RowsChunk) for chunk in batch.chunks) / _CHUNKS_PER_BATCH
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, future))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._commit_all())
+        if self._committers < self._store.commits_at_once:
+            self._committers += 1
+            self._start(self._commit_all())
         return replace(await future, pace_s=self._pace.pause_s())
 
     async def _commit_all(self) -> None:
         while self._waiting:
             await self._catch_up()
-            group, self._waiting = self._waiting, []
+            group = self._taken()
             for one in group:
                 if one[0].resumes:
                     # This may take a while, in which others can be stored.
-                    task = asyncio.create_task(self._commit([one]))
-                    self._apart.add(task)
-                    task.add_done_callback(self._apart.discard)
-            await self._commit([one for one in group if not one[0].resumes])
+                    self._start(self._commit([one]))
+            self._free -= 1
+            try:
+                await self._commit([one for one in group if not one[0].resumes])
+            finally:
+                self._free += 1
+        self._committers -= 1
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _taken(self) -> list[tuple[Batch, asyncio.Future[Ack]]]:
+        """What the next commit stores. Of many a part, where another commit may begin beside it."""
+        count = len(self._waiting)
+        count = -(-count // self._free) if count >= _WORTH_PARTING else count
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
 
     async def _commit(self, group: list[tuple[Batch, asyncio.Future[Ack]]]) -> None:
         answers = await self._stored([batch for batch, _ in group]) if group else []

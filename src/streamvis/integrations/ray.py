@@ -39,5 +39,7 @@ class StreamvisCallback(LoggerCallback):
         self._trials[trial.trial_id].log(metrics, result.get("training_iteration", iteration))
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        if (sending := self._trials.pop(trial.trial_id, None)) is not None:
+        # One that failed may be started again: it continues its run.
+        find = self._trials.get if failed else self._trials.pop
+        if (sending := find(trial.trial_id, None)) is not None:
             sending.end("failed" if failed else "finished", waits=False)

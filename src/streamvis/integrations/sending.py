@@ -55,6 +55,7 @@ class Sending:
         self._client = client.client if isinstance(client, ActiveRun) else client
         self._is_own = client is None
         self._has_begun, self._has_config = client is not None, False
+        self._described: dict[str, Any] | None = None
         self._options = {"url": url, **options}
         self._init = {"run": run, "name": name, "resume_at": resume_at}
         self._keys = Keys()
@@ -74,21 +75,24 @@ class Sending:
         return client.run or (self._init["run"] if self._init["run"] not in (None, "launch") else client.reserve())
 
     def begin(self, config: Any = None) -> None:
-        """Begin the run, unless it has begun. A config that comes later counts where the run has none.
+        """Begin the run, unless it has begun. A later config counts where the run has none; else one that differs is a value.
 
         Raises what `Client` and `Client.init` raise.
         """
         client = self._found()
+        told = None if config is None else described(config)
+        is_news = told is not None and told != self._described
         if not self._has_begun:
-            client.init(None if self._has_config else config, **self._init)
-            self._has_begun, self._has_config = True, self._has_config or config is not None
+            client.init(None if self._has_config else told, **self._init)
+            self._has_begun, self._has_config = True, self._has_config or told is not None
             self._init = {"run": client.run, "name": None, "resume_at": None}
-        elif config is not None and self._is_own and not self._has_config:
-            client.init(config, run=client.run)
+        elif is_news and self._is_own and not self._has_config:
+            client.init(told, run=client.run)
             self._has_config = True
-        elif config is not None:
+        elif is_news:
             with self.harmless():
-                client.send(0, self._keys.of_value(_HYPERPARAMETERS), described(config))
+                client.send(0, self._keys.of_value(_HYPERPARAMETERS), {"config": told})
+        self._described = told or self._described
 
     def log(self, metrics: Mapping[str, Any], step: Any, *, epoch: Any = None, time: float | None = None) -> None:
         """Send metrics of any kind at a step, with `epoch` and `time` as columns of each row where they are known.

@@ -16,6 +16,7 @@ from bokeh.models import ColumnDataSource, Range
 
 from streamvis.page.document import as_author
 from streamvis.page.live.sources import spec_of
+from streamvis.page.models import own_names
 
 __all__ = ["differences"]
 
@@ -64,8 +65,7 @@ def _of_models(live: Model, fresh: Model, where: str, seen: set[str]) -> Iterato
     left_out = _NOT_COMPARED | (_RANGES if isinstance(live, Range) else frozenset())
     if isinstance(live, ColumnDataSource) and spec_of(live) is not None:
         left_out |= {"data"}
-    both = [one.properties_with_values(include_defaults=False) for one in (live, fresh)]
-    for name in sorted((both[0].keys() | both[1].keys()) - left_out):
+    for name in sorted((own_names(live) | own_names(fresh)) - left_out):
         yield from _of(*(getattr(one, name, None) for one in (live, fresh)), f"{its}.{name}", seen)
 
 

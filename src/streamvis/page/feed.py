@@ -191,13 +191,14 @@ class _Feed:
                     self._wake_all()
                 failures = 0
 
-    def step(self) -> None:
-        """Ask once, in the calling thread, without waiting for news; for feeds that are not started."""
+    def step(self) -> bool:
+        """Ask once, in the calling thread, without waiting for news; for feeds that are not started. Whether there is more."""
         self._nap.set()
         self._poll_s = 0.0
-        self._step()
+        return self._step()
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Ask once. Whether the endpoint says that there is more to ask for."""
         raise NotImplementedError
 
     @property
@@ -235,17 +236,18 @@ class ChoiceFeed(_Feed):
         self.count = self.answers = 0
         self.cursor: str | None = None
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
         tail = self._reader.app_tail(self._choice.app, after=self.cursor, wait_s=self._wait_s)
         try:
             heads, count = self._chosen(tail.newest)
         except (UnknownRun, DeletedRun):
             self.cursor = None
-            return
+            return False
         self.cursor, self.heads, self.count, self.answers = tail.cursor, heads, count, self.answers + 1
         self.known.set()
         self._wake_all()
         self._nap.wait(_LEAST_S)
+        return False
 
     def _chosen(self, newest: str | None) -> tuple[tuple[RunHead, ...], int]:
         choice = self._choice
@@ -298,7 +300,7 @@ class RunFeed(_Feed):
         self.part(who)
         super().leave(who)
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
         try:
             if self._cursor is None:
                 head = self._reader.run(self.run)
@@ -313,10 +315,10 @@ class RunFeed(_Feed):
             if was_gone is None:
                 self._restart()
             self._nap.wait(_RETRY_S[-1])
-            return
+            return False
         if piece.restart:
             self._restart()
-            return
+            return True
         with self._lock:
             # A run vanishes, and comes back, without anything new in its log.
             is_news = (piece.cursor, piece.state) != (self._cursor, self._state)
@@ -330,6 +332,7 @@ class RunFeed(_Feed):
                     inbox.put(piece)
         if is_news and not piece.more:
             self._nap.wait(_LEAST_S)
+        return piece.more
 
     def _restart(self) -> None:
         with self._lock:
@@ -349,7 +352,7 @@ class Feeds:
     `pace` is for their event loop: how long each pauses after an update, so that all of them have their turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, heap: Heap | None = None) -> None:
         self._lock = threading.Lock()
         self._readers: dict[tuple[str, str | None], EndpointReader] = {}
         self._feeds: dict[_Place, _Feed] = {}
@@ -357,7 +360,7 @@ class Feeds:
         self.served: WeakSet[Document] = WeakSet()
         self.pace = Pace(time.thread_time, _LOOP_SHARE)
         self.executor = ThreadPoolExecutor(_READERS, thread_name_prefix="streamvis history")
-        self.heap = Heap()
+        self.heap = heap if heap is not None else Heap()
 
     def reader(self, url: str, token: str | None) -> EndpointReader:
         """The reader of the endpoint at `url`, with its connections."""

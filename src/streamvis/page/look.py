@@ -16,6 +16,7 @@ from bokeh.models import CustomJS, LayoutDOM, Plot, WheelZoomTool
 from bokeh.themes import Theme, default
 
 from streamvis.page.fillers import is_panel
+from streamvis.page.models import own_names
 
 __all__ = ["CARD", "PANEL_HEIGHT", "dress", "has_house_template", "prepare"]
 
@@ -92,9 +93,9 @@ def dress(doc: Document) -> None:
 
 
 def _stretch(model: LayoutDOM, mode: str) -> None:
-    its_own = model.properties_with_values(include_defaults=False, include_undefined=False)
-    if model.sizing_mode is None and not its_own.keys() & {"width", "width_policy", "sizing_mode"}:
-        if mode == "stretch_both" and its_own.keys() & {"height", "height_policy"}:
+    its_own = own_names(model)
+    if model.sizing_mode is None and not its_own & {"width", "width_policy", "sizing_mode"}:
+        if mode == "stretch_both" and its_own & {"height", "height_policy"}:
             mode = "stretch_width"
         if isinstance(model, Plot) or hasattr(model, "children"):
             model.sizing_mode = mode

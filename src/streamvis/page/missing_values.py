@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 
 from tornado.ioloop import IOLoop
@@ -10,6 +10,7 @@ from tornado.ioloop import IOLoop
 from streamvis.errors import StreamvisError
 from streamvis.page.link import Notice
 from streamvis.page.reader import EndpointReader
+from streamvis.records import KeyInfo
 
 __all__ = ["Missing"]
 
@@ -35,24 +36,33 @@ class Missing:
         return self._notices
 
     def look(self, at: int | None) -> None:
-        """The page shows this step from now on, or is live."""
-        self._at, self._notices, self._has_failed = at, [], False
+        """The page shows this step, or is live: find out."""
+        self.expect(at)
         if at is not None:
-            found = self._executor.submit(self._find, at)
+            found = self._executor.submit(self._keys_at, at)
             self._loop.add_future(found, lambda done: self._take(at, done))
 
-    def _find(self, at: int) -> list[str]:
-        reader = self._reader.as_of(at)
-        return sorted({key for run in self._runs for key, info in reader.keys(run).items() if not info.is_kept})
+    def expect(self, at: int | None) -> None:
+        """The page shows this step from now on, or is live, and whoever knows its keys will tell them."""
+        self._at, self._notices, self._has_failed = at, [], False
 
-    def _take(self, at: int, found: Future[list[str]]) -> None:
+    def _keys_at(self, at: int) -> list[Mapping[str, KeyInfo]]:
+        reader = self._reader.as_of(at)
+        return [reader.keys(run) for run in self._runs]
+
+    def _take(self, at: int, found: Future[list[Mapping[str, KeyInfo]]]) -> None:
         try:
-            keys = found.result()
+            self.learn(at, found.result())
         except StreamvisError:
             # The run's feed meets the same trouble, and it is the feed that says so.
             self._has_failed = at == self._at
+
+    def learn(self, at: int | None, found: Sequence[Mapping[str, KeyInfo]]) -> None:
+        """The keys of each run at a step."""
+        if at is None or at != self._at:
             return
-        if keys and at == self._at:
+        keys = sorted({key for its in found for key, info in its.items() if not info.is_kept})
+        if keys:
             more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
             title = "Some values are no longer kept"
             self._notices = [Notice("reading", title, f"Of this step: {', '.join(keys[:_MOST_NAMED])}{more}.")]

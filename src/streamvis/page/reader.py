@@ -15,7 +15,7 @@ from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, L
 from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Rows, Value
 from streamvis.transport import Response, Transport, check, path
-from streamvis.wire.arrow import ARROW, decode_head, decode_history, decode_tail_body, table_of
+from streamvis.wire.arrow import ARROW, decode_head, decode_histories, decode_tail_body, table_of
 from streamvis.wire.tree import unpack
 
 __all__ = ["AppTail", "ChosenRuns", "EndpointReader", "HistoryAnswer", "Piece", "RunHead"]
@@ -227,16 +227,38 @@ class EndpointReader:
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
         params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having)}
-        params |= {"smooth": smooth or None, "at": self._at}
-        response = self._get(path("runs", run, "history"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
+        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having), "smooth": smooth or None}
+        found = self._histories(path("runs", run, "history"), run, params)
+        return found[0] if found is not None else None
+
+    def histories(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        start: float | None = None,
+        stop: float | None = None,
+        window: float | None = None,
+        buckets: int,
+        log: bool = False,
+    ) -> list[HistoryAnswer] | None:
+        """As `history` of each of the columns by itself, with `having` it, in one question."""
+        params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
+        params |= {"window": window, "scale": "log" if log else "linear"}
+        return self._histories(path("runs", run, "histories"), run, params)
+
+    def _histories(self, where: str, run: str, params: Mapping[str, Any]) -> list[HistoryAnswer] | None:
+        asked = {**params, "at": self._at}
+        response = self._get(where, run=run, params=asked, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None
         if response.status != 200:
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
-        meta, numbers, rows = decode_history(response.body)
-        about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
-        return HistoryAnswer(*about, numbers, rows, meta["means"])
+        names = ("rising", "complete", "count", "first_x", "last_x", "from")
+        histories = decode_histories(response.body)
+        return [HistoryAnswer(*(meta[name] for name in names), numbers, rows, meta["means"]) for meta, numbers, rows in histories]
 
     def band(
         self,

@@ -7,7 +7,7 @@ steps: else other panels would be there, and the page is rebuilt, as every page 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 
 from bokeh.document import Document
@@ -22,12 +22,16 @@ __all__ = ["Seeking"]
 
 _log = logging.getLogger("streamvis.page")
 
-_Keys = Sequence[set[tuple[str, str]]]
+_Keys = Sequence[Mapping[str, KeyInfo]]
+_Names = Sequence[set[tuple[str, str]]]
 
 
 class Seeking:
-    """Looks whether a step can be shown in place, and calls `show(reader, step)` with a reader as of it, under the document lock.
+    """Calls `show(reader, step)` with a reader as of the step that the browser asked for, under the document lock.
 
+    Meanwhile it looks which keys the runs have at that step. What `show` has read is shown once that is known, and
+    `learn(step, keys)` then gets the keys of each run. Where they are not those of before, nothing is shown (`is_refused`), and
+    the browser is told to load the page again.
     The browser asks for one step after the other: for the next once it was told what became of the last.
     """
 
@@ -42,18 +46,25 @@ class Seeking:
         executor: Executor,
         loop: IOLoop,
         show: Callable[[EndpointReader, int | None], None],
+        learn: Callable[[int | None, Sequence[Mapping[str, KeyInfo]]], None],
     ) -> None:
         self._doc, self._link, self._reader, self._runs, self._at = doc, link, reader, list(runs), at
-        self._executor, self._loop, self._show = executor, loop, show
+        self._executor, self._loop, self._show, self._learn = executor, loop, show, learn
         self._number = 0
+        self._is_known, self.is_refused = True, False
         # The past has the same keys for as long as the page shows it: no run has a new epoch meanwhile.
-        self._keys: _Keys | None = None
+        self._names: _Names | None = None
         link.allow_seeking(self._seek)
 
     @property
     def is_under_way(self) -> bool:
         """Whether the browser waits for a step."""
         return self._number > 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it is not known yet that the step can be shown in place."""
+        return not self._is_known
 
     def shown(self) -> None:
         """The page shows the step that was asked for."""
@@ -62,29 +73,39 @@ class Seeking:
             self._link.say_sought(number, is_shown=True)
 
     def _seek(self, number: int, at: int | None) -> None:
-        found = self._executor.submit(self._look, at)
-        self._loop.add_future(found, lambda done: self._doc.add_next_tick_callback(lambda: self._go(number, at, done)))
+        before = self._at
+        self._number, self._at, self._is_known, self.is_refused = number, at, False, False
+        looked = self._executor.submit(self._look, before, at)
+        self._loop.add_future(looked, lambda done: self._doc.add_next_tick_callback(lambda: self._know(number, at, done)))
+        self._show(self._reader.as_of(at), at)
 
-    def _look(self, at: int | None) -> tuple[_Keys, _Keys]:
-        """Which keys the runs have as the page shows them, and which at that step."""
-        return self._keys or self._keys_at(self._at), self._keys_at(at)
+    def _look(self, before: int | None, at: int | None) -> tuple[_Names, _Keys]:
+        """Which keys the runs had as the page showed them, and which at that step."""
+        names = self._names or [_names(keys) for keys in self._keys_at(before)]
+        return names, self._keys_at(at)
 
     def _keys_at(self, step: int | None) -> _Keys:
         reader = self._reader.as_of(step)
-        return [_names(reader.keys(run)) for run in self._runs]
+        return [reader.keys(run) for run in self._runs]
 
-    def _go(self, number: int, at: int | None, looked: Future[tuple[_Keys, _Keys]]) -> None:
+    def _know(self, number: int, at: int | None, looked: Future[tuple[_Names, _Keys]]) -> None:
+        if number != self._number:
+            return
         try:
-            before, then = looked.result()
+            before, keys = looked.result()
         except StreamvisError as error:
             _log.debug("the keys at another step could not be read: %s", error)
-            before, then = [], [set()]
-        if before != then:
-            self._link.say_sought(number, is_shown=False)
-            return
-        self._number, self._at, self._keys = number, at, None if at is None else then
-        self._show(self._reader.as_of(at), at)
+            return self._refuse()
+        names = [_names(its) for its in keys]
+        if before != names:
+            return self._refuse()
+        self._is_known, self._names = True, None if at is None else names
+        self._learn(at, keys)
+
+    def _refuse(self) -> None:
+        self.is_refused = True
+        self._link.say_sought(self._number, is_shown=False)
 
 
-def _names(keys: dict[str, KeyInfo]) -> set[tuple[str, str]]:
+def _names(keys: Mapping[str, KeyInfo]) -> set[tuple[str, str]]:
     return {(key, info.kind) for key, info in keys.items()}

@@ -20,7 +20,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bokeh.document import Document
@@ -43,7 +43,7 @@ from streamvis.page.reader import EndpointReader, Piece, RunHead
 from streamvis.page.runs import PageRun, Showing, grouped, labelled, show_in
 from streamvis.page.seeking import Seeking
 from streamvis.page.time_text import moment
-from streamvis.records import VANISHED
+from streamvis.records import VANISHED, KeyInfo
 from streamvis.selection import PINNED, Selection
 
 __all__ = ["InitPage", "Session", "UpdatePage", "takes_runs"]
@@ -54,7 +54,8 @@ UpdatePage = Callable[[Document, NewData], object]
 _LEAST_SHOWN_S = 5.0
 """How long the runs of a choice are shown before the page reloads for others: a sweep may start one every second."""
 _BEAT_S = 10
-_SLOW_S = 0.2
+_SLOW_S, _TYPICAL = 0.2, 3
+"""Updates that take so long are slow; the first one or two of a page, which fill it, say nothing of the others."""
 _REASON_EVERY_S = 10.0
 _READING_NOTICE_AFTER_S = 1.0
 _MANY_ROWS = 300_000
@@ -184,6 +185,7 @@ class Session:
         runs, shared = self._runs, {"executor": self._feeds.executor, "loop": self._loop, "wake": self.wake}
         with computed_once(self._doc):
             look.dress(self._doc)
+            self._link.attach()
         reader = self._reader.as_of(self._selection.at)
         self._fillers = Fillers(self._doc, reader, runs, **shared)
         self._live = LiveSources(self._doc, reader, runs, **shared)
@@ -194,7 +196,7 @@ class Session:
         ids = [run.id for run in runs]
         Diagnosis(self._doc, self._link, reader, ids, self._counts, self._failures.log, **about)
         if self._update_page is None:
-            about = {"executor": self._feeds.executor, "loop": self._loop, "show": self._show_step}
+            about = {"executor": self._feeds.executor, "loop": self._loop, "show": self._show_step, "learn": self._learn_keys}
             self._seeking = Seeking(self._doc, self._link, self._reader, ids, self._selection.at, **about)
         self._live.sync()
 
@@ -202,7 +204,7 @@ class Session:
         """Show the runs as of another step, in place (see `seeking`)."""
         self._selection = replace(self._selection, at=at)
         self._asking.at = at
-        self._missing.look(at)
+        self._missing.expect(at)
         self._are_panels_filled = False
         self._next_at = 0.0  # a viewer waits for it
         for its in self._followings:
@@ -210,6 +212,11 @@ class Session:
         with self._failures.ours():
             self._live.seek(reader, at)
             self._fillers.seek(reader)
+        self.wake()
+
+    def _learn_keys(self, at: int | None, keys: Sequence[Mapping[str, KeyInfo]]) -> None:
+        """The runs have these keys at the step that is shown now: those that the page showed before."""
+        self._missing.learn(at, keys)
         self.wake()
 
     @property
@@ -278,7 +285,7 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether all that has come was handed over, and the browser has painted it."""
-        if self._is_over or self._failures.has_ended:
+        if self._is_over or self._failures.has_ended or (self._seeking is not None and self._seeking.is_refused):
             return True
         if self._is_woken or not self._link.is_echoed:
             return False
@@ -319,8 +326,9 @@ class Session:
     @property
     def _is_seeking(self) -> bool:
         """Whether what another step needs is still to come: all of it is shown at once."""
-        is_wanted = self._seeking is not None and self._seeking.is_under_way
-        return is_wanted and (self._live.is_awaited or self._fillers.is_awaited)
+        if self._seeking is None or not self._seeking.is_under_way:
+            return False
+        return self._live.is_awaited or self._fillers.is_awaited or self._seeking.is_awaited
 
     def _give_up(self) -> None:
         """The author's code failed: what else comes is for no one."""
@@ -464,7 +472,7 @@ class Session:
             notices.append(Notice("stale", f"Out of date since {moment(lost.since)}", f"{lost.reason} Trying again."))
         else:
             notices += self._notices_of_runs()
-        if self._durations and (typical_s := statistics.median(self._durations)) > _SLOW_S:
+        if len(self._durations) >= _TYPICAL and (typical_s := statistics.median(self._durations)) > _SLOW_S:
             what = "update_page takes" if self._update_page is not None else "An update of this page takes"
             pace = f"Updates are slowed to that pace. {self._reason()}".strip()
             notices.append(Notice("slow", f"{what} {typical_s:.1f} s", pace))

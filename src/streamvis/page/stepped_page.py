@@ -28,6 +28,7 @@ from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.script import PageScript
 from streamvis.page.session import Session
+from streamvis.page.web.memory import Heap
 
 __all__ = ["SteppedPage"]
 
@@ -46,11 +47,21 @@ class _AtOnce(Executor):
         return future
 
 
+class _OthersHeap(Heap):
+    """The heap of a process that runs other programs too, such as tests. It is left alone."""
+
+    def __init__(self) -> None:
+        pass
+
+    def trim_later(self, loop: IOLoop) -> None:
+        pass
+
+
 class _SteppedFeeds(Feeds):
     """The feeds of one page; `session` is its session, once there is one."""
 
     def __init__(self, reader: EndpointReader) -> None:
-        super().__init__()
+        super().__init__(heap=_OthersHeap())
         self._only = reader
         self.executor = _AtOnce()
         self.session: Session | None = None
@@ -63,9 +74,10 @@ class _SteppedFeeds(Feeds):
         return 0.0
 
     def step(self) -> None:
-        """Let each feed ask once for what is new."""
+        """Let each feed ask for all that is new."""
         for feed in self._stepped:
-            feed.step()
+            while feed.step():
+                pass
 
     def _listen(self, at: Any, make: Callable[..., Any], who: object, wake: Callable[[], None]) -> Any:
         self.session = who if isinstance(who, Session) else self.session
@@ -159,8 +171,8 @@ class SteppedPage:
 
     async def _settle(self) -> None:
         until, steady = time.monotonic() + self._give_up_s, 0
+        self._feeds.step()
         while steady < _STEADY:
-            self._feeds.step()
             await self._session.with_document_locked(self._echo)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)

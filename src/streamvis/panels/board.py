@@ -242,8 +242,9 @@ class _Board(Filler):
         keys.sort(key=lambda key: key.name)
         cards: dict[str, Card] = {}
         taken: Counter[str] = Counter()
+        described = {pattern: said for page in reversed(self._page.all) for pattern, said in page.described.items()}
         for one in self._cards_of(keys):
-            one = self._described(one)
+            one = _described(one, described) if described else one
             name = f"{one.section}/{one.title}"
             taken[name] += 1
             cards[name if taken[name] == 1 else f"{name} ({taken[name]})"] = one
@@ -264,28 +265,6 @@ class _Board(Filler):
                 if known.kind == info.kind:
                     found[key] = KeyInfo(info.kind, {**known.columns, **info.columns})
         return found
-
-    def _described(self, one: Card) -> Card:
-        """The card as the run's producer wants it; the first of several, where they differ."""
-        names = [column if "/" in column else f"{key}/{column}" for key, column in one.series]
-        described = {pattern: said for page in reversed(self._page.all) for pattern, said in page.described.items()}
-        said = next((said for name in names if (said := description_of(name, described)) != Description()), None)
-        if said is None:
-            return one
-        x, log, make = said.x, said.scale and said.scale == "log", one.make
-
-        def make_as_described(shared: Shared) -> LayoutDOM:
-            shared = replace(shared, x=x or shared.x, log=shared.log if log is None else log)
-            panel = make(shared)
-            if isinstance(panel, Plot):
-                panel.title.text = short(said.title, 80) if said.title else panel.title.text
-                panel.yaxis.axis_label = said.unit
-                if said.best is not None:
-                    mark_best(panel, said.best)
-            return panel
-
-        section = one.section if said.section is None else said.section
-        return replace(one, title=said.title or one.title, section=section, make=make_as_described, said=said)
 
     # Where it is
 
@@ -391,6 +370,28 @@ class _Board(Filler):
             "left": f"calc({place.left * 100:.3f}% + {place.left * _GAP:.1f}px)",
             "width": f"calc({place.width * 100:.3f}% - {(1 - place.width) * _GAP:.1f}px)",
         }
+
+
+def _described(one: Card, described: Mapping[str, Description]) -> Card:
+    """The card as the run's producer wants it; the first of several, where they differ."""
+    names = [column if "/" in column else f"{key}/{column}" for key, column in one.series]
+    said = next((said for name in names if (said := description_of(name, described)) != Description()), None)
+    if said is None:
+        return one
+    x, log, make = said.x, said.scale and said.scale == "log", one.make
+
+    def make_as_described(shared: Shared) -> LayoutDOM:
+        shared = replace(shared, x=x or shared.x, log=shared.log if log is None else log)
+        panel = make(shared)
+        if isinstance(panel, Plot):
+            panel.title.text = short(said.title, 80) if said.title else panel.title.text
+            panel.yaxis.axis_label = said.unit
+            if said.best is not None:
+                mark_best(panel, said.best)
+        return panel
+
+    section = one.section if said.section is None else said.section
+    return replace(one, title=said.title or one.title, section=section, make=make_as_described, said=said)
 
 
 def _framed(panel: LayoutDOM) -> Pane:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Scatter, Title
+from bokeh.models import ColumnDataSource, GlyphRenderer, Legend, LegendItem, Line, Scatter, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -233,7 +233,25 @@ class _Curves(Filler):
             lines.append(self._plot.add_glyph(source, smoothed, view=whole_view()))
         if self._is_log:
             source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
+        self._dot_alone(source, column, options["line_color"])
         return lines
+
+    def _dot_alone(self, source: ColumnDataSource, y: str, color: str) -> None:
+        """Draw a dot while the source has one row: a line through one point shows nothing."""
+        dot: GlyphRenderer | None = None
+
+        def look(attr: str, old: object, new: Mapping[str, Any]) -> None:
+            nonlocal dot
+            if (len(new[self._x]) == 1) == (dot is not None):
+                return
+            if dot is None:
+                glyph = Scatter(x=self._x, y=y, size=6, line_color=color, fill_color=color)
+                dot = self._plot.add_glyph(source, glyph, view=whole_view())
+            else:
+                self._plot.renderers = [one for one in self._plot.renderers if one is not dot]
+                dot = None
+
+        source.on_change("data", look)
 
     def _band_of(self, thing: Thing, key: str, column: str, options: Mapping[str, Any]) -> list[GlyphRenderer]:
         """The middle of a group of runs, the band around it, and marks where one of them ended."""
@@ -243,6 +261,7 @@ class _Curves(Filler):
         line = self._plot.add_glyph(source, Line(x=x, y=middle, **options), view=whole_view())
         band = self._plot.varea(x, low, high, source=source, fill_color=color, fill_alpha=0.2)
         mark = Scatter(x=x, y=end, marker="x", size=9, line_width=2, line_color=color)
+        self._dot_alone(source, middle, color)
         return [line, band, self._plot.add_glyph(source, mark, view=whole_view())]
 
     def _look_for_gaps(self, values: Any) -> None:

@@ -35,6 +35,8 @@ __all__ = ["points"]
 _MARKERS = ["circle", "x", "triangle", "square", "diamond", "plus", "star", "inverted_triangle", "hex", "asterisk"]
 _MOST_CATEGORIES = 10
 _MOST = 200_000
+_FEW = 5_000
+"""So many points are drawn faster without WebGL, which each tab has to set up, and whose picture is copied at each paint."""
 
 
 @for_each_run
@@ -65,7 +67,7 @@ def points(
         options: of Bokeh's `figure`
     """
     tools = "pan,reset,save"
-    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40, output_backend="webgl")
+    plot = plot_frame(title_of(title, key), options, tools=tools, min_border_left=40)
     source = ColumnDataSource({name: [] for name in ("x", "y", "color", "marker", "label", "number")})
     style = {"size": size, "line_width": 1.5, "fill_alpha": 0.6, "line_alpha": 0.9}
     faint = {"nonselection_fill_alpha": 0.12, "nonselection_line_alpha": 0.15}
@@ -76,7 +78,7 @@ def points(
     plot.add_tools(
         HoverTool(renderers=[renderer], tooltips=[("point", "@number"), (color or "at", "@label"), ("x, y", "@x, @y")])
     )
-    attach(plot, _Points(key, x, y, color, marker, plot, source, renderer))
+    attach(plot, _Points(key, x, y, color, marker, plot, source, renderer, chooses="output_backend" not in options))
     return plot
 
 
@@ -91,8 +93,11 @@ class _Points(ValueFiller):
         plot: figure,
         source: ColumnDataSource,
         renderer: Any,
+        *,
+        chooses: bool,
     ) -> None:
         super().__init__(key)
+        self._chooses = chooses
         self._x, self._y, self._color, self._marker = x, y, color, marker
         self._plot, self._source, self._renderer = plot, source, renderer
         self._bar: ColorBar | None = None
@@ -112,6 +117,9 @@ class _Points(ValueFiller):
         columns["label"] = list(map(_name_of, _listed(data[self._color], count))) if self._color else [""] * count
         columns["color"] = self._colors(data[self._color], count) if self._color else [PALETTE[0]] * count
         columns["marker"] = _markers(data[self._marker], count) if self._marker else ["circle"] * count
+        if self._chooses:
+            # A browser that shows the figure already draws it as before.
+            self._plot.output_backend = "webgl" if count > _FEW else "canvas"
         kept = self._source.selected.indices if len(self._source.data["x"]) == count else []
         self._source.data = columns
         if kept != self._source.selected.indices:

@@ -122,9 +122,11 @@ class Arrival:
             self._send(b"".join(self._bodies))
             self._bodies, self._size = [], 0
 
-    def finish(self) -> None:
-        """All was taken: the run has ended."""
+    def finish(self, *, is_whole: bool = True) -> None:
+        """All that can be read was taken: the run has ended. Where it is not whole and nothing could be read, no run is made."""
         self.flush()
+        if not is_whole and self._known is None and not self._number:
+            return
         is_open = self._known is None or self._known.state not in STATES[1:]
         if self.is_stored or is_open:
             self._begin(None)

@@ -83,10 +83,12 @@ def import_source(connection: Connection, source: Source) -> tuple[str, bool]:
     if origin is None:
         raise UsageError(f"{source} is empty.")
     arrival = Arrival(connection, origin)
+    is_whole = False
     try:
         _take(arrival, source)
+        is_whole = True
     finally:
-        arrival.finish()
+        arrival.finish(is_whole=is_whole)
     return origin.id, arrival.is_stored
 
 

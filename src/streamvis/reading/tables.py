@@ -60,7 +60,10 @@ class TableFile:
         """All of it. Raises StreamvisError, which names the file, where it cannot be read."""
         try:
             if self._path.suffix in (".jsonl", ".ndjson"):
-                yield from pieces_of(self._lines())
+                broken: list[StreamvisError] = []
+                yield from pieces_of(self._lines(broken))
+                if broken:
+                    raise broken[0]
                 return
             at = 0
             for batch in self._batches():
@@ -96,14 +99,20 @@ class TableFile:
                 made = [_stored_form(name, column.filter(pa.array(is_there))) for name, column in columns.items()]
                 yield ArrivingRows(key, steps[is_there], times[is_there], made)
 
-    def _lines(self) -> Iterator[tuple[int, float, dict[str, Any]]]:
+    def _lines(self, broken: list[StreamvisError]) -> Iterator[tuple[int, float, dict[str, Any]]]:
+        """The lines up to the first that cannot be read, about which an error goes to `broken`."""
         with self._path.open(encoding="utf-8") as file:
             for at, line in enumerate(file):
                 if not line.strip():
                     continue
                 if not line.endswith("\n") and not line.rstrip().endswith("}"):
                     break  # still being written
-                yield self._line(line, at)
+                try:
+                    row = self._line(line, at)
+                except StreamvisError as error:
+                    broken.append(error)
+                    return
+                yield row
 
     def _line(self, line: str, at: int) -> tuple[int, float, dict[str, Any]]:
         try:

@@ -1,4 +1,5 @@
-"""What the time bar knows of a run's past: its attempts, the columns that can be its scale, and how they go with the steps."""
+"""What the time bar knows of a run's past: its attempts, its alerts, the columns that can be its scale, and how they go with the
+steps."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamvis.alerts import ALERTS
+from streamvis.alerts import ALERTS, alerts_in
 from streamvis.page.reader import EndpointReader
 from streamvis.transport import path
 
@@ -16,17 +17,27 @@ __all__ = ["past_of", "scale_of", "time_of"]
 
 _POINTS = 300
 _MOST_COLUMNS = 500
+_MOST_ALERTS, _MOST_READ = 100, 10_000
 _MOST_KEYS = 20
 _NUMBERS = ("int", "uint", "float", "datetime64")
 
 
 def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
-    """The columns of numbers and times of a run's keys that hold rows, and the attempts that resumed."""
+    """The columns of numbers and times of a run's keys that hold rows, the attempts that resumed, and the newest alerts."""
     response = reader.ask("GET", path("runs", run))
     about = json.loads(response.body) if response.status == 200 else {}
     rows = {key: its["columns"] for key, its in about.get("keys", {}).items() if its["kind"] == "rows"}
     columns = [[key, name] for key, its in rows.items() for name in _drawable(its)]
-    return {"columns": columns[:_MOST_COLUMNS], "attempts": about.get("attempts", [])}
+    alerts = _alerts_of(reader, run) if ALERTS in rows else []
+    return {"columns": columns[:_MOST_COLUMNS], "attempts": about.get("attempts", []), "alerts": alerts}
+
+
+def _alerts_of(reader: EndpointReader, run: str) -> list[dict[str, Any]]:
+    """The newest alerts, each with its step, time, title and level."""
+    asked = {"key": ALERTS, "limit": _MOST_READ}
+    response = reader.ask("GET", path("runs", run, "rows"), params=asked)
+    found = alerts_in(run, json.loads(response.body)) if response.status == 200 else []
+    return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in found[-_MOST_ALERTS:]]
 
 
 def _drawable(dtypes: Mapping[str, str]) -> list[str]:

@@ -35,6 +35,7 @@ from streamvis.page.stepped_page import SteppedPage
 from streamvis.records import RUNNING
 from streamvis.snapshot.graph import Graph
 from streamvis.snapshot.moments import Default, Moments, evenly, spread
+from streamvis.snapshot.static_files import StaticFiles
 from streamvis.transport import path
 
 __all__ = ["Snapshot", "take_snapshot"]
@@ -202,10 +203,9 @@ class _File:
         if len(pages) < len(self.pages):
             left_out.append(f"{len(pages)} of {len(self.pages)} moments are kept, to limit the size.")
         steps = [*kept, shown.step]
-        text = self._page(shown.doc, moments, steps, left_out)
-        return Snapshot(text, steps, left_out)
+        return self._page(shown.doc, moments, steps, left_out)
 
-    def _page(self, doc: Document, moments: Moments, steps: Sequence[int], left_out: Sequence[str]) -> str:
+    def _page(self, doc: Document, moments: Moments, steps: Sequence[int], left_out: Sequence[str]) -> Snapshot:
         docs_json, render_items = standalone_docs_json_and_render_items(doc, suppress_callback_warning=True)
         (its,) = docs_json
         # All of them, since at some moments nothing mentions them.
@@ -213,10 +213,14 @@ class _File:
         bundle = bundle_for_objs_and_resources([page.doc for page in self.pages], Resources("inline"))
         look = {"template": doc.template, "template_variables": doc.template_variables}
         page = html_page_for_render_items(bundle, docs_json, render_items, doc.title, **look)
+        if self.script.is_folder:
+            static = StaticFiles(self.script.name, self.script.path.parent / "static")
+            page = static.put_into(page)
+            left_out = [*left_out, *(f"The page names {name}, which is not in its folder." for name in static.missing)]
         held = {"steps": steps, "shown": len(steps) - 1, "values": moments.values, "changes": [*moments.changes, []]}
         before, end, after = page.rpartition("</body>")
         before, end, after = (before, end, after) if end else (page, "", "")
-        return f"{before}{self._bar(held, left_out)}{end}{after}"
+        return Snapshot(f"{before}{self._bar(held, left_out)}{end}{after}", steps, left_out)
 
     def _bar(self, held: Any, left_out: Sequence[str]) -> str:
         here = files(__package__)

@@ -164,7 +164,7 @@ def _add(db: Database, run: RunRow, attempt: Attempt | None, chunk: RowsChunk | 
 
 
 def _add_rows(db: Database, run: RunRow, key: int, columns: str, rows: int, chunk: RowsChunk, sizes: Sizes) -> None:
-    db.execute(sql.ADD_KEY_ROWS, (key, columns, chunk.count, len(chunk.body), *sizes.due))
+    db.execute(sql.ADD_KEY_ROWS, (key, columns, chunk.count, len(chunk.body), 1, *sizes.due))
     steps = (chunk.first_step, chunk.last_step)
     db.execute(sql.ADD_CHUNK, chunk_row(run.log, key, rows, (run.seq, run.seq), steps, chunk.count, chunk.body))
     _extend(run, chunk.first_step, chunk.last_step)

@@ -80,9 +80,13 @@ class _PastLevels:
             start = max(0, first - chunk.first)
             yield with_numbers(table, chunk.first).slice(start, max(0, min(chunk.count, last - chunk.first) - start))
 
-    def summary(self, level: int, first: int) -> bytes | None:
-        """The body of the level that begins at the row `first`; None where it is damaged."""
-        return self._whole.summary(level, first)
+    def rows_each(self, ranges: Sequence[tuple[int, int]], names: Sequence[str]) -> Iterator[Iterator[pa.Table]]:
+        """The same of each of these ranges."""
+        return (self.rows(first, last, names) for first, last in ranges)
+
+    def summaries(self, level: int, firsts: Sequence[int]) -> Iterator[bytes | None]:
+        """The bodies of the level that begin at these rows; None for one that is damaged."""
+        return self._whole.summaries(level, firsts)
 
     def _table(self, no: int, names: Sequence[str]) -> pa.Table:
         _, table = read_chunk(self._db, self._key, no).rows(lambda _, schema: positions(schema, ["step", *names]))

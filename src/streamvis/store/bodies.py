@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,9 @@ __all__ = [
     "chunk_row",
     "decode_value",
     "read_chunk",
+    "read_chunks",
+    "read_chunks_of",
+    "read_summaries",
     "read_summary",
     "read_value",
     "summary_row",
@@ -38,6 +42,8 @@ __all__ = [
 
 _UNDECODABLE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 """What Arrow, NumPy and Blosc raise on bytes that are not what they say."""
+
+_SUMMARY = "a summary of its rows"
 
 Wanted = Callable[[dict[str, Any], pa.Schema], Sequence[int]]
 
@@ -107,7 +113,31 @@ def summary_row(key: int, level: int, first_row: int, body: bytes) -> tuple[obje
 
 def read_chunk(db: Database, key: int, no: int) -> StoredChunk:
     """The chunk of this number, which the key is said to have."""
-    found = _found(db, key, "rows", sql.GET_CHUNK, (no,))
+    return _checked_chunk(key, _found(db, key, "rows", sql.GET_CHUNK, (no,)))
+
+
+def read_chunks(db: Database, places: Iterable[tuple[int, int]]) -> Iterator[StoredChunk | Broken]:
+    """The chunks of these keys and numbers, one after another. One that is damaged is given as what was found."""
+    places = list(places)
+    rows = db.execute_each(sql.GET_CHUNK, [(no,) for _, no in places])
+    for key, _ in places:
+        try:
+            with _named_damage(db, key, "rows"):
+                found = next(rows, None)  # None where none can be read after one that could not
+            yield _checked_chunk(key, found and found.fetchone())
+        except Broken as broken:
+            yield broken
+
+
+def read_chunks_of(db: Database, key: int, numbers: Iterable[int]) -> Iterator[StoredChunk]:
+    """The chunks of these numbers, which the key is said to have, one after another."""
+    for chunk in read_chunks(db, ((key, no) for no in numbers)):
+        if isinstance(chunk, Broken):
+            raise chunk
+        yield chunk
+
+
+def _checked_chunk(key: int, found: Sequence[Any] | None) -> StoredChunk:
     if found is None:
         raise Broken(key, "rows are gone")
     log, its_key, first_row, first_seq, last_seq, first_step, last_step, count, packed, marks, checksum, body = found
@@ -137,13 +167,28 @@ def checked_value(key: int, step: int, seq: int, checksum: int | None, body: byt
 
 def read_summary(db: Database, key: int, level: int, first_row: int) -> bytes:
     """The body of a summary."""
-    found = _found(db, key, "a summary of its rows", sql.GET_SUMMARY, (key, level, first_row))
+    return _checked_summary(key, level, first_row, _found(db, key, _SUMMARY, sql.GET_SUMMARY, (key, level, first_row)))
+
+
+def read_summaries(db: Database, key: int, level: int, firsts: Sequence[int]) -> Iterator[bytes | Broken]:
+    """The bodies of summaries that begin at these rows, one after another. One that is damaged is given as what was found."""
+    rows = db.execute_each(sql.GET_SUMMARY, [(key, level, first) for first in firsts])
+    for first in firsts:
+        try:
+            with _named_damage(db, key, _SUMMARY):
+                found = next(rows, None)
+            yield _checked_summary(key, level, first, found and found.fetchone())
+        except Broken as broken:
+            yield broken
+
+
+def _checked_summary(key: int, level: int, first_row: int, found: Sequence[Any] | None) -> bytes:
     if found is None:
-        raise Broken(key, "a summary of its rows is gone")
+        raise Broken(key, f"{_SUMMARY} is gone")
     checksum, body = found
-    _check(key, "a summary of its rows", (key, level, first_row), b"", checksum, body)
+    _check(key, _SUMMARY, (key, level, first_row), b"", checksum, body)
     if checksum is None:
-        _check_table(key, "a summary of its rows", lambda: unpack(body)[1])
+        _check_table(key, _SUMMARY, lambda: unpack(body)[1])
     return body
 
 
@@ -158,8 +203,14 @@ def decode_value(key: int, step: int, body: bytes | None) -> None:
 
 
 def _found(db: Database, key: int, what: str, statement: str, place: tuple[int, ...]) -> tuple[Any, ...] | None:
-    try:
+    with _named_damage(db, key, what):
         return db.execute(statement, place).fetchone()
+
+
+@contextmanager
+def _named_damage(db: Database, key: int, what: str) -> Iterator[None]:
+    try:
+        yield
     except db.Error as error:
         if not is_damage(error):
             raise

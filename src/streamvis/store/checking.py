@@ -26,6 +26,8 @@ __all__ = ["Checked", "Progress", "check", "check_all", "check_file"]
 
 _MOST_OF_STRUCTURE = 100
 _BUSY_S = 60.0
+_ABORTED = "25P02"
+"""What PostgreSQL says in a transaction in which something could not be read."""
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
@@ -78,12 +80,17 @@ def check_file(db: sqlite3.Connection, progress: Progress) -> Checked:
 def check_all(
     snapshot: Callable[[], AbstractContextManager[Database]], checked: Checked, progress: Progress, *, error: type[Exception]
 ) -> Checked:
-    """Read every body, each key's in one of the snapshots. `error` is what the database raises."""
+    """Read every body, each key's in one of the snapshots. `error` is what the database raises.
+
+    It is raised from here where it is not about damage, as when the connection to a database is lost.
+    """
     try:
         with snapshot() as db:
             (checked.runs,) = db.execute(whole.COUNT_RUNS).fetchone()
             keys = db.execute(whole.GET_ALL_KEYS).fetchall()
     except error as trouble:
+        if not _is_of_file(trouble):
+            raise
         checked.damages.append(Damage("", "", f"the list of runs and keys cannot be read ({trouble})"))
         return checked
     with suppress(error), snapshot() as db:  # it reads through what is looked at below, piece by piece
@@ -111,7 +118,12 @@ def _of_key(db: Database, key: int, kind: str, checked: Checked) -> Iterator[str
             for (step,) in db.execute(whole.GET_STEPS_OF_VALUES, (key,)).fetchall():
                 yield from _piece(db, checked, lambda at=step: decode_value(key, at, read_value(db, key, at)))
     except db.Error as error:
-        yield f"the list of its pieces cannot be read ({error})"
+        if getattr(error, "sqlstate", None) == _ABORTED:
+            yield "what comes after that was not looked at"
+        elif _is_of_file(error):
+            yield f"the list of its pieces cannot be read ({error})"
+        else:
+            raise
 
 
 def _rows(db: Database, key: int, checked: Checked) -> Iterator[str]:
@@ -140,6 +152,11 @@ def _piece(db: Database, checked: Checked, read: Callable[[], object]) -> Iterat
         if not is_damage(error):
             raise
         yield str(error)
+
+
+def _is_of_file(error: Exception) -> bool:
+    """Whether a database says by this error that it cannot read its files. In an open file of SQLite, nothing else goes wrong."""
+    return isinstance(error, sqlite3.Error) or is_damage(error)
 
 
 @contextmanager

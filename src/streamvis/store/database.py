@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
+
+from streamvis.records import Batch
 
 __all__ = ["Database", "Found", "SqliteDatabase"]
 
@@ -50,6 +53,14 @@ class Database(Protocol):
         """Run a statement once for each of these."""
         ...
 
+    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
+        """Run a statement that reads once for each of these; what it found is to be taken before the next."""
+        ...
+
+    def hold_batches(self, batches: Sequence[Batch]) -> None:
+        """Hold the runs of these batches, which are stored next, as `hold_runs` does."""
+        ...
+
     def hold_runs(self, runs: Iterable[str]) -> None:
         """Wait until no one else changes these runs, and keep others from it until the transaction ends. One that is not there
         yet is held when it is found to be changed, see `run_rows`."""
@@ -62,6 +73,13 @@ class Database(Protocol):
 
 class SqliteDatabase(sqlite3.Connection):
     """A connection to SQLite, whose one write transaction at a time holds all runs."""
+
+    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
+        """Run a statement that reads once for each of these."""
+        return map(partial(self.execute, statement), given)  # one that failed does not end it
+
+    def hold_batches(self, batches: Sequence[Batch]) -> None:
+        """All are held."""
 
     def hold_runs(self, runs: Iterable[str]) -> None:
         """All are held."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from streamvis.store.downsampling import Axis, Choice, Frame, table_of_names
 from streamvis.store.levels import Across, Levels, Loader, Part, Spans
 from streamvis.store.tables import inner_name, numbers_of
 
-__all__ = ["Axis", "axis_name", "drawn_names", "select"]
+__all__ = ["Axis", "axis_name", "drawn_names", "select", "select_each"]
 
 _ENOUGH_BLOCKS = 1
 """How many blocks a bucket has at least on the level that is read: more would be more to read, fewer more to look at closely."""
@@ -60,20 +61,60 @@ def drawn_names(columns: Sequence[str] | None, dtypes: Mapping[str, str]) -> tup
 
 def select(levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequence[str]) -> History:
     """The rows to draw. `columns` are the names of those to give, `measured` those of them whose extremes are to be kept."""
-    return _Selection(levels, axis, columns, measured).run()
+    return _Selection(levels, axis, [_Wanted.of(axis, columns, measured)]).run()[0]
+
+
+def select_each(levels: Levels, axis: Axis, columns: Sequence[str]) -> list[History] | None:
+    """As `select` for each of these measured columns by itself, of the rows that have something in it: read once for all.
+
+    None where a row that was read lacks one of them: the columns then have different rows.
+    """
+    axis = replace(axis, having=columns)
+    try:
+        return _Selection(levels, axis, [_Wanted.of(axis, [name], [name]) for name in columns]).run()
+    except _Lacking:
+        return None
+
+
+class _Lacking(Exception):
+    """A row lacks one of several columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What one history has: the columns `names`, and the extremes of `measured`."""
+
+    names: Sequence[str]
+    measured: Sequence[str]
+
+    @classmethod
+    def of(cls, axis: Axis, columns: Sequence[str], measured: Sequence[str]) -> _Wanted:
+        # What spans a window is known by its lowest and highest x.
+        its = [name for name in measured if name != axis.x] + ([axis.x] if axis.window is not None else [])
+        return cls(list(dict.fromkeys(["row", "step", "time", axis.x, *columns])), its)
 
 
 class _Selection:
-    def __init__(self, levels: Levels, axis: Axis, columns: Sequence[str], measured: Sequence[str]) -> None:
-        self._levels, self._axis = levels, axis
-        # What spans a window is known by its lowest and highest x.
-        self._measured = [name for name in measured if name != axis.x] + ([axis.x] if axis.window is not None else [])
-        self._names = list(dict.fromkeys(["row", "step", "time", axis.x, *columns]))
-        needed = [name for name in axis.having if name in self._names and name != axis.x]
-        loader = Loader(levels, x=axis.x, names=self._names, measured=self._measured, needed=needed or None)
-        self._load, self._load_in_turn = loader.load, loader.load_in_turn
+    def __init__(self, levels: Levels, axis: Axis, wanted: Sequence[_Wanted]) -> None:
+        self._levels, self._axis, self._wanted = levels, axis, wanted
+        self._measured = list(dict.fromkeys(name for one in wanted for name in one.measured))
+        names = list(dict.fromkeys(name for one in wanted for name in one.names))
+        needed = [name for name in axis.having if name in names and name != axis.x]
+        self._loader = Loader(levels, x=axis.x, names=names, measured=self._measured, needed=needed or None)
 
-    def run(self) -> History:
+    def _load(self, level: int, ranges: Iterable[tuple[int, int]]) -> list[Part]:
+        return self._checked(self._loader.load(level, ranges))
+
+    def _load_in_turn(self, level: int, ranges: Sequence[tuple[int, int]]) -> Iterator[list[Part]]:
+        return map(self._checked, self._loader.load_in_turn(level, ranges))
+
+    def _checked(self, parts: list[Part]) -> list[Part]:
+        """The parts. Several histories of the same rows need all of their columns in each row."""
+        if len(self._wanted) > 1 and not all(has_it.all() for part in parts for has_it in part.sent):
+            raise _Lacking
+        return parts
+
+    def run(self) -> list[History]:
         level = self._levels.sizes.levels(self._levels.summed)
         parts = self._load(level, [(0, self._levels.count)])
         rises = all(part.rises for part in parts) and all(
@@ -91,7 +132,7 @@ class _Selection:
         about |= {"start": start, "stop": stop, "buckets": self._axis.buckets}
         if not parts or start is None or stop is None or start > stop:
             nothing = [part.table.slice(0, 0) for part in parts[:1]]
-            return History(**about, complete=True, table=table_of_names(self._names, nothing))
+            return [History(**about, complete=True, table=table_of_names(one.names, nothing)) for one in self._wanted]
         if not rises and not self._axis.log:
             # Of blocks with an infinity summaries do not also know the lowest and highest x.
             start = -math.inf if self._axis.start is None else start
@@ -100,8 +141,8 @@ class _Selection:
         parts = [part.only((part.row >= first) & (part.row < last)) for part in parts]
         parts = [part for part in parts if len(part.row)]
         frame = Frame(start, stop, max(first, newest), last, rises)
-        table, is_complete = self._refined(level, parts, frame).chosen()
-        return History(**about, complete=is_complete, table=table)
+        chosen = [choice.chosen() for choice in self._refined(level, parts, frame)]
+        return [History(**about, complete=is_complete, table=table) for table, is_complete in chosen]
 
     # Finding where to look
 
@@ -178,10 +219,10 @@ class _Selection:
 
     # Looking closer
 
-    def _refined(self, level: int, parts: list[Part], frame: Frame) -> Choice:
-        """The choice of all that was loaded, and of what else had to be loaded to know every bucket's extremes."""
+    def _refined(self, level: int, parts: list[Part], frame: Frame) -> list[Choice]:
+        """The choices of all that was loaded, and of what else had to be loaded to know every bucket's extremes."""
         known = [Extremes(self._axis.buckets + 2) for _ in self._measured]
-        choice = Choice(self._axis, frame, self._names, self._measured)
+        choices = [Choice(self._axis, frame, one.names, one.measured) for one in self._wanted]
         across: dict[int, list[Across]] = defaultdict(list)
         groups: Iterable[list[Part]] = [parts]
         while True:
@@ -193,9 +234,10 @@ class _Selection:
                 if part.level:
                     about = {"buckets": self._axis.buckets, "rises": frame.rises, "start": frame.start, "stop": frame.stop}
                     across[part.level].append(Across.of(part, places, values, **about))
-                choice.add(part, places)
+                for choice in choices:
+                    choice.add(part, places)
             if level == 0:
-                return choice
+                return choices
             ranges = sorted(pair for one in across.pop(level, ()) for pair in one.doubtful(known))
             level -= 1
             groups = self._load_in_turn(level, ranges)

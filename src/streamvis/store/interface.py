@@ -161,6 +161,11 @@ class Store(Protocol):
         """Made with the store, and never the same for another one."""
         ...
 
+    @property
+    def commits_at_once(self) -> int:
+        """How many calls of `append` are worth having under way at a time."""
+        ...
+
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit; the answers stand in the same order.
 
@@ -286,6 +291,23 @@ class Store(Protocol):
         x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are not arrays or
         nested. Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
         """
+        ...
+
+    def histories(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        start: float | None = None,
+        stop: float | None = None,
+        window: float | None = None,
+        buckets: int,
+        log: bool = False,
+        at: int | None = None,
+    ) -> list[History]:
+        """As `history` of each of the columns by itself, with the rows that have something in it; reads shared rows once."""
         ...
 
     def band(

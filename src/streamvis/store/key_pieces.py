@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from streamvis.records import KeyInfo
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunk, read_value
+from streamvis.store.bodies import read_chunks_of, read_value
 from streamvis.store.database import Database
 from streamvis.store.interface import RowsPiece
 from streamvis.store.tables import body_of_rows
@@ -28,17 +28,19 @@ def rows_piece(
 ) -> RowsPiece:
     """Bodies of rows that overlap the steps, see `Store.rows`."""
     last = _ALL if to_step is None else to_step
-    bodies: list[bytes] = []
+    chosen: list[int] = []
     count = size = 0
-    for chunk, first_step, last_step, rows, nbytes in db.execute(sql.GET_CHUNKS_OF_KEY, (key, from_step, last)).fetchall():
-        if (limit is not None and count >= limit) or (max_bytes is not None and bodies and size + nbytes > max_bytes):
-            return RowsPiece(KeyInfo("rows", columns), bodies, more=True)
-        stored = read_chunk(db, key, chunk)
-        bodies.append(body_of_rows(*stored.rows()) if stored.is_packed else stored.body)
+    found = db.execute(sql.GET_CHUNKS_OF_KEY, (key, from_step, last)).fetchall()
+    for chunk, first_step, last_step, rows, nbytes in found:
+        if (limit is not None and count >= limit) or (max_bytes is not None and chosen and size + nbytes > max_bytes):
+            break
+        chosen.append(chunk)
         # Only a chunk that lies inside the range is sure to give all of its rows.
         count += rows if from_step <= first_step and last_step <= last else 0
         size += nbytes
-    return RowsPiece(KeyInfo("rows", columns), bodies, more=False)
+    stored = read_chunks_of(db, key, chosen)
+    bodies = [body_of_rows(*chunk.rows()) if chunk.is_packed else chunk.body for chunk in stored]
+    return RowsPiece(KeyInfo("rows", columns), bodies, more=len(chosen) < len(found))
 
 
 def spread_values(db: Database, key: int, *, from_step: int, to_step: int | None, limit: int, max_bytes: int) -> list[bytes]:
@@ -49,7 +51,7 @@ def spread_values(db: Database, key: int, *, from_step: int, to_step: int | None
         return []
     # A search in the index for each, however many values there are.
     at = [first + (last - first) * i // max(1, limit - 1) for i in range(limit - 1)] + [last]
-    found = dict(db.execute(sql.GET_LATEST_VALUE, (key, first, step)).fetchone() for step in at)
+    found = dict(one.fetchone() for one in db.execute_each(sql.GET_LATEST_VALUE, [(key, first, step) for step in at]))
     bodies: list[bytes] = []
     for step, size in found.items():
         max_bytes -= size

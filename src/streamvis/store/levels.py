@@ -37,8 +37,12 @@ class Levels(Protocol):
         """The rows from number `first` to `last` (exclusive) with the columns `row` and `names`, those that are there."""
         ...
 
-    def summary(self, level: int, first: int) -> bytes | None:
-        """The body of the level that begins at the row `first`; None where it cannot be read: lower levels say the same."""
+    def rows_each(self, ranges: Sequence[tuple[int, int]], names: Sequence[str]) -> Iterator[Iterator[pa.Table]]:
+        """The same of each of these ranges, to be read to their end before the next."""
+        ...
+
+    def summaries(self, level: int, firsts: Sequence[int]) -> Iterator[bytes | None]:
+        """The bodies of the level that begin at these rows; None for one that cannot be read: lower levels say the same."""
         ...
 
 
@@ -175,17 +179,21 @@ class Loader:
         sizes, summed = self._levels.sizes, self._levels.summed
         reach = sizes.covered(level, summed) if level else 0
         step = sizes.body_rows_of(level) if level else sizes.seal_rows
-        for body, members in itertools.groupby(ranges, key=lambda pair: pair[0] // step):
-            members = list(members)
-            if level == 0:
-                for table in self._levels.rows(members[0][0], members[-1][1], self._names):
+        groups = [(body, list(its)) for body, its in itertools.groupby(ranges, key=lambda pair: pair[0] // step)]
+        if level == 0:
+            loaded = self._levels.rows_each([(its[0][0], its[-1][1]) for _, its in groups], self._names)
+            for (_, members), tables in zip(groups, loaded, strict=True):
+                for table in tables:
                     for part in _within(table, members):
                         yield _Piece(0, 1, True, part)
-                continue
-            # Only the last of these can reach beyond the body.
-            for at in range(body * step, min(members[-1][1], reach), step):
+            return
+        # Only the last range of a group can reach beyond the body.
+        places = [range(body * step, min(members[-1][1], reach), step) for body, members in groups]
+        summaries = self._levels.summaries(level, list(itertools.chain(*places)))
+        for (_, members), its_places in zip(groups, places, strict=True):
+            for at in its_places:
                 here = [(max(first, at), min(last, at + step)) for first, last in members if first < at + step and last > at]
-                summary = self._levels.summary(level, at)
+                summary = next(summaries)
                 meta, table = unpack(summary, wanted=self._wanted) if summary is not None else ({}, None)
                 if table is None or not self._speaks_for_all(meta, table):
                     yield from self._pieces(level - 1, here)

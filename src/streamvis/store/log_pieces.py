@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from streamvis.store import statements as sql
 from streamvis.store.as_of_step import rows_until
-from streamvis.store.bodies import StoredChunk, read_chunk, read_value
+from streamvis.store.bodies import StoredChunk, read_chunks, read_value
 from streamvis.store.damage import Broken
 from streamvis.store.database import Database
 from streamvis.store.tables import body_of_rows
@@ -47,11 +47,13 @@ def read_parts(
     piece = (log, start, stop, *chosen)
     parts: list[Part] = []
     broken: dict[int, Broken] = {}
-    for key, no in db.execute(sql.GET_CHUNKS, piece).fetchall():
+    for chunk in read_chunks(db, db.execute(sql.GET_CHUNKS, piece).fetchall()):
         try:
-            parts += _parts(read_chunk(db, key, no), start, stop, at)
+            if isinstance(chunk, Broken):
+                raise chunk
+            parts += _parts(chunk, start, stop, at)
         except Broken as error:
-            broken.setdefault(key, error)
+            broken.setdefault(error.key, error)
     for _, _, key, step in db.execute(*_values(piece)).fetchall():
         try:
             body = read_value(db, key, step)

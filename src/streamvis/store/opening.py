@@ -31,7 +31,11 @@ def check_place(place: Path | DatabaseAddress, *, progress: Progress) -> Checked
         import psycopg
 
     with _reading(place) as snapshot:
-        return check_all(snapshot, Checked(), progress, error=psycopg.Error)
+        try:
+            return check_all(snapshot, Checked(), progress, error=psycopg.Error)
+        except psycopg.Error as error:
+            told = " ".join(str(error).split())
+            raise StoreError(f"The database {place.shown} could not be read to the end ({told}). Check it again.") from error
 
 
 def copy_places(source: Path | DatabaseAddress, target: Path | DatabaseAddress, *, progress: Progress) -> Copied:
@@ -94,8 +98,8 @@ def _reading(place: Path | DatabaseAddress) -> Iterator[Snapshot]:
         with connect(place) as connection:
             check_installed(connection, place.schema)
             prepares = not is_pooled(connection)
-        with closing(Connections(place, most=2, prepares=prepares)) as connections:
-            yield lambda: connections.transaction(READING)
+        with closing(Connections(place, kind=READING, most=2, prepares=prepares)) as connections:
+            yield connections.transaction
 
 
 def _opened(folder: Path) -> SqliteDatabase:

@@ -10,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 from streamvis.errors import DamagedData, RunConflict, StoreError, UnknownKey
 from streamvis.records import RUNNING, AppHead, AppInfo, AttemptInfo, Band, Cursor, History, KeyInfo, RunInfo, Tail
@@ -22,7 +23,7 @@ from streamvis.store.column_types import dtypes_of
 from streamvis.store.damage import Broken, Damages
 from streamvis.store.database import Database
 from streamvis.store.finding import find_runs
-from streamvis.store.history import Axis, axis_name, drawn_names, select
+from streamvis.store.history import Axis, axis_name, drawn_names, select, select_each
 from streamvis.store.interface import TAIL_BYTES, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
 from streamvis.store.key_pieces import rows_piece, spread_values
 from streamvis.store.log_pieces import read_parts
@@ -210,6 +211,37 @@ class Reads(ABC):
             levels = levels_of(db, no, self._sizes, at, note=note)
             found = select(levels, axis, names, measured)
             return smoothed(levels, axis, measured, found, smooth) if smooth else found
+
+    def histories(
+        self,
+        run: str,
+        key: str,
+        *,
+        x: str,
+        columns: Sequence[str],
+        start: float | None = None,
+        stop: float | None = None,
+        window: float | None = None,
+        buckets: int,
+        log: bool = False,
+        at: int | None = None,
+    ) -> list[History]:
+        """As `history` of each column with `having` it."""
+        with self._histories, self._reading() as db:
+            no, dtypes, _ = self._key(db, run, key, "rows")
+            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window)
+
+            def note(broken: Broken) -> None:
+                self._named(db, broken)
+
+            levels = levels_of(db, no, self._sizes, at, note=note)
+            names, measured = drawn_names(columns, dtypes)
+            found = select_each(levels, axis, measured) if names == measured and axis.x not in names else None
+            if found is None:
+                found = [
+                    select(levels, replace(axis, having=(name,)), [name], [name] if name in measured else []) for name in names
+                ]
+            return found
 
     def band(
         self,

@@ -33,6 +33,7 @@ class _Chosen:
     step: int
     size: int
     seq: int
+    log: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +85,22 @@ class Keeping:
         reading: Callable[[], AbstractContextManager[Database]],
         writing: Callable[[], AbstractContextManager[tuple[Database, object]]],
         clock: Callable[[], float],
+        *,
+        is_indexed: bool = False,
     ) -> None:
         self._keep, self._reading, self._writing, self._clock = keep, reading, writing, clock
         self._rests_until = 0.0
-        self._is_ready = keep == KeepValues()
+        self._is_indexed = is_indexed
         self._held_bytes: int | None = None
 
     def go_on(self) -> bool:
         """Remove some; False when nothing has to be removed now."""
         if self._keep == KeepValues() or time.monotonic() < self._rests_until:
             return False
-        if not self._is_ready:
+        if not self._is_indexed:
             with self._writing() as (db, _):
                 db.execute(whole.INDEX_VALUES_BY_TIME)
-            self._is_ready = True
+            self._is_indexed = True
         with self._reading() as db:
             store = db.execute(sql.GET_META, ("id",)).fetchone()
             chosen = self._due(db)
@@ -108,6 +111,7 @@ class Keeping:
             if db.execute(sql.GET_META, ("id",)).fetchone() != store:  # a backup was put in its place meanwhile
                 self._held_bytes = None
                 return True
+            db.hold_logs(value.log for value in chosen)
             same = [value for value in chosen if _is_same(db, value)]
             for key in {value.key for value in same}:
                 _remove(db, key, [(value.no, value.step) for value in same if value.key == key])

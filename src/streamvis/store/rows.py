@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunk, read_summary
+from streamvis.store.bodies import read_chunks_of, read_summaries
 from streamvis.store.damage import Broken
 from streamvis.store.database import Database
 from streamvis.store.summaries import Sizes
@@ -18,13 +18,27 @@ __all__ = ["KeyLevels", "positions", "read_rows"]
 
 def read_rows(db: Database, key: int, first: int, last: int, *, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows from number `first` to `last` (exclusive), in order, with their numbers in `row`; all columns, or those named."""
+    return next(_read_ranges(db, key, [(first, last)], names))
+
+
+def _read_ranges(
+    db: Database, key: int, ranges: Sequence[tuple[int, int]], names: Sequence[str] | None
+) -> Iterator[Iterator[pa.Table]]:
+    """The rows of each range, to be read to their end before the next."""
+    found = db.execute_each(sql.GET_CHUNKS_IN, [(key, *one) for one in ranges])
+    # A chunk that ends before the range may be found with those in it.
+    places = [[place for place in its if place[1] + place[2] > first] for its, (first, _) in zip(found, ranges, strict=True)]
+    chunks = read_chunks_of(db, key, (no for its in places for no, _, _ in its))
     wanted = names and (lambda _, schema: positions(schema, names))
-    for no, first_row, count in db.execute(sql.GET_CHUNKS_IN, (key, first, last)):
-        if first_row + count <= first:
-            continue
-        _, table = read_chunk(db, key, no).rows(wanted)
-        start = max(0, first - first_row)
-        yield with_numbers(table, first_row).slice(start, min(count, last - first_row) - start)
+
+    def rows(its: Sequence[tuple[int, int, int]], first: int, last: int) -> Iterator[pa.Table]:
+        for _, first_row, count in its:
+            _, table = next(chunks).rows(wanted)
+            start = max(0, first - first_row)
+            yield with_numbers(table, first_row).slice(start, min(count, last - first_row) - start)
+
+    for its, (first, last) in zip(places, ranges, strict=True):
+        yield rows(its, first, last)
 
 
 class KeyLevels:
@@ -38,13 +52,16 @@ class KeyLevels:
         """The rows from number `first` to `last` (exclusive), of the columns named."""
         return read_rows(self._db, self._key, first, last, names=names)
 
-    def summary(self, level: int, first: int) -> bytes | None:
-        """The body of the level that begins at the row `first`; None where it is damaged."""
-        try:
-            return read_summary(self._db, self._key, level, first)
-        except Broken as broken:
-            self._note(broken)
-            return None
+    def rows_each(self, ranges: Sequence[tuple[int, int]], names: Sequence[str]) -> Iterator[Iterator[pa.Table]]:
+        """The same of each of these ranges, to be read to their end before the next."""
+        return _read_ranges(self._db, self._key, ranges, names)
+
+    def summaries(self, level: int, firsts: Sequence[int]) -> Iterator[bytes | None]:
+        """The bodies of the level that begin at these rows; None for one that is damaged."""
+        for found in read_summaries(self._db, self._key, level, firsts):
+            if isinstance(found, Broken):
+                self._note(found)
+            yield None if isinstance(found, Broken) else found
 
 
 def positions(schema: pa.Schema, names: Sequence[str]) -> list[int]:

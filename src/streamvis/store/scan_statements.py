@@ -26,10 +26,10 @@ DROP_WHAT_NO_RUN_HAS = (
     "DELETE FROM keys WHERE log NOT IN (SELECT log FROM runs)",
 )
 
-# Once a minute, and through the index that is made where an operator limits what is kept (see `retention`).
+# Once a minute, and through an index: PostgreSQL always has it, SQLite where an operator limits what is kept (see `retention`).
 INDEX_VALUES_BY_TIME = "CREATE INDEX IF NOT EXISTS key_values_by_time ON key_values (time, key, step, size)"
 GET_OLDEST_VALUES = """
-SELECT no, key, step, size, seq FROM key_values WHERE time < ?1
+SELECT no, key, step, size, seq, (SELECT log FROM keys WHERE keys.no = key_values.key) FROM key_values WHERE time < ?1
     AND step < (SELECT newest_step FROM keys WHERE keys.no = key_values.key) ORDER BY time, step LIMIT ?2
 """
 GET_VALUE_AS_CHOSEN = """

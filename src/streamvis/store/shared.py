@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from streamvis.alerts import AlertJournal
 from streamvis.records import Cursor
 from streamvis.store.interface import Store
 
@@ -19,6 +20,10 @@ class SharedStore(Store, Protocol):
 
     def heads(self, runs: Sequence[str]) -> Mapping[str, Cursor]:
         """The heads of the logs of these runs, of those that are there. Costs one look at each run's row."""
+        ...
+
+    def alerts(self) -> AlertJournal:
+        """The journal of alerts that the endpoints post, each of them once."""
         ...
 
     def share_signs(self, runs: Sequence[str], *, within_s: float) -> Mapping[str, float]:

@@ -136,8 +136,8 @@ GET_KEY_BY_NO = "SELECT name, kind, columns FROM keys WHERE no = ?"
 GET_KEY_NAMES = "SELECT runs.id, keys.name FROM keys LEFT JOIN runs ON runs.log = keys.log WHERE keys.no = ?"
 ADD_KEY = "INSERT INTO keys (log, name, kind, columns) VALUES (?, ?, ?, ?)"
 ADD_KEY_ROWS = """
-UPDATE keys SET columns = ?2, rows = rows + ?3, pending = pending + 1, open_bytes = open_bytes + ?4,
-    due = max(due, pending + 1 >= ?5, rows + ?3 - sealed >= ?6, open_bytes + ?4 >= ?7, sealed - summed >= ?8)
+UPDATE keys SET columns = ?2, rows = rows + ?3, pending = pending + ?5, open_bytes = open_bytes + ?4,
+    due = max(due, pending + ?5 >= ?6, rows + ?3 - sealed >= ?7, open_bytes + ?4 >= ?8, sealed - summed >= ?9)
 WHERE no = ?1
 """
 SET_KEY_NEWEST = "UPDATE keys SET newest_step = ?, newest_seq = ?, newest_size = ? WHERE no = ?"

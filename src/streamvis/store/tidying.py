@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from streamvis.errors import DamagedData, StoreUnavailable
 from streamvis.store import statements as sql
-from streamvis.store.bodies import chunk_row, read_chunk, read_summary, summary_row
+from streamvis.store.bodies import chunk_row, read_chunks_of, read_summary, summary_row
 from streamvis.store.database import Database
 from streamvis.store.digests import Digesting
 from streamvis.store.discarding import discard_piece
@@ -260,11 +260,9 @@ def _with_neighbours(groups: list[list[_OpenChunk]], limit: int, enough: int) ->
 def _merged(db: Database, key: int, chunks: list[_OpenChunk], sizes: Sizes) -> list[_Made]:
     """What takes the place of the chunks."""
     is_sealing = _is_due(chunks, sizes)
-    parts = []
-    for chunk in chunks:
-        # What a cut left of a key may have sealed chunks behind others.
-        stored = read_chunk(db, key, chunk.no)
-        parts.append((stored.rows()[1], stored.marked(), chunk))
+    # What a cut left of a key may have sealed chunks behind others.
+    stored = read_chunks_of(db, key, (chunk.no for chunk in chunks))
+    parts = [(one.rows()[1], one.marked(), chunk) for one, chunk in zip(stored, chunks, strict=True)]
     made: list[_Made] = []
     groups = _that_fit(parts)
     for i, group in enumerate(groups):

@@ -42,6 +42,9 @@ class Changed:
 class Writes(Reads):
     """The part of a `Store` that writes. `tidier` tidies, in transactions of `_writing` unless it was given others."""
 
+    _VALUES_ARE_INDEXED = False
+    """Whether the values are in the order of their times in an index from the start."""
+
     def __init__(
         self,
         *,
@@ -54,7 +57,7 @@ class Writes(Reads):
         self._clock = clock
         self._listeners: list[Callable[[Changes], None]] = []
         self._unmerged = 0
-        keeping = Keeping(keep_values, self._reading, self._tidying, clock)
+        keeping = Keeping(keep_values, self._reading, self._tidying, clock, is_indexed=self._VALUES_ARE_INDEXED)
         others = [self._take_back_more, self._bury, keeping.go_on, *self._own_work()]
         self._tidier = Tidier(self._reading, self._tidying, others, sizes)
 
@@ -79,6 +82,11 @@ class Writes(Reads):
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
 
     @property
+    def commits_at_once(self) -> int:
+        """One: a commit holds all runs."""
+        return 1
+
+    @property
     def unmerged(self) -> int:
         """How many small pieces of rows wait to be merged."""
         return self._unmerged
@@ -95,7 +103,7 @@ class Writes(Reads):
         damaged = {batch.run: error for batch in batches if (error := self._take_back_ahead(batch)) is not None}
         answers: list[Ack | StreamvisError] = []
         with self._writing() as (db, changes):
-            db.hold_runs(batch.run for batch in batches)
+            db.hold_batches(batches)
             for batch in batches:
                 if batch.resumes and batch.run in damaged:
                     answers.append(damaged[batch.run])
@@ -112,8 +120,11 @@ class Writes(Reads):
                     db.execute("ROLLBACK TO batch")
                     answers.append(self._damages.note(str(error), run=batch.run))
                 db.execute("RELEASE batch")
-            self._unmerged = self._tidier.unmerged(db)
+            self._note_unmerged(db)
         return answers
+
+    def _note_unmerged(self, db: Database) -> None:
+        self._unmerged = self._tidier.unmerged(db)
 
     def _take_back_ahead(self, batch: Batch) -> DamagedData | None:
         """Take back in pieces what the batch will, but for a rest: others write in between. Returns why that is not possible."""

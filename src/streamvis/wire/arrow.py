@@ -44,6 +44,7 @@ __all__ = [
     "checked_time",
     "decode_batch_body",
     "decode_head",
+    "decode_histories",
     "decode_history",
     "decode_tail_body",
     "encode_columns",
@@ -149,12 +150,22 @@ def encode_history(meta: Mapping[str, Any], table: pa.Table) -> bytes:
     return body_of({"kind": "history", **meta}, table)
 
 
-def decode_history(body: bytes) -> tuple[dict[str, Any], np.ndarray, Rows]:
-    """What `encode_history` wrote: its metadata, the number of each row in the key's log, and the rows. Trusted bytes.
+def decode_histories(body: bytes) -> list[tuple[dict[str, Any], np.ndarray, Rows]]:
+    """What `encode_history` wrote, once or several times: its metadata, the number of each row in the key's log, and the rows.
+    Trusted bytes.
 
     Numbers and times that fit no one dtype are doubles and in microseconds here.
     """
-    meta, table = table_of(body)
+    return [_history_of(meta, table) for meta, table, _ in streams_of(body)]
+
+
+def decode_history(body: bytes) -> tuple[dict[str, Any], np.ndarray, Rows]:
+    """As `decode_histories`, of one."""
+    (found,) = decode_histories(body)
+    return found
+
+
+def _history_of(meta: dict[str, Any], table: pa.Table) -> tuple[dict[str, Any], np.ndarray, Rows]:
     numbers = table.column(0).to_numpy()
     rows = rows_of({"key": meta["key"]}, table.remove_column(0))
     measured = {

@@ -104,7 +104,7 @@ class Life:
         fork_at, spawn_at = self._after(_FORK_EVERY_S), self._after(_SPAWN_EVERY_S)
         while not self._is_to_end and (until is None or time.monotonic() < until):
             self._calls.make_one()
-            time.sleep(self._calls.pause())
+            self._over.wait(self._calls.pause())
             if has_children and time.monotonic() >= fork_at:
                 fork_at = self._after(_FORK_EVERY_S)
                 self._fork()

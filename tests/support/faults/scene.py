@@ -24,14 +24,16 @@ from streamvis.client.frames import read_segment
 from streamvis.records import Rows, RowsChunk, ValueChunk
 from streamvis.transport import Response, Transport, path
 from streamvis.wire.arrow import ARROW, decode_batch_body, decode_tail_body
+from support.balancers import Balancer
 from support.conditions import wait_until
 from support.faults.ledger import Findings, Life, StoredRow, Told, compare_store, compare_told
 from support.faults.producer import EXIT_STATUS, LIVES_PER_PARENT, VALUES_PER_STEP
 from support.faults.proxy import DOWN, UP, Proxy
 from support.postgresql import PostgresServer
 from support.processes import ENDPOINT_READY, PAGES_READY, Program, Service, is_gone
+from support.standby import StandbyPair
 
-__all__ = ["DATABASE_FAULTS", "FAULTS", "HARDER", "Fault", "Scene", "Stuck"]
+__all__ = ["DATABASE_FAULTS", "FAULTS", "HARDER", "STANDBY_FAULTS", "Fault", "Scene", "Stuck"]
 
 HERE = Path(__file__).parent
 APP = "faults"
@@ -59,6 +61,8 @@ FAULTS = [
 ]
 DATABASE_FAULTS = [Fault("kill", "database"), Fault("cut", "database")]
 """The database itself, and most of the connections to it."""
+STANDBY_FAULTS = [Fault("promote", "database")]
+"""The primary is killed, and its standby takes its place."""
 _ENDS = {"exit": (signal.SIGUSR1, EXIT_STATUS), "terminate": (signal.SIGTERM, -signal.SIGTERM)}
 """By which signal a producer ends by itself, and the status with which it does."""
 HARDER = {Fault("kill", "endpoint"), Fault("kill", "producer"), Fault("cut", "producer")}
@@ -71,7 +75,7 @@ class Stuck(Exception):
 
 class Scene:
     """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`. With a `database` there
-    are so many `endpoints` on it, and everybody knows the addresses of all.
+    are so many `endpoints` on it, and everybody knows the addresses of all, or that of a `balancer` before them.
 
     In a crowded one the endpoint asks producers to gather, and they seldom flush, which would make them send at once. If all are
     warm, they start as `support.warm` says: sooner, but a producer then has its libraries before it sends for the first time.
@@ -87,8 +91,9 @@ class Scene:
         patience_s: float,
         endpoint: Sequence[str] | None = None,
         crowded: bool = False,
-        database: PostgresServer | None = None,
+        database: PostgresServer | StandbyPair | None = None,
         endpoints: int = 1,
+        balancer: str | None = None,
         all_warm: bool = False,
     ) -> None:
         self.folder, self._dice, self._window_s, self._patience_s = folder, dice, window_s, patience_s
@@ -106,9 +111,9 @@ class Scene:
             self._open(Service(rest, ready=ENDPOINT_READY, log=folder / f"endpoint-{i}.log", is_warm=rest[0] == sys.executable))
             for i in range(endpoints)
         ]
-        self._proxies = {
-            name: [self._open(Proxy(one.port)) for one in self.endpoints] for name in ("producer", "reader", "page server")
-        }
+        ports = [one.port for one in self.endpoints]
+        ports = [self._open(Balancer(balancer, ports, folder=folder / balancer)).port] if balancer else ports
+        self._proxies = {name: [self._open(Proxy(port)) for port in ports] for name in ("producer", "reader", "page server")}
         pages = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._address_for("page server")]
         self.pages = self._open(Service(pages, ready=PAGES_READY, log=folder / "pages.log", is_warm=True))
         self._proxies["browser"] = [self._open(Proxy(self.pages.port))]
@@ -198,7 +203,7 @@ class Scene:
     def begin(self, fault: Fault) -> Callable[[], None]:
         """Do it; what is returned brings back who it was done to."""
         if fault.target == "database":
-            return self._kill_database() if fault.kind == "kill" else self._cut_database()
+            return {"kill": self._kill_database, "cut": self._cut_database, "promote": self._promote}[fault.kind]()
         if fault.kind == "cut":
             return self._cut(self._dice.choice(self._proxies[fault.target]), long=UP if fault.target == "producer" else DOWN)
         if fault.target == "producer":
@@ -218,6 +223,10 @@ class Scene:
     def _kill_database(self) -> Callable[[], None]:
         self._database.end()
         return self._database.start
+
+    def _promote(self) -> Callable[[], None]:
+        self._database.fail_over()
+        return self._database.rejoin
 
     def _cut_database(self) -> Callable[[], None]:
         self._database.execute(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
@@ -31,6 +31,7 @@ from streamvis.page.link import Notice
 from streamvis.page.live.band_track import BandTrack
 from streamvis.page.live.figures import Figures
 from streamvis.page.live.first_ranges import fit_once
+from streamvis.page.live.questions import fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import Change, LiveTrack
 from streamvis.page.reader import EndpointReader, Piece
@@ -95,7 +96,7 @@ class LiveSources:
         self._states = {run.id: run.state for run in runs}
         self._shown: dict[str, _Shown] = {}
         self._by_place: dict[_Place, list[_Shown]] = {}
-        self._fetched: list[tuple[_Shown, LiveTrack, Future]] = []
+        self._fetched: list[tuple[_Shown, LiveTrack | BandTrack, Any]] = []
         self._resting: set[LiveTrack] = set()
         self._begun: set[str] = set()
         self._is_read = False
@@ -231,11 +232,11 @@ class LiveSources:
         """
         is_changed = False
         while self._fetched:
-            shown, track, future = self._fetched.pop(0)
+            shown, track, answer = self._fetched.pop(0)
             if track is not shown.track or self._shown.get(shown.source.id) is not shown:
                 continue
             shown.is_filled = True
-            is_changed |= self._guarded(shown, lambda track=track, future=future: self._taken(track, future))
+            is_changed |= self._guarded(shown, lambda track=track, answer=answer: self._taken(track, answer))
         self._look_for_ends(pieces)
         for place, its in self._by_place_of(pieces).items():
             for shown in self._by_place[place]:
@@ -256,9 +257,11 @@ class LiveSources:
                 for shown in self._shown.values():
                     shown.track.is_stale |= bool(shown.spec.stat) and run in shown.spec.runs
 
-    def _taken(self, track: LiveTrack, future: Future) -> Change | None:
+    def _taken(self, track: LiveTrack | BandTrack, answer: Any) -> Change | None:
         try:
-            return track.take(*future.result())
+            if isinstance(answer, Exception):
+                raise answer
+            return track.take(*answer)
         except LiveSourceRefused as error:
             track.refused(str(error))
         except StreamvisError as error:
@@ -301,6 +304,7 @@ class LiveSources:
 
     def _fetch(self) -> None:
         waited_for = self._runs.keys() - self._begun
+        together: dict[_Place, list[tuple[_Shown, LiveTrack]]] = {}
         for shown in self._shown.values():
             track = shown.track
             if not waited_for.isdisjoint(shown.spec.runs):
@@ -310,11 +314,21 @@ class LiveSources:
                     self._rest(track, track.pause_s)
                     continue
                 track.is_stale, track.is_fetching = False, True
-                future = self._executor.submit(track.fetch, self._reader, shown.spec.runs[0])
-                self._loop.add_future(future, lambda done, shown=shown, track=track: self._arrived(shown, track, done))
+                if isinstance(track, LiveTrack):
+                    together.setdefault((shown.spec.runs[0], shown.spec.key), []).append((shown, track))
+                else:
+                    future = self._executor.submit(track.fetch, self._reader, shown.spec.runs[0])
+                    self._loop.add_future(future, lambda done, its=(shown, track): self._arrived([its], lambda: [done.result()]))
+        for (run, key), its in together.items():
+            future = self._executor.submit(fetch_together, self._reader, run, key, [track for _, track in its])
+            self._loop.add_future(future, lambda done, its=its: self._arrived(its, done.result))
 
-    def _arrived(self, shown: _Shown, track: LiveTrack, future: Future) -> None:
-        self._fetched.append((shown, track, future))
+    def _arrived(self, asked: Sequence[tuple[_Shown, Any]], result: Callable[[], Sequence[Any]]) -> None:
+        try:
+            found = result()
+        except Exception as error:  # noqa: BLE001  # the end of a thread's work: the sources say it
+            found = [error] * len(asked)
+        self._fetched += [(shown, track, answer) for (shown, track), answer in zip(asked, found, strict=True)]
         self._wake()
 
 

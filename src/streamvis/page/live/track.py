@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from streamvis.errors import StreamvisError
 from streamvis.exponential_mean import DebiasedMean
 from streamvis.extremes import extreme_rows
+from streamvis.page.live.questions import Fetched, Questions, fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.table import ELAPSED, Column, Table, newest_start, rises
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
@@ -113,22 +115,29 @@ class LiveTrack:
 
     pause_s = 0.0
 
-    def fetch(self, reader: EndpointReader, run: str) -> tuple[HistoryAnswer | None, tuple[float, float] | None, float]:
+    def fetch(self, reader: EndpointReader, run: str) -> Fetched:
         """Ask for the rows that the figures show: the answer, the region that it covers, and the width of its buckets."""
+        (found,) = fetch_together(reader, run, self.spec.key, [self])
+        if isinstance(found, StreamvisError):
+            raise found
+        return found
+
+    def questions(self) -> Questions:
+        """What `fetch` asks."""
         spec, view = self.spec, self._view
         carried = [name for name in spec.carry if name not in ("row", "step", "time")]
         ask = {"x": spec.x, "columns": [*spec.columns, *carried], "having": spec.columns, "log": self._log}
         ask["smooth"] = spec.smooth
         if view is not None and self._table is not None and self._rising:
-            found, width = self._look_closely(reader, run, self._around(view), ask)
+            found, width = yield from self._look_closely(self._around(view), ask)
             if found is None or found.rising:
                 return found, self._around(view), width
         if view is None and self._expected is not None:
-            found, width = self._look_closely(reader, run, self._expected, ask)
+            found, width = yield from self._look_closely(self._expected, ask)
             if found is None or self._is_as_expected(found, width):
                 return found, None, width
         window = spec.window if view is None else None
-        whole = self._history(reader, run, window=window, buckets=_FIRST_BUCKETS, **ask)
+        whole = yield from self._history(window=window, buckets=_FIRST_BUCKETS, **ask)
         if whole is None or whole.first_x is None:
             return whole, None, 0.0
         if view is None and window is None and whole.complete and whole.rising and not self._log:
@@ -136,14 +145,14 @@ class LiveTrack:
         if not whole.rising:
             start, stop = view or (None, None)
             ask |= {"window": window, "buckets": self._most_buckets}
-            return self._history(reader, run, start=start, stop=stop, **ask), view, 0.0
+            return (yield from self._history(start=start, stop=stop, **ask)), view, 0.0
         region = view and self._around(view)
         first, last = region or (whole.first_x if window is None else whole.start, whole.last_x)
         if self._log and (first is None or first <= 0):
             if whole.start is None or last <= 0:
                 return whole, region, 0.0
             first = whole.start
-        found, width = self._look_closely(reader, run, (first, last), ask, more=region is None)
+        found, width = yield from self._look_closely((first, last), ask, more=region is None)
         if region is None and found is not None and found.last_x is not None and found.last_x > last:
             found = self._since(whole, found)
         return found, region, width
@@ -166,23 +175,23 @@ class LiveTrack:
         return self._unscaled((low - (high - low), high + (high - low)))
 
     def _look_closely(
-        self, reader: EndpointReader, run: str, range_: tuple[float, float], ask: Mapping[str, Any], *, more: bool = False
-    ) -> tuple[HistoryAnswer | None, float]:
+        self, range_: tuple[float, float], ask: Mapping[str, Any], *, more: bool = False
+    ) -> Generator[Mapping[str, Any], HistoryAnswer | None, tuple[HistoryAnswer | None, float]]:
         """The rows of the range in as many buckets as there may be, and how wide those are; `more` for what comes meanwhile."""
         low, high = self._scaled(range_)
         width = _width(low, high, self._most_buckets)
         from_, to = math.floor(low / width), math.floor(high / width) + 1
         to += max(_FEW_BUCKETS, (to - from_) // 8) if more else 0
         start, stop = self._unscaled((from_ * width, to * width))
-        return self._history(reader, run, start=start, stop=stop, buckets=to - from_, **ask), width
+        return (yield from self._history(start=start, stop=stop, buckets=to - from_, **ask)), width
 
-    def _history(self, reader: EndpointReader, run: str, **ask: Any) -> HistoryAnswer | None:
+    def _history(self, **ask: Any) -> Generator[Mapping[str, Any], HistoryAnswer | None, HistoryAnswer | None]:
         """Ask the endpoint, which knows times but not when the run started."""
         if self.spec.x != ELAPSED:
-            return reader.history(run, self.spec.key, **ask)
+            return (yield ask)
         origin = self.spec.origin
         ask |= {side: ask[side] + origin for side in ("start", "stop") if ask.get(side) is not None}
-        found = reader.history(run, self.spec.key, **(ask | {"x": "time"}))
+        found = yield ask | {"x": "time"}
         if found is None:
             return None
         moved = {side: getattr(found, side) for side in ("first_x", "last_x", "start")}

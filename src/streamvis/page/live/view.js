@@ -4,7 +4,7 @@
 const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, PADDING = 0.05
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
-let busy = false, timer = null, number = -1, misses = 0
+let busy = false, timer = null, number = -1, misses = 0, moved_at = -Infinity
 
 const move = (range, start, end) => {
   if (!Number.isFinite(start) || !Number.isFinite(end) || (range.start == start && range.end == end)) return
@@ -89,11 +89,18 @@ const ask = () => {
 }
 const ask_for = (curves) => { for (const curve of curves) to_ask.add(curve.source) }
 const ask_soon = () => { clearTimeout(timer); timer = setTimeout(ask, ASK_AFTER_MS) }
+// A move that stands alone is asked for at once, as is the first of several; the last of them once there was none for a while.
+const ask_for_move = () => {
+  const is_first = performance.now() - moved_at > ASK_AFTER_MS
+  moved_at = performance.now()
+  if (is_first) ask()
+  ask_soon()
+}
 const moved = (one) => {
   if (busy) return
   one.follows = false
   one.is_moved = true
-  if (one.is_x) { ask_for(one.curves); ask_soon(); for (const curve of one.curves) if (!curve.y.is_x && curve.y.follows) fit_y(curve.y) }
+  if (one.is_x) { ask_for(one.curves); ask_for_move(); for (const curve of one.curves) if (!curve.y.is_x && curve.y.follows) fit_y(curve.y) }
   offer()
 }
 const follow = (chosen) => {

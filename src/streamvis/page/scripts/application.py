@@ -30,7 +30,7 @@ from streamvis.page.feed import FEEDS, Feeds
 from streamvis.page.link import BrowserLink, Notice, say_edited
 from streamvis.page.scripts.application_folder import Folder, try_template
 from streamvis.page.scripts.file_watcher import Watch
-from streamvis.page.scripts.files import folders_of, is_part_of
+from streamvis.page.scripts.files import Stamp, folders_of, is_part_of, stamp_of
 from streamvis.page.scripts.notebook import parts_of
 from streamvis.page.scripts.script import PageScript
 from streamvis.page.scripts.versions import Version, Versions
@@ -135,13 +135,22 @@ class _PageHandler(Handler):
         """Files were saved: tell open pages, where they are made of those."""
         self._files.update(*(page.version.modules.files for page in self._pages.values() if page.version is not None))
         about = {"is_folder": self._script.is_folder, "has_failed": self._has_failed}
-        if not any(is_part_of(Path(path), self._script.path, self._files, **about) for path in paths):
+        parts = [path for path in paths if is_part_of(Path(path), self._script.path, self._files, **about)]
+        if not parts:
             return
         self._logged.clear()
         self._held_back = None
+        # One save may be heard of twice. A page that was made in between is made of what was saved.
+        stamp = stamp_of(self._script.path)
         for page in self._pages.values():
-            if page.doc is not None:
+            if page.doc is not None and not all(self._is_made_of(page, path, stamp) for path in parts):
                 page.doc.add_next_tick_callback(partial(say_edited, page.doc))
+
+    def _is_made_of(self, page: _Page, path: str, stamp: Stamp | None) -> bool:
+        """Whether the page is made of the file at the path as it is now; `stamp` is that of the script."""
+        if page.version is not None and path in page.version.modules.files:
+            return not page.version.modules.is_edited
+        return Path(path) == self._script.path and page.stamp == stamp
 
     async def _know_run(self, session_context: SessionContext) -> None:
         """Let the endpoint say first which run there is, so that the page opens on it at once."""
@@ -160,6 +169,7 @@ class _PageHandler(Handler):
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
         page.doc, doc.streamvis_feeds = doc, self._feeds
+        page.stamp = stamp_of(self._script.path)
         if self._held_back is not None and time.time() < self._held_back.until:
             until = time.strftime("%H:%M:%S", time.localtime(self._held_back.until))
             title = f"{self._script.path.name} hung, and held up all pages"
@@ -227,13 +237,14 @@ class _PageHandler(Handler):
 
 @dataclass(slots=True)
 class _Page:
-    """What one session runs."""
+    """What one session runs. `stamp` is that of the script, from before it was read."""
 
     failures: Failures
     doc: Document | None = None
     version: Version | None = None
     module: ModuleType | None = None
     models: str = ""
+    stamp: Stamp | None = None
 
 
 def _link(doc: Document) -> BrowserLink:

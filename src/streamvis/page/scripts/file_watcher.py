@@ -18,7 +18,7 @@ __all__ = ["Watch"]
 
 _log = logging.getLogger("streamvis.page")
 
-_CALM_MS, _AT_LATEST_MS = 50, 400
+_CALM_MS, _AT_LATEST_MS = 20, 400
 """Saves that follow each other this fast are told together."""
 _BUILT = ("__pycache__",)
 

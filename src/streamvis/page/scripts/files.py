@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-__all__ = ["folders_of", "is_part_of"]
+__all__ = ["Stamp", "folders_of", "is_part_of", "stamp_of"]
+
+Stamp = tuple[int, ...]
+"""What is another one each time that a file was saved or replaced."""
 
 _BESIDE = frozenset({".css", ".html", ".j2", ".jinja", ".jinja2", ".js", ".ts", ".yaml", ".yml"})
 """What pages read in addition to modules. JSON and similar ones are more often data that a producer writes."""
@@ -36,3 +39,12 @@ def _walk(home: Path) -> Iterator[str]:
     for folder, below, _ in os.walk(home):
         below[:] = [name for name in below if not name.startswith((".", "__pycache__", "node_modules"))]
         yield folder
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of a file; None for one that is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

@@ -101,9 +101,13 @@ def _shows_many(tree: ast.Module, names: set[str]) -> bool:
     takes = [function.args for function in functions if function.name == "init_page"]
     if any(arguments.vararg or len(arguments.posonlyargs + arguments.args) > 2 for arguments in takes):
         return True
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return "panels" in used and "live_source" not in used and "update_page" not in names
+    if "update_page" in names:
+        return False
+    nodes = list(ast.walk(tree))
+    used = {node.id for node in nodes if isinstance(node, ast.Name)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute)
+    }
+    return "panels" in used and "live_source" not in used
 
 
 def _text_of(tree: ast.Module, name: str) -> str | None:

@@ -3,7 +3,8 @@
 // becomes that page (see warm.html). Where pages were swapped before, one waits that has BokehJS already.
 import {address_of} from "./api.js"
 
-const SHOW_AT_LATEST_MS = 10000, WARM_AFTER_MS = 200, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
+const SHOW_AT_LATEST_MS = 10000, PAINTED_AT_LATEST_MS = 30000
+const WARM_AFTER_MS = 200, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
 
 const window_of = (frame) => { try { return frame.contentWindow?.document ? frame.contentWindow : null } catch { return null } }
 
@@ -97,9 +98,15 @@ export class Pane {
   // Makes a frame the page at the address; where it cannot become that, it loads it as any other frame.
   async #fill(frame, bokeh) {
     const {url} = this, {signal} = this.#coming = new AbortController()
-    let html = null
+    let answer = null, html = null
     try {
-      const [answer] = this.#is_cold ? [] : await Promise.all([fetch(url, {signal}), bokeh])
+      answer = this.#is_cold ? null : await fetch(url, {signal})
+    } catch {
+      // The page server is away, perhaps for a moment.
+      return this.#later(() => { if (frame.isConnected) this.#fill(frame, bokeh) }, RETRY_MS)
+    }
+    try {
+      await bokeh
       html = answer?.ok && !answer.redirected ? await answer.text() : null
     } catch { /* what the browser says of it stands in the frame then */ }
     if (!frame.isConnected) return
@@ -178,7 +185,9 @@ export class Pane {
     // A browser's own page about a server that does not answer belongs to no one's origin.
     if (window_of(frame) == null) return this.#later(() => this.open(), RETRY_MS)
     const is_late = () => frame == this.#next && (this.next_shown != null || !this.#is_trial)
-    if (frame == this.#next) this.#later(() => { if (is_late()) this.#swap() }, SHOW_AT_LATEST_MS)
+    // A page of Bokeh says when it has painted, however slow the machine is; what else came instead of a page does not.
+    const at_latest = window_of(frame).Bokeh == null ? SHOW_AT_LATEST_MS : PAINTED_AT_LATEST_MS
+    if (frame == this.#next) this.#later(() => { if (is_late()) this.#swap() }, at_latest)
   }
 
   #said_by_next(kind, data) {

@@ -54,9 +54,9 @@ const extended = (scale, {first, last}) => {
   return {...scale, steps, x}
 }
 
-// What goes beside the steps of the first run: its attempts, the columns that can be the bar's scale, and the scale that was chosen.
+// What goes beside the steps of the first run: its attempts and alerts, the columns that can be the bar's scale, and the scale that was chosen.
 const useScale = (id, chosen) => {
-  const [past, learn] = useState({columns: [], attempts: []}), [scale, measure] = useState(null), [problem, tell] = useState("")
+  const [past, learn] = useState({columns: [], attempts: [], alerts: []}), [scale, measure] = useState(null), [problem, tell] = useState("")
   useEffect(() => {
     let is_over = false
     const look = () => id && !document.hidden && ask("past", {run: id}).then((found) => is_over || learn(found)).catch(() => {})
@@ -88,9 +88,13 @@ const useScale = (id, chosen) => {
 // Where something is on the bar, as a share of it: the knob's middle does not reach the ends.
 const place = (share) => `calc(${8}px + (100% - ${16}px) * ${Math.min(1, Math.max(0, share))})`
 
-const Marks = ({attempts, share_of, seek}) => html`<div class="marks">${attempts.map(({resume_at, began}) => html`
-  <button style=${{left: place(share_of(resume_at))}} title="Resumed at step ${resume_at}, ${moment(began)}" onClick=${() => seek(resume_at)}
-    aria-label="Resumed at step ${resume_at}"></button>`)}</div>`
+const Mark = ({step, told, time, kind, share_of, seek}) => html`<button class=${kind} style=${{left: place(share_of(step))}}
+  title="${told}, ${moment(time)}" aria-label=${told} onClick=${() => seek(step)}></button>`
+
+// Of attempts and alerts at one step, the alerts lie above.
+const Marks = ({attempts, alerts, ...its}) => html`<div class="marks">
+  ${attempts.map(({resume_at, began}) => html`<${Mark} step=${resume_at} told="Resumed at step ${resume_at}" time=${began} kind="attempt" ...${its} />`)}
+  ${alerts.map(({step, time, title, level}) => html`<${Mark} step=${step} told="${title} (${level}) at step ${step}" time=${time} kind="alert is-${level}" ...${its} />`)}</div>`
 
 export const PastBar = ({viewer}) => {
   useStore(viewer)
@@ -127,7 +131,7 @@ export const PastBar = ({viewer}) => {
       <option value="">step</option><option value="time">time</option>
       ${past.columns.map((pair) => html`<option value=${JSON.stringify(pair)}>${pair[1]} (${pair[0]})</option>`)}</select>
     ${problem && html`<span class="trouble" role="status">${problem}</span>`}
-    <span class="track"><${Marks} attempts=${past.attempts} share_of=${(step) => (x_of(step) - low) / (high - low || 1)} seek=${(step) => viewer.seek(step)} />
+    <span class="track"><${Marks} attempts=${past.attempts} alerts=${past.alerts} share_of=${(step) => (x_of(step) - low) / (high - low || 1)} seek=${(step) => viewer.seek(step)} />
       <input type="range" aria-label="Step" aria-valuetext=${`step ${at}${told && `, ${told}`}`} min=${low} max=${high} step=${scale == null ? 1 : "any"} value=${x_of(at)} onInput=${drag} /></span>
     ${told && html`<output>${told}</output>`}
     <label>Step <input type="number" aria-label="Step number" min=${span.first} max=${span.last} value=${at} onChange=${move} /></label>

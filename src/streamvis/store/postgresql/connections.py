@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what a transaction on one can do. Knows no tables.
+"""Connections to PostgreSQL, each lent for one transaction. Knows no tables.
 
 Nothing is kept in a session: the schema is named in each transaction, locks end with theirs, and statements are prepared only
 where the database itself is at the other end, so that PgBouncer may hand connections on after each transaction.
@@ -6,7 +6,7 @@ where the database itself is at the other end, so that PgBouncer may hand connec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,10 +16,11 @@ from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool
 
 from streamvis.database_address import DatabaseAddress
-from streamvis.errors import InvalidData, StoreError
-from streamvis.store.postgresql.wording import found_by, given_to, in_words
+from streamvis.errors import StoreError
+from streamvis.store.postgresql.many_rows import Column, ColumnDumper
+from streamvis.store.postgresql.transaction import Found, PostgresDatabase, WritingDatabase
 
-__all__ = ["READING", "WRITING", "Connections", "PostgresDatabase", "connect", "is_pooled", "usable"]
+__all__ = ["READING", "WRITING", "Connections", "connect", "is_pooled", "usable"]
 
 READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -35,18 +36,10 @@ _DEFAULTS = {
 _WAIT_S = 5.0
 """How long a transaction waits for a connection where all are in use, or the database is away."""
 _RECONNECT_S = 3.0
+_STALLED_S = 10.0
+"""After so long the database ends a transaction that says nothing: others wait for the runs that it holds."""
 _PREPARED = 300
-
-_HOLD_RUNS = "SELECT no FROM runs WHERE id = ANY($1::text[]) ORDER BY no FOR UPDATE"
-_HOLD_LOGS = "SELECT no FROM runs WHERE log = ANY($1::bigint[]) ORDER BY no FOR UPDATE"
-"""In one order everywhere, so that no two transactions wait for each other."""
-
-
-class _Found(psycopg.RawCursor[Any]):
-    @property
-    def lastrowid(self) -> int:
-        """The number of the row that was added."""
-        return self.fetchone()[0]
+_LOOK_UPS = ("plan_cache_mode TO force_generic_plan", *(f"enable_{way} TO off" for way in ("seqscan", "hashjoin", "mergejoin")))
 
 
 class _NumberOfBool(Int8BinaryDumper):
@@ -57,7 +50,7 @@ class _NumberOfBool(Int8BinaryDumper):
 
 def connect(address: DatabaseAddress, **settings: Any) -> psycopg.Connection[Any]:
     """A connection, for whatever is outside of the pool."""
-    return psycopg.connect(address.conninfo, autocommit=True, cursor_factory=_Found, **_settings(address), **settings)
+    return psycopg.connect(address.conninfo, autocommit=True, cursor_factory=Found, **_settings(address), **settings)
 
 
 @contextmanager
@@ -82,58 +75,22 @@ def is_pooled(connection: psycopg.Connection[Any]) -> bool:
     return connection.execute("SELECT pg_backend_pid()").fetchone()[0] != connection.info.backend_pid
 
 
-class PostgresDatabase:
-    """A transaction on a connection, see `store.database.Database`.
-
-    One that writes is a pipeline: a statement is not waited for until somebody asks what one found, or the transaction ends.
-    """
-
-    Error = psycopg.Error
-
-    def __init__(self, connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline | None = None) -> None:
-        self._connection, self._pipeline = connection, pipeline
-
-    def execute(self, statement: str, given: Sequence[Any] = (), /) -> _Found:
-        """Run a statement of `store.statements`, or another one, with its values."""
-        if self._pipeline is not None and statement.startswith("ROLLBACK TO"):
-            with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
-                self._pipeline.sync()
-        cursor = self._connection.cursor(binary=True)
-        if (made := found_by(statement)) is not None:
-            cursor.row_factory = lambda _: made
-        return cursor.execute(in_words(statement), _checked(given_to(statement, given)))
-
-    def executemany(self, statement: str, given: Iterable[Sequence[Any]], /) -> None:
-        """Run a statement once for each of these."""
-        rows = [_checked(given_to(statement, one)) for one in given]
-        if rows:
-            self._connection.cursor().executemany(in_words(statement), rows)
-
-    def hold_runs(self, runs: Iterable[str]) -> None:
-        """Hold these runs until the transaction ends."""
-        self.execute(_HOLD_RUNS, (list(dict.fromkeys(runs)),))
-
-    def hold_logs(self, logs: Iterable[int]) -> None:
-        """Hold the runs that have these logs until the transaction ends."""
-        self.execute(_HOLD_LOGS, (list(dict.fromkeys(logs)),))
-
-
-def _checked(given: Sequence[Any]) -> Sequence[Any]:
-    for value in given:
-        if isinstance(value, str) and "\0" in value:
-            raise InvalidData("a name or text with the character NUL", allowed="PostgreSQL keeps every other character")
-    return given
-
-
 class Connections:
-    """Lends connections, one transaction each: at most `most` at a time. From any thread."""
+    """Lends connections, one transaction of the `kind` each: at most `most` at a time. From any thread."""
 
-    def __init__(self, address: DatabaseAddress, *, most: int, prepares: bool) -> None:
-        self._scope = f'SET LOCAL search_path TO "{address.schema}"'
-        self._prepares, self._most = prepares, most
+    def __init__(self, address: DatabaseAddress, *, kind: str, most: int, prepares: bool) -> None:
+        scope = f'SET LOCAL search_path TO "{address.schema}"'
+        limit = f"SET LOCAL idle_in_transaction_session_timeout TO {int(_STALLED_S * 1000)}"
+        # All that writes looks up few rows of large tables. PostgreSQL is told so, since it may not know yet how large they are,
+        # and plans once: to plan for so many rows as are given each time seems cheaper to it.
+        plans = "; ".join(f"SET LOCAL {setting}" for setting in _LOOK_UPS)
+        # Behind a pooler each transaction says this. Where the database itself is at the other end, a connection keeps it.
+        self._settings = {READING: scope, WRITING: f"{scope}; {limit}; {plans}"}[kind]
+        self._begin = kind if prepares else f"{kind}; {self._settings}"
+        self._kind, self._prepares, self._most = kind, prepares, most
         self._pool = ConnectionPool(
             address.conninfo,
-            kwargs={"autocommit": True, "cursor_factory": _Found, **_settings(address)},
+            kwargs={"autocommit": True, "cursor_factory": Found, **_settings(address)},
             open=True,
             min_size=0,
             max_size=most,
@@ -146,22 +103,32 @@ class Connections:
     def _configure(self, connection: psycopg.Connection[Any]) -> None:
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         connection.adapters.register_dumper(bool, _NumberOfBool)
+        connection.adapters.register_dumper(Column, ColumnDumper)
         connection.prepare_threshold = 3 if self._prepares else None
         connection.prepared_max = _PREPARED
+        if self._prepares:
+            connection.execute(self._settings.replace("SET LOCAL", "SET"))
 
     @contextmanager
-    def transaction(self, kind: str) -> Iterator[PostgresDatabase]:
+    def transaction(self) -> Iterator[PostgresDatabase]:
         """A transaction, committed at the end where it writes and nothing was raised. Raises what psycopg raises."""
-        connection = self._begun(f"{kind}; {self._scope}")
+        connection = self._begun()
         try:
-            if kind == READING:
+            if self._kind == READING:
                 yield PostgresDatabase(connection)
                 connection.execute("ROLLBACK")
             else:
                 with connection.pipeline() as pipeline:
-                    yield PostgresDatabase(connection, pipeline)
-                if (done := connection.execute("COMMIT").statusmessage) != "COMMIT":
-                    raise psycopg.OperationalError(f"the transaction ended with {done}")
+                    db = WritingDatabase(connection, pipeline)
+                    yield db
+                    db.write_kept()
+                    ended = connection.execute("COMMIT")
+                if ended.statusmessage != "COMMIT":
+                    raise psycopg.OperationalError(f"the transaction ended with {ended.statusmessage}")
+        except psycopg.Error:
+            # psycopg may count statements as prepared that were passed over in the pipeline.
+            connection.close()
+            raise
         except BaseException:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
@@ -169,12 +136,12 @@ class Connections:
         finally:
             self._pool.putconn(connection)
 
-    def _begun(self, begin: str) -> psycopg.Connection[Any]:
+    def _begun(self) -> psycopg.Connection[Any]:
         """A connection with an open transaction. Those that broke while they were idle are passed over."""
         for left in range(self._most, -1, -1):
             connection = self._pool.getconn()
             try:
-                connection.execute(begin)
+                connection.execute(self._begin)
                 return connection
             except psycopg.OperationalError:
                 self._pool.putconn(connection)

@@ -26,6 +26,7 @@ _log = logging.getLogger("streamvis")
 
 _MOST_BYTES = 7000
 """How long the names in one message are together: PostgreSQL takes 8,000 bytes."""
+_GATHER_S = 0.01
 _LOOK_S = 0.3
 _AGAIN_S = 1.0
 
@@ -79,6 +80,7 @@ class Messages:
                 connection = connection or connect(self._address, prepare_threshold=None)
                 for text in _texts(self._sender, runs, apps):
                     connection.execute("SELECT pg_notify($1, $2)", (self._channel, text))
+                self._ended.wait(_GATHER_S)  # what comes up meanwhile shares the next message
             except psycopg.Error as error:
                 _log.debug("other endpoints were not told of a commit: %s", error)
                 if connection is not None:

@@ -15,35 +15,42 @@ from typing import TypeVar
 
 import psycopg
 
+from streamvis.alerts import AlertJournal
 from streamvis.database_address import DatabaseAddress
 from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
 from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
 from streamvis.store.damage import is_damage
 from streamvis.store.interface import RESTORABLE_S, Changes
-from streamvis.store.postgresql.connections import READING, WRITING, Connections, PostgresDatabase, connect, is_pooled, usable
+from streamvis.store.postgresql.alerts import AlertTable
+from streamvis.store.postgresql.connections import READING, WRITING, Connections, connect, is_pooled, usable
 from streamvis.store.postgresql.installing import check_durability, install, lock_number
 from streamvis.store.postgresql.messages import Messages
+from streamvis.store.postgresql.transaction import PostgresDatabase
+from streamvis.store.retention import KeepValues
 from streamvis.store.summaries import Sizes
 from streamvis.store.writes import Changed, Writes
 
-__all__ = ["PostgresStore"]
+__all__ = ["GET_HEARD", "HEARD", "PostgresStore"]
 
 _READERS, _WRITERS = 12, 4
 _ATTEMPTS = 10
+_COUNT_EVERY_S = 0.2
 _COLLISIONS = ("40001", "40P01", "23505")
 """Two transactions met: one of them is done again, and sees what the other did."""
 _FULL = "53100"
-_HEARD = """
+HEARD = """
 INSERT INTO heard (run, at) SELECT unnest($1::text[]), extract(epoch FROM clock_timestamp())
 ON CONFLICT (run) DO UPDATE SET at = greatest(heard.at, excluded.at)
 """
-_GET_HEARD = """
+GET_HEARD = """
 SELECT heard.run, (extract(epoch FROM clock_timestamp()) - at)::float8 FROM heard JOIN runs ON runs.id = heard.run
 WHERE at > extract(epoch FROM clock_timestamp()) - $1::float8 AND state = $2 AND deleted = 0
 """
 _FORGET_HEARD = "DELETE FROM heard WHERE at < extract(epoch FROM clock_timestamp()) - 10 * $1::float8"
 _MAY_TIDY = "SELECT pg_try_advisory_xact_lock($1)"
+_MAY_TAKE_LONG = "SET LOCAL idle_in_transaction_session_timeout TO 60000"
+"""What is merged is prepared before any run is held."""
 
 _AFTER_AN_ERROR = ("25P02", "3B001")
 """What a statement is told that comes after one that failed."""
@@ -66,6 +73,8 @@ class PostgresStore(Writes):
     commit and `may_lose` does not allow that.
     """
 
+    _VALUES_ARE_INDEXED = True
+
     def __init__(
         self,
         address: DatabaseAddress,
@@ -73,9 +82,11 @@ class PostgresStore(Writes):
         clock: Callable[[], float] = time.time,
         sizes: Sizes = Sizes(),  # noqa: B008  # frozen
         may_lose: bool = False,
+        keep_values: KeepValues = KeepValues(),  # noqa: B008  # frozen
     ) -> None:
         self.address = address
         self._tidy_lock = threading.Lock()
+        self._count_at = 0.0
         self._tidied: tuple[PostgresDatabase, Changed] | None = None
         self._lock_number = lock_number(address.schema, "tidying")
         with usable(address), connect(address) as connection:
@@ -83,9 +94,14 @@ class PostgresStore(Writes):
             install(connection, address.schema)
             self.is_pooled = is_pooled(connection)
         self._messages = Messages(address, hears=not self.is_pooled, tell=super()._tell)
-        self._readers = Connections(address, most=_READERS, prepares=not self.is_pooled)
-        self._writers = Connections(address, most=_WRITERS, prepares=not self.is_pooled)
-        super().__init__(clock=clock, sizes=sizes, error=psycopg.Error)
+        self._readers = Connections(address, kind=READING, most=_READERS, prepares=not self.is_pooled)
+        self._writers = Connections(address, kind=WRITING, most=_WRITERS, prepares=not self.is_pooled)
+        super().__init__(clock=clock, sizes=sizes, error=psycopg.Error, keep_values=keep_values)
+
+    @property
+    def commits_at_once(self) -> int:
+        """Two: the database works on one while this process prepares the other."""
+        return 2
 
     def close(self) -> None:
         """Close all connections."""
@@ -107,14 +123,18 @@ class PostgresStore(Writes):
         with self._reading() as db:
             return {run: Cursor(*head) for run, *head in db.execute(sql.GET_HEADS, (json.dumps(list(runs)),))}
 
+    def alerts(self) -> AlertJournal:
+        """The journal of alerts that the endpoints post."""
+        return AlertTable(self._writers)
+
     def share_signs(self, runs: Sequence[str], *, within_s: float) -> Mapping[str, float]:
         """Note that producers of these runs were heard of now, and give back when any endpoint heard of each."""
         try:
-            with self._writers.transaction(WRITING) as db:
+            with self._writers.transaction() as db:
                 if runs:
-                    db.execute(_HEARD, (sorted(runs),))
+                    db.execute(HEARD, (sorted(runs),))
                 db.execute(_FORGET_HEARD, (within_s,))
-                return dict(db.execute(_GET_HEARD, (within_s, RUNNING)).fetchall())
+                return dict(db.execute(GET_HEARD, (within_s, RUNNING)).fetchall())
         except psycopg.Error as error:
             raise self._trouble(error) from error
 
@@ -131,6 +151,12 @@ class PostgresStore(Writes):
             if isinstance(error, _Unclear):
                 raise
             return [error]
+
+    def _note_unmerged(self, db: PostgresDatabase) -> None:
+        """Now and then: it costs a round trip, and what it is asked for has a thousand commits to show."""
+        if time.monotonic() >= self._count_at:
+            self._count_at = time.monotonic() + _COUNT_EVERY_S
+            super()._note_unmerged(db)
 
     def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
         """Change what people say of the runs, in one commit."""
@@ -167,6 +193,7 @@ class PostgresStore(Writes):
             with self._tidy_lock, self._writing() as (db, changes):
                 if not db.execute(_MAY_TIDY, (self._lock_number,)).fetchone()[0]:
                     return False
+                db.execute(_MAY_TAKE_LONG)
                 self._tidied = (db, changes)
                 try:
                     return super().tidy(only_merge=only_merge)
@@ -188,14 +215,14 @@ class PostgresStore(Writes):
     def _writing(self) -> Iterator[tuple[PostgresDatabase, Changed]]:
         changes = Changed()
         try:
-            with self._writers.transaction(WRITING) as db:
+            with self._writers.transaction() as db:
                 yield db, changes
         except psycopg.Error as error:
             raise self._trouble(error) from error
         self._tell(changes)
 
     def _snapshot(self) -> AbstractContextManager[PostgresDatabase]:
-        return self._readers.transaction(READING)
+        return self._readers.transaction()
 
     def _trouble(self, error: Exception) -> StoreError | InvalidData:
         if is_damage(error):

@@ -25,18 +25,20 @@ _PIECES = {
     "min(coalesce(ends_at, ?1), ?1)": "least(coalesce(ends_at, ?1), ?1)",
     "max(1, count(*)), coalesce(sum(size), 0)": "greatest(1, count(*)), coalesce(sum(size), 0)::bigint",
     "(SELECT sum(seq) FROM apps)": "(SELECT sum(seq)::bigint FROM apps)",
+    "SELECT coalesce(sum(size), 0) FROM key_values": "SELECT coalesce(sum(size), 0)::bigint FROM key_values",
     "coalesce(sum(pending), 0)": "coalesce(sum(pending), 0)::bigint",
     "?1 IS NULL": "?1::text IS NULL",
     "?5 IS NULL": "?5::text IS NULL",
     "?7 IS NULL": "?7::bigint IS NULL",
-    "max(due, pending + 1 >= ?5, rows + ?3 - sealed >= ?6, open_bytes + ?4 >= ?7, sealed - summed >= ?8)": (
-        "(due = 1 OR pending + 1 >= ?5 OR rows + ?3 - sealed >= ?6 OR open_bytes + ?4 >= ?7 OR sealed - summed >= ?8)::int"
+    "max(due, pending + ?5 >= ?6, rows + ?3 - sealed >= ?7, open_bytes + ?4 >= ?8, sealed - summed >= ?9)": (
+        "(due = 1 OR pending + ?5 >= ?6 OR rows + ?3 - sealed >= ?7 OR open_bytes + ?4 >= ?8 OR sealed - summed >= ?9)::int"
     ),
     "pending > 0 AND max(pending >= ?2, rows - sealed >= ?3, open_bytes >= ?4, sealed - summed >= ?5)": (
         "(pending > 0 AND (pending >= ?2 OR rows - sealed >= ?3 OR open_bytes >= ?4 OR sealed - summed >= ?5))::int"
     ),
     "json_each(?3) JOIN": "(SELECT json_array_elements_text(?3::json)::bigint AS value) AS json_each JOIN",
     "INSERT OR REPLACE INTO digests": "INSERT INTO digests",
+    "kind = 'rows' AND digested < rows AND dropped": "undigested = 1 AND dropped",
 }
 _ENDINGS = {
     **dict.fromkeys((sql.ADD_LOG, sql.ADD_RUN, sql.ADD_ATTEMPT, sql.ADD_KEY, sql.ADD_CUT), "RETURNING no"),

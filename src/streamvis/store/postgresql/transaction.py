@@ -1,0 +1,225 @@
+"""A transaction on a connection to PostgreSQL: the statements of the store in PostgreSQL's words, with few round trips.
+
+A round trip costs more than most statements. A transaction that reads sends several statements before it waits, where it can.
+One that writes is a pipeline: no statement is waited for until somebody asks what one found, or the transaction ends. What
+storing batches asks for is read for all of them at once (see `held`). Most of what they write is kept until the transaction needs
+it, and then written at once (see `many_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any
+
+import psycopg
+
+from streamvis.errors import InvalidData
+from streamvis.records import Batch
+from streamvis.store import statements as sql
+from streamvis.store.postgresql.held import HOLD_BATCHES, READ_HELD, HeldRuns, asked_of
+from streamvis.store.postgresql.many_rows import FOR_MANY, KEPT, Column, columns_of, merged, text_for_many
+from streamvis.store.postgresql.wording import found_by, given_to, in_words
+
+__all__ = ["HOLD_LOGS", "HOLD_RUNS", "Found", "PostgresDatabase", "WritingDatabase"]
+
+HOLD_RUNS = "SELECT no FROM runs WHERE id = ANY($1::text[]) ORDER BY no FOR UPDATE"
+HOLD_LOGS = "SELECT no FROM runs WHERE log = ANY($1::bigint[]) ORDER BY no FOR UPDATE"
+"""In one order everywhere, so that no two transactions wait for each other."""
+_LEAVE_KNOWN = frozenset({sql.ADD_APP, sql.ADD_KEY, sql.ADD_STRETCH, sql.TOUCH_APP})
+"""What writes nothing that `HeldRuns` knows."""
+_AHEAD = 16
+"""How many statements a reader sends before it waits for the first: each may find a megabyte."""
+
+
+class Found(psycopg.RawCursor[Any]):
+    """What a statement found. One of a `pipeline` is waited for when it is asked. The database is told then that all was sent:
+    only from there on does it count how long it hears nothing."""
+
+    pipeline: psycopg.Pipeline | None = None
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        self._arrive()
+        return super().fetchone()
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        self._arrive()
+        return super().fetchall()
+
+    def __iter__(self) -> Any:
+        self._arrive()
+        return super().__iter__()
+
+    def _arrive(self) -> None:
+        pipeline, self.pipeline = self.pipeline, None
+        if pipeline is not None:
+            pipeline.sync()
+
+    @property
+    def lastrowid(self) -> int:
+        """The number of the row that was added."""
+        return self.fetchone()[0]
+
+
+class _Known:
+    """What a statement finds that was not sent: one row, or none."""
+
+    lastrowid = None
+
+    def __init__(self, *rows: Sequence[Any]) -> None:
+        self._rows = iter(rows)
+
+    def fetchone(self) -> Sequence[Any] | None:
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Sequence[Any]]:
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        return self._rows
+
+
+class PostgresDatabase:
+    """A transaction on a connection, see `store.database.Database`."""
+
+    Error = psycopg.Error
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, given: Sequence[Any] = (), /) -> Found | _Known:
+        """Run a statement of `store.statements`, or another one, with its values."""
+        return self._run(statement, _checked(given_to(statement, given)))
+
+    def _cursor(self) -> Found:
+        return self._connection.cursor(binary=True)
+
+    def _run(self, statement: str, given: Sequence[Any]) -> Found:
+        cursor = self._cursor()
+        if (made := found_by(statement)) is not None:
+            cursor.row_factory = lambda _: made
+        return cursor.execute(in_words(statement), given)
+
+    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
+        """Run a statement that reads once for each of these; some are sent before the first is waited for."""
+        values = iter(given)
+        while some := list(islice(values, _AHEAD)):
+            with self._connection.pipeline():
+                sent = [self._run(statement, one) for one in some]
+            yield from sent
+
+    def executemany(self, statement: str, given: Iterable[Sequence[Any]], /) -> None:
+        """Run a statement once for each of these."""
+        self._run_for(statement, [_checked(given_to(statement, one)) for one in given])
+
+    def _run_for(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        if len(rows) == 1:
+            self._run(statement, rows[0])
+        elif rows and statement in FOR_MANY:
+            self._cursor().execute(text_for_many(statement), columns_of(statement, rows))
+        elif rows:
+            self._connection.cursor().executemany(in_words(statement), rows)
+
+    def hold_runs(self, runs: Iterable[str]) -> None:
+        """Hold these runs until the transaction ends."""
+        self.execute(HOLD_RUNS, (list(dict.fromkeys(runs)),))
+
+    def hold_logs(self, logs: Iterable[int]) -> None:
+        """Hold the runs that have these logs until the transaction ends."""
+        self.execute(HOLD_LOGS, (list(dict.fromkeys(logs)),))
+
+
+class WritingDatabase(PostgresDatabase):
+    """A transaction that writes. `write_kept` is called before it ends."""
+
+    def __init__(self, connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline) -> None:
+        super().__init__(connection)
+        self._pipeline = pipeline
+        self._held = HeldRuns()
+        self._kept: list[tuple[str, Sequence[Any]]] = []
+        self._savepoint: tuple[str, int] | None = None
+        """One that was not sent: its statement, and what of the kept was before it."""
+
+    def _cursor(self) -> Found:
+        cursor = super()._cursor()
+        cursor.pipeline = self._pipeline
+        return cursor
+
+    def hold_batches(self, batches: Sequence[Batch]) -> None:
+        """Hold the runs of these batches until the transaction ends, and read what storing them asks for."""
+        runs, *others = (Column("text", _checked(values)) for values in asked_of(batches))
+        self._held.take(self._cursor().execute(HOLD_BATCHES, [runs]), self._cursor().execute(READ_HELD, others))
+
+    def execute(self, statement: str, given: Sequence[Any] = (), /) -> Found | _Known:
+        """Run a statement, unless what it finds is known or what it writes can wait."""
+        if statement in KEPT:
+            self._kept.append((statement, _checked(given)))
+            self._held.note(statement, given)
+            return _Known()
+        if (row := self._held.answer(statement, given)) is not None:
+            return _Known(row)
+        word = statement.split(None, 2)[0]
+        if word in ("SAVEPOINT", "RELEASE", "ROLLBACK"):
+            return self._at_savepoint(word, statement)
+        self.write_kept()
+        if word not in ("SELECT", "--") and statement not in _LEAVE_KNOWN:
+            self._held.forget()
+        return super().execute(statement, given)
+
+    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
+        """Run a statement that reads once for each of these."""
+        self.write_kept()
+        return super().execute_each(statement, given)
+
+    def executemany(self, statement: str, given: Iterable[Sequence[Any]], /) -> None:
+        """Run a statement once for each of these."""
+        self.write_kept()
+        self._held.forget()
+        super().executemany(statement, given)
+
+    def _at_savepoint(self, word: str, statement: str) -> Found | _Known:
+        """A savepoint is sent only with something that comes after it, so that most batches need none."""
+        if word == "SAVEPOINT":
+            if self._savepoint is not None:
+                self.write_kept()
+            self._savepoint = (statement, len(self._kept))
+            return _Known()
+        is_back = word == "ROLLBACK"
+        if is_back:
+            self._held.forget()
+            del self._kept[self._savepoint[1] if self._savepoint else 0 :]
+        if self._savepoint is not None:
+            self._savepoint = self._savepoint if is_back else None
+            return _Known()
+        if is_back:
+            with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
+                self._pipeline.sync()
+        return self._run(statement, ())
+
+    def write_kept(self) -> None:
+        """Send what was kept, for many rows at once."""
+        kept, savepoint = self._kept, self._savepoint
+        self._kept, self._savepoint = [], None
+        before = savepoint[1] if savepoint else len(kept)
+        self._write(kept[:before])
+        if savepoint:
+            self._run(savepoint[0], ())
+            self._write(kept[before:])
+
+    def _write(self, kept: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        rows: dict[str, list[Sequence[Any]]] = {}
+        for statement, given in kept:
+            rows.setdefault(statement, []).append(given)
+        if rows:
+            columns = [columns_of(statement, merged(statement, given)) for statement, given in rows.items()]
+            self._cursor().execute(text_for_many(*rows), list(chain(*columns)))
+
+
+def _checked(given: Sequence[Any]) -> Sequence[Any]:
+    for value in given:
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidData("a name or text with the character NUL", allowed="PostgreSQL keeps every other character")
+    return given
