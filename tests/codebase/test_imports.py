@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 ORDER = (
     "errors protocol records palette naming filters selection descriptions alerts extremes exponential_mean pace address "
     "database_address access server_addresses open_files thread_frames log_lines pictures metrics wire transport notebook "
-    "client reading store endpoint opening page panels shell supervisor cli_options snapshot two_servers notebook_server init_command "
-    "testing_run testing data_commands run_commands cli pytest_plugin integrations"
+    "client reading store endpoint opening page panels shell supervisor cli_options snapshot two_servers notebook_server "
+    "init_command testing_run testing data_commands run_commands cli pytest_plugin integrations"
 ).split()
 # These do not import from each other, but for the pairs below.
 SIDES = {"client", "reading", "store", "endpoint", "page"}
