@@ -25,7 +25,7 @@ import numpy as np
 import urllib3
 from setting import Endpoint
 
-from streamvis.client.frames import Outgoing, frame_of, read_segment
+from streamvis.client.frames import Outgoing, frames_of, read_segment
 from streamvis.errors import InvalidData
 from streamvis.records import Cursor, Finish, Start
 from streamvis.wire.arrow import ARROW, decode_batch_body, encode_control, encode_rows, encode_value
@@ -69,8 +69,8 @@ def json_bodies() -> list[bytes]:
 
 def frames() -> list[bytes]:
     """Spools."""
-    batches = [Outgoing("run", "app", "p", number, 2, body) for number, body in enumerate(arrow_bodies())]
-    return [b"".join(frame_of(batch) for batch in batches[:count]) for count in (1, 3)]
+    batches = [Outgoing("run", "app", "p", number, 2, (body,)) for number, body in enumerate(arrow_bodies())]
+    return [b"".join(frames_of(batch) for batch in batches[:count]) for count in (1, 3)]
 
 
 def broken(chance: random.Random, valid: list[bytes]) -> bytes:

@@ -29,12 +29,12 @@ import json, sys, threading, time
 from pathlib import Path
 import numpy as np
 from streamvis import Client
-from streamvis.client import notes, spool
+from streamvis.client import segments
 
 url, folder, kind, seconds, write_s, max_spool = json.loads(sys.argv[1])
 if write_s:
-    real = spool.write_whole
-    spool.write_whole = notes.write_whole = lambda file, content: time.sleep(write_s) or real(file, content)
+    real = segments.write_whole
+    segments.write_whole = lambda file, content: time.sleep(write_s) or real(file, content)
 client = Client(url, "overload", spool=folder, max_spool_bytes=max_spool)
 client.init()
 array, sent, slowest = np.zeros(2**16), 0, 0.0
@@ -49,7 +49,7 @@ while (began := time.monotonic()) < until:
         client.send(sent, "v", {"array": array})
         sent += 1
     slowest = max(slowest, time.monotonic() - began)
-sender = client._sender
+sender = client._road
 client.close(timeout_s=5.0)
 told = {"sent": sent, "slowest_s": slowest, "dropped": sender.lost_records}
 print(json.dumps(told | {"kept": sender.producer.kept_records, "left": sender.unsettled_records}))

@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from streamvis.protocol import ARROW, PROTOCOL, Ack, Refusal
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
+    "ARROW",
     "FAILED",
     "FINISHED",
     "INTERRUPTED",
@@ -46,9 +50,6 @@ __all__ = [
     "Value",
     "ValueChunk",
 ]
-
-PROTOCOL = 1
-"""Version of the REST protocol; both sides say theirs in the header `Streamvis-Protocol`."""
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
 STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
@@ -141,30 +142,6 @@ class Batch:
     def resumes(self) -> bool:
         """Whether it may take back what the run has from some step on."""
         return any(isinstance(chunk, Start) and chunk.resume_at is not None for chunk in self.chunks)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A key whose records were not stored, and why."""
-
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """The answer to a batch, made only after the commit. `seq` is the batch's place in the run's log.
-
-    The producer is asked to gather for `pace_s` seconds before its next batch. `page` is the address of the run's page, in the
-    answer to a start, where the endpoint knows it.
-    """
-
-    seq: int
-    duplicate: bool = False
-    refused: tuple[Refusal, ...] = ()
-    warnings: tuple[str, ...] = ()
-    pace_s: float = 0.0
-    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

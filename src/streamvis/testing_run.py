@@ -10,8 +10,8 @@ from typing import Any
 
 from streamvis.client.describing import described
 from streamvis.client.encoding import encode, encode_begin
-from streamvis.client.entries import CONTROL, Begin, Clear, End
 from streamvis.client.intake import Intake
+from streamvis.client.outbox import CONTROL, Begin, Clear, End
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import StreamvisError
 from streamvis.page.reader import EndpointReader

@@ -25,7 +25,7 @@ import urllib3
 from streamvis.access import WRITE_TOKEN, is_loopback, to_copy, user_folder
 from streamvis.address import addresses_in, checked_token, checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
-from streamvis.records import PROTOCOL
+from streamvis.protocol import PROTOCOL
 
 __all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "path"]
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
 # A module imports only from those before it. The last are the integrations, which no module of ours imports.
 ORDER = (
-    "errors records palette naming filters selection descriptions alerts extremes exponential_mean pace address "
+    "errors protocol records palette naming filters selection descriptions alerts extremes exponential_mean pace address "
     "database_address access server_addresses open_files thread_frames log_lines pictures metrics wire transport notebook "
     "client reading store endpoint opening page panels shell supervisor cli_options snapshot two_servers notebook_server "
     "init_command testing_run testing data_commands run_commands cli pytest_plugin integrations"

@@ -184,14 +184,14 @@ def test_a_killed_endpoint_costs_the_loop_no_exception_and_no_record(mortal, cap
         if step % 500 == 0:
             client.send(step, "value", {"step": [step]})
     wait_until(lambda: len(caplog.records) == 1, what="one warning")
-    wait_until(lambda: client._sender.producer.kept_records, what="records in files")
-    folder = client._sender.producer._spool.folder
+    wait_until(lambda: client._road.producer.kept_records, what="records in files")
+    folder = client._road.producer._log.segments.folder
     mortal.restart()
     assert client.flush()
     stored = Stored(mortal.url)
     assert stored.rows(run, "k", "x") == list(range(6000)) and stored.values(run) == {"value": {"step": [5500]}}
     wait_until(lambda: len(caplog.records) == 2, what="one line on the recovery")
-    assert folder.is_dir() and not list(folder.glob("[0-9]*.spool"))
+    assert folder.is_dir() and not any(path.stat().st_size for path in folder.glob("[0-9]*.spool"))
     assert client.close() and not folder.exists()
 
 
@@ -201,7 +201,7 @@ def test_traffic_resumes_within_a_second_of_the_endpoints_return(mortal):
     mortal.kill()
     for step in range(10):
         client.sendl(step, "k", {"x": step})
-    wait_until(lambda: client._sender.producer._deliverer._failures > 8, what="the tries to be far apart")
+    wait_until(lambda: client._road.producer._sender._failures > 8, what="the tries to be far apart")
     mortal.restart()
     wait_until(lambda: Stored(mortal.url).rows(run, "k", "x") == list(range(10)), within_s=1.5)
     assert client.close()
@@ -213,7 +213,7 @@ def test_a_stopped_endpoint_holds_up_no_call_and_loses_nothing(client, endpoint,
     try:
         for step in range(1000):
             client.sendl(step, "k", {"x": step})
-        wait_until(lambda: client._sender.producer.kept_in, what="records in the spool")
+        wait_until(lambda: client._road.producer.kept_in, what="records in the spool")
     finally:
         endpoint.resume()
     assert client.flush()
@@ -366,7 +366,7 @@ def test_a_client_that_nobody_holds_delivers_and_leaves_no_thread(endpoint, stor
     client = Client(endpoint.url, "app")
     run = client.init()
     client.sendl(0, "k", {"x": 1})
-    threads = list(client._sender.producer._threads._threads)
+    threads = list(client._road.producer._threads._threads)
     del client
     gc.collect()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), what="the threads to end")
@@ -376,7 +376,7 @@ def test_a_client_that_nobody_holds_delivers_and_leaves_no_thread(endpoint, stor
 def test_a_client_that_begins_and_closes_again_and_again_keeps_nothing_of_it(endpoint, stored):
     def counts():
         gc.collect()
-        kinds = ("Sender", "Producer", "Packer", "Outbox", "Spool", "Transport", "Thread", "Marker", "Begin", "finalize")
+        kinds = ("Road", "Producer", "Writer", "Sender", "Outbox", "Log", "Transport", "Thread", "Marker", "Begin", "finalize")
         found = collections.Counter(type(one).__name__ for one in gc.get_objects())
         ends = len(weakref.finalize._registry)
         return {kind: found[kind] for kind in kinds} | {"descriptors": psutil.Process().num_fds(), "ends": ends}
@@ -394,9 +394,9 @@ def test_a_client_that_begins_and_closes_again_and_again_keeps_nothing_of_it(end
     before = counts()
     use(client, 12)
     wait_until(lambda: counts() == before, what=f"{before}")
-    assert before["Sender"] == 1
+    assert before["Road"] == 1
     del client
-    wait_until(lambda: counts()["Sender"] == 0)
+    wait_until(lambda: counts()["Road"] == 0)
 
 
 def test_parameters_changed_in_place_arrive_as_they_were_when_sent(client, stored):

@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from streamvis.client.frames import read_segment
 from support.stored import Stored
 
 HEAD = """
@@ -197,7 +198,7 @@ LATE = """
 
 def test_what_others_send_when_the_client_has_ended_is_counted_and_said(start_endpoint, start_program, tmp_path):
     endpoint = start_endpoint()
-    late = 'client.sendl(1, "k", {"x": 1}); print("late", client.flush(), client.close(), client._sender.lost_records)'
+    late = 'client.sendl(1, "k", {"x": 1}); print("late", client.flush(), client.close(), client._road.lost_records)'
     program = start(start_program, tmp_path, "late", LATE.format(late=late), endpoint.url)
     assert program.wait(20) == 0
     assert program.wait_for_line(r"late (.*)")[1] == "False False 1"
@@ -214,7 +215,7 @@ def test_a_run_that_is_begun_while_the_program_ends_is_stored(start_endpoint, st
     assert Stored(endpoint.url).rows(run, "k", "x") == [7]
 
 
-def test_in_an_interpreter_without_threads_calls_return_and_what_is_lost_is_said(start_endpoint, tmp_path):
+def test_in_an_interpreter_without_threads_calls_return_and_what_was_sent_is_kept(start_endpoint, tmp_path):
     interpreters = pytest.importorskip("_xxsubinterpreters", reason="another name since Python 3.13")
     assert interpreters.get_main() is not None
     source = f"""
@@ -234,4 +235,6 @@ def test_in_an_interpreter_without_threads_calls_return_and_what_is_lost_is_said
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and done.stdout.split() == ["flush", "False", "close", "False", "gone"], done
-    assert "no thread could be started" in done.stderr and "1 records were dropped" in done.stderr
+    assert "no thread could be started" in done.stderr and "1 records did not reach" in done.stderr
+    (segment,) = (tmp_path / "spool").glob("*/*.spool")
+    assert [batch.records for batch, _ in read_segment(segment)] == [1] and f"kept in {segment.parent}" in done.stderr

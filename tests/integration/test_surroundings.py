@@ -15,12 +15,12 @@ from support.stored import Stored
 HEAD = """
     import os, resource, sys, threading, warnings
     import encodings.idna, numpy, psutil, pyarrow, urllib3
-    import streamvis.client.delivery, streamvis.client.encoding
+    import streamvis.client.encoding, streamvis.client.exchange
     from streamvis import Client
     url = None if sys.argv[1] == "none" else sys.argv[1]
 """
 TAIL = """
-    print("flush", client.flush(3), "close", client.close(timeout_s=2), "unsettled", client._sender.unsettled_records)
+    print("flush", client.flush(3), "close", client.close(timeout_s=2), "unsettled", client._road.unsettled_records)
 """
 CALLS = 'print("run", client.init({"a": 1}))\nfor step in range(5): client.sendl(step, "k", {"x": step})\n'
 
@@ -104,12 +104,12 @@ for one in taken: os.close(one)
 
 def test_a_sender_that_does_not_load_tries_again_and_close_is_no_success(run_program, endpoint):
     source = f"""
-from streamvis.client.packing import Packer
-load, failures = Packer.load, iter(range(TIMES))
-def broken(packer):
+import importlib
+load, failures = importlib.import_module, iter(range(TIMES))
+def broken(name):
     if next(failures, None) is not None: raise ImportError("a library is missing")
-    load(packer)
-Packer.load = broken
+    return load(name)
+importlib.import_module = broken
 client = Client(url, "app")
 {CALLS}
 """

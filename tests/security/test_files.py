@@ -12,8 +12,8 @@ import pytest
 
 from streamvis import Client, StreamvisError
 from streamvis.access import kept_token
-from streamvis.client.frames import Outgoing, frame_of
-from streamvis.client.refused import set_aside
+from streamvis.client.frames import Outgoing, frames_of
+from streamvis.client.leftovers import set_aside
 from streamvis.errors import FolderUnusable
 from streamvis.transport import Transport
 from support.stored import Stored
@@ -130,7 +130,7 @@ def frame(**head):
 
 def good(run, number=1):
     notes = b'[0, 1.0, "k", {"x": 7}]\n'
-    return frame_of(Outgoing(run, "app", f"good-{run}", number, 1, notes, True))
+    return frames_of(Outgoing(run, "app", f"good-{run}", number, 1, (notes,)))
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_lengths_of_a_frame_are_not_believed(hostile, joined, synced):
 
 @pytest.mark.parametrize("notes", [b"[" * 10**5, b'[0, 0, "k", "text"]', b"[1, 2]", b"null", b'[{}, [], {}, {"a": 1}]', b"\xff"])
 def test_notes_that_are_none_are_set_aside(notes, hostile, joined, synced):
-    evil = frame_of(Outgoing(joined, "app", "evil", 1, 1, notes, True))
+    evil = frames_of(Outgoing(joined, "app", "evil", 1, 1, (notes,)))
     (hostile / "00000001.spool").write_bytes(evil + good(joined, number=2))
     program, url = synced()
     assert Stored(url).rows(joined, "k", "x") == [7] and "Traceback" not in program.output()
@@ -225,7 +225,7 @@ def test_links_and_pipes_in_a_spool_are_not_followed(hostile, joined, synced, tm
     for name in ("two", "three"):
         (hostile.parent / name).mkdir()
     os.mkfifo(hostile.parent / "three" / "00000001.spool")
-    bad = frame_of(Outgoing(joined, "app", "evil", 1, 1, b"not arrow"))
+    bad = frames_of(Outgoing(joined, "app", "evil", 1, 1, (b"not arrow",)))
     (hostile.parent / "two" / "00000001.spool").write_bytes(bad + good(joined, number=2))
     program, url = synced()
     assert program.status == 1 and "Traceback" not in program.output()
@@ -241,7 +241,7 @@ def test_what_is_set_aside_takes_no_links_place(tmp_path):
     target.write_text("kept")
     (tmp_path / "refused").mkdir()
     (tmp_path / "refused" / "p-1.spool").symlink_to(target)
-    assert set_aside(tmp_path, Outgoing("r", "a", "p", 1, 1, b""), "no")
+    assert set_aside(tmp_path, Outgoing("r", "a", "p", 1, 1, (b"",)), "no")
     assert target.read_text() == "kept"
 
 

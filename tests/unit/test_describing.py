@@ -22,7 +22,7 @@ import pytest
 
 from streamvis.client.describing import described
 from streamvis.client.encoding import encode_begin
-from streamvis.client.entries import Begin
+from streamvis.client.outbox import Begin
 from streamvis.errors import InvalidData
 
 

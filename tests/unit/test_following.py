@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis.client.encoding import encode, encode_begin
-from streamvis.client.entries import ROW, Begin
+from streamvis.client.outbox import ROW, Begin
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.page.feed import RunFeed
 from streamvis.page.feeds import Feeds

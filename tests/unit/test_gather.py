@@ -9,10 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis import records
-from streamvis.client.encoding import encode
-from streamvis.client.entries import CONTROL, Begin, Clear, End
-from streamvis.client.gather import GatheredRows, gather
+from streamvis.client.encoding import GatheredRows, encode, gather
 from streamvis.client.intake import Intake
+from streamvis.client.outbox import CONTROL, Begin, Clear, End
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body, streams_of
 from support.cells import cells_of, plain
 

@@ -12,8 +12,8 @@ import pytest
 
 from streamvis.client import copying
 from streamvis.client.encoding import encode
-from streamvis.client.entries import ROW, ROWS, VALUE
 from streamvis.client.intake import Intake
+from streamvis.client.outbox import ROW, ROWS, VALUE
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.arrow import decode_tail_body
 
@@ -165,7 +165,7 @@ def test_whole_numbers_of_numpy_are_steps(intake):
     assert entry[1] == 7 and type(entry[1]) is int
 
 
-@pytest.mark.parametrize("name", ["", 1, None, b"x", "x" * 501, "\ud800"])
+@pytest.mark.parametrize("name", ["", 1, None, b"x", "x" * 1_001, "\ud800"])
 def test_names_that_are_none_are_refused(intake, name):
     for call in (intake.rows, intake.value):
         with pytest.raises(InvalidData):

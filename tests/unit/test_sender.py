@@ -1,4 +1,4 @@
-"""The sender against a fake endpoint: numbers, retries, refusals, the spool, and what is said about them."""
+"""The road against a fake endpoint: numbers, retries, refusals, the log, and what is said about them."""
 
 import itertools
 import logging
@@ -9,33 +9,29 @@ import pytest
 from streamvis import records
 from streamvis.client.closing import close
 from streamvis.client.copying import Deferred, Unfetched
-from streamvis.client.encoding import encode_begin, encode_notes
-from streamvis.client.entries import ROW, Begin
-from streamvis.client.frames import Outgoing, read_segment
+from streamvis.client.encoding import encode_bodies
+from streamvis.client.folders import SpoolPlace
+from streamvis.client.frames import read_segment
 from streamvis.client.intake import Intake
-from streamvis.client.sender import Sender
-from streamvis.client.spool import Spool
-from streamvis.client.spool_place import SpoolPlace
+from streamvis.client.notes import are_notes, notes_of
+from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
+from streamvis.client.producer_log import Log, Runs
+from streamvis.client.road import Road
+from streamvis.client.segments import Segments
+from streamvis.client.settings import Settings
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
-from streamvis.wire.arrow import decode_batch_body, encode_rows
+from streamvis.wire.arrow import decode_batch_body
 from support.conditions import wait_until
 from support.fake_endpoint import FakeEndpoint, away
 
 
-class Script(Sender):
-    """A sender with a caller's words."""
+class Script(Road):
+    """A road with a caller's words."""
 
     def __init__(self, endpoint, folder, **options):
-        limits = {"max_memory_bytes": 2**26, "max_spool_bytes": 2**30, **options}
-        super().__init__(
-            endpoint.url,
-            "app",
-            make_transport=lambda: endpoint,
-            on_start=lambda sender: None,
-            spools=SpoolPlace(folder),
-            **limits,
-        )
+        settings = Settings(endpoint.url, "app", SpoolPlace(folder), lambda: endpoint, **options)
+        super().__init__(settings, on_start=lambda road: None)
         self.intake = Intake()
 
     def start_run(self, run="run", within_s=10):
@@ -181,24 +177,21 @@ def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, end
     assert steps(endpoint) == list(range(100)) and spooled(tmp_path) == []
 
 
-def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_and_not_encoded_yet(script, endpoint, tmp_path, monkeypatch):
+def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_as_notes(script, endpoint, tmp_path):
     begin_to_gather(script, endpoint)
-    monkeypatch.setattr(script.producer._packer, "_encode", None)
     for step in range(1, 20):
         script.sendl(step, x=step, y=float("nan"), z=None, text="α", yes=True, large=2**60)
         if step % 5 == 0:
             wait_until(lambda: script.unsettled_records and is_kept(script))
     wait_until(lambda: script.unsettled_records == 19 and is_kept(script))
     assert len(endpoint.requests) == 2
-    monkeypatch.undo()
     (file,) = spooled(tmp_path)
-    ((notes, _),) = read_segment(file)
-    assert (notes.number, notes.records, notes.is_notes) == (3, 19, True)
-    noted = notes.body
+    ((noted, _),) = read_segment(file)
+    assert (noted.number, noted.records) == (3, 19) and all(map(are_notes, noted.bodies))
     assert script.flush() and spooled(tmp_path) == []
     # What a crash would have left says exactly what was sent then.
     (sent,) = [chunk for chunk in decode_batch_body(endpoint.requests[-1][1]) if isinstance(chunk, records.RowsChunk)]
-    (kept,) = decode_batch_body(encode_notes(noted))
+    (kept,) = decode_batch_body(encode_bodies(noted.bodies).body)
     assert (kept.columns, kept.body) == (sent.columns, sent.body)
 
 
@@ -246,13 +239,13 @@ def test_an_endpoint_that_answers_late_is_not_overrun_by_small_batches(script, e
     assert steps(endpoint) == list(range(300))
 
 
-def test_while_a_request_hangs_records_reach_the_spool(script, endpoint, tmp_path):
+def test_while_a_request_hangs_records_reach_the_disk(script, endpoint, tmp_path):
     script.start_run()
     going_on = threading.Event()
     endpoint.answer = lambda params, body: going_on.wait(30) and None
     for step in range(10):
         script.sendl(step)
-    wait_until(lambda: spooled(tmp_path) and is_kept(script), what="the keeper to spool")
+    wait_until(lambda: spooled(tmp_path) and is_kept(script), what="the writer to write")
     for step in range(10, 20):
         script.sendl(step)
     wait_until(lambda: is_kept(script))
@@ -358,8 +351,7 @@ def test_a_full_outbox_waits_a_bounded_time_then_drops_and_counts(make_script, e
 
     script = make_script(max_memory_bytes=2**20)
     script.start_run()
-    held = script.producer._lock
-    with held:
+    with script.producer._lock:
         taken = [script.sendl(step, x=np.zeros(2**13)) for step in range(40)]
     assert 0 < taken.count(False) < 40 and script.lost_records == taken.count(False)
     assert script.flush()
@@ -427,12 +419,13 @@ def fail(error, times):
 @pytest.mark.parametrize(
     "place",
     [
-        lambda script, endpoint: (script.producer._packer, "_encode"),
+        lambda script, endpoint: (script.producer._writer, "_form"),
+        lambda script, endpoint: (script.producer._log, "append"),
         lambda script, endpoint: (endpoint, "request"),
-        lambda script, endpoint: (script.producer._backlog, "settle"),
-        lambda script, endpoint: (script.producer._packer, "_take_more"),
+        lambda script, endpoint: (script.producer._log, "settle"),
+        lambda script, endpoint: (script.producer._writer, "_take_more"),
     ],
-    ids=["encoding", "sending", "settling", "taking"],
+    ids=["forming", "writing", "sending", "settling", "taking"],
 )
 def test_a_passing_error_of_ours_loses_nothing(script, endpoint, said, place, times, capsys):
     script.start_run()
@@ -445,27 +438,6 @@ def test_a_passing_error_of_ours_loses_nothing(script, endpoint, said, place, ti
     assert script.flush() and steps(endpoint) == list(range(50))
     assert script.failed_records == 0 and 1 <= len(said()) <= 2 and all("unexpected error" in text for text in said())
     assert close([script], "finished") and capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("seen", [False, True])
-def test_a_passing_error_while_records_are_kept_loses_and_doubles_nothing(script, endpoint, monkeypatch, seen):
-    script.start_run()
-    endpoint.answer = away
-    script.sendl(0, text=["no", "note"])
-    wait_until(lambda: script.producer._backlog.is_spooling and is_kept(script))
-    monkeypatch.setattr(Spool, "append", fail(MemoryError("for a moment"), 3)(Spool.append))
-    with script.producer._lock:
-        script.sendl(1, text=["no", "note"])
-        for step in range(2, 20):
-            script.sendl(step)
-        if seen:  # what was to go on the batch in the spool, finds it delivered
-            with pytest.raises(MemoryError):
-                script.producer._backlog.keep_all()
-            endpoint.answer = lambda params, body: None
-    wait_until(lambda: seen or is_kept(script))
-    endpoint.answer = lambda params, body: None
-    assert script.flush()
-    assert steps(endpoint) == [0, 0, 1, 1, *range(2, 20)] and script.failed_records == 0
 
 
 def test_a_batch_that_an_error_of_ours_stops_again_and_again_is_set_aside_and_no_other(script, endpoint, said, tmp_path, capsys):
@@ -488,15 +460,15 @@ def test_a_batch_that_an_error_of_ours_stops_again_and_again_is_set_aside_and_no
 
 def test_of_many_records_the_one_that_cannot_be_encoded_is_left_out_alone(script, endpoint, said):
     script.start_run()
-    real = script.producer._packer._encode
+    real = script.producer._writer._form
 
-    def encode(entries):
+    def form(entries, left_out):
         if any(entry[1] == 77 for entry in entries):
             raise ZeroDivisionError("of ours")
-        return real(entries)
+        return real(entries, left_out)
 
-    with script.producer._lock:
-        script.producer._packer._encode = encode
+    with script.producer._forming:
+        script.producer._writer._form = form
         for step in range(200):
             script.sendl(step)
     assert script.flush() and steps(endpoint) == [step for step in range(200) if step != 77]
@@ -517,8 +489,8 @@ def test_what_is_known_of_a_run_is_forgotten_when_all_of_it_is_settled(script, e
         script.start_run(f"run {number}".replace(" ", "-"))
         script.sendl(number)
     assert script.flush()
-    packer, spool = script.producer._packer, script.producer._spool
-    assert list(packer.begins) == ["run-29"] and len(packer._last_numbers) == 1
+    runs, log = script.producer._runs, script.producer._log
+    assert list(runs._begins) == ["run-29"] and len(runs._last_numbers) == 1
     # Away, each run is needed until it is delivered; also by an endpoint that lost it meanwhile.
     endpoint.answer = away
     for number in range(30, 36):
@@ -526,13 +498,13 @@ def test_what_is_known_of_a_run_is_forgotten_when_all_of_it_is_settled(script, e
         script.sendl(number)
         script.producer.forget("run-32")
         wait_until(lambda: is_kept(script))
-    assert set(packer.begins) >= {f"run-{number}" for number in range(30, 36)}
+    assert set(runs._begins) >= {f"run-{number}" for number in range(30, 36)}
     assert len(list(tmp_path.rglob("*.begin"))) >= 5
     endpoint.answer = lambda params, body: None
     assert script.flush()
     assert [steps(endpoint, f"run-{number}") for number in (31, 33, 35)] == [[31], [33], [35]]
-    assert list(packer.begins) == ["run-35"] and not packer.gone and not script.producer._losses.by_run
-    assert {path.name for path in tmp_path.rglob("*.begin")} <= {"run-35.begin"} and spool._remembered <= {"run-35"}
+    assert list(runs._begins) == ["run-35"] and not runs.gone and not runs.lost
+    assert {path.name for path in tmp_path.rglob("*.begin")} <= {"run-35.begin"} and log._remembered <= {"run-35"}
     assert script.lost_records == 1
 
 
@@ -576,8 +548,8 @@ def test_closing_says_when_it_takes_long(script, endpoint, capsys):
     assert steps(endpoint) == [0] and endpoint.runs["run"][-1].state == "finished"
 
 
-def test_while_a_backlog_is_delivered_what_comes_goes_to_the_spool_too(make_script, endpoint, monkeypatch):
-    monkeypatch.setattr("streamvis.client.spool._OPEN_BYTES", 1)  # every batch of the backlog is a request of its own
+def test_while_a_backlog_is_delivered_what_comes_goes_to_the_log_too(make_script, endpoint, monkeypatch):
+    monkeypatch.setattr("streamvis.client.producer_log._OPEN_BYTES", 1)  # every batch of the backlog is a request of its own
     script = make_script()
     script.start_run()
     endpoint.answer = away
@@ -588,7 +560,7 @@ def test_while_a_backlog_is_delivered_what_comes_goes_to_the_spool_too(make_scri
     endpoint.answer = lambda params, body: answers.acquire(timeout=10) and None  # one for ten calls
     script.outbox.max_entries = 100
     step, pace = 20, threading.Event()
-    while script.producer._backlog.is_spooling and step < 2000:
+    while script.producer._log.is_behind and step < 2000:
         assert script.sendl(step)
         step += 1
         if step % 10 == 0:
@@ -642,13 +614,13 @@ def test_a_durable_call_returns_when_the_record_is_on_the_disk_or_acknowledged(m
     script.start_run()
     for thread in durably(script, 0):
         thread.join(10)
-    assert steps(endpoint) == [0]
+    assert script.flush() and steps(endpoint) == [0]
     endpoint.answer = away
     for thread in (threads := durably(script, *range(1, 9))):
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 8
-    assert not [marker for marker in script.producer._backlog._markers if marker.durable]
+    assert not script.producer._log.is_awaited
 
 
 def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_record(make_script, endpoint, tmp_path):
@@ -658,7 +630,7 @@ def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_
     endpoint.answer = away
     (thread,) = durably(script, 0)
     wait_until(lambda: script.unsettled_records == 1 and not script.outbox.entries)
-    script.producer.keep_soon()
+    script.producer.deliver_soon()
     assert thread.is_alive()
     (tmp_path / "spool").unlink()
     thread.join(10)
@@ -667,13 +639,16 @@ def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_
 
 def left_behind(folder, endpoint, numbers, *, producer="0dead", url=None):
     """A spool whose producer is gone."""
-    spool = Spool(folder / producer, url=url or endpoint.url, max_bytes=10**8, max_memory_bytes=10**6)
+    runs = Runs(Outbox(lambda: None, max_bytes=1))
+    log = Log(producer, Settings(url or endpoint.url, "app", SpoolPlace(folder), lambda: endpoint), runs, say=print)
+    begin = (CONTROL, None, 0.0, None, Begin("old", {}, None, False), 0)
     for number in numbers:
-        begin = encode_begin(Begin("old", {}, None, False), 0.0) if number == numbers[0] else b""
-        body = begin + encode_rows("k", [number], [0.0], {"x": [number]}).body
-        assert spool.append(Outgoing("old", "app", producer, number, 1, body))
-    spool.close()
-    return spool.folder
+        row = (ROW, number, 0.0, "k", {"x": number}, 0)
+        assert log.append("old", notes_of([begin, row] if number == numbers[0] else [row]), 1)
+        log.head()
+        log._open.run = ""  # a batch of its own
+    log.close()
+    return log.segments.folder
 
 
 def test_what_another_left_is_delivered_late_and_behind_ones_own(make_script, endpoint, tmp_path):
@@ -774,18 +749,7 @@ def test_what_a_disk_would_not_take_goes_there_though_what_follows_is_little(scr
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2
 
 
-def test_who_waits_for_what_stands_behind_notes_does_not_wait_for_the_pace(script, endpoint, tmp_path):
-    script.start_run()
-    endpoint.answer = away
-    script.sendl(0)
-    wait_until(lambda: spooled(tmp_path) and is_kept(script))
-    script.sendl(1)
-    wait_until(lambda: script.producer._backlog._noted)
-    endpoint.answer, endpoint.pace_s = lambda params, body: None, 10
-    assert script.flush(within_s=5)
-
-
-def test_what_is_noted_makes_room_for_what_is_large(make_script, endpoint):
+def test_what_waits_on_the_disk_takes_no_room_of_what_is_large(make_script, endpoint):
     import numpy as np
 
     script = make_script(max_memory_bytes=2**20)
@@ -796,7 +760,7 @@ def test_what_is_noted_makes_room_for_what_is_large(make_script, endpoint):
 
 
 def test_batches_that_are_complete_do_not_wait_for_the_pace(script, endpoint, monkeypatch):
-    monkeypatch.setattr("streamvis.client.spool._OPEN_BYTES", 1)
+    monkeypatch.setattr("streamvis.client.producer_log._OPEN_BYTES", 1)
     script.start_run()
     going_on = threading.Event()
     endpoint.answer = lambda params, body: going_on.wait(30) and None
@@ -822,73 +786,43 @@ def test_rows_of_every_kind_make_one_batch_where_the_endpoint_asks_to_gather(scr
     assert len(endpoint.requests) <= 4
 
 
-def test_who_gives_up_late_leaves_all_in_the_spool(script, endpoint, tmp_path):
+def test_who_gives_up_leaves_all_that_was_sent_in_the_log(script, endpoint, tmp_path):
     script.start_run()
     endpoint.answer = away
     script.sendl(0)
     wait_until(lambda: spooled(tmp_path) and is_kept(script))
-    producer = script.producer
-    keep, producer._backlog.keep_or_note_all = producer._backlog.keep_or_note_all, lambda: None
-    script.sendl(1)
-    release = script.outbox.release
-
-    def end_first():
-        release()
-        if producer._deliverer.given_up:
-            producer.join(5)
-
-    script.outbox.release = end_first
-    assert not close([script], "finished", timeout_s=0.1)
-    producer._backlog.keep_or_note_all = keep
-    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 2
+    for step in range(1, 1000):
+        script.sendl(step)
+    assert not close([script], "finished", timeout_s=0)
+    assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 1000
 
 
-def test_a_batch_that_found_no_room_is_never_behind_one_that_came_later(script, endpoint, tmp_path, monkeypatch):
+def test_a_batch_that_found_no_room_on_the_disk_is_never_behind_one_that_came_later(script, endpoint, tmp_path, monkeypatch):
     script.start_run()
     going_on = threading.Event()
     endpoint.answer = lambda params, body: going_on.wait(30) and away(params, body)
-    append, refused, full = Spool.append, [], threading.Event()
+    write, full = Segments.write, threading.Event()
 
-    def full_for_a_moment(spool, batch, *, seen=False):
-        if seen and full.is_set():
-            refused.append(batch.number)
-            return False
-        return append(spool, batch, seen=seen)
+    def full_for_a_moment(segments, frame, content, **options):
+        return not full.is_set() and write(segments, frame, content, **options)
 
-    monkeypatch.setattr(Spool, "append", full_for_a_moment)
+    monkeypatch.setattr(Segments, "write", full_for_a_moment)
+    monkeypatch.setattr(Segments, "settle_down", lambda segments: False)
     full.set()
     script.sendl(0)
-    wait_until(lambda: refused)
-    script.sendl(1)
-    wait_until(lambda: spooled(tmp_path))
+    wait_until(lambda: script.unsettled_records == 1 and not is_kept(script))
     full.clear()
-    script.sendl(2)
-    wait_until(lambda: script.producer.kept_records >= 2)
+    for step in range(1, 3):
+        script.sendl(step)
+    monkeypatch.undo()
+    wait_until(lambda: script.producer.kept_records == 3)
     going_on.set()
-    wait_until(lambda: script.producer._deliverer._failures >= 2)
+    wait_until(lambda: script.producer._sender._failures >= 2)
     endpoint.answer = lambda params, body: None
     assert script.flush() and steps(endpoint) == [0, 1, 2]
 
 
-def test_notes_stay_while_their_batch_is_in_memory_alone(make_script, endpoint, tmp_path):
-    import numpy as np
-
-    script = make_script(max_spool_bytes=2**17)
-    begin_to_gather(script, endpoint)
-    script.sendl(1)
-    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
-    with script.producer._lock:  # before the keeper sees that there is more
-        endpoint.answer = away
-        script.sendl(2, x=np.zeros(2**15))
-        script.producer._keeper.is_gathering = False
-        script.producer.deliver_soon()
-        backlog = script.producer._backlog
-        assert backlog.next().records == 2
-        backlog.keep_or_note_all()
-        assert spooled(tmp_path)
-
-
-def test_what_is_noted_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_path):
+def test_what_waits_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_path):
     begin_to_gather(script, endpoint)
     script.sendl(1)
     wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
@@ -897,20 +831,30 @@ def test_what_is_noted_of_a_run_that_is_gone_is_forgotten(script, endpoint, tmp_
     wait_until(lambda: spooled(tmp_path) == [])
 
 
-def test_notes_that_cannot_be_emptied_cost_no_records(script, endpoint, said):
-    begin_to_gather(script, endpoint)
-    script.sendl(1)
-    wait_until(lambda: script.unsettled_records == 1 and is_kept(script))
-    notes = script.producer._spool._notes
+def test_before_arrow_is_loaded_everything_is_on_the_disk_in_a_form_that_says_the_same(script, endpoint, tmp_path):
+    import datetime as dt
 
-    class Stale:
-        def __getattr__(self, name):
-            return getattr(notes, name)
+    import numpy as np
 
-        def truncate(self, size):
-            raise OSError(116, "Stale file handle")
-
-    script.producer._spool._notes = Stale()
+    may_load = threading.Event()
+    load = script.producer._sender._load
+    script.producer._sender._load = lambda name: may_load.wait(30) and load(name)
+    intake = Intake()
+    columns = {"f": np.arange(3.0), "i": [1, 2, 2**60], "t": np.array(["2024-01-02"] * 3, "M8[ns]"), "s": ["a", None, "β"]}
+    value = {"image": np.eye(3, dtype=np.float32), "~odd": {"~t": 1}, "when": dt.datetime(2024, 1, 2), "long": [0.5] * 40}
+    entries = [
+        intake.rows(0, "k", {**columns, "ragged": [[1], [1, 2], []], "grid": np.ones((3, 2), np.int8)}),
+        intake.rows(1, "one", {"x": 1, "y": float("inf")}),
+        intake.value(2, "v", value, keep=3),
+    ]
+    script.begin(Begin("run", {"a": 1}, None, False))
+    for entry in entries:
+        script.outbox.put(entry)
+    wait_until(lambda: script.unsettled_records == 3 and is_kept(script))
+    assert not endpoint.requests and spooled(tmp_path)
+    may_load.set()
     assert script.flush()
-    script.producer._spool._notes = notes
-    assert steps(endpoint) == [0, 1] and script.unsettled_records == 0 and not said()
+    from streamvis.client.encoding import encode
+
+    sent = [chunk.body for chunk in endpoint.runs["run"][1:]]
+    assert sent == [chunk.body for chunk in decode_batch_body(encode(entries).body)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,21 +16,21 @@ from typing import Any
 from streamvis.address import checked_token, checked_url
 from streamvis.alerts import ALERTS, alert_row
 from streamvis.client import closing, launch
-from streamvis.client.copies import Traveller, arrived, known
 from streamvis.client.describing import described
 from streamvis.client.ending import STATES, state_of
-from streamvis.client.entries import Begin, Clear
+from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake, checked_step, checked_text
+from streamvis.client.outbox import Begin, Clear
 from streamvis.client.producer import new_id
-from streamvis.client.sender import Sender
-from streamvis.client.spool_place import SpoolPlace
+from streamvis.client.road import Road, Traveller, arrived, known
+from streamvis.client.settings import Settings
 from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
+from streamvis.wire.limits import RUN_ID
 
 __all__ = ["Client"]
 
 _INIT_WAIT_S = 2.0
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_MEMORY_BYTES = 64 * 2**20
 _MAX_SPOOL_BYTES = 2 * 2**30
 
@@ -78,14 +78,20 @@ class Client:
         self.url = checked_url(url) if url is not None else None
         self._durable, self._keep = durable, _checked_keep(keep)
         self.app = checked_text(app, "app")
-        self._token = checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))
-        self._spools = SpoolPlace(_spool_folder(spool))
-        self._max_memory_bytes, self._max_spool_bytes = max_memory_bytes, max_spool_bytes
+        self._settings = Settings(
+            self.url,
+            self.app,
+            SpoolPlace(_spool_folder(spool)),
+            _transport_to(self.url or "", checked_token(token if token is not None else os.environ.get("STREAMVIS_TOKEN"))),
+            durable,
+            max_memory_bytes,
+            max_spool_bytes,
+        )
         self._run: str | None = None
         self._reserved: str | None = None
         self._intake: Intake | None = None
         self._finalizer: weakref.finalize | None = None
-        self._sender = self._new_sender()
+        self._road = self._new_road()
         self._id = new_id()
         known(self, self._id)
 
@@ -135,14 +141,14 @@ class Client:
             launch.attempt_of(os.environ, attempt, resumes=resume_at is not None),
             None if resume_at is None else checked_step(resume_at, "resume_at"),
         )
-        if self._sender.is_stopped:
-            self._sender = self._new_sender()
-        known = self._sender.begin(begin)
+        if self._road.is_stopped:
+            self._road = self._new_road()
+        known = self._road.begin(begin)
         self._run, self._reserved, self._intake = begin.run, None, Intake()
-        if self.url is not None and not self._sender.wait(known, _INIT_WAIT_S):
-            self._sender.producer.tell_if_away()
+        if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
+            self._road.producer.tell_if_away()
         if known.error is not None:
-            self._sender.forget(begin.run)
+            self._road.forget(begin.run)
             if self._run == begin.run:
                 self._run = self._intake = None
             raise known.error
@@ -227,15 +233,15 @@ class Client:
         if self._intake is None:
             raise _not_begun("clear")
         self._intake.forget_keys()
-        self._sender.control(Clear())
+        self._road.control(Clear())
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all data that was sent before is stored.
 
         Returns False if that takes longer than `timeout_s` seconds, or if records were dropped or refused since the last `flush`.
         """
-        in_time = self._sender.wait(self._sender.mark(), timeout_s)
-        failed_before, self._failed_records = self._failed_records, self._sender.failed_records
+        in_time = self._road.wait(self._road.mark(), timeout_s)
+        failed_before, self._failed_records = self._failed_records, self._road.failed_records
         return in_time and self._failed_records == failed_before
 
     def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
@@ -261,58 +267,52 @@ class Client:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        begin, ancestors = self._sender.heritage
+        begin, ancestors = self._road.heritage
         return arrived, Traveller(type(self), self._id, os.getpid(), self._given, self._run, begin, ancestors)
 
     def become(self, traveller: Traveller) -> None:
         """Be the copy that arrived from another process."""
-        if self._sender.is_stopped:
-            self._sender = self._new_sender()
+        if self._road.is_stopped:
+            self._road = self._new_road()
         self._id, self._run = traveller.id, traveller.run
         self._intake = Intake() if traveller.begin is not None else None
-        self._sender.join(traveller.begin, traveller.ancestors)
+        self._road.join(traveller.begin, traveller.ancestors)
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.app!r}, run={self._run!r})"
 
     def _close(self, state: str, timeout_s: float | None) -> bool:
         self._intake = None
-        return closing.close([self._sender], state, timeout_s=timeout_s)
+        return closing.close([self._road], state, timeout_s=timeout_s)
 
-    def _new_sender(self) -> Sender:
+    def _new_road(self) -> Road:
         self._failed_records = 0
-        url, token = self.url, self._token
-
-        def make_transport() -> Any:
-            from streamvis.transport import Transport
-
-            return Transport(url, token=token)
-
-        sender = Sender(
-            url,
-            self.app,
-            make_transport=make_transport,
-            on_start=closing.close_with_process,
-            spools=self._spools,
-            durable=self._durable,
-            max_memory_bytes=self._max_memory_bytes,
-            max_spool_bytes=self._max_spool_bytes,
-        )
-        is_closed_for_us = closing.watch(sender)
+        road = Road(self._settings, on_start=closing.close_with_process)
+        is_closed_for_us = closing.watch(road)
         if self._finalizer is not None:
-            self._finalizer.detach()  # it would keep the sender before for as long as there is this client
-        self._finalizer = weakref.finalize(self, sender.abandon)
+            self._finalizer.detach()  # it would keep the road before for as long as there is this client
+        self._finalizer = weakref.finalize(self, road.abandon)
         self._finalizer.atexit = False
-        self._put = sender.put_durably if self._durable or not is_closed_for_us else sender.outbox.put
-        return sender
+        put = road.put_durably if self._durable else road.outbox.put
+        self._put = put if is_closed_for_us else road.put_at_exit
+        return road
 
 
 def _checked_run(run: Any) -> str | None:
-    if run is not None and not (isinstance(run, str) and _RUN_ID.fullmatch(run) and run != "newest"):
+    if run is not None and not (isinstance(run, str) and re.fullmatch(RUN_ID, run) and run != "newest"):
         raise InvalidData(
             f"{run!r} is not a run id", where="run", allowed="1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )
     return run
+
+
+def _transport_to(url: str, token: str | None) -> Callable[[], Any]:
+    def make() -> Any:
+        from streamvis.transport import Transport
+
+        return Transport(url, token=token)
+
+    return make
 
 
 def _spool_folder(spool: str | os.PathLike[str] | None) -> Path | None:

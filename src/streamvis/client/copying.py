@@ -13,23 +13,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamvis.client.arrays import (
-    asarray,
-    is_ndarray,
-    is_storable,
-    is_text,
-    is_torch_tensor,
-    moment_of,
-    unmasked,
-    widened,
-)
+from streamvis.client.arrays import asarray, is_ndarray, is_storable, is_text, is_torch_tensor, moment_of, unmasked, widened
 from streamvis.pictures import as_array, is_picture
+from streamvis.wire.limits import MAX_DEPTH
 
-__all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "MAX_DEPTH", "Copier", "Deferred", "Refused", "Unfetched"]
+__all__ = ["HIGHEST", "LOWEST", "MAX_CALL_BYTES", "Copier", "Deferred", "Refused", "Unfetched"]
 
 MAX_CALL_BYTES = 48 * 2**20
 """The endpoint takes bodies of 64 MiB; a batch may hold some more than one call."""
-MAX_DEPTH = 64
+_MAX_DEPTH = MAX_DEPTH - 2
+"""Around what is copied here lie the data of the call, and the cells of a column."""
 LOWEST, HIGHEST = -(2**63), 2**64 - 1
 _SCALARS = {float, int, str, bool, type(None)}
 _CELL_BYTES = 32
@@ -141,8 +134,8 @@ class Copier:
             return _checked_int(node)
         if kind is str:
             return self._text(node)
-        if depth > MAX_DEPTH:
-            raise Refused("nested too deep, or contains itself", f"at most {MAX_DEPTH} levels")
+        if depth > _MAX_DEPTH:
+            raise Refused("nested too deep, or contains itself", f"at most {_MAX_DEPTH} levels")
         if isinstance(node, (list, tuple, range)):
             return self._list(node, depth + 1)
         if isinstance(node, Mapping):
@@ -194,8 +187,8 @@ class Copier:
         kinds = set(map(type, copied))
         if kinds == {float} or kinds == {bool} or (kinds == {int} and min(copied) >= LOWEST and max(copied) <= HIGHEST):
             return copied
-        if depth > MAX_DEPTH:
-            raise Refused("nested too deep, or contains itself", f"at most {MAX_DEPTH} levels")
+        if depth > _MAX_DEPTH:
+            raise Refused("nested too deep, or contains itself", f"at most {_MAX_DEPTH} levels")
         for place, part in enumerate(copied):
             try:
                 copied[place] = self.tree(part, depth)

@@ -23,15 +23,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from streamvis.client.arrays import is_ndarray, is_torch_tensor, nested_lists
-from streamvis.client.copying import HIGHEST, LOWEST, MAX_DEPTH, Copier, Deferred
+from streamvis.client.copying import HIGHEST, LOWEST, Copier, Deferred
 from streamvis.errors import InvalidData
+from streamvis.wire.limits import MAX_CONFIG_BYTES, MAX_DEPTH
 
 __all__ = ["described"]
 
 log = logging.getLogger("streamvis")
 
-_MAX_BYTES = 2 * 2**20 - 2**16
-"""About how long the JSON of a config may be: every page and every list of runs may read it."""
+_MAX_BYTES = MAX_CONFIG_BYTES - 2**16
+"""About how long the JSON of a config may be."""
 _NODE_BYTES = 24
 """What a number takes, or the signs around anything else."""
 _LONGEST_ESCAPE = 12
@@ -110,7 +111,7 @@ class _Describer:
             return self._text(_text_of(node))
         if _is_array(node):
             return self._array(node, around)
-        if id(node) in around or len(around) >= MAX_DEPTH:
+        if id(node) in around or len(around) >= MAX_DEPTH - 2:
             return _LEFT_OUT
         around = (*around, id(node))
         if (fields := _fields_of(node)) is not None:
@@ -179,7 +180,8 @@ def _dataclass(node: Any, kind: type) -> Fields | None:
 
 
 def _named_tuple(node: Any, kind: type) -> Fields | None:
-    return _named(node, node._fields) if isinstance(node, tuple) and hasattr(kind, "_fields") else None
+    names = getattr(kind, "_fields", None)
+    return _named(node, names) if isinstance(node, tuple) and names is not None else None
 
 
 def _struct(node: Any, kind: type) -> Fields | None:

@@ -3,6 +3,11 @@
 At exit the interpreter does not say with which status. So what `sys.exit` and `exit` were called with is noted, and the program's
 bottom frame tells whether that ended the program: it either returned, or an exception left it. An exception that is not an exit
 is kept by the interpreter. A `raise SystemExit(...)` that no one notes counts as an exit with status 0.
+
+SIGTERM, by which schedulers end a job: where the program does not handle it, deliver first, then end as it would have ended.
+A handler that the program has stays. One that it sets later takes the place of ours, and where that calls ours, ours does
+nothing. A forked child handles the signal as before, until it sends something. Python runs handlers in the main thread, between
+two steps of Python: while that thread is inside other code, the signal waits.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from typing import Any
 
 from streamvis.thread_frames import frame_of
 
-__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "STATES", "Program", "state_of"]
+__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "STATES", "Program", "catch_sigterm", "release_sigterm", "state_of"]
 
 FINISHED, FAILED, INTERRUPTED = STATES = ("finished", "failed", "interrupted")
 _CANCELLED = ("CancelledError", "Cancelled")
@@ -86,6 +91,19 @@ class Program:
             return state_of(error)
         return self._exit_state or FINISHED
 
+    def keep_interrupt(self) -> None:
+        """Let the exit status say that Ctrl-C ended the program, also where modules were imported after that.
+
+        The interpreter remembers an interrupt that was not handled, and forgets it when other code runs through `exec`, as in
+        most imports; it would exit with status 1 then.
+        """
+        error = getattr(sys, "last_value", None)
+        if isinstance(error, KeyboardInterrupt) and error is not self._error_before and not hasattr(sys, "ps1"):
+            try:
+                exec("raise KeyboardInterrupt")
+            except KeyboardInterrupt:
+                pass
+
     def _noting(self, leave: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(leave)
         def noted(*args: Any, **options: Any) -> Any:
@@ -103,3 +121,43 @@ class Program:
 def _has_returned(frame: FrameType) -> bool:
     """Whether the frame ended by returning, and not by an exception."""
     return opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN_")
+
+
+# SIGTERM
+
+
+_deliver: Callable[[], None] | None = None
+
+
+def catch_sigterm(deliver: Callable[[], None]) -> None:
+    """Have `deliver` called before SIGTERM ends the process, where that is not handled yet and this is the main thread."""
+    global _deliver
+    if os.name == "nt":
+        return  # a process is ended there without a signal
+    _deliver = deliver
+    try:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _end)
+    except ValueError:
+        pass  # not the main thread
+
+
+def release_sigterm() -> None:
+    """Handle the signal as if there had been no `catch_sigterm`."""
+    try:
+        if signal.getsignal(signal.SIGTERM) is _end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except ValueError:
+        pass
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    if signal.getsignal(number) is not _end:
+        return  # the program has a handler, which calls the one that it found
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    try:
+        if _deliver is not None:
+            _deliver()
+    finally:
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)  # the first process of a container ignores signals that it does not handle

@@ -1,60 +1,141 @@
-"""One producer's exchanges with the endpoint: what is asked, and what the answers mean for a batch.
+"""One producer's exchanges with the endpoint: one batch, one request, and what the answer means.
 
 What cannot be settled now is an EndpointError for the caller; anything else is settled, refused permanently or not. Blocking:
-never called with a lock held.
+never called with the log's lock held. It imports HTTP, so the sender's thread loads it; and Arrow, where a batch needs it.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamvis.client.frames import Outgoing
-from streamvis.client.leftovers import Adopter
-from streamvis.client.losses import Losses
-from streamvis.client.packing import Packer
-from streamvis.client.refused import set_aside
-from streamvis.client.spool_place import SpoolPlace
-from streamvis.client.whereabouts import tell_page
-from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, EndpointUnreachable, StreamvisError, UnknownRun
+from streamvis.client.launch import tell_page
+from streamvis.client.leftovers import Adopter, set_aside
+from streamvis.client.notes import are_notes, entries_of, notes_of
+from streamvis.client.outbox import CONTROL, Begin
+from streamvis.client.producer_log import Runs
+from streamvis.client.settings import Settings
+from streamvis.errors import (
+    DeletedRun,
+    EndpointError,
+    EndpointRefused,
+    EndpointUnreachable,
+    InvalidData,
+    StreamvisError,
+    UnknownRun,
+)
+from streamvis.protocol import ARROW, Ack, Refusal
+from streamvis.transport import Response, check, path
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "NotNow", "post"]
 
 log = logging.getLogger("streamvis")
 
 _BEAT_S = 10.0
 """After so long without a batch the endpoint is told that the producer lives; it shows runs as vanished after 45 s."""
-
 _LONGEST_PACE_S = 10.0
 _TIMEOUT_S, _LONGEST_TIMEOUT_S = 10.0, 60.0
+_TRY_AGAIN = (408, 425, 429)
+
+
+class NotNow(EndpointError):
+    """The endpoint, or a proxy before it, answered that it cannot take anything now."""
+
+
+class Form(NamedTuple):
+    """What is sent of a batch, and what could not be part of it: a text per record left out."""
+
+    body: bytes
+    media: str
+    left_out: list[str]
+
+
+def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Form:
+    """A batch as it is sent, with the notes `before` in front of it. Raises EndpointRefused for what can never be sent."""
+    bodies = (before, *batch.bodies) if before else batch.bodies
+    try:
+        if "streamvis.client.encoding" not in sys.modules and (start := _start_of(bodies)) is not None:
+            return Form(start, "application/json", [])
+        from streamvis.client.encoding import encode_bodies
+
+        return Form((encoded := encode_bodies(bodies)).body, ARROW, encoded.left_out)
+    except InvalidData as error:
+        raise EndpointRefused(422, str(error), url=url) from error
+
+
+def post(
+    transport: Any,
+    batch: Outgoing,
+    before: bytes = b"",
+    *,
+    form: Form | None = None,
+    live: bool = False,
+    dropped: int = 0,
+    timeout_s: float = _TIMEOUT_S,
+) -> Ack:
+    """Send a batch. Not `live` is one that comes late, from a spool that was left behind.
+
+    `dropped` is how many records its producer had to drop so far. The answer may take `timeout_s` seconds.
+
+    Raises UnknownRun, DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is
+    worth trying again with the same bytes and the same number.
+    """
+    form = form or form_of(batch, before, url=transport.url)
+    response = transport.request(
+        "POST",
+        path("runs", batch.run, "batches"),
+        params={
+            "app": batch.app,
+            "producer": batch.producer,
+            "number": batch.number,
+            "live": int(live),
+            "dropped": dropped or None,
+        },
+        body=form.body,
+        headers={"Content-Type": form.media, "Accept": "application/json"},
+        timeout_s=timeout_s,
+    )
+    if response.status in _TRY_AGAIN or response.status >= 500:
+        raise NotNow(f"The endpoint at {transport.url} answered {response.status}: {_detail(response)}", url=transport.url)
+    check(response, url=transport.url)
+    if response.status == 404 and _error(response).get("code") == "unknown_run":
+        raise UnknownRun(batch.run)
+    if response.status == 410:
+        raise DeletedRun(batch.run)
+    if response.status != 200:
+        raise EndpointRefused(response.status, _detail(response), url=transport.url)
+    return _ack(response, url=transport.url)
 
 
 class Exchange:
-    """Delivers batches to the endpoint at `url`, and what earlier producers left among the `spools` for it.
+    """Delivers batches to the endpoint, and what earlier producers left for it in the same place.
 
-    `pace_s` is for how many seconds the endpoint asked last to gather before the next batch.
+    `pace_s` is for how many seconds the endpoint asked last to gather before the next batch. `forming` is held while a batch is
+    brought into the form in which it is sent; `lose` counts records of a run that are lost.
     """
 
     def __init__(
         self,
-        url: str,
-        spools: SpoolPlace,
-        packer: Packer,
-        losses: Losses,
+        settings: Settings,
+        runs: Runs,
         *,
-        make_transport: Callable[[], Any],
+        forming: threading.Lock,
+        lose: Callable[[str, int], None],
         say: Callable[..., None],
     ) -> None:
-        self._url, self._spools, self._packer, self._losses, self._say = url, spools, packer, losses, say
-        self._make_transport = make_transport
+        self._url, self._place, self._make_transport = settings.url or "", settings.place, settings.make_transport
+        self._runs, self._forming, self._lose, self._say = runs, forming, lose, say
         self._transport: Any = None
-        self._deliver: Any = None
-        self._show_alive: Any = None
         self._adopter: Adopter | None = None
+        self._formed: tuple[Outgoing, Form] | None = None
         self._heard_at = 0.0
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
@@ -62,36 +143,23 @@ class Exchange:
         self.set_aside_records = 0
         self.set_aside_in: Path | None = None
 
-    def load(self) -> None:
-        """Import what HTTP needs, which takes long. Raises EndpointUnreachable where that, or a proxy, cannot be used now."""
-        if self._transport is not None:
-            return
-        try:
-            from streamvis.client.delivery import deliver, show_alive
-
-            transport = self._make_transport()
-        except EndpointError:
-            raise
-        except Exception as error:
-            log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
-            told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
-            raise EndpointUnreachable(told, url=self._url) from error
-        post = partial(deliver, transport, live=False)
-        self._adopter = Adopter(self._spools.folders, self._url, post, say=self._say)
-        self._transport, self._deliver, self._show_alive = transport, deliver, show_alive
+    @staticmethod
+    def is_start(batch: Outgoing) -> bool:
+        """Whether a batch is nothing but the begin of a run, which needs no Arrow."""
+        return _start_of(batch.bodies) is not None
 
     def deliver(self, batch: Outgoing) -> StreamvisError | None:
         """Settle a batch: None where the endpoint has it now, else why it never will. Raises EndpointError to try again later."""
-        if batch.run in self._packer.gone:
-            self._losses.add(batch.run, batch.records)
+        if batch.run in self._runs.gone:
+            self._lose(batch.run, batch.records)
             return None
-        self.load()
+        self._connect()
         began = time.monotonic()
         try:
             ack = self._posted(batch)
         except DeletedRun as error:
-            self._packer.gone.add(batch.run)
-            self._losses.add(batch.run, batch.records)
+            self._runs.gone.add(batch.run)
+            self._lose(batch.run, batch.records)
             self._say(f"{error} Nothing more is sent for it.")
             return error
         except EndpointRefused as error:
@@ -102,17 +170,9 @@ class Exchange:
                 # It may still be working on the batch, and has less to do when that is not soon sent again.
                 self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
-        self._timeout_s = _TIMEOUT_S
-        for refusal in ack.refused:
-            self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
-        for warning in ack.warnings:
-            self._say(warning)
-        begin = self._packer.begins.get(batch.run)
-        if begin is not None and self._told_of != batch.run:
-            self._told_of = batch.run
-            tell_page(begin, ack.page)
-        self._heard_at = time.monotonic()
-        self.pace_s = min(max(0.0, ack.pace_s), _LONGEST_PACE_S)
+        self._formed = None
+        if ack is not None:
+            self._hear(batch, ack)
         return None
 
     def deliver_leftover(self) -> bool:
@@ -121,23 +181,26 @@ class Exchange:
 
     def show_alive(self, producer: str) -> None:
         """Tell the endpoint that the producer lives, where it was told nothing for a while."""
-        run = self._packer.open_run
-        if run is None or self._transport is None or run in self._packer.gone or time.monotonic() - self._heard_at < _BEAT_S:
+        run = self._runs.name
+        if not self._runs.is_open or self._transport is None or run in self._runs.gone:
+            return
+        if time.monotonic() - self._heard_at < _BEAT_S:
             return
         self._heard_at = time.monotonic()
         try:
-            self._show_alive(self._transport, run, producer)
+            self._transport.request("POST", path("runs", run, "alive"), params={"producer": producer}, timeout_s=_TIMEOUT_S)
         except EndpointError:
             pass  # the next batch meets the same trouble, and says so
 
     def set_aside(self, batch: Outgoing, error: Exception) -> None:
         """Keep a batch that can never be delivered, because of `error`, where only a person takes it from."""
+        self._formed = None
         if isinstance(error, EndpointRefused):
             self._say(f"{batch.records} records were refused, and are left out. {error}")
-        kept_in = set_aside(self._spools.writable(), batch, str(error) or type(error).__name__)
+        kept_in = set_aside(self._place.writable(), batch, str(error) or type(error).__name__)
         if kept_in is None:
-            self._say(f"there is no room to keep what is refused in {self._spools.folder}.")
-            self._losses.add(batch.run, batch.records)
+            self._say(f"there is no room to keep what is refused in {self._place.folder}.")
+            self._lose(batch.run, batch.records)
         else:
             self.set_aside_records += batch.records
             self.set_aside_in = kept_in
@@ -148,21 +211,103 @@ class Exchange:
             self._adopter.close()
             self._transport.close()
 
-    def leave_leftovers(self) -> None:
+    def leave(self) -> None:
         """In a forked child: what is being delivered is the parent's to deliver."""
         if self._adopter is not None:
-            self._adopter.let_go()
+            self._adopter.leave()
 
-    def _posted(self, batch: Outgoing) -> Any:
-        dropped = self._losses.of(batch.run)
+    def _connect(self) -> None:
+        """Raises EndpointUnreachable where HTTP, or a proxy, cannot be used now."""
+        if self._transport is not None:
+            return
         try:
-            return self._deliver(self._transport, batch, dropped=dropped, timeout_s=self._timeout_s)
+            transport = self._make_transport()
+        except EndpointError:
+            raise
+        except Exception as error:
+            log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
+            told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
+            raise EndpointUnreachable(told, url=self._url) from error
+        self._adopter = Adopter(self._place.folders, self._url, partial(self._post, transport), say=self._say)
+        self._transport = transport
+
+    def _posted(self, batch: Outgoing) -> Ack | None:
+        """The acknowledgement; None where nothing of the batch could be sent."""
+        dropped = self._runs.lost_of(batch.run)
+        if self._formed is None or self._formed[0] is not batch:
+            with self._forming:
+                self._formed = batch, form_of(batch, url=self._url)
+            left_out = self._formed[1].left_out
+            self._lose(batch.run, len(left_out))
+            for text in left_out:
+                self._say(f"a record could not be sent ({text}).")
+        form = self._formed[1]
+        if not form.body:
+            return None
+        options: dict[str, Any] = {"live": True, "dropped": dropped, "timeout_s": self._timeout_s}
+        try:
+            return post(self._transport, batch, form=form, **options)
         except UnknownRun as error:
             # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
-            before = self._packer.joining(batch.run, time.time())
-            if before is None:
+            begin = self._runs.known(batch.run)
+            if begin is None:
                 raise EndpointRefused(404, str(error), url=self._url) from error
         try:
-            return self._deliver(self._transport, batch, before, dropped=dropped, timeout_s=self._timeout_s)
+            before = notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])
+            return self._post(self._transport, batch, before, **options)
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
+
+    def _post(self, transport: Any, batch: Outgoing, before: bytes, **options: Any) -> Ack:
+        with self._forming:
+            form = form_of(batch, before, url=self._url)
+        return post(transport, batch, form=form, **options)
+
+    def _hear(self, batch: Outgoing, ack: Ack) -> None:
+        self._timeout_s = _TIMEOUT_S
+        for refusal in ack.refused:
+            self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
+        for warning in ack.warnings:
+            self._say(warning)
+        begin = self._runs.known(batch.run)
+        if begin is not None and self._told_of != batch.run:
+            self._told_of = batch.run
+            tell_page(begin, ack.page)
+        self._heard_at = time.monotonic()
+        self.pace_s = min(max(0.0, ack.pace_s), _LONGEST_PACE_S)
+
+
+def _start_of(bodies: tuple[bytes, ...]) -> bytes | None:
+    """A batch that is nothing but the begin of a run, as JSON; None for others."""
+    if len(bodies) != 1 or not are_notes(bodies[0]):
+        return None
+    entries = entries_of(bodies[0])
+    if len(entries) != 1 or not isinstance(begin := entries[0][4], Begin):
+        return None
+    told = {name: told for name, told in begin._asdict().items() if name != "run" and told is not None}
+    return json.dumps({"records": [{"kind": "start", "time": entries[0][2], **told}]}).encode()
+
+
+def _ack(response: Response, *, url: str) -> Ack:
+    try:
+        told = json.loads(response.body)
+        refused = tuple(Refusal(one["key"], one["reason"]) for one in told["refused"])
+        warnings, pace_s = tuple(map(str, told["warnings"])), float(told.get("pace_s", 0.0))
+        return Ack(int(told["seq"]), bool(told["duplicate"]), refused, warnings, pace_s, str(told.get("page", "")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotNow(f"The endpoint at {url} answered something else than an acknowledgement.", url=url) from error
+
+
+def _error(response: Response) -> dict[str, Any]:
+    try:
+        told = json.loads(response.body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _detail(response: Response) -> str:
+    told = _error(response)
+    if "message" in told:
+        return " ".join(str(told[name]) for name in ("where", "message") if told.get(name))
+    return response.body[:200].decode(errors="replace").strip() or "no reason given"

@@ -1,12 +1,12 @@
-"""One batch in a file, and a file that is a row of them. Pure but for reading the file.
+"""Frames: how batches stand in a file, several in a row. Pure but for reading the file.
 
 A frame is
 
     magic "SVB1", length of head, length of body, CRC-32 of both (little-endian uint32 each), head (JSON), body
 
-One that is cut off or damaged is none, and so is one whose head no producer wrote; whole ones after it are found. Frames in a row
-with the same number are parts of one batch. The body of notes is not encoded yet: a line of JSON for each row,
-`[step, time, key, columns]`.
+Frames in a row with the same number are one batch. A body is a row of Arrow streams, or notes (see `notes`); its first byte tells
+which.
+A frame that is cut off or damaged, or whose head no producer wrote, is skipped, and whole ones after it are found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Outgoing", "find_frame", "frame_of", "joined", "open_segment", "peek_number", "read_segment", "scan_segment"]
+__all__ = ["Outgoing", "frames_of", "joined", "open_segment", "read_batch", "read_segment", "scan_segment"]
 
 _MAGIC = b"SVB1"
 _FRAME = struct.Struct("<4sIII")
@@ -30,15 +30,45 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class Outgoing(NamedTuple):
-    """A batch on its way, encoded or as notes."""
+    """A batch on its way, or a part of one: each of its `bodies` is a frame's."""
 
     run: str
     app: str
     producer: str
     number: int
     records: int
-    body: bytes
-    is_notes: bool = False
+    bodies: tuple[bytes, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the bodies."""
+        return sum(map(len, self.bodies))
+
+
+def frames_of(batch: Outgoing) -> bytes:
+    """A batch as it stands in a file: a frame for each body. The first of them counts the records."""
+    frames = []
+    for i, body in enumerate(batch.bodies):
+        head = json.dumps(
+            {
+                "run": batch.run,
+                "app": batch.app,
+                "producer": batch.producer,
+                "number": batch.number,
+                "records": 0 if i else batch.records,
+            }
+        ).encode()
+        crc = zlib.crc32(body, zlib.crc32(head))
+        frames += [_FRAME.pack(_MAGIC, len(head), len(body), crc), head, body]
+    return b"".join(frames)
+
+
+def joined(parts: Sequence[Outgoing]) -> Outgoing:
+    """One batch of its parts."""
+    if len(parts) == 1:
+        return parts[0]
+    bodies = tuple(body for part in parts for body in part.bodies)
+    return parts[0]._replace(records=sum(part.records for part in parts), bodies=bodies)
 
 
 def open_segment(path: Path) -> BinaryIO:
@@ -54,7 +84,7 @@ def open_segment(path: Path) -> BinaryIO:
 
 
 def read_segment(path: Path) -> Iterator[tuple[Outgoing, int]]:
-    """The batches of a segment, in order, and how many bytes each takes; what is damaged is passed over."""
+    """The batches of a segment, in order, and how many bytes each takes; damaged bytes are skipped."""
     for batch, size in scan_segment(path):
         if batch is not None:
             yield batch, size
@@ -65,7 +95,7 @@ def scan_segment(path: Path) -> Iterator[tuple[Outgoing | None, int]]:
     with open_segment(path) as file:
         parts: list[Outgoing] = []
         size = end = 0
-        while (found := find_frame(file, end)) is not None:
+        while (found := _find_frame(file, end)) is not None:
             part, begin, its_end = found
             if parts and part.number != parts[0].number:
                 yield joined(parts), size
@@ -80,23 +110,22 @@ def scan_segment(path: Path) -> Iterator[tuple[Outgoing | None, int]]:
             yield None, left
 
 
-def joined(parts: Sequence[Outgoing]) -> Outgoing:
-    """One batch of its parts."""
-    if len(parts) == 1:
-        return parts[0]
-    return parts[0]._replace(records=sum(part.records for part in parts), body=b"".join(part.body for part in parts))
+def read_batch(file: BinaryIO, offset: int) -> tuple[list[Outgoing], int, int] | None:
+    """The parts of the first whole batch at `offset` or after it, where it begins, and where it ends."""
+    found = _find_frame(file, offset)
+    if found is None:
+        return None
+    part, begin, end = found
+    parts = [part]
+    file.seek(end)
+    while (part := _read_frame(file)) is not None and part.number == parts[0].number:
+        parts.append(part)
+        end = file.tell()
+    return parts, begin, end
 
 
-def frame_of(batch: Outgoing) -> bytes:
-    """A batch as it stands in a file."""
-    names = [name for name in Outgoing._fields if name != "body"]
-    head = json.dumps({name: getattr(batch, name) for name in names}).encode()
-    crc = zlib.crc32(batch.body, zlib.crc32(head))
-    return b"".join((_FRAME.pack(_MAGIC, len(head), len(batch.body), crc), head, batch.body))
-
-
-def find_frame(file: BinaryIO, offset: int) -> tuple[Outgoing, int, int] | None:
-    """The first whole frame at `offset` or after it: its batch, where it begins, and where it ends."""
+def _find_frame(file: BinaryIO, offset: int) -> tuple[Outgoing, int, int] | None:
+    """The first whole frame at `offset` or after it, where it begins, and where it ends."""
     file.seek(offset)
     if (batch := _read_frame(file)) is not None:
         return batch, offset, file.tell()
@@ -108,21 +137,6 @@ def find_frame(file: BinaryIO, offset: int) -> tuple[Outgoing, int, int] | None:
         if (batch := _read_frame(file)) is not None:
             return batch, offset + place, file.tell()
     return None
-
-
-def peek_number(file: BinaryIO, offset: int) -> int | None:
-    """The number of the frame at `offset`, if there is one; its body is not read."""
-    file.seek(offset)
-    start = file.read(_FRAME.size)
-    if len(start) < _FRAME.size:
-        return None
-    magic, head_bytes, _, _ = _FRAME.unpack(start)
-    if magic != _MAGIC or head_bytes > _MAX_HEAD_BYTES:
-        return None
-    try:
-        return json.loads(file.read(head_bytes))["number"]
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _is_cut_off(file: BinaryIO, offset: int, left: int) -> bool:
@@ -147,14 +161,16 @@ def _read_frame(file: BinaryIO) -> Outgoing | None:
     if zlib.crc32(body, zlib.crc32(head)) != crc:
         return None
     try:
-        batch = Outgoing(body=body, **json.loads(head))
-    except (ValueError, TypeError, RecursionError):
+        told = json.loads(head)
+        is_valid = isinstance(told.pop("is_notes", False), bool)  # earlier versions say so
+        batch = Outgoing(bodies=(body,), **told)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return batch if _is_sound(batch) else None
+    return batch if is_valid and _is_valid(batch) else None
 
 
-def _is_sound(batch: Outgoing) -> bool:
-    """Whether what the head said can be: run and producer become parts of addresses and of names of files."""
+def _is_valid(batch: Outgoing) -> bool:
+    """Whether the head can be a producer's: run and producer become parts of addresses and of names of files."""
     ids = all(isinstance(one, str) and _ID.fullmatch(one) for one in (batch.run, batch.producer))
     numbers = all(type(one) is int and 0 <= one < 2**63 for one in (batch.number, batch.records))
-    return ids and numbers and isinstance(batch.app, str) and isinstance(batch.is_notes, bool)
+    return ids and numbers and isinstance(batch.app, str)

@@ -13,14 +13,13 @@ from time import time
 from typing import Any
 
 from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
-from streamvis.client.entries import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.client.notices import hint
+from streamvis.client.outbox import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.errors import InvalidData, UsageError
-from streamvis.wire.limits import MAX_COLUMNS
+from streamvis.wire.limits import MAX_COLUMNS, MAX_NAME_CHARS
 
 __all__ = ["Intake", "checked_step", "checked_text"]
 
-MAX_NAME_LENGTH = 500
 _FEW = 8
 """A row of so many scalars counts as small: the outbox bounds it by number."""
 _ROW_BYTES = 16
@@ -30,7 +29,7 @@ _ARRAY_BYTES = 320
 _MAX_KNOWN_NAMES = 100_000
 """So many names are remembered. Who uses more learns from the endpoint that a key has too many columns."""
 _MAX_STEP = 2**63 - 1
-_NAME = f"a string of 1 to {MAX_NAME_LENGTH} characters"
+_NAME = f"a string of 1 to {MAX_NAME_CHARS:,} characters"
 _KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
 
 
@@ -197,7 +196,7 @@ def _checked_mapping(data: Any) -> dict[Any, Any]:
 def _check_name(name: Any, what: str, where: str) -> None:
     if not isinstance(name, str):
         raise InvalidData(f"the {what} {_shown(name)} is not a string", where=where, allowed=_NAME)
-    if not 0 < len(name) <= MAX_NAME_LENGTH:
+    if not 0 < len(name) <= MAX_NAME_CHARS:
         shown = "empty" if not name else f"{len(name)} characters long"
         raise InvalidData(f"the {what} is {shown}", where=where, allowed=_NAME)
     try:

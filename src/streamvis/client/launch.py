@@ -3,22 +3,33 @@
 Ranks of one launch find the same name, and the next launch has another: torchrun's id, Slurm's job and step, what MPI tells its
 ranks. Where ranks of one machine were told no name, the process that started them all is one. A launch may be restarted: torchrun
 and Slurm count that. Each restart is another attempt of the same launch.
+
+Of these processes one says where the run can be watched: the process that began it, not one that `multiprocessing` started, and
+of those that join a run the first rank alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.ownership import boot
+from streamvis.client.folders import boot
+from streamvis.client.notices import tell
+from streamvis.client.outbox import Begin
 from streamvis.errors import UsageError
+from streamvis.log_lines import one_line
+from streamvis.naming import readable_name
 
-__all__ = ["LAUNCH", "attempt_of", "is_first_rank", "launch_of", "run_of"]
+__all__ = ["LAUNCH", "attempt_of", "launch_of", "run_of", "tell_page"]
+
+log = logging.getLogger("streamvis")
 
 LAUNCH = "launch"
 """What `init(run=...)` takes in place of an id: the run of this launch."""
@@ -48,11 +59,6 @@ def attempt_of(environment: Mapping[str, str], given: str | None, *, resumes: bo
             "launch the same name, and the next launch another: init(..., attempt=NAME), or torchrun --rdzv-id=NAME."
         )
     return os.urandom(8).hex()
-
-
-def is_first_rank(environment: Mapping[str, str]) -> bool:
-    """Whether this is the first of several ranks that were launched together."""
-    return any(environment.get(rank) == "0" for rank, _, _ in _RANKS)
 
 
 def run_of(environment: Mapping[str, str], app: str) -> str | None:
@@ -113,3 +119,17 @@ def _start_of(process: Any) -> str:
         return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return f"{process.create_time():.0f}"
+
+
+def tell_page(begin: Begin, page: str) -> None:
+    """Say where the run is; where its page is not known, the name alone goes to the log, at the level INFO."""
+    if begin.joins and not any(os.environ.get(rank) == "0" for rank, _, _ in _RANKS):
+        return
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        return
+    name = one_line(begin.name or readable_name(begin.run))
+    if page:
+        tell("the run %s is at %s", name, one_line(page))
+    else:
+        log.info("Streamvis: the run is %s", name)

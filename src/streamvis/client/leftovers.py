@@ -2,28 +2,36 @@
 
 A leftover is delivered oldest batch first, each with its own producer and number, so that whatever was delivered before is
 acknowledged and not stored again. A segment is deleted when all of its batches are settled. What the endpoint refuses permanently
-is set aside (see `refused`), so that it holds up nothing. Of a damaged segment all whole batches are delivered, and a copy stays.
+is set aside, so that it holds up nothing: as frames in the folder `refused` beside the spools, with a text that says why. That
+folder is bounded, and only `streamvis sync --refused` delivers what is in it. Of a damaged segment all whole batches are
+delivered, and a copy stays.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing, open_segment, scan_segment
-from streamvis.client.ownership import OWNER, Owner, leave, take
-from streamvis.client.refused import REFUSED, keep_damaged, set_aside
-from streamvis.client.spool import BEGIN, DROPPED, SEGMENTS
+from streamvis.client.folders import OWNER, Owner, take
+from streamvis.client.folders import leave as leave_folder
+from streamvis.client.frames import Outgoing, frames_of, open_segment, scan_segment
+from streamvis.client.producer_log import BEGIN, DROPPED
+from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
 
-__all__ = ["Adopter", "Delivered", "Leftover", "Post", "spools_in"]
+__all__ = ["Adopter", "Delivered", "Leftover", "Post", "forget_refused", "keep_damaged", "refused_in", "set_aside", "spools_in"]
 
 Post = Callable[..., Any]
-"""`post(batch, before, dropped=N)` sends a batch with some bytes before its body; see `delivery.deliver` for what it raises."""
+"""`post(batch, before, dropped=N)` sends a batch behind the notes of a run's begin; see `exchange.post` for what it raises."""
 _AGAIN_AFTER_S = 5.0
+
+REFUSED = "refused"
+_MAX_FILES = 1000
+_MAX_BYTES = 256 * 2**20
 
 
 class Delivered(NamedTuple):
@@ -68,21 +76,21 @@ class Leftover:
         if held is None:
             return
         if self._segments():
-            leave(held)
+            leave_folder(held)
             return
         for path in self.folder.iterdir():
             if path.name == DROPPED or path.name.endswith((BEGIN, ".new")):
                 path.unlink(missing_ok=True)
-        leave(held, self.folder)
+        leave_folder(held, self.folder)
         try:
             self.folder.rmdir()
         except OSError:
             pass  # others put something there, or took it away
 
-    def let_go(self) -> None:
+    def leave(self) -> None:
         """In a forked child: it is the parent's."""
         held, self._held = self._held, None
-        leave(held)
+        leave_folder(held)
 
     def _settle(self, batch: Outgoing, post: Post) -> str:
         dropped = self._dropped.get(batch.run, 0)
@@ -146,12 +154,12 @@ class Adopter:
             try:
                 leftover.close()
             except OSError:
-                leftover.let_go()
+                leftover.leave()
 
-    def let_go(self) -> None:
+    def leave(self) -> None:
         """In a forked child: what is being delivered is the parent's to deliver."""
         if self._leftover is not None:
-            self._leftover.let_go()
+            self._leftover.leave()
 
     def _find(self) -> Iterator[Path]:
         return iter([spool for folder in self._folders() for spool in spools_in(folder)])
@@ -165,7 +173,7 @@ class Adopter:
             if leftover.owner.is_of_this_machine and leftover.owner.url == self._url:
                 self._leftover, self._deliveries = leftover, leftover.deliver(self._post)
                 return True
-            leftover.let_go()
+            leftover.leave()
         return False
 
 
@@ -190,3 +198,56 @@ def _dropped(folder: Path) -> dict[str, int]:
     except (OSError, ValueError, RecursionError):
         return {}
     return {run: count for run, count in told.items() if isinstance(count, int)} if isinstance(told, dict) else {}
+
+
+# What was refused
+
+
+def set_aside(folder: Path, batch: Outgoing, reason: str, *, max_bytes: int = _MAX_BYTES) -> Path | None:
+    """Keep a batch that was refused, and why, in a folder of spools; where. None where there is no room for it."""
+    content = frames_of(batch)
+    text = f"run {batch.run}, app {batch.app}, {batch.records} records: {reason}\n"
+    return _keep(folder, f"{batch.producer}-{batch.number}.spool", content, text, max_bytes=max_bytes)
+
+
+def keep_damaged(folder: Path, segment: Path, *, max_bytes: int = _MAX_BYTES) -> Path | None:
+    """Keep a copy of a segment in which something cannot be read; where. None where there is no room for it."""
+    text = f"{segment} is damaged. All batches that could be read were delivered.\n"
+    name = f"{segment.parent.name}-{segment.stem}.damaged"
+    with open_segment(segment) as file:
+        content = file.read()
+    return _keep(folder, name, content, text, max_bytes=max_bytes)
+
+
+def refused_in(folder: Path) -> list[Path]:
+    """The files with batches that were set aside, oldest producer first."""
+    return sorted((folder / REFUSED).glob(SEGMENTS))
+
+
+def forget_refused(path: Path) -> None:
+    """It was taken after all."""
+    for one in (path, path.with_suffix(".txt")):
+        one.unlink(missing_ok=True)
+
+
+def _keep(folder: Path, name: str, content: bytes, text: str, *, max_bytes: int) -> Path | None:
+    refused = folder / REFUSED
+    path = refused / name
+    try:
+        refused.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sizes = [one.stat().st_size for one in refused.iterdir() if one.suffix != ".txt" and one != path]
+        if len(sizes) >= _MAX_FILES or sum(sizes) + len(content) > max_bytes:
+            return None
+        _write(path, content)
+        _write(path.with_suffix(".txt"), text.encode())
+    except OSError:
+        path.unlink(missing_ok=True)
+        return None
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file for its owner alone: where a link has its name, that goes, and not what it leads to."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb") as file:
+        file.write(content)

@@ -1,59 +1,119 @@
-"""The notes of a spool: what waits for a moment only, until the next batch is made of it, written down for a crash alone.
+"""Notes: entries of the outbox written down as JSON, without Arrow.
 
-They lie in a file among the spool's segments, as frames with the number that the batch will have; see `spool`. It is emptied as
-soon as the batch is settled, or kept as such. Found again where it was not, they are acknowledged and not stored again.
+They are quick to make of few entries, and the only form until Arrow is loaded. Notes are lines of JSON. A line is a list of
+notes, each of them a list; one note alone is a line too, as earlier versions wrote them:
+
+    [step, time, key, columns]                    a row of numbers, texts and booleans
+    [kind, step, time, key, data, arrays, keep]   another entry; `data` is packed (see `wire.tree`)
+    ["begin", time, {...}], ["clear", time], ["end", time, state, others]
+
+An array is its dtype, its shape, and its bytes as base64.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import BinaryIO
+import base64
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from streamvis.client.files import write_whole
-from streamvis.client.frames import Outgoing, frame_of
+from streamvis.client.outbox import CONTROL, ROW, ROWS, VALUE, Begin, Clear, End, Entry, Kept
+from streamvis.errors import InvalidData
 
-__all__ = ["Notes"]
+__all__ = ["UNREADABLE", "are_notes", "entries_of", "notes_of"]
 
-_NAME = "notes.spool"
-_MAX_BYTES = 16 * 2**20
+_PLAIN = frozenset((float, int, bool, str, type(None)))
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
+"""What notes raise that no producer wrote."""
 
 
-class Notes:
-    """The notes in `folder`, which may not be there before the first of them."""
+def notes_of(entries: Iterable[Entry]) -> bytes:
+    """Entries as notes. Raises InvalidData for what cannot be stored."""
+    return json.dumps([_note(entry) for entry in entries]).encode() + b"\n"
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _NAME
-        self._file: BinaryIO | None = None
-        self._number = 0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the file is there."""
-        return self._file is not None
+def are_notes(body: bytes) -> bool:
+    """Whether a frame's body is notes."""
+    return body[:1] == b"["
 
-    def open(self) -> None:
-        """Make the file. Raises OSError."""
-        self._file = self._path.open("wb", buffering=0)
 
-    def append(self, notes: Outgoing, max_bytes: int) -> bool:
-        """Write down more; False where all would be larger than `max_bytes`, or the disk has no room. Raises OSError."""
-        frame, size = frame_of(notes), self._file.tell()
-        self._number = notes.number
-        return size + len(frame) <= min(max_bytes, _MAX_BYTES) and write_whole(self._file, frame)
+def entries_of(notes: bytes) -> list[Entry]:
+    """The entries that were written down. Raises InvalidData."""
+    entries: list[Entry] = []
+    try:
+        for line in notes.splitlines():
+            told = json.loads(line)
+            entries += [_entry(*note) for note in (told if isinstance(told[0], list) else [told])]
+    except UNREADABLE as error:
+        raise InvalidData(f"notes in a spool cannot be read ({error})") from error
+    return entries
 
-    def forget(self, number: int) -> None:
-        """Empty the file, if all that is in it belongs to batches up to the number. Raises OSError."""
-        if self._file is not None and self._number <= number and self._file.tell():
-            self._file.truncate(0)
-            self._file.seek(0)
 
-    def close(self) -> bool:
-        """Close the file, and take it away where it is empty; whether anything is left in it."""
-        file, self._file = self._file, None
-        if file is None:
-            return False
-        with file:
-            is_empty = not file.tell()
-        if is_empty:
-            self._path.unlink(missing_ok=True)
-        return not is_empty
+def _note(entry: Entry) -> list[Any]:
+    kind, step, time, key, data, _ = entry
+    if kind is ROW and all(type(cell) in _PLAIN for cell in data.values()):
+        return [step, time, key, data]
+    if kind is CONTROL:
+        return _control_note(time, data)
+    data, keep = data if type(data) is Kept else (data, None)
+    if not _needs_packing(data):
+        return [kind, step, time, key, data, [], keep]
+    from streamvis.wire.tree import pack
+
+    arrays: list[Any] = []
+    packed = pack(data, arrays)
+    return [kind, step, time, key, packed, [_array_note(array) for array in arrays], keep]
+
+
+def _control_note(time: float, record: Any) -> list[Any]:
+    match record:
+        case Begin():
+            return ["begin", time, record._asdict()]
+        case Clear():
+            return ["clear", time]
+        case End(state, others):
+            return ["end", time, state, others]
+    raise TypeError(type(record))
+
+
+def _needs_packing(data: Mapping[str, Any]) -> bool:
+    """Whether JSON cannot say the data as they are. Without NumPy there is no array."""
+    return any(
+        not (type(part) in _PLAIN or (type(part) is list and all(type(cell) in _PLAIN for cell in part))) or name[:1] == "~"
+        for name, part in data.items()
+    )
+
+
+def _array_note(array: Any) -> list[Any]:
+    numpy = sys.modules["numpy"]
+    return [array.dtype.str, array.shape, base64.b64encode(numpy.ascontiguousarray(array).tobytes()).decode()]
+
+
+def _array(dtype: str, shape: Sequence[int], text: str) -> Any:
+    import numpy as np
+
+    wanted = np.dtype(dtype)
+    if wanted.kind not in "biufUmM":
+        raise ValueError(f"an array of {dtype}")
+    return np.frombuffer(base64.b64decode(text), wanted).reshape(shape)
+
+
+def _entry(first: Any, *rest: Any) -> Entry:
+    match first, *rest:
+        case "begin", time, told:
+            return (CONTROL, None, time, None, Begin(**told), 0)
+        case "clear", time:
+            return (CONTROL, None, time, None, Clear(), 0)
+        case "end", time, state, others:
+            return (CONTROL, None, time, None, End(state, tuple(others)), 0)
+        case (("row" | "rows" | "value" as name), int(step), float(time), str(key), dict(data), list(arrays), keep):
+            kind = {"row": ROW, "rows": ROWS, "value": VALUE}[name]
+            if arrays or _needs_packing(data):
+                from streamvis.wire.tree import unpack
+
+                data = unpack(data, [_array(*array) for array in arrays])
+            return (kind, step, time, key, data if keep is None else Kept(data, keep), 0)
+        case int(step), float(time), str(key), dict(columns) if columns:
+            return (ROW, step, time, key, columns, 0)
+    raise ValueError("an unknown note")

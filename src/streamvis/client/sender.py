@@ -1,219 +1,233 @@
-"""What stands behind one `Client`: its outbox, and the producer that empties it. After a fork the child has another."""
+"""The second thread of a producer: reads the first batch of the log, and brings it to the endpoint until it is settled.
+
+A batch is settled when the endpoint acknowledged it, or refused it permanently. Until then it is sent again, the same bytes with
+the same number. One batch is under way at a time. It decides when the next is taken, how long to wait before another try, what
+is said about an endpoint that is away, and what becomes of errors of ours: they stop no training run and lose no record.
+
+HTTP and Arrow are imported here, when the first batch needs them; until then the writer writes notes. What earlier producers left
+in the same folder of spools is delivered in between, while little of its own waits.
+"""
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from streamvis.client.entries import CONTROL, Begin, End, Entry, Marker
+from streamvis.client.frames import Outgoing
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
-from streamvis.client.ownership import Owner
-from streamvis.client.producer import Producer
-from streamvis.client.spool_place import SpoolPlace
+from streamvis.client.producer_log import Log
+from streamvis.client.settings import Settings
+from streamvis.client.threads import Bell, Latch
+from streamvis.client.writer import Writer
+from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
 
 __all__ = ["Sender"]
 
-_LONGEST_DURABLE_S = 60.0
-_LOOK_AGAIN_S = 0.1
+log = logging.getLogger("streamvis")
+
+_LARGE_BYTES = 256 * 2**10
+"""A batch of so many bytes is worth a request of its own, whatever pace the endpoint asks for."""
+_ADOPT_EVERY_S = 0.25
+_LONGEST_WAIT_S = 10.0
+_RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
+_SILENT_S = 2.0
+"""For so long after its start nothing is said of an endpoint that has not answered yet: it may be starting too."""
+_MOST_TRIES = 8
+"""So often a batch is tried that an unexpected error stops."""
+_UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
 
 class Sender:
-    """Puts records and control records on their way. Its threads start with the first of them; `on_start` is called then."""
+    """Sends for the producer with the id `producer`, whose other parts it is given. Without an `url` it only loads Arrow.
+
+    `loaded` is set when what forming and sending need is imported. `hurry` is rung when a wait should end, and `is_waiting` is
+    true while there is nothing to send. `make_exchange` is called with the module `exchange`.
+    """
 
     def __init__(
         self,
-        url: str | None,
-        app: str,
+        producer: str,
+        settings: Settings,
+        outbox: Outbox,
+        log: Log,
+        writer: Writer,
         *,
-        make_transport: Callable[[], Any],
-        on_start: Callable[[Sender], None],
-        spools: SpoolPlace,
-        durable: bool = False,
-        max_memory_bytes: int,
-        max_spool_bytes: int,
+        lock: threading.Lock,
+        make_exchange: Callable[[Any], Any],
+        say: Callable[..., None],
     ) -> None:
-        self.url = url
-        self.outbox = Outbox(self.wake, max_bytes=max_memory_bytes, can_wait=lambda: self.producer.can_wait)
-        self._on_start = on_start
-        self._new_producer = lambda: Producer(
-            self.outbox,
-            url=url,
-            app=app,
-            make_transport=make_transport,
-            spools=spools,
-            durable=durable,
-            max_memory_bytes=max_memory_bytes,
-            max_spool_bytes=max_spool_bytes,
-        )
-        self.producer = self._new_producer()
-        self._begun: Begin | None = None
-        self._told_of_end = False
-        self._ancestors: tuple[tuple[str, Owner], ...] = ()
-        self._since = (os.getpid(), time.time())
-        self._inherited: list[Any] = []
+        self._producer, self._outbox, self._log, self._writer = producer, outbox, log, writer
+        self._url, self._place, self._lock, self._say = settings.url, settings.place, lock, say
+        self._make_exchange = make_exchange
+        self.exchange: Any = None
+        self.loaded, self.ended = Latch(), Latch()
+        self.hurry = Bell()
+        self.is_waiting = self.given_up = False
+        self._under_way: Outgoing | None = None
+        self._failures = self._errors = 0
+        self._adopted_at = 0.0
+        self._silent_until = 0.0
+        self._trouble: EndpointError | None = None
+        self._warned_away = False
+
+    def run(self) -> None:
+        """The thread. It ends when the writer has ended and all is settled, or when it is given up."""
+        self._silent_until = time.monotonic() + _SILENT_S
+        try:
+            if self._load("exchange" if self._url is not None else "encoding"):
+                if self._url is not None:
+                    self._deliver_on()
+        except Exception:  # noqa: BLE001 - the top of the thread: a training run continues where Streamvis cannot
+            self._say("an unexpected error ended the sender; nothing more is sent.", exc_info=True)
+        finally:
+            self.ended.set()
+
+    def tell_if_away(self) -> None:
+        """A caller waited for the endpoint and waits no longer: say that it is away, if it is."""
+        self._silent_until = 0.0
+        if self._trouble is not None:
+            self._warn_away(self._trouble)
+
+    def see_frame(self, is_awaited: bool) -> None:
+        """There is a frame more; with whether somebody waits for what is in it. For the writer."""
+        if is_awaited or self.is_waiting:
+            self.hurry.ring()
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether it was told to end: another run needs another sender."""
-        return self.producer.stopping
+    def _is_over(self) -> bool:
+        return self.given_up or (self._writer.ended.is_set() and self._log.settled == self._log.end)
 
-    @property
-    def is_untouched(self) -> bool:
-        """Whether there was nothing to send yet. A forked child that sends nothing never becomes a producer."""
-        return not self.producer.was_asked
-
-    @property
-    def can_deliver(self) -> bool:
-        """Whether waiting may help: there are threads, and this is none of them."""
-        return self.producer.can_wait and not (self.producer.ended or self.producer.cannot_start)
-
-    @property
-    def has_delivered(self) -> bool:
-        """Whether all that was sent is stored; or on the disk, where there is no endpoint."""
-        left = self.unsettled_records - (self.producer.kept_records if self.url is None else 0)
-        return left <= 0 and not self.failed_records
-
-    @property
-    def unsettled_records(self) -> int:
-        """How many records the endpoint has neither acknowledged nor refused."""
-        waiting = sum(entry[0] is not CONTROL for entry in list(self.outbox.entries))
-        return waiting + self.producer.unsettled_records
-
-    @property
-    def lost_records(self) -> int:
-        """How many were dropped."""
-        return self.producer.lost_records
-
-    @property
-    def failed_records(self) -> int:
-        """How many will never be stored: dropped, or refused by the endpoint."""
-        return self.lost_records + self.producer.set_aside_records
-
-    def begin(self, begin: Begin) -> Marker:
-        """Start or join a run, after finishing the one before; the marker tells when the endpoint knows of it."""
-        if self.is_untouched:
-            self.outbox.entries.clear()  # a child that starts a run of its own does not join its parent's
+    def _load(self, name: str) -> bool:
+        """Import a module that takes long, however often that fails; False when it is to end before."""
+        failures = 0
+        while True:
+            try:
+                module = importlib.import_module(f"streamvis.client.{name}")
+                break
+            except Exception as error:  # no file descriptor is left, or a library does not load at all
+                log.debug("Streamvis: the sender cannot load", exc_info=True)
+                self._say(f"the sender cannot load now ({type(error).__name__}: {error}). Records wait meanwhile.")
+                failures += 1
+            if self.given_up or (self._writer.stopping and failures >= _MOST_TRIES):
+                return False
+            self.hurry.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+        if name == "exchange":
+            self.exchange = self._make_exchange(module)
         else:
-            self.end("finished")
-        self._begun, self._ancestors = begin, ()
-        marker = Marker(wants_errors=True)
-        self.control(begin, marker)
-        return marker
-
-    def end(self, state: str) -> None:
-        """Finish the run that was begun, if there is one."""
-        if self._begun is not None and not self.is_untouched:
-            self.control(End(state, tuple(producer for producer, owner in self._ancestors if owner.is_gone)))
-        self._begun, self._ancestors = None, ()
-
-    @property
-    def heritage(self) -> tuple[Begin | None, tuple[tuple[str, Owner], ...]]:
-        """What a copy in another process continues with: the run, and the producers of it from whose processes that one descends.
-
-        The last of them that lives ends the run, also for those that could not say that they ended.
-        """
-        if self._begun is None:
-            return None, ()
-        own = () if self.is_untouched else ((self.producer.id, Owner.of(*self._since)),)
-        return self._begun._replace(joins=True, name=None), (*self._ancestors, *own)
-
-    def join(self, begin: Begin | None, ancestors: tuple[tuple[str, Owner], ...]) -> None:
-        """Belong to a run that was begun elsewhere, from the next record on, if there is one."""
-        if self.is_untouched:
-            self.outbox.entries.clear()
-        else:
-            self.end("finished")
-        self._begun, self._ancestors = begin, ancestors
-        if begin is not None:
-            # Not `control`: it goes out with the first record.
-            self.outbox.entries.append((CONTROL, None, time.time(), None, begin, 0))
-
-    def forget(self, run: str) -> None:
-        """The run could not be begun: send nothing of it."""
-        self.producer.forget(run)
-        self._begun = None
-
-    def control(self, *records: Any) -> None:
-        """Put control records on their way."""
-        now = time.time()
-        self.outbox.put_always(*((CONTROL, None, now, None, record, 0) for record in records))
-        self.producer.deliver_soon()
-
-    def put_durably(self, entry: Entry) -> bool:
-        """Add an entry, and return when it is stored, or on the local disk; False when it was dropped for want of room."""
-        if not self.outbox.put(entry):
-            return False
-        marker = self.mark(durable=True)
-        self.producer.keep_soon()
-        if not self.wait(marker, _LONGEST_DURABLE_S):
-            say("a record could not be written to the disk; the call returns anyway.")
+            self._writer.encode = module.encode
+            self.loaded.set()
         return True
 
-    def wait(self, marker: Marker, timeout_s: float) -> bool:
-        """Wait until a marker is reached, so long at most; whether it is. Waits for no one who cannot come."""
-        deadline = time.monotonic() + timeout_s
-        while not marker.reached.is_set():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not self.can_deliver:
-                break
-            marker.reached.wait(min(left_s, _LOOK_AGAIN_S))
-        return marker.reached.is_set()
+    def _deliver_on(self) -> None:
+        while not self._is_over:
+            try:
+                self.hurry.clear()  # whatever rang is in the log by now
+                with self._lock:
+                    batch = self._under_way = self._log.head()
+                if not self.loaded.is_set() and not self._is_start(batch) and not self._load("encoding"):
+                    return
+                if batch is None:
+                    self._wait()
+                elif self._deliver(batch):
+                    self._gather(batch)
+                    if time.monotonic() - self._adopted_at > _ADOPT_EVERY_S and not self._log.is_behind:
+                        self._adopt()
+            except Exception as error:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
+                self._survive(error)
 
-    def mark(self, *, durable: bool = False) -> Marker:
-        """A marker behind all that is in the outbox now; see `Marker`."""
-        marker = Marker(durable=durable)
-        if self.is_untouched:
-            marker.reach()
-        else:
-            self.control(marker)
-        return marker
+    def _is_start(self, batch: Outgoing | None) -> bool:
+        """Whether to send a batch before Arrow is loaded: the start of a run, once."""
+        return batch is not None and not self._failures and self.exchange.is_start(batch)
 
-    def wake(self) -> None:
-        """There is something to send: start the threads, or let them continue."""
-        self.outbox.parked = False
+    def _wait(self) -> None:
+        """Nothing waits to be sent: show the endpoint that the producer lives, deliver what others left, or wait."""
+        self.exchange.show_alive(self._producer)
+        if self._adopt():
+            return
+        self.is_waiting = True
         try:
-            if not self.producer.ended:
-                self._start()
-            self.outbox.awake.ring()
-        except BaseException:
-            self.outbox.parked = True
-            raise
-        if self.producer.ended:
-            self._discard()
+            if self._outbox.entries:
+                self._outbox.awake.ring()
+            if self._log.settled == self._log.end and not self._is_over:
+                self.hurry.wait(_LONGEST_WAIT_S)
+        finally:
+            self.is_waiting = False
 
-    def _start(self) -> None:
-        was_asked = self.producer.was_asked
-        self.producer.start()
-        if not was_asked:
-            self._on_start(self)
+    def _deliver(self, batch: Outgoing) -> bool:
+        """Whether the batch is settled."""
+        try:
+            refused = self.exchange.deliver(batch)
+        except EndpointError as error:
+            self._wait_for_return(error)
+            return False
+        self._settle(batch, error=refused)
+        return True
 
-    def _discard(self) -> None:
-        """What comes when all has ended, as from a function of the program's own that `atexit` calls later, goes nowhere."""
-        dropped = self.outbox.dropped
-        self.outbox.discard()
-        if self.outbox.dropped > dropped and not self._told_of_end:
-            self._told_of_end = True
-            say("records that were sent after the client had ended are dropped.")
+    def _gather(self, batch: Outgoing) -> None:
+        """Wait for as long as the endpoint asks for, unless somebody waits for what comes, or what is next is complete."""
+        pace_s = self.exchange.pace_s
+        if pace_s and batch.bytes < _LARGE_BYTES and not self._writer.stopping:
+            if not (self._log.is_behind or self._log.is_awaited or self._writer.brings_control):
+                self.hurry.wait(pace_s * _spread())
 
-    def abandon(self) -> None:
-        """No one holds the client any more: finish the run and end when all is settled, without anybody waiting."""
-        if not self.is_stopped and not self.is_untouched:
-            self.end("finished")
-            self.producer.stop()
-            if self.producer.cannot_start:
-                self.producer.give_up()
+    def _adopt(self) -> bool:
+        """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
+        if not self._log.settled or self._failures:
+            return False
+        self._adopted_at = time.monotonic()
+        return self.exchange.deliver_leftover()
 
-    def after_fork_in_child(self) -> None:
-        """Become another producer of the same run, with nothing of the parent's to send."""
-        # Kept, not freed: what the parent's threads hold (sockets, files, a device's memory) is not the child's to close.
-        self._inherited.append((self.producer, self.outbox.entries))
-        self.producer.leave_spool()
-        stopped, heritage = self.is_stopped, self.heritage
-        self.outbox.empty_out()
-        self.producer = self._new_producer()
-        self.producer.stopping = stopped
-        self._since = (os.getpid(), time.time())
-        self.join(*heritage)
+    def _settle(self, batch: Outgoing, *, error: Exception | None = None) -> None:
+        with self._lock:
+            self._log.settle(batch, error=error)
+        self._failures = self._errors = 0
+        self._under_way = self._trouble = None
+        self._silent_until = 0.0
+        if self._warned_away:
+            self._warned_away = False
+            say("the endpoint at %s answers again; waiting records are being delivered.", self._url)
+
+    def _wait_for_return(self, error: EndpointError) -> None:
+        """The endpoint did not take the batch now: say so once, and wait before the next try."""
+        self._failures += 1
+        self._trouble = error
+        if isinstance(error, _UNUSABLE):
+            with self._lock:
+                self._log.release_failed(error)
+        if self._failures >= 2 and time.monotonic() >= self._silent_until:
+            self._warn_away(error)
+        delay_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
+        self.hurry.wait(delay_s * _spread())
+
+    def _warn_away(self, error: EndpointError) -> None:
+        if not self._warned_away:
+            self._warned_away = True
+            self._place.tell()
+            segments = self._log.segments
+            where = f" in memory alone ({segments.problem})" if segments.memory_bytes else ""
+            say("%s. Records are kept%s and will be sent when it responds.", str(error).rstrip("."), where)
+
+    def _survive(self, error: Exception) -> None:
+        """An error of ours, or of what we use: say so once, and try again; set aside the batch that it stops again and again."""
+        self._say("an unexpected error in the sender; it tries again.", exc_info=True)
+        self._errors += 1
+        batch = self._under_way
+        try:
+            if batch is not None and self._errors >= _MOST_TRIES:
+                self.exchange.set_aside(batch, error)
+                self._settle(batch)
+                return
+            self.hurry.wait(_RETRY_S[min(self._errors, len(_RETRY_S) - 1)])
+        except Exception:  # noqa: BLE001 - the same trouble again: it is tried once more
+            time.sleep(_RETRY_S[1])
+
+
+def _spread() -> float:
+    """About 1, and another number for each producer, so that they do not all come at once."""
+    return 0.75 + os.urandom(1)[0] / 512

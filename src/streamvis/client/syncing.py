@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from streamvis.client.delivery import deliver
+from streamvis.client.exchange import post
+from streamvis.client.folders import OWNER, take
 from streamvis.client.frames import read_segment
-from streamvis.client.leftovers import Leftover, spools_in
-from streamvis.client.ownership import take
-from streamvis.client.refused import forget_refused, refused_in
-from streamvis.client.spool import SEGMENTS
+from streamvis.client.leftovers import Leftover, forget_refused, refused_in, spools_in
+from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun, UsageError
 from streamvis.transport import Transport
 
@@ -80,7 +79,7 @@ class Sync:
                     # Its own number was passed over since: the endpoint would take it for one that it has.
                     again = batch._replace(producer=f"{batch.producer}.{batch.number}")
                     try:
-                        deliver(transport, again, live=False)
+                        post(transport, again)
                     except (EndpointRefused, DeletedRun, UnknownRun) as error:
                         self.synced.refused += batch.records
                         self.synced.left_bytes += size
@@ -99,8 +98,9 @@ class Sync:
         if taken is None:
             if not folder.exists():
                 pass  # delivered by somebody else meanwhile
-            elif (folder / "owner").exists():
-                self.synced.running.append(folder)
+            elif (folder / OWNER).exists():
+                if _size(folder):
+                    self.synced.running.append(folder)
             else:
                 self.synced.foreign[folder] = ""
             return
@@ -120,12 +120,12 @@ class Sync:
 
     def _deliver(self, leftover: Leftover, transport: Transport, progress: Callable[[int], None]) -> None:
         try:
-            for done in leftover.deliver(partial(deliver, transport, live=False)):
+            for done in leftover.deliver(partial(post, transport)):
                 progress(done.bytes)
                 if done.problem:
                     self.synced.refused += done.batch.records if done.batch else 0
                     self.synced.troubles.append(done.problem)
-                else:
+                elif done.batch is not None:
                     self._count(done.batch.records, done.batch.run)
         finally:
             transport.close()

@@ -1,27 +1,89 @@
-"""The threads of a producer: started by any call, and known to calls that must not wait for them.
+"""The threads of a producer, and how one thread tells another: a bell wakes it, a latch is waited for.
 
-The call may come from a signal handler that interrupted the program while it started a thread itself, and so while it holds the
-locks of `threading`. A call asks the interpreter for a bare thread, which is one step; that one starts the thread proper.
+A signal handler, or a `__del__` that the garbage collector runs, may come between any two steps of a call of ours, and make
+another call on the same thread. `threading.Event` holds a lock over several steps, so that the second call would wait for the
+first, and the first for the second. Here every change is one step of the interpreter, and nothing is held in between. For the
+same reason a call asks the interpreter for a bare thread, which is one step; that one starts the thread proper.
 """
 
 from __future__ import annotations
 
 import _thread
-import importlib
 import threading
 import time
 from collections.abc import Callable
 
-from streamvis.client.bells import Latch
+__all__ = ["Bell", "Latch", "Threads"]
 
-__all__ = ["Threads", "is_subinterpreter"]
+
+class Bell:
+    """Wakes the one thread that waits for it. A ring that came too early is kept, once."""
+
+    __slots__ = ("_silence",)
+
+    def __init__(self) -> None:
+        self._silence = _locked()
+
+    def ring(self) -> None:
+        """Wake whoever waits, or comes to wait next."""
+        _release(self._silence)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for a ring, so long at most, and use it up; False when there was none."""
+        return self._silence.acquire(timeout=_timeout(timeout_s))
+
+    def clear(self) -> None:
+        """Forget a ring that came too early."""
+        self._silence.acquire(blocking=False)
+
+
+class Latch:
+    """Closed at first, then set once and for all; any number of threads wait for that."""
+
+    __slots__ = ("_closed", "_is_set")
+
+    def __init__(self) -> None:
+        self._closed = _locked()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let all continue."""
+        self._is_set = True
+        _release(self._closed)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is set, so long at most; whether it is."""
+        if not self._is_set and self._closed.acquire(timeout=_timeout(timeout_s)):
+            _release(self._closed)  # for the next who waits
+        return self._is_set
+
+
+def _locked():
+    lock = _thread.allocate_lock()
+    lock.acquire()
+    return lock
+
+
+def _release(lock) -> None:
+    try:
+        lock.release()
+    except RuntimeError:
+        pass  # somebody did so before
+
+
+def _timeout(timeout_s: float | None) -> float:
+    return -1 if timeout_s is None else max(0.0, timeout_s)
 
 
 class Threads:
     """Runs `target` in a thread named `name`; `on_failure` is called, in any thread, when it could not be started.
 
-    All are daemons: nothing of ours keeps a process from ending. `ended` is set when `target` has returned. `problem` is why the
-    last try to start failed.
+    All are daemons: nothing of ours keeps a process from ending. `ended` is for their user to set. `problem` is why the last try
+    to start failed.
     """
 
     def __init__(self, name: str, target: Callable[[], None], *, on_failure: Callable[[Exception], None]) -> None:
@@ -81,7 +143,7 @@ class Threads:
             self._turn.pop()
         except IndexError:
             return  # two calls came at once, and the other was first
-        if self.add(self._name, self._run_target):
+        if self.add(self._name, self._target):
             return
         self._turn.append(None)
         self._is_starting = False
@@ -97,20 +159,3 @@ class Threads:
             target()
         finally:
             self._own.discard(_thread.get_ident())
-
-    def _run_target(self) -> None:
-        try:
-            self._target()
-        finally:
-            self.ended.set()
-
-
-def is_subinterpreter() -> bool:
-    """Whether this is an interpreter beside the main one, in the same process. Arrow hangs in those, if it loads there."""
-    for name in ("_interpreters", "_xxsubinterpreters"):
-        try:
-            interpreters = importlib.import_module(name)
-        except ImportError:
-            continue
-        return interpreters.get_current() != interpreters.get_main()
-    return False

@@ -24,6 +24,7 @@ from streamvis.reading.following import Update, follow
 from streamvis.records import KeyInfo, Value
 from streamvis.transport import path
 from streamvis.wire.arrow import ARROW, decode_head, decode_tail_body
+from streamvis.wire.limits import RUN_ID
 from streamvis.wire.tree import unpack
 
 __all__ = ["Reader", "Run", "Runs"]
@@ -31,7 +32,7 @@ __all__ = ["Reader", "Run", "Runs"]
 _MOST_COLUMNS = 100
 """So many summaries an endpoint gives at a time."""
 _PIECE = 1000
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RUN_ID = re.compile(RUN_ID)
 _NOT_IDS = ("names", "newest")
 """No run has these ids: their addresses are of something else."""
 

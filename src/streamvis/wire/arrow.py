@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.errors import InvalidData
-from streamvis.records import STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
+from streamvis.records import ARROW, STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
 from streamvis.wire.columns import Unjoinable, arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
 from streamvis.wire.joining import family_of, measured_cells
 from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS
@@ -59,9 +59,6 @@ __all__ = [
     "table_of",
     "value_of",
 ]
-
-ARROW = "application/vnd.apache.arrow.stream"
-"""Media type of a body of Arrow IPC streams."""
 
 # What Arrow, NumPy and this package raise on bytes that are not what they say.
 _BROKEN = (

@@ -1,4 +1,5 @@
-"""How much one batch may hold. The endpoint refuses what is beyond; producers keep below it, so that all they make is taken.
+"""How much one batch may hold, and how things may be named. The endpoint refuses what is beyond; producers keep below it, so that
+all they make is taken.
 
 Imports nothing: the client reads these numbers before it has loaded Arrow.
 """
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_CELLS",
     "MAX_COLUMNS",
     "MAX_CONFIG_BYTES",
+    "MAX_DEPTH",
     "MAX_JSON_BYTES",
     "MAX_MESSAGES",
     "MAX_NAME_CHARS",
@@ -32,8 +34,12 @@ MAX_COLUMNS = 10_000
 """Columns of rows that are sent together."""
 MAX_CELLS = 2**27
 """Rows times columns of a batch: a cell that is missing takes a bit there, and eight bytes where it is read."""
-MAX_CONFIG_BYTES = 8 * 2**20
-"""The JSON text of a config."""
+MAX_CONFIG_BYTES = 2 * 2**20
+"""The JSON text of a config: every page and every list of runs may read it."""
+MAX_DEPTH = 100
+"""How deep lists and dicts may be nested: whatever is stored can be read again without running out of stack."""
+RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What the id of a run may be: it becomes a part of addresses and of names of files."""
 MAX_RECORDS = 100_000
 """Records of a batch in JSON."""
 MAX_MESSAGES = 100_000
@@ -44,6 +50,3 @@ MAX_TAGS, MAX_TAG_CHARS = 50, 100
 """Tags of a run, and how long each may be."""
 MAX_RUNS_AT_ONCE = 10_000
 """Runs that one request changes."""
-
-RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""What ids of runs are like."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from streamvis.errors import InvalidData
+from streamvis.wire.limits import MAX_DEPTH
 from streamvis.wire.moments import UNITS, converted, scalar_of, seconds, unit_of
 
 __all__ = ["MAX_DEPTH", "pack", "to_plain", "unpack"]
@@ -26,9 +27,6 @@ _LONG_LIST = 16
 """Lists of plain numbers from this length on are stored as arrays."""
 
 _FINE = re.compile(r"\.\d{7}")
-
-MAX_DEPTH = 100
-"""How deep lists and dicts may be nested: whatever is stored can be read again without running out of stack."""
 
 
 def pack(node: Any, arrays: list[np.ndarray] | None = None, *, depth: int = 0) -> Any:

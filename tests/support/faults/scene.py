@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
-from streamvis.client.encoding import encode_notes
+from streamvis.client.encoding import encode_bodies
 from streamvis.client.frames import read_segment
 from streamvis.records import Rows, RowsChunk, ValueChunk
 from streamvis.transport import Response, Transport, path
@@ -388,7 +388,7 @@ class Scene:
                 batches = [batch for batch, _ in read_segment(segment)]
             except FileNotFoundError:
                 continue  # delivered in this moment
-            bodies = [encode_notes(batch.body) if batch.is_notes else batch.body for batch in batches]
+            bodies = [encode_bodies(batch.bodies).body for batch in batches]
             chunks = [chunk for body in bodies for chunk in decode_batch_body(body)]
             found |= _ids_of(chunk.body for chunk in chunks if isinstance(chunk, RowsChunk | ValueChunk))
         return found

@@ -1,8 +1,9 @@
-"""Batches: each is one that the endpoint takes, and no larger in memory than what was sent, whatever columns the rows have."""
+"""The writer: each frame is one that the endpoint takes, and no larger in memory than what was sent, whatever columns it has."""
 
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import tracemalloc
 
 import numpy as np
@@ -10,30 +11,39 @@ import pytest
 
 from streamvis.client import encoding
 from streamvis.client.copying import MAX_CALL_BYTES
-from streamvis.client.entries import CONTROL, Begin
+from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
-from streamvis.client.losses import Losses
-from streamvis.client.outbox import Outbox
-from streamvis.client.packing import Packer
+from streamvis.client.outbox import CONTROL, Begin, Outbox
+from streamvis.client.producer_log import Log, Runs
+from streamvis.client.settings import Settings
+from streamvis.client.writer import Writer
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body
 from streamvis.wire.limits import MAX_BODY_BYTES
 
 
 @pytest.fixture
-def packed():
+def packed(tmp_path):
     """The bodies of all batches that entries make, what was said, and how many records were lost."""
 
-    def pack(entries):
+    def pack(entries, *, has_arrow=True):
         outbox, said = Outbox(lambda: None, max_bytes=2**30), []
-        losses = Losses(outbox)
-        packer = Packer(outbox, losses, app="app", producer="p", say=said.append)
-        packer.load()
+        runs, locks = Runs(outbox), {"lock": threading.Lock(), "forming": threading.Lock()}
+        log = Log("p", Settings("", "app", SpoolPlace(tmp_path), lambda: None), runs, say=said.append)
+        writer = Writer(outbox, log, runs, **locks, is_awaited=lambda: True, on_frame=lambda _: None, say=said.append)
+        writer.encode = encoding.encode if has_arrow else None
         outbox.put_always((CONTROL, None, 1.0, None, Begin("run", {}, None, False), 0), *entries)
         bodies = []
         while outbox.entries:
-            bodies += [batch.body] if (batch := packer.pack()) else []
-        return bodies, said, losses.records
+            writer._write()
+            if (batch := log.head()) is None:
+                continue
+            formed = encoding.encode_bodies(batch.bodies)
+            said += formed.left_out
+            runs.lose("run", len(formed.left_out))
+            bodies.append(formed.body)
+            log.settle(batch)
+        return bodies, said, runs.lost_records
 
     return pack
 
@@ -49,7 +59,8 @@ def rows_in(bodies):
     return found
 
 
-def test_rows_whose_columns_differ_make_no_more_of_themselves_than_they_are(packed):
+@pytest.mark.parametrize("has_arrow", [True, False])
+def test_rows_whose_columns_differ_make_no_more_of_themselves_than_they_are(packed, has_arrow):
     def entries():
         for part in range(2):  # what one client calls in one run would be refused in the call
             intake = Intake()
@@ -58,7 +69,7 @@ def test_rows_whose_columns_differ_make_no_more_of_themselves_than_they_are(pack
 
     entries = list(entries())
     tracemalloc.start()
-    bodies, said, lost = packed(entries)
+    bodies, said, lost = packed(entries, has_arrow=has_arrow)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (said, lost) == ([], 0)
@@ -66,10 +77,11 @@ def test_rows_whose_columns_differ_make_no_more_of_themselves_than_they_are(pack
     assert rows_in(bodies) == [(step, [f"c{step} {i}" for i in range(8)]) for step in range(1000)]
 
 
-def test_no_batch_has_more_columns_of_a_key_than_are_taken(packed):
+@pytest.mark.parametrize("has_arrow", [True, False])
+def test_no_batch_has_more_columns_of_a_key_than_are_taken(packed, has_arrow):
     rows = [Intake().rows(step, "k", {f"c{step} {i}": 1 for i in range(6000)}) for step in range(3)]
     small = [Intake().rows(9, "other", {"x": 1})]
-    bodies, said, lost = packed(rows + small)
+    bodies, said, lost = packed(rows + small, has_arrow=has_arrow)
     assert (said, lost, len(bodies)) == ([], 0, 3)
     assert [(step, len(names)) for step, names in rows_in(bodies)] == [(0, 6000), (1, 6000), (2, 6000), (9, 1)]
 
