@@ -5,9 +5,9 @@
 
 Each framework trains something small, with and without Streamvis, interleaved in one process; `make test-integrations` installs
 the frameworks. Those that are not there are left out. The endpoint is a process of its own on this machine. Printed are the time
-of a step (the median over the rounds), and the processor time that the training thread itself took for it (the lowest of the
-rounds, which other programs on a busy machine change least). The runs have begun before, and are delivered after what is
-measured, but for Optuna and Ray: they make a run for each trial.
+of a step (medians over the rounds), and the processor time that the training thread took for a step and, of that, in the code of
+Streamvis (the lowest of the rounds). The last changes least where other programs are busy too. The runs have begun before, and
+are delivered after what is measured, but for Optuna and Ray: they make a run for each trial.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,18 +35,21 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
+from torch.utils.tensorboard import SummaryWriter as TorchWriter
 
 import streamvis
 from streamvis import Client
+from streamvis.client.active import ActiveRun
 from streamvis.integrations.logging import StreamvisHandler, StreamvisSink
+from streamvis.integrations.sending import Sending
 from streamvis.integrations.system import SystemMonitor
 from streamvis.integrations.tensorboard import SummaryWriter
-from streamvis.integrations.torch import watch
+from streamvis.integrations.torch import Watch, watch
 
 Train = Callable[[int, Client | None], Callable[[], object]]
 """Prepares so many steps, which send to the client where there is one, and returns what does them."""
-Took = tuple[float, float]
-"""Microseconds for each step: of time, and of the thread's processor time."""
+Took = tuple[float, float, float]
+"""Microseconds for each step: of time, of the thread's processor time, and of that in Streamvis's code."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,6 @@ def torch_writer(steps: int, client: Client | None) -> Callable[[], object]:
     """For comparison: PyTorch's own."""
     if client is None:
         return perceptron(lambda model, step, loss: None, steps)
-    from torch.utils.tensorboard import SummaryWriter as TorchWriter
-
     writer = TorchWriter(tempfile.mkdtemp())
     train = perceptron(scalars_of(writer), steps)
 
@@ -327,12 +329,36 @@ SIDES = [
 ]
 
 
-def took(side: Side, *, sends: bool) -> Took:
+class Inside:
+    """The processor time of this thread within the calls that log; a call within a call counts once."""
+
+    def __init__(self) -> None:
+        self.spent_s, self._thread, self._is_inside = 0.0, threading.get_ident(), False
+
+    def count(self, owner: Any, *names: str) -> None:
+        for name in names:
+            setattr(owner, name, self._counted(getattr(owner, name)))
+
+    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*given: Any, **options: Any) -> Any:
+            if self._is_inside or threading.get_ident() != self._thread:
+                return call(*given, **options)
+            self._is_inside, began = True, time.thread_time()
+            try:
+                return call(*given, **options)
+            finally:
+                self.spent_s, self._is_inside = self.spent_s + time.thread_time() - began, False
+
+        return counted
+
+
+def took(side: Side, inside: Inside, *, sends: bool) -> Took:
     with sending(side.name) if sends else nothing() as client:
         train = side.train(side.steps, client)
-        began, worked = time.perf_counter(), time.thread_time()
+        began, worked, inside.spent_s = time.perf_counter(), time.thread_time(), 0.0
         train()
-        return (time.perf_counter() - began) / side.steps * 1e6, (time.thread_time() - worked) / side.steps * 1e6
+        spent = time.perf_counter() - began, time.thread_time() - worked, inside.spent_s
+        return tuple(seconds / side.steps * 1e6 for seconds in spent)
 
 
 @contextmanager
@@ -367,20 +393,18 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def told(side: Side, rounds: int) -> str:
+def told(side: Side, rounds: int, inside: Inside) -> str:
     """A line of the table."""
     found: dict[bool, list[Took]] = {False: [], True: []}
     for number in range(rounds + 1):
         for sends in (False, True):
-            one = took(side, sends=sends)
+            one = took(side, inside, sends=sends)
             if number:  # the first round warms up
                 found[sends].append(one)
-    plain, logged = (statistics.median(time for time, _ in found[sends]) for sends in (False, True))
-    plain_worked, logged_worked = (min(worked for _, worked in found[sends]) for sends in (False, True))
-    of_time = f"{plain:,.0f} | {logged:,.0f} | {logged - plain:+,.0f}"
-    of_thread = f"{plain_worked:,.0f} | {logged_worked:,.0f} | {logged_worked - plain_worked:+,.0f}"
+    plain, logged = (statistics.median(one[0] for one in found[sends]) for sends in (False, True))
+    _, worked, ours = map(min, zip(*found[True], strict=True))
     name = f"{side.name} {version_of(side.package)}" if side.package not in ("torch", "psutil") else side.name
-    return f"| {name} | {side.step} | {of_time} | {of_thread} |"
+    return f"| {name} | {side.step} | {plain:,.0f} | {logged:,.0f} | {worked:,.0f} | {ours:,.0f} | {100 * ours / worked:.1f} % |"
 
 
 def main() -> None:
@@ -392,13 +416,19 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = [side for side in SIDES if not given.only or side.name in given.only.split(",")]
     print(f"Python {platform.python_version()}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}; microseconds a step")
-    print("| integration | a step | without | with | | of the thread: without | with | |\n|---|---|---|---|---|---|---|---|")
+    print("| integration | a step | without | with | the thread's processor time | of that in the logger's code | |")
+    print("|---|---|---|---|---|---|---|")
+    inside = Inside()
+    inside.count(Sending, "begin", "log", "send_rows", "send_value", "end")
+    inside.count(Watch, "_look")
+    inside.count(ActiveRun, "log")
+    inside.count(TorchWriter, "add_scalar")
     with endpoint():
         for side in chosen:
             if version_of(side.package) is None:
                 print(f"{side.name} is left out: {side.package} is not installed", file=sys.stderr)
                 continue
-            print(told(side, given.rounds), flush=True)
+            print(told(side, given.rounds, inside), flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
 
 
