@@ -128,12 +128,12 @@ def test_an_exception_in_a_writer_s_block_ends_the_run_as_failed(reader, folder)
 def test_what_cannot_be_sent_is_a_warning_and_the_rest_is_sent(reader, request, caplog):
     sending = Sending(request.node.name, default_app="")
     for step in (-1, 2.5):
-        sending.log({"good": 1.0, "bad": 1j, "worse": np.array(1j), "x" * 600: 1}, step)
+        sending.log({"good": 1.0, "bad": 1j, "worse": np.array(1j), "x" * 1100: 1}, step)
     sending.end()
     rows = only_run(reader, request.node.name).rows("metrics")
     assert rows.select(["step", "good"]).to_pylist() == [{"step": 0, "good": 1.0}, {"step": 2, "good": 1.0}]
     assert "complex" in caplog.text
-    assert caplog.text.count("600 characters") == 1
+    assert caplog.text.count("1100 characters") == 1
 
 
 def test_an_integration_without_an_app_sends_to_the_active_run_and_leaves_it_open(reader, request):

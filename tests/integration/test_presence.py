@@ -42,8 +42,8 @@ def start_producer(start_program, tmp_path, url):
         textwrap.dedent(f"""
             import threading
             from streamvis import Client
-            from streamvis.client import deliverer, exchange
-            exchange._BEAT_S = deliverer._LONGEST_PARK_S = 0.1
+            from streamvis.client import exchange, sender
+            exchange._BEAT_S = sender._LONGEST_WAIT_S = 0.1
             client = Client({url!r}, "app", spool={str(tmp_path / "spool")!r})
             client.init(run="job")
             client.sendl(0, "k", {{"x": 0}})

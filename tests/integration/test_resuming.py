@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from glob import glob
@@ -63,7 +64,7 @@ def test_what_a_killed_attempt_left_in_its_spool_is_stored_up_to_the_step_at_whi
         for step in range(60, 80):
             client.sendl(step, "k", {"x": step, "attempt": 2})
         assert client.flush()
-        wait_until(lambda: not glob(f"{spool}/*/*.spool"), what="the spool that was left is delivered")
+        wait_until(lambda: not any(map(os.path.getsize, glob(f"{spool}/*/*.spool"))), what="the spool that was left is delivered")
     assert sorted(rows(stored)) == [(step, 1 if step < 60 else 2) for step in range(80)]
     run = stored.run("job")
     assert (run["late"], run["last_step"], run["state"]) == (40, 79, "finished")

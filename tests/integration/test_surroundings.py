@@ -22,7 +22,7 @@ HEAD = """
 TAIL = """
     print("flush", client.flush(3), "close", client.close(timeout_s=2), "unsettled", client._road.unsettled_records)
 """
-CALLS = 'print("run", client.init({"a": 1}))\nfor step in range(5): client.sendl(step, "k", {"x": step})\n'
+CALLS = 'print("run " + client.init({"a": 1}))\nfor step in range(5): client.sendl(step, "k", {"x": step})\n'
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_advice_is_not_an_error_and_can_be_silenced(start_program, endpoint, tmp
         import numpy as np
         from streamvis import Client
         with Client(sys.argv[1], "app") as client:
-            print("run", client.init({"a": 1}))
+            print("run " + client.init({"a": 1}))
             client.send(0, "k", {"x": 1})
             client.send(1, "other", {"x": np.float32(1), "y": True})
             client.sendl(0, "rows", {"x": np.arange(3), "when": np.array(["2024-01-02"] * 3, "M8[ns]")})

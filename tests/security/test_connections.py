@@ -19,21 +19,21 @@ from support.stored import Stored
 
 REST = """
 import resource, sys
-from streamvis.endpoint import program
+from streamvis.endpoint import process
 from streamvis.endpoint.connections import ConnectionLimits
 limits, files, *args = sys.argv[1:]
 if files != "None":
     resource.setrlimit(resource.RLIMIT_NOFILE, eval(files))
-program.run_endpoint.__kwdefaults__["limits"] = ConnectionLimits(**eval(limits))
+process.run_endpoint.__kwdefaults__["limits"] = ConnectionLimits(**eval(limits))
 from streamvis.cli import main
 sys.argv[1:] = ["rest", *args]
 sys.exit(main())
 """
 PAGES = """
 import sys
-from streamvis.page import serving
+from streamvis.page.web import process
 from streamvis.page.web.connections import ConnectionLimits
-serving.run_pages.__kwdefaults__["limits"] = ConnectionLimits(**eval(sys.argv[1]))
+process.run_pages.__kwdefaults__["limits"] = ConnectionLimits(**eval(sys.argv[1]))
 from streamvis.cli import main
 sys.argv[1:] = ["page", *sys.argv[2:], "--url", "http://127.0.0.1:9", "--app", "app"]
 sys.exit(main())
