@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from streamvis.client.frames import Outgoing
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
-from streamvis.client.notes import are_notes, entries_of, notes_of
+from streamvis.client.notes import are_notes, entries_of, notes_of, says_as_it_is
 from streamvis.client.outbox import CONTROL, Begin
 from streamvis.client.producer_log import Runs
 from streamvis.client.settings import Settings
@@ -278,11 +278,11 @@ class Exchange:
 
 
 def _start_of(bodies: tuple[bytes, ...]) -> bytes | None:
-    """A batch that is nothing but the begin of a run, as JSON; None for others."""
+    """A batch that is nothing but the begin of a run, as JSON; None for others, and if JSON cannot say its config as it is."""
     if len(bodies) != 1 or not are_notes(bodies[0]):
         return None
     entries = entries_of(bodies[0])
-    if len(entries) != 1 or not isinstance(begin := entries[0][4], Begin):
+    if len(entries) != 1 or not isinstance(begin := entries[0][4], Begin) or not says_as_it_is(begin.config):
         return None
     told = {name: told for name, told in begin._asdict().items() if name != "run" and told is not None}
     return json.dumps({"records": [{"kind": "start", "time": entries[0][2], **told}]}).encode()

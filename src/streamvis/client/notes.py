@@ -7,6 +7,7 @@ notes, each of them a list; one note alone is a line too, as earlier versions wr
     [kind, step, time, key, data, arrays, keep]   another entry; `data` is packed (see `wire.tree`)
     ["begin", time, {...}], ["clear", time], ["end", time, state, others]
 
+A config that JSON does not say as it is stands as a text: the JSON of what `wire.tree` packs.
 An array is its dtype, its shape, and its bytes as base64.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 from streamvis.client.outbox import CONTROL, ROW, ROWS, VALUE, Begin, Clear, End, Entry, Kept
 from streamvis.errors import InvalidData
 
-__all__ = ["UNREADABLE", "are_notes", "entries_of", "notes_of"]
+__all__ = ["UNREADABLE", "are_notes", "entries_of", "notes_of", "says_as_it_is"]
 
 _PLAIN = frozenset((float, int, bool, str, type(None)))
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
@@ -69,12 +71,33 @@ def _note(entry: Entry) -> list[Any]:
 def _control_note(time: float, record: Any) -> list[Any]:
     match record:
         case Begin():
-            return ["begin", time, record._asdict()]
+            told = record._asdict()
+            if not says_as_it_is(record.config):
+                from streamvis.wire.tree import pack
+
+                told["config"] = json.dumps(pack(record.config))
+            return ["begin", time, told]
         case Clear():
             return ["clear", time]
         case End(state, others):
             return ["end", time, state, others]
     raise TypeError(type(record))
+
+
+def says_as_it_is(node: Any) -> bool:
+    """Whether any reader of JSON gets the config, or a part of one, as it is."""
+    match node:
+        case None | bool() | str():
+            return True
+        case int():
+            return -(2**63) <= node < 2**63
+        case float():
+            return math.isfinite(node)
+        case list() | tuple():
+            return all(map(says_as_it_is, node))
+        case dict():
+            return all(type(name) is str and name[:1] != "~" for name in node) and all(map(says_as_it_is, node.values()))
+    return False
 
 
 def _needs_packing(data: Mapping[str, Any]) -> bool:
@@ -101,6 +124,10 @@ def _array(dtype: str, shape: Sequence[int], text: str) -> Any:
 
 def _entry(first: Any, *rest: Any) -> Entry:
     match first, *rest:
+        case "begin", time, {"config": str(packed), **told}:
+            from streamvis.wire.tree import unpack
+
+            return (CONTROL, None, time, None, Begin(config=unpack(json.loads(packed), []), **told), 0)
         case "begin", time, told:
             return (CONTROL, None, time, None, Begin(**told), 0)
         case "clear", time:
