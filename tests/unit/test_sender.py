@@ -511,10 +511,10 @@ def test_what_is_known_of_a_run_is_forgotten_when_all_of_it_is_settled(script, e
 def test_an_abandoned_client_delivers_finishes_and_leaves_no_thread(script, endpoint):
     script.start_run()
     script.sendl(0)
+    wait_until(lambda: len(script.producer._threads._threads) == 2, what="both threads")
     threads = list(script.producer._threads._threads)
     script.abandon()
     wait_until(lambda: not any(thread.is_alive() for thread in threads), what="the threads to end")
-    assert len(threads) == 2
     assert steps(endpoint) == [0] and endpoint.runs["run"][-1].state == "finished"
 
 

@@ -140,7 +140,11 @@ class _Describer:
             copied = copied.fetch() if type(copied) is Deferred else copied
         except Exception:  # noqa: BLE001 - around an author's code: libraries raise anything for arrays without data
             return self._text(_shape_text(node, shape))
-        return self._node(nested_lists(copied) if is_ndarray(copied) else copied, (*around, id(node)))
+        if is_ndarray(copied):
+            copied = nested_lists(copied)
+        elif type(copied).__module__ == "numpy":
+            return copied  # a time finer than microseconds, which nothing else can say
+        return self._node(copied, (*around, id(node)))
 
     def _text(self, text: str) -> str:
         text = text.encode("utf-8", "backslashreplace").decode()  # as a path's surrogates

@@ -43,6 +43,8 @@ def encode(entries: Sequence[Entry]) -> Encoded:
     for entry in entries:
         try:
             found.append(fetched(entry))
+        except MemoryError:
+            raise  # it may pass: Arrow's is one of its own errors too
         except _UNENCODABLE as error:
             left_out.append(f"key {entry[3]!r}, step {entry[1]}: {error}")
     return Encoded(b"".join(part for group in gather(found) for part in _encode_group(group, left_out)), left_out)
@@ -141,6 +143,8 @@ def _encode_group(group: GatheredRows | GatheredValue | Control, left_out: list[
     for _ in range(2):
         try:
             body = _encode_one(group)
+        except MemoryError:
+            raise
         except _UNENCODABLE as error:
             problem = error
             continue

@@ -118,9 +118,10 @@ def read_batch(file: BinaryIO, offset: int) -> tuple[list[Outgoing], int, int] |
     part, begin, end = found
     parts = [part]
     file.seek(end)
-    while (part := _read_frame(file)) is not None and part.number == parts[0].number:
+    # Across damage too: the same number is never sent with different content.
+    while (found := _find_frame(file, end)) is not None and found[0].number == parts[0].number:
+        part, _, end = found
         parts.append(part)
-        end = file.tell()
     return parts, begin, end
 
 

@@ -139,6 +139,8 @@ class Intake:
         self._columns[key] = known | new
 
     def _check_kind(self, key: str, kind: str) -> None:
+        if len(self._kinds) >= _MAX_KNOWN_NAMES:
+            self._kinds.clear()  # the endpoint knows too
         holds = self._kinds.get(key, kind)
         if holds != kind:
             raise UsageError(

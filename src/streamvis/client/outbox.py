@@ -104,6 +104,7 @@ class Marker:
     """A caller waits until all that is before it in the outbox is stored, or if `durable` at least synced to the local disk.
 
     `number` is the batch to wait for, known once the marker left the outbox. `error` is the reason why it cannot be stored.
+    No caller waits any more for one that `is_abandoned`.
     """
 
     def __init__(self, *, wants_errors: bool = False, durable: bool = False) -> None:
@@ -111,6 +112,7 @@ class Marker:
         self.error: Exception | None = None
         self.wants_errors, self.durable = wants_errors, durable
         self.reached = Latch()
+        self.is_abandoned = False
 
     def reach(self, error: Exception | None = None) -> None:
         """Let the caller continue; with the error that it may want to know."""

@@ -3,7 +3,7 @@
 Two threads, with one job each: the `Writer` takes what waits in the outbox and writes it to the `Log`; the `Sender` reads the log
 and delivers it. The writer starts first, and starts the sender after its first write. `_lock` is held for the log, never while
 anybody waits for the network; `_forming` while a thread is in Arrow, or may import something. Calls of the program's own threads
-take no lock here, since they may interrupt one another (see `threads`); only around a fork do they hold `_forming`.
+take no lock here, since they may interrupt one another (see `threads`); only around a fork do they hold some.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Producer:
         self._outbox, self._settings = outbox, settings
         self._say = say_once()
         self._lock, self._forming = threading.Lock(), threading.Lock()
-        self._forming_holder: int | None = None
+        self._forking: int | None = None
+        self._held_for_fork: list[threading.Lock] = []
         self._runs = Runs(outbox)
         self._log = Log(self.id, settings, self._runs, say=self._say)
         self._writer = Writer(
@@ -89,7 +90,7 @@ class Producer:
     @property
     def can_wait(self) -> bool:
         """Whether a call may wait for this producer; it would wait for itself otherwise, or for threads that stand still."""
-        return not (self._threads.are_own or self._forming_holder == threading.get_ident() or sys.is_finalizing())
+        return not (self._threads.are_own or self._forking == threading.get_ident() or sys.is_finalizing())
 
     @property
     def unsettled_records(self) -> int:
@@ -172,17 +173,18 @@ class Producer:
             self._sender.exchange.leave()
 
     def before_fork(self) -> None:
-        """Let no thread be inside an import or inside Arrow while the process is copied. Waits a bounded time."""
+        """Let no thread be inside an import, Arrow or the log while the process is copied. Waits a bounded time."""
         if self._threads.are_running and self.can_wait and not self.ended:
-            self._sender.loaded.wait(5.0)
-            if self._forming.acquire(timeout=1.0):
-                self._forming_holder = threading.get_ident()
+            self._forking = threading.get_ident()
+            locks = (self._sender.importing, 5.0), (self._forming, 1.0), (self._lock, 1.0)
+            self._held_for_fork = [lock for lock, most_s in locks if lock.acquire(timeout=most_s)]
 
     def after_fork(self) -> None:
         """In the parent: continue."""
-        if self._forming_holder == threading.get_ident():
-            self._forming_holder = None
-            self._forming.release()
+        if self._forking == threading.get_ident():
+            held, self._held_for_fork, self._forking = self._held_for_fork, [], None
+            for lock in held:
+                lock.release()
 
     def _write(self) -> None:
         """The first thread."""

@@ -198,11 +198,12 @@ class Log:
             is_part = is_part and segments.ends_in_memory
             frame = frame._replace(number=self.end + (not is_part))
             segments.hold(frame, len(content), is_part=is_part)
+        # The frame is there: nothing that follows may fail, or the same would be written again.
+        self.end = frame.number
+        self.unsettled_records += records
         if not is_part:
             self._open = _Open(run)
         self._open.add(body)
-        self.end = frame.number
-        self.unsettled_records += records
         self._runs.note_batch(run, self.end)
         self._remember(run)
         return True
@@ -240,6 +241,7 @@ class Log:
         if marker.number <= self.settled:
             marker.reach()
         else:
+            self._markers = [one for one in self._markers if not one.is_abandoned]
             self._markers.append(marker)
 
     def release_kept(self) -> None:
@@ -249,7 +251,8 @@ class Log:
         if is_synced:
             self._release(durable)
         if self._settings.url is None and not self.segments.memory_bytes and (is_synced or not durable):
-            self._settle_to(self.end)
+            self.settled = self.end  # the runs stay known: what is here is to be delivered
+            self._release(self._markers)
 
     def release_failed(self, error: Exception) -> None:
         """Release callers who want to know of errors."""
@@ -282,15 +285,18 @@ class Log:
     def _release(self, markers: list[Marker], error: Exception | None = None) -> None:
         for marker in markers:
             marker.reach(error)
-        self._markers = [marker for marker in self._markers if marker not in markers]
+        self._markers = [marker for marker in self._markers if not marker.reached.is_set()]
 
     def _remember(self, run: str) -> None:
         """Keep what makes the run known, for whoever delivers what is here."""
         begin = self._runs.known(run)
-        if run not in self._remembered and begin is not None:
-            notes = notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])
-            if self._save(f"{run}{BEGIN}", notes):
+        if run in self._remembered or begin is None:
+            return
+        try:
+            if self._save(f"{run}{BEGIN}", notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])):
                 self._remembered.add(run)
+        except Exception as error:  # noqa: BLE001 - no record waits for what only helps whoever delivers it later
+            self.segments.problem = error
 
     def _save(self, name: str, content: bytes) -> bool:
         try:

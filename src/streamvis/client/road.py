@@ -154,6 +154,7 @@ class Road:
             if left_s <= 0 or not self.can_deliver:
                 break
             marker.reached.wait(min(left_s, _LOOK_AGAIN_S))
+        marker.is_abandoned = True
         return marker.reached.is_set()
 
     def mark(self, *, durable: bool = False) -> Marker:

@@ -80,7 +80,7 @@ class Segments:
         self._head: Outgoing | None = None
         self._head_frames = self._begin = self._end = 0
         self._held: int | None = None
-        self._has_new_names = False
+        self._has_new_names = self._is_unsynced = False
 
     @property
     def kept_records(self) -> int:
@@ -162,6 +162,9 @@ class Segments:
     def sync(self) -> bool:
         """Bring all that waits to the disk itself; False when some of it is in memory alone."""
         self.settle_down()
+        if self._is_unsynced and self.bytes:
+            return False  # the system reports an error of the disk once, and what it is about may not be there
+        self._is_unsynced = False
         try:
             if self._writing is not None:
                 os.fsync(self._writing.fileno())
@@ -171,7 +174,7 @@ class Segments:
                     sync_folder(folder)
                 self._has_new_names = False
         except OSError as error:
-            self.problem = error
+            self.problem, self._is_unsynced = error, True
             return False
         return not self.memory_bytes
 
@@ -338,7 +341,7 @@ class Segments:
                 if self._durable:
                     os.fsync(writing.fileno())  # so that `sync` need only look at the last
         except OSError as error:
-            self.problem = error
+            self.problem, self._is_unsynced = error, True
         if not self._segments[-1].frames:
             self.remove(_name(self._segments.pop().number))
 

@@ -24,7 +24,7 @@ from streamvis.client.outbox import Outbox
 from streamvis.client.producer_log import Log
 from streamvis.client.settings import Settings
 from streamvis.client.threads import Bell, Latch
-from streamvis.client.writer import Writer
+from streamvis.client.writer import PASSING, Writer
 from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
 
 __all__ = ["Sender"]
@@ -46,8 +46,8 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 class Sender:
     """Sends for the producer with the id `producer`, whose other parts it is given. Without an `url` it only loads Arrow.
 
-    `loaded` is set when what forming and sending need is imported. `hurry` is rung when a wait should end, and `is_waiting` is
-    true while there is nothing to send. `make_exchange` is called with the module `exchange`.
+    `loaded` is set when what forming and sending need is imported; `importing` is held during each import. `hurry` is rung when a
+    wait should end, and `is_waiting` is true while there is nothing to send. `make_exchange` gets the module `exchange`.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Sender:
         self._make_exchange = make_exchange
         self.exchange: Any = None
         self.loaded, self.ended = Latch(), Latch()
+        self.importing = threading.Lock()
         self.hurry = Bell()
         self.is_waiting = self.given_up = False
         self._under_way: Outgoing | None = None
@@ -108,7 +109,8 @@ class Sender:
         failures = 0
         while True:
             try:
-                module = importlib.import_module(f"streamvis.client.{name}")
+                with self.importing:
+                    module = importlib.import_module(f"streamvis.client.{name}")
                 break
             except Exception as error:  # no file descriptor is left, or a library does not load at all
                 log.debug("Streamvis: the sender cannot load", exc_info=True)
@@ -196,14 +198,17 @@ class Sender:
     def _wait_for_return(self, error: EndpointError) -> None:
         """The endpoint did not take the batch now: say so once, and wait before the next try."""
         self._failures += 1
+        self._errors = 0
         self._trouble = error
         if isinstance(error, _UNUSABLE):
             with self._lock:
                 self._log.release_failed(error)
         if self._failures >= 2 and time.monotonic() >= self._silent_until:
             self._warn_away(error)
-        delay_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
-        self.hurry.wait(delay_s * _spread())
+        # Those who wait for a batch ring often, and an endpoint in trouble is not to be asked as often.
+        until = time.monotonic() + _RETRY_S[min(self._failures, len(_RETRY_S)) - 1] * _spread()
+        while (left_s := until - time.monotonic()) > 0 and not (self.given_up or self._writer.stopping):
+            self.hurry.wait(left_s)
 
     def _warn_away(self, error: EndpointError) -> None:
         if not self._warned_away:
@@ -219,7 +224,7 @@ class Sender:
         self._errors += 1
         batch = self._under_way
         try:
-            if batch is not None and self._errors >= _MOST_TRIES:
+            if batch is not None and self._errors >= _MOST_TRIES and not isinstance(error, PASSING):
                 self.exchange.set_aside(batch, error)
                 self._settle(batch)
                 return

@@ -18,7 +18,7 @@ from streamvis.client.producer_log import Log, Runs
 from streamvis.client.threads import Latch
 from streamvis.errors import InvalidData
 
-__all__ = ["Writer"]
+__all__ = ["PASSING", "Writer"]
 
 _POLL_S = 0.002
 _WRITE_EVERY_S = 0.02
@@ -33,7 +33,8 @@ _MAX_FRAME_ENTRIES = 32_768
 _MAX_NOTES, _MAX_NOTES_BYTES = 256, 2**16
 """More entries than these are quicker to encode as columns."""
 _UNSTORABLE = (InvalidData, Refused, TypeError, ValueError, OverflowError, RuntimeError)
-_PASSING = (MemoryError, ImportError, OSError)
+PASSING = (MemoryError, ImportError, OSError)
+"""What may be over when the same is tried again."""
 
 
 class Writer:
@@ -106,8 +107,9 @@ class Writer:
         worked_at = time.monotonic()
         is_seldom, failures = False, 0
         while True:
-            had_work = self._is_waiting
-            failures = 0 if self.write_all() else failures + 1
+            had_work, before = self._is_waiting, (len(self._taken), self._at_once)
+            # Less at once, or a record that was left out, is progress.
+            failures = 0 if self.write_all() or before != (len(self._taken), self._at_once) else failures + 1
             if self.stopping and (not self._is_waiting or failures > 2 * _MOST_TRIES):
                 return
             now = time.monotonic()
@@ -233,7 +235,7 @@ class Writer:
     def _count_try(self, error: Exception) -> None:
         """The reason may pass, or lie in one record: try again, then less at once, and in the end leave that record out."""
         self._tries += 1
-        if self._tries < _MOST_TRIES or (isinstance(error, _PASSING) and not self.stopping):
+        if self._tries < _MOST_TRIES or (isinstance(error, PASSING) and not self.stopping):
             return
         if (tried := self._at_once or len(self._taken)) > 1:
             self._at_once, self._tries = tried // 2, _MOST_TRIES - 1

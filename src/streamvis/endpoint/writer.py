@@ -62,19 +62,21 @@ class Writer:
         return replace(await future, pace_s=self._pace.pause_s())
 
     async def _commit_all(self) -> None:
-        while self._waiting:
-            await self._catch_up()
-            group = self._taken()
-            for one in group:
-                if one[0].resumes:
-                    # This may take a while, in which others can be stored.
-                    self._start(self._commit([one]))
-            self._free -= 1
-            try:
-                await self._commit([one for one in group if not one[0].resumes])
-            finally:
-                self._free += 1
-        self._committers -= 1
+        try:
+            while self._waiting:
+                await self._catch_up()
+                group = self._taken()
+                for one in group:
+                    if one[0].resumes:
+                        # This may take a while, in which others can be stored.
+                        self._start(self._commit([one]))
+                self._free -= 1
+                try:
+                    await self._commit([one for one in group if not one[0].resumes])
+                finally:
+                    self._free += 1
+        finally:
+            self._committers -= 1
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -34,7 +34,7 @@ def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
 
 def _alerts_of(reader: EndpointReader, run: str) -> list[dict[str, Any]]:
     """The newest alerts, each with its step, time, title and level."""
-    asked = {"key": ALERTS, "limit": _MOST_READ}
+    asked = {"key": ALERTS, "columns": ["title", "level"], "limit": _MOST_READ}
     response = reader.ask("GET", path("runs", run, "rows"), params=asked)
     found = alerts_in(run, json.loads(response.body)) if response.status == 200 else []
     return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in found[-_MOST_ALERTS:]]

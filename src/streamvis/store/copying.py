@@ -143,7 +143,8 @@ def _copy_bodies(db: Database, to: Database, table: str, columns: Sequence[str],
         text = f"SELECT {', '.join(columns)} FROM {table} WHERE no IN (SELECT value FROM json_each(?))"
         to.executemany(_insert(table, columns), db.execute(text, (asked,)).fetchall())
     sums = f"SELECT count(*), CAST(sum(length(body)) AS BIGINT), CAST(sum(checksum) AS BIGINT) FROM {table} WHERE {column} = ?"
-    if (there := to.execute(sums, (of,)).fetchone()) != (here := db.execute(sums, (of,)).fetchone()):
+    here = db.execute(sums, (of,)).fetchone()  # first: a target may end a transaction that is idle for long
+    if (there := to.execute(sums, (of,)).fetchone()) != here:
         raise StoreError(f"What was copied of {table} differs: {here} at the source, {there} at the target. Copy again.")
     return len(numbers)
 

@@ -65,8 +65,10 @@ class ReadOnlySqliteStore(SqliteStore):
 
     def _has_log(self) -> bool:
         """Whether there are changes that are not in the file itself."""
-        log = self._path.with_name(f"{FILE}-wal")
-        return log.exists() and log.stat().st_size > 0
+        try:
+            return self._path.with_name(f"{FILE}-wal").stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def _snapshot(self) -> Iterator[SqliteDatabase]:

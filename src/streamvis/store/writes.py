@@ -104,22 +104,24 @@ class Writes(Reads):
         answers: list[Ack | StreamvisError] = []
         with self._writing() as (db, changes):
             db.hold_batches(batches)
-            for batch in batches:
+            for at, batch in enumerate(batches):
                 if batch.resumes and batch.run in damaged:
                     answers.append(damaged[batch.run])
                     continue
-                db.execute("SAVEPOINT batch")
+                # Of a name of its own: where errors show late, nothing rolls back to the savepoint of another batch.
+                savepoint = f"batch_{at}"
+                db.execute(f"SAVEPOINT {savepoint}")
                 try:
                     answers.append(self._append_one(db, batch, changes))
                 except StreamvisError as error:
-                    db.execute("ROLLBACK TO batch")
+                    db.execute(f"ROLLBACK TO {savepoint}")
                     answers.append(error)
                 except db.Error as error:
                     if not is_damage(error):
                         raise
-                    db.execute("ROLLBACK TO batch")
+                    db.execute(f"ROLLBACK TO {savepoint}")
                     answers.append(self._damages.note(str(error), run=batch.run))
-                db.execute("RELEASE batch")
+                db.execute(f"RELEASE {savepoint}")
             self._note_unmerged(db)
         return answers
 

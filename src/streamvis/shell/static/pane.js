@@ -4,7 +4,7 @@
 import {address_of} from "./api.js"
 
 const SHOW_AT_LATEST_MS = 10000, PAINTED_AT_LATEST_MS = 30000
-const WARM_AFTER_MS = 200, RETRY_MS = 1000, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
+const WARM_AFTER_MS = 200, RETRY_MS = 1000, MOST_TRIES = 5, FREQUENT = 5, WITHIN_MS = 20000, SLOW_MS = 3000
 
 const window_of = (frame) => { try { return frame.contentWindow?.document ? frame.contentWindow : null } catch { return null } }
 
@@ -96,14 +96,14 @@ export class Pane {
   }
 
   // Makes a frame the page at the address; where it cannot become that, it loads it as any other frame.
-  async #fill(frame, bokeh) {
+  async #fill(frame, bokeh, tries = 1) {
     const {url} = this, {signal} = this.#coming = new AbortController()
     let answer = null, html = null
     try {
       answer = this.#is_cold ? null : await fetch(url, {signal})
     } catch {
-      // The page server is away, perhaps for a moment.
-      return this.#later(() => { if (frame.isConnected) this.#fill(frame, bokeh) }, RETRY_MS)
+      // The page server is away, perhaps for a moment. If it stays away, the browser says in the frame what is wrong.
+      if (tries < MOST_TRIES) return this.#later(() => { if (frame.isConnected) this.#fill(frame, bokeh, tries + 1) }, RETRY_MS)
     }
     try {
       await bokeh

@@ -29,6 +29,8 @@ HOLD_LOGS = "SELECT no FROM runs WHERE log = ANY($1::bigint[]) ORDER BY no FOR U
 """In one order everywhere, so that no two transactions wait for each other."""
 _LEAVE_KNOWN = frozenset({sql.ADD_APP, sql.ADD_KEY, sql.ADD_STRETCH, sql.TOUCH_APP})
 """What writes nothing that `HeldRuns` knows."""
+_KEPT_BYTES = 16 * 2**20
+"""With bodies of so many bytes what was kept is sent: a message of PostgreSQL has a limit, and this process has one."""
 _AHEAD = 16
 """How many statements a reader sends before it waits for the first: each may find a megabyte."""
 
@@ -140,6 +142,7 @@ class WritingDatabase(PostgresDatabase):
         self._pipeline = pipeline
         self._held = HeldRuns()
         self._kept: list[tuple[str, Sequence[Any]]] = []
+        self._kept_bytes = 0
         self._savepoint: tuple[str, int] | None = None
         """One that was not sent: its statement, and what of the kept was before it."""
 
@@ -158,6 +161,9 @@ class WritingDatabase(PostgresDatabase):
         if statement in KEPT:
             self._kept.append((statement, _checked(given)))
             self._held.note(statement, given)
+            self._kept_bytes += sum(len(value) for value in given if isinstance(value, (bytes, bytearray, memoryview)))
+            if self._kept_bytes > _KEPT_BYTES:
+                self.write_kept()
             return _Known()
         if (row := self._held.answer(statement, given)) is not None:
             return _Known(row)
@@ -202,7 +208,7 @@ class WritingDatabase(PostgresDatabase):
     def write_kept(self) -> None:
         """Send what was kept, for many rows at once."""
         kept, savepoint = self._kept, self._savepoint
-        self._kept, self._savepoint = [], None
+        self._kept, self._savepoint, self._kept_bytes = [], None, 0
         before = savepoint[1] if savepoint else len(kept)
         self._write(kept[:before])
         if savepoint:
