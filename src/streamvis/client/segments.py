@@ -66,7 +66,7 @@ class Segments:
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         self.folder = settings.place.folder / producer
-        self.problem: OSError | None = None
+        self.problem: Exception | None = None
         self.bytes = self.memory_bytes = 0
         self._producer, self._url, self._place, self._durable = producer, settings.url, settings.place, settings.durable
         self._segment_bytes, self._cache_bytes = segment_bytes, cache_bytes
