@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -145,8 +146,10 @@ class Client:
             self._road = self._new_road()
         known = self._road.begin(begin)
         self._run, self._reserved, self._intake = begin.run, None, Intake()
+        until = time.monotonic() + _INIT_WAIT_S
         if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
             self._road.producer.tell_if_away()
+        self._road.producer.wait_for_libraries(until - time.monotonic())
         if known.error is not None:
             self._road.forget(begin.run)
             if self._run == begin.run:
