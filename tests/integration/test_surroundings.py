@@ -237,3 +237,16 @@ def test_advice_is_not_an_error_and_can_be_silenced(start_program, endpoint, tmp
     run = program.wait_for_line(r"run (\S+)")[1]
     assert Stored(endpoint.url).values(run)["k"] == {"x": 1} and Stored(endpoint.url).rows(run, "rows", "x") == [0, 1, 2]
     assert program.output().count("use sendl") == 1 and "Traceback" not in program.output()
+
+
+@pytest.mark.parametrize("where", ["here", "away", "nowhere"])
+def test_after_init_no_library_is_half_imported(run_program, endpoint, where):
+    source = """
+client = Client(url if url != "none" else None, "app")
+client.init()
+assert hasattr(sys.modules["pyarrow"], "Table")  # as scikit-learn asks
+os._exit(0)
+"""
+    url = {"here": endpoint.url, "away": "http://127.0.0.1:9", "nowhere": "none"}[where]
+    program = run_program(source, url, head="import os, sys\nfrom streamvis import Client\nurl = sys.argv[1]\n")
+    assert program.wait() == 0

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -146,10 +147,9 @@ class Client:
             self._road = self._new_road()
         known = self._road.begin(begin)
         self._run, self._reserved, self._intake = begin.run, None, Intake()
-        until = time.monotonic() + _INIT_WAIT_S
         if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
             self._road.producer.tell_if_away()
-        self._road.producer.wait_for_libraries(until - time.monotonic())
+        _load_libraries()
         if known.error is not None:
             self._road.forget(begin.run)
             if self._run == begin.run:
@@ -337,6 +337,15 @@ def _checked_keep(keep: int | str | None) -> int | None:
         return keep
     allowed = "1 to 2,147,483,647 values of a key, 'newest' for one, or None for all"
     raise UsageError(f"keep is {keep!r}. Give how many to keep: {allowed}.")
+
+
+def _load_libraries() -> None:
+    """Import what the sender needs, or wait until it has. If that fails now, the sender says so and tries again.
+
+    Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
+    """
+    with suppress(Exception):
+        import_module("streamvis.client.encoding")
 
 
 def _not_begun(call: str) -> UsageError:

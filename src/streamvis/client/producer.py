@@ -158,14 +158,6 @@ class Producer:
         elif self.can_wait and not self._writer.ended.wait(1.0) and self._writer.is_writing:
             self._writer.ended.wait(_LONGEST_WRITE_S)
 
-    def wait_for_libraries(self, timeout_s: float) -> None:
-        """Wait until no library is half imported, so long at most.
-
-        Others look for Arrow among the loaded modules, as scikit-learn does, and would find half of it.
-        """
-        if self._has_sender and self.can_wait and not (self._sender.ended.is_set() or timeout_s <= 0):
-            self._sender.loaded.wait(timeout_s)
-
     def join(self, timeout_s: float) -> None:
         """Wait for the threads to end, so long at most."""
         self._threads.join(timeout_s)
