@@ -149,7 +149,8 @@ class Client:
         self._run, self._reserved, self._intake = begin.run, None, Intake()
         if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
             self._road.producer.tell_if_away()
-        _load_libraries()
+        if not self._road.producer.cannot_start:
+            _load_libraries()
         if known.error is not None:
             self._road.forget(begin.run)
             if self._run == begin.run:
@@ -340,7 +341,7 @@ def _checked_keep(keep: int | str | None) -> int | None:
 
 
 def _load_libraries() -> None:
-    """Import what the sender needs, or wait until it has. If that fails now, the sender says so and tries again.
+    """Import what the sender's thread needs, or wait until it has. If that fails now, the sender says so and tries again.
 
     Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
     """
