@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -82,3 +83,24 @@ def test_a_save_is_heard_of_also_where_an_editor_replaces_the_file_and_a_folder_
         watch.end()
         loop.add_callback(loop.stop)
         thread.join(10)
+
+
+def test_a_file_that_is_emptied_before_it_is_written_is_told_once_it_is_whole(tmp_path):
+    page = tmp_path / "page.py"
+    page.touch()
+    told: list[str] = []
+
+    async def save():
+        watch, is_told = Watch(IOLoop.current()), asyncio.Event()
+
+        def heard(paths):
+            told.append(page.read_text())
+            is_told.set()
+
+        watch._followers["page"] = (frozenset({str(tmp_path)}), heard)
+        watch._tell(frozenset({str(page)}))
+        page.write_text("app = 'a'\n")  # after the look at the empty file
+        await asyncio.wait_for(is_told.wait(), 20)
+
+    asyncio.run(save())
+    assert told == ["app = 'a'\n"]

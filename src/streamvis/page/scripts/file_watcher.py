@@ -7,6 +7,7 @@ nothing of pages; whoever follows folders decides whether a path concerns it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Set
 from pathlib import Path
@@ -20,6 +21,8 @@ _log = logging.getLogger("streamvis.page")
 
 _CALM_MS, _AT_LATEST_MS = 20, 400
 """Saves that follow each other this fast are told together."""
+_EMPTY_S = 0.2
+"""A file that is empty is most likely being written: many editors empty it first. It is told so much later."""
 _BUILT = ("__pycache__",)
 
 
@@ -59,11 +62,21 @@ class Watch:
         for changes in watch(*folders, watch_filter=_may_be_source, stop_event=self._is_over, raise_interrupt=False, **how):
             self._loop.add_callback(self._tell, frozenset(path for _, path in changes))
 
-    def _tell(self, paths: frozenset[str]) -> None:
+    def _tell(self, paths: frozenset[str], *, waited: bool = False) -> None:
+        if not waited and any(map(_is_empty, paths)):
+            self._loop.call_later(_EMPTY_S, lambda: self._tell(paths, waited=True))
+            return
         self._watched -= {path for path in paths if not Path(path).exists()}  # one that is made again is watched again
         for folders, heard in list(self._followers.values()):
             if its := {path for path in paths if str(Path(path).parent) in folders}:
                 heard(its)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.path.isfile(path) and os.path.getsize(path) == 0
+    except OSError:
+        return False  # it was removed meanwhile
 
 
 def _may_be_source(change: Change, path: str) -> bool:
