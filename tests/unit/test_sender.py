@@ -250,8 +250,9 @@ def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
     ],
 )
 def test_who_begins_a_run_learns_why_it_cannot_be(script, endpoint, answer, error):
-    endpoint.request = lambda *args, **options: answer()
+    request, endpoint.request = endpoint.request, lambda *args, **options: answer()
     assert isinstance(script.start_run().error, error)
+    endpoint.request = request
 
 
 def test_each_run_of_a_client_has_its_own_records(script, endpoint):
