@@ -87,8 +87,8 @@ def test_no_extreme_and_no_gap_is_lost_however_little_is_held_at_a_time(kind, co
 
 @pytest.mark.parametrize("kind", ["random", "epochs"])
 def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(levels, "_ROWS_AT_ONCE", 512)
-    monkeypatch.setattr(downsampling, "_LEAST_ROWS", 512)
+    monkeypatch.setattr(levels, "_ROWS_AT_ONCE", 256)
+    monkeypatch.setattr(downsampling, "_LEAST_ROWS", 256)
     held, load, add = [0], levels.Loader.load, downsampling.Choice.add
 
     def counted_load(self, level, ranges):
@@ -101,7 +101,7 @@ def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monke
         held.append(self._count)
 
     most = {}
-    for count in (3_000, 9_000):
+    for count in (1_500, 4_500):
         (tmp_path / str(count)).mkdir()
         random = np.random.default_rng(0)
         store = filled(tmp_path / str(count), falling(kind, count, random), random.normal(size=count))
@@ -113,7 +113,7 @@ def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monke
         store.close()
         most[count] = max(held)
         held.clear()
-    assert most[9_000] < 1.5 * most[3_000] < 6_000, most
+    assert most[4_500] < 1.5 * most[1_500] < 3_000, most
 
 
 def test_no_more_than_some_histories_are_read_at_a_time(tmp_path):
