@@ -244,6 +244,16 @@ def test_flush_says_once_that_something_was_refused(client, endpoint):
     assert client.flush() and not client.close()
 
 
+def test_flush_after_the_end_is_true_only_if_all_is_stored(client, endpoint):
+    client.sendl(0, "k", {"x": 0})
+    assert client.close() and client.flush()
+    client.init()
+    endpoint.answer = away
+    client.sendl(1, "k", {"x": 1})
+    assert not client.close(0.0)
+    assert not client.flush()
+
+
 def in_a_child(work):
     """Whether `work` holds in a forked child."""
     child = os.fork()

@@ -235,17 +235,21 @@ class Outbox:
         self._released = True
         self.awake.ring()
 
-    def discard(self) -> None:
-        """There is no writer any more: drop what is inside, and count it. No one waits for it any longer."""
+    def discard(self, *, is_settled: bool) -> None:
+        """There is no writer any more: drop what is inside, and count it.
+
+        `is_settled` says whether all that came before is; only then are markers reached.
+        """
         self.parked = True  # before a look inside: whatever comes later calls `wake`
         if not self._lock.acquire(blocking=False):
             return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting
+        dropped = self.dropped
         try:
             while self.entries:
                 kind, _, _, _, data, _ = self.take()
                 if kind is not CONTROL:
                     self.dropped += 1
-                elif type(data) is Marker:
+                elif type(data) is Marker and is_settled and self.dropped == dropped:
                     data.reach()
         finally:
             self._lock.release()

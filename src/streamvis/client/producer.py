@@ -100,6 +100,11 @@ class Producer:
         return self._log.unsettled_records + self._writer.unwritten_records
 
     @property
+    def is_settled(self) -> bool:
+        """Whether all that left the outbox is stored, or refused; or on the disk, where there is no endpoint."""
+        return self.unsettled_records <= (self.kept_records if self._settings.url is None else 0)
+
+    @property
     def settled(self) -> int:
         """The number up to which all batches are settled."""
         return self._log.settled
@@ -141,6 +146,10 @@ class Producer:
         if not self.cannot_start:
             with suppress(Exception):
                 import_module("streamvis.client.encoding")
+
+    def discard(self) -> None:
+        """Drop what came into the outbox after the end. Who waits for all to be stored does so no longer, and is told if it is."""
+        self._outbox.discard(is_settled=self.is_settled)
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""
@@ -237,7 +246,7 @@ class Producer:
             self._say("an unexpected error while the sender ended.", exc_info=True)
         finally:
             self._threads.ended.set()
-            self._outbox.discard()
+            self.discard()
 
     def _new_exchange(self, module: Any) -> Any:
         return module.Exchange(self._settings, self._runs, forming=self._forming, lose=self._lose, say=self._say)

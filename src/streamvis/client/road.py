@@ -61,8 +61,8 @@ class Road:
     @property
     def has_delivered(self) -> bool:
         """Whether all that was sent is stored; or on the disk, where there is no endpoint."""
-        left = self.unsettled_records - (self.producer.kept_records if self.url is None else 0)
-        return left <= 0 and not self.failed_records
+        waiting = sum(entry[0] is not CONTROL for entry in list(self.outbox.entries))
+        return not waiting and self.producer.is_settled and not self.failed_records
 
     @property
     def unsettled_records(self) -> int:
@@ -196,7 +196,7 @@ class Road:
     def _discard(self) -> None:
         """What comes when all has ended, as from a function of the program's own that `atexit` calls later, goes nowhere."""
         dropped = self.outbox.dropped
-        self.outbox.discard()
+        self.producer.discard()
         if self.outbox.dropped > dropped and not self._told_of_end:
             self._told_of_end = True
             say("records that were sent after the client had ended are dropped.")
