@@ -148,7 +148,7 @@ class Producer:
                 import_module("streamvis.client.encoding")
 
     def discard(self) -> None:
-        """Drop what came into the outbox after the end. Who waits for all to be stored does so no longer, and is told if it is."""
+        """Drop what came into the outbox after the end. Who waits for all to be stored is told if it is, and waits no longer."""
         self._outbox.discard(is_settled=self.is_settled)
 
     def forget(self, run: str) -> None:
