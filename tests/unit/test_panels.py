@@ -118,6 +118,18 @@ def test_a_histogram_of_counts_is_shown_as_it_is_also_as_lists():
     assert list(data["count"]) == [1, 3] and list(data["bottom"]) == [0, 2]
 
 
+def test_a_histogram_has_also_the_values_that_came_together_with_a_newer_one():
+    site = Panels(panels.histograms("k"))
+    for step in (1, 5, 9):
+        # A page is given the newest value alone, however many came since its last update.
+        site.reader.stored.setdefault("k", []).append(Value("k", step, 0.0, {"w": np.array([0.0, 1.0])}))
+        site.step = step + 1
+        site.send(k={"w": np.array([0.0, 1.0])})
+    assert not site.troubles
+    steps = [value.step for value in site.reader.stored["k"]]
+    assert sorted(set(source_of(site, "alpha")["step"])) == sorted(set(steps))
+
+
 # Points
 
 
