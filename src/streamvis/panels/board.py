@@ -113,7 +113,7 @@ class _Board(Filler):
             for key, info in page.keys.items():
                 if info.kind == "value" and key not in self._holds and page.is_open:
                     self._holds[key] = "tree"
-                    page.ask(lambda reader, run, key=key: reader.value(run, key), self._learn)
+                    page.ask_value(key, self._learn)
         self._collect()
 
     def _learn(self, value: Value | None) -> None:
