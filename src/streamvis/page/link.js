@@ -1,7 +1,7 @@
 // The browser's end of a session's link (see link.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument `link` is the model. It owns the notices over the page, the echo, reloading, and what the shell around the page is told;
 // it touches nothing else. carry.js follows it in the same function.
-const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000, REST_AT_MOST_MS = 3000, HOLD_AT_MOST_MS = 1000
+const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000, REST_AT_MOST_MS = 3000
 const state = {lost: false, heard: Date.now(), reloading: false, over: [], sought: 0, rests_until: 0}
 
 const host = document.createElement("div")
@@ -195,20 +195,7 @@ const seek = (at) => {
   link.wanted = JSON.stringify([++state.sought, at])
   return true
 }
-// While what a step shows arrives, figures wait: each would be painted once for each of its sources, in part as of the step before.
-const hold = () => {
-  if (state.held != null) return
-  state.held = [...Bokeh.index.query((view) => view.unpause != null)]
-  for (const view of state.held) view.pause()
-  state.releasing = setTimeout(release, HOLD_AT_MOST_MS)
-}
-const release = () => {
-  clearTimeout(state.releasing)
-  for (const view of state.held ?? []) view.unpause()
-  state.held = null
-}
 const sought = () => {
-  release()
   const [number, is_shown] = JSON.parse(link.sought)
   if (number == state.sought) requestAnimationFrame(() => setTimeout(() => tell("sought", {is_shown}), 0))
 }
@@ -226,7 +213,6 @@ const diagnose = () => {
 }
 
 window.streamvis = {...window.streamvis, lost, rest, show_over, seek, diagnose}
-link.properties.coming.change.connect(hold)
 link.properties.sought.change.connect(sought)
 link.properties.sent.change.connect(() => { heard(); echo() })
 link.properties.beat.change.connect(heard)

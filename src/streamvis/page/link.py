@@ -66,8 +66,8 @@ class StreamvisLink(DataModel):
     """What travels between the session and the browser. `framed`: the shell is around the page, and decides when it reloads.
 
     `edited` counts how often files of the page were saved since it was made. Where `seeks`, the shell may ask for another step in
-    place: `wanted` is "[NUMBER, STEP or null]", and `sought` the answer, "[NUMBER, whether it is shown]"; `coming` grows before
-    what that step shows is sent. Each time that `asked` grows, `diagnosis` says what the page costs.
+    place: `wanted` is "[NUMBER, STEP or null]", and `sought` the answer, "[NUMBER, whether it is shown]". Each time that `asked`
+    grows, `diagnosis` says what the page costs.
     """
 
     sent = integer(1)
@@ -82,7 +82,6 @@ class StreamvisLink(DataModel):
     seeks = boolean(False)
     wanted = string("")
     sought = string("")
-    coming = integer(0)
     asked = integer(0)
     diagnosis = string("")
     kept = reference()
@@ -167,10 +166,6 @@ class BrowserLink:
         """From now on call `seek(number, step)` when the shell wants another step in place (None: live)."""
         self._model.on_change("wanted", lambda attr, old, new: seek(*json.loads(new)))
         self._model.seeks = True
-
-    def say_coming(self) -> None:
-        """What a step shows that the shell wanted is sent now, until `say_sought`."""
-        self._model.coming += 1
 
     def say_sought(self, number: int, *, is_shown: bool) -> None:
         """Tell the shell what became of a step that it wanted."""

@@ -332,8 +332,6 @@ class Session:
             self._reload()
             return None
         began = time.monotonic()
-        if self._seeking is not None and self._seeking.is_under_way:
-            self._link.say_coming()
         told, is_new = data.hand_over(news, self._counts, is_ahead=self._is_ahead)
         self._sync()
         if not is_new:
