@@ -46,9 +46,12 @@ def pattern_of(key: str) -> str | None:
 
 
 def description_of(name: str, described: Mapping[str, Description]) -> Description:
-    """What all patterns that fit the name KEY/COLUMN say together; the longer pattern wins."""
+    """What all patterns that fit the name KEY/COLUMN say together.
+
+    The longer pattern wins; of two that are equally long, the later by name.
+    """
     found: dict[str, str] = {}
-    for pattern in sorted(described, key=len):
+    for pattern in sorted(described, key=lambda pattern: (len(pattern), pattern)):
         if fnmatchcase(name, pattern.translate(_SPECIAL)):
             said = described[pattern]
             found |= {one.name: text for one in fields(said) if (text := getattr(said, one.name)) is not None}

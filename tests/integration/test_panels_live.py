@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Pane, Plot
+from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Line, Pane, Plot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from streamvis.page.folding import fold as fold_pieces
 from streamvis.page.inbox import Inbox
 from streamvis.page.reader import EndpointReader
 from streamvis.pages import runs
+from streamvis.palette import PALETTE
 from streamvis.testing import rows
 from support.conditions import wait_until
 from support.panels import Panels, control_of, controls_of, layout_of
@@ -57,6 +58,10 @@ ACTIONS = st.one_of(
     st.one_of(*(st.tuples(st.just("value"), st.just(key), its) for key, its in VALUES.items())),
     st.tuples(st.just("again"), st.sampled_from(sorted(VALUES))),
     st.sampled_from([("look",), ("look",), ("finish",)]),
+)
+# An open page meets columns one by one, a fresh one all at once: seldom enough to draw it from actions that know nothing of it.
+ARRIVING = st.permutations([("train", "a"), ("train", "late"), ("val", "a"), ("val", "late")]).map(
+    lambda places: [act for key, column in places[:2] for act in (("rows", key, [{column: 1}]), ("look",))]
 )
 
 
@@ -141,7 +146,7 @@ def shown(page: OpenPage) -> list:
 
 
 def what(root) -> dict:
-    found: dict = {"texts": [], "sources": [], "axes": [], "tables": []}
+    found: dict = {"texts": [], "sources": [], "axes": [], "colors": [], "tables": []}
     for model in sorted(root.references(), key=lambda model: int(model.id.lstrip("p") or 0)):
         if isinstance(model, Div):
             # The small lines of the past are drawn from whatever rows there are.
@@ -154,6 +159,7 @@ def what(root) -> dict:
         elif isinstance(model, Plot):
             labels = [[item.label.value for item in legend.items] for legend in model.select({"type": Legend}) if legend.visible]
             found["axes"].append((model.title.text, labels))
+            found["colors"] += [one.glyph.line_color for one in model.renderers if isinstance(one.glyph, Line)]
             found["sources"] += [
                 {name: cells(column) for name, column in renderer.data_source.data.items()}
                 for renderer in model.renderers
@@ -172,14 +178,14 @@ def test_every_panel_that_is_open_shows_what_a_fresh_one_shows(start_endpoint):
     reader, feeds = EndpointReader(endpoint.url), Feeds()
 
     @settings(max_examples=3, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
-    @given(st.lists(ACTIONS, min_size=1, max_size=10))
-    def check(actions):
+    @given(ARRIVING, st.lists(ACTIONS, min_size=1, max_size=7))
+    def check(arriving, others):
         with Client(endpoint.url, f"app {next(apps)}") as client:
             client.init({"steps": 40, "<b>": ["<i>"]})
             assert client.flush(timeout_s=20)
             live = OpenPage(reader, feeds, client.run, *all_panels())
             values = {}
-            for step, (action, *details) in enumerate(actions):
+            for step, (action, *details) in enumerate(arriving + others):
                 act(client, values, step, action, *details)
                 if action == "look":
                     assert client.flush(timeout_s=20)
@@ -265,6 +271,53 @@ def test_a_table_shows_each_of_the_newest_thousand_rows_however_many_columns_are
         assert list(grid.source.data["i"]) == list(range(1899, 899, -1))
         page.close()
     reader.close()
+
+
+MIXED = """
+from streamvis import panels
+from streamvis.pages import runs
+
+def init_page(doc, config):
+    doc.add_root(panels.curves(["train", "val"], ["a", "late"], name="named"))
+    doc.add_root(panels.curves(["train", "val"], name="all", smooth=0.5, band=("low", "high")))
+    doc.add_root(panels.numbers("train"))
+    doc.add_root(panels.table("train"))
+    doc.add_root(panels.text("log"))
+    doc.add_root(panels.board(runs.cards))
+"""
+ARRIVALS = {
+    "the last column of the last key first": [("val", "late"), ("train", "late"), ("val", "a"), ("train", "a")],
+    "the keys in turns": [
+        ("train", "late"),
+        ("val", "low"),
+        ("train", "a"),
+        ("val", "late"),
+        ("train", "high"),
+        ("train", "low"),
+    ],
+}
+
+
+@pytest.mark.parametrize("order", ARRIVALS)
+def test_what_came_first_makes_no_difference_on_a_page_that_is_open(tmp_path, streamvis_page, order):
+    (tmp_path / "page.py").write_text(MIXED)
+    page = streamvis_page(tmp_path / "page.py")
+    for i, (key, column) in enumerate(ARRIVALS[order]):
+        page.sendl(0, key, {column: float(i)})
+        page.sendl(0, "log", {"said": None, "line": "a"} if i == 0 else {"said": "b"})
+    page.check()
+    named = [f"{key}/{column}" for key in ("train", "val") for column in ("a", "late") if (key, column) in ARRIVALS[order]]
+    assert [item.label.value for item in page["named"].legend[0].items] == named
+    drawn = [one.glyph.y for one in page["named"].renderers if isinstance(one.glyph, Line)]
+    assert drawn == [name.partition("/")[2] for name in named]
+
+
+def test_a_named_column_has_its_colour_whatever_else_is_there(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(MIXED)
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "val", {"late": 1.0}), rows(1, "val", {"late": 2.0})])
+    before = [one.glyph.line_color for one in page["named"].renderers]
+    page.sendl(2, "train", {"a": [1.0, 2.0]})
+    assert [one.glyph.line_color for one in page["named"].renderers][1:] == before == [PALETTE[3]]
 
 
 LONE = """

@@ -56,8 +56,8 @@ class Shelf:
     def value(self, run: str, key: str) -> Value | None:
         return max(self.stored.get(key, ()), key=lambda value: value.step, default=None)
 
-    def values(self, run: str, key: str, *, limit: int) -> list[Value]:
-        return self.stored.get(key, [])[-limit:]
+    def values(self, run: str, key: str, *, limit: int, after: int = -1) -> list[Value]:
+        return [value for value in self.stored.get(key, []) if value.step > after][-limit:]
 
     def rows_of(self, run: str, key: str) -> list[Rows]:
         return self.rows.get(key, [])

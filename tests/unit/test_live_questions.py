@@ -103,6 +103,22 @@ def test_rows_that_lack_a_column_are_left_out_of_its_chart_alone(run):
     assert 99.0 in together[0][0].rows.columns["a"] and len(together[1][0].numbers) > 0
 
 
+def test_an_endpoint_that_cannot_be_asked_together_is_asked_one_by_one(run, monkeypatch):
+    alone = [track.fetch(run.reader, run.id) for track in tracks("a", "b")]
+    request = run.reader.transport.request
+
+    def older(method, path, **asked):
+        return request(method, path.replace("/histories", "/no-such-route"), **asked)
+
+    monkeypatch.setattr(run.reader.transport, "request", older)
+    for one, other in zip(fetch_together(run.reader, run.id, "k", tracks("a", "b")), alone, strict=True):
+        same(one, other)
+
+
+def test_a_key_that_is_not_there_has_no_answer(run):
+    assert [found[0] for found in fetch_together(run.reader, run.id, "nothing", tracks("a", "b"))] == [None, None]
+
+
 def test_an_endpoint_that_does_not_answer_is_said_to_each(run, monkeypatch):
     def away(*_, **__):
         raise EndpointUnreachable("It does not answer.", url="http://localhost")

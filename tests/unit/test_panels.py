@@ -7,16 +7,18 @@ import io
 
 import numpy as np
 import pytest
+from bokeh.document import Document
 from bokeh.models import DataTable, Div
 from PIL import Image
 
 from streamvis import panels
+from streamvis.page.fillers import Fillers
 from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
 from streamvis.panels.contents import contents_of
 from streamvis.panels.curves import best_of
 from streamvis.records import KeyInfo, Rows, Value
-from support.panels import Panels, piece
+from support.panels import RUN, AtOnce, Loop, Panels, Shelf, piece
 
 NAN, INF = float("nan"), float("inf")
 MARKUP = "<script>alert(1)</script>&\"'><img src=x onerror=alert(1)>"
@@ -116,6 +118,51 @@ def test_a_histogram_of_counts_is_shown_as_it_is_also_as_lists():
     assert not site.troubles
     data = source_of(site, "alpha")
     assert list(data["count"]) == [1, 3] and list(data["bottom"]) == [0, 2]
+
+
+class Postman(Loop):
+    """A loop to which answers come when they are brought."""
+
+    def __init__(self):
+        self.letters = []
+
+    def add_future(self, future, then):
+        self.letters.append(lambda: then(future))
+
+    def bring(self):
+        letters, self.letters = self.letters, []
+        for letter in letters:
+            letter()
+
+
+def test_panels_of_one_value_read_it_once_but_never_one_from_before_they_came(monkeypatch):
+    shelf, loop, asked, doc = Shelf(), Postman(), [], Document()
+    monkeypatch.setattr(shelf, "value", lambda run, key: asked.append(key) or Value(key, 1, 0.0, {"what": "read"}))
+    for name in ("one", "other"):
+        doc.add_root(panels.tree("k", name=name))
+    fillers = Fillers(doc, shelf, [RUN], executor=AtOnce(), loop=loop, wake=lambda: None)
+    fillers.seek(shelf)
+    assert asked == ["k"]
+    news = (NewData(RUN, {}, {}), [piece()])
+    fillers.update([news])
+    doc.add_root(panels.tree("k", name="late"))
+    fillers.look()
+    assert asked == ["k", "k"]
+    loop.bring()
+    fillers.update([])
+    assert all("read" in doc.get_model_by_name(name).text for name in ("one", "other", "late"))
+
+
+def test_a_histogram_has_also_the_values_that_came_together_with_a_newer_one():
+    site = Panels(panels.histograms("k"))
+    for step in (1, 5, 9):
+        # A page is given the newest value alone, however many came since its last update.
+        site.reader.stored.setdefault("k", []).append(Value("k", step, 0.0, {"w": np.array([0.0, 1.0])}))
+        site.step = step + 1
+        site.send(k={"w": np.array([0.0, 1.0])})
+    assert not site.troubles
+    steps = [value.step for value in site.reader.stored["k"]]
+    assert sorted(set(source_of(site, "alpha")["step"])) == sorted(set(steps))
 
 
 # Points

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from bokeh.document import Document
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, Range
+from bokeh.models import ColumnDataSource, Range, UIElement
 
 from streamvis.page.document import as_author
 from streamvis.page.live.sources import spec_of
@@ -70,6 +70,7 @@ def _of_models(live: Model, fresh: Model, where: str, seen: set[str]) -> Iterato
 
 
 def _of_lists(live: Any, fresh: Any, where: str, seen: set[str]) -> Iterator[str]:
+    live, fresh = _placed(live), _placed(fresh)
     if len(live) != len(fresh):
         yield f"{where}: live has {len(live)} items {_told(live)}, fresh has {len(fresh)} {_told(fresh)}"
         return
@@ -82,6 +83,20 @@ def _of_lists(live: Any, fresh: Any, where: str, seen: set[str]) -> Iterator[str
         # Of data, the first item that differs tells enough.
         if found and not isinstance(one, Model):
             return
+
+
+def _placed(items: Any) -> Any:
+    """The items with those last that lie where their styles say, by that place: their order in the list does not show."""
+    if isinstance(items, np.ndarray) or not any(map(_is_placed, items)):
+        return items
+    placed = sorted(filter(_is_placed, items), key=lambda item: sorted(item.styles.items()))
+    return [*(item for item in items if not _is_placed(item)), *placed]
+
+
+def _is_placed(item: Any) -> bool:
+    return (
+        isinstance(item, UIElement) and isinstance(item.styles, Mapping) and item.styles.get("position") in ("absolute", "fixed")
+    )
 
 
 def _are_equal(live: np.ndarray, fresh: np.ndarray) -> bool:

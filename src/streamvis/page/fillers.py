@@ -57,6 +57,10 @@ class Page:
         """Call `read(reader, run id)` in a thread, then `then` with what it returned. A read that fails is tried again."""
         self._ask(read, self.run.id, then)
 
+    def ask_value(self, key: str, then: Callable[[Value | None], object]) -> None:
+        """Ask for the newest value of a key. Panels that ask for the same one while it is read get what is read once."""
+        self._ask(lambda reader, run: reader.value(run, key), self.run.id, then, shared=key)
+
     def soon(self, function: Callable[[], object]) -> None:
         """Call the function with the next update, which waits until the browser has painted the last one."""
         self._soon(function)
@@ -130,6 +134,7 @@ class Fillers:
         self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any], str]] = []
         self._asked_keys: set[str] = set()
         self._under_way = 0
+        self._waiting: dict[tuple[str, str], list[Callable[[Any], object]]] = {}
         self._troubles: dict[int, Notice] = {}
         # Here, since panels may come when the document is ready already.
         code = files("streamvis.page").joinpath("panels.js").read_text(encoding="utf-8")
@@ -163,7 +168,7 @@ class Fillers:
 
     def seek(self, reader: EndpointReader) -> None:
         """Show what this reader reads. What was asked before and has not come is not shown any more."""
-        self._reader, self._answers = reader, []
+        self._reader, self._answers, self._waiting = reader, [], {}
         for filler in self._all.values():
             self._guard(filler.seek, run=self._page_of(filler).run.id)
 
@@ -221,6 +226,9 @@ class Fillers:
 
     def update(self, news: Sequence[tuple[NewData, Sequence[Piece]]]) -> None:
         """Hand over what came: answers of the endpoint, and of each run new keys and data."""
+        if news:
+            # A panel that comes now and asks for a value would be given one from before these.
+            self._waiting = {}
         with computed_once(self._doc):
             for new_data, _ in news:
                 self._pages[new_data.run.id].run = new_data.run
@@ -262,14 +270,25 @@ class Fillers:
         self._put_off_until_next.append(function)
         self._wake()
 
-    def _ask(self, read: Callable[[EndpointReader, str], Any], run: str, then: Callable[[Any], object]) -> None:
+    def _ask(
+        self, read: Callable[[EndpointReader, str], Any], run: str, then: Callable[[Any], object], *, shared: str = ""
+    ) -> None:
+        """Read in a thread. With a name `shared`, what was asked under it since the last news is not asked again."""
+        asked = (run, shared)
+        if asked in self._waiting:
+            self._waiting[asked].append(then)
+            return
         self._under_way += 1
-        reader = self._reader
+        reader, waiting = self._reader, [then]
+        if shared:
+            self._waiting[asked] = waiting
 
         def answered(done: Any) -> None:
             self._under_way -= 1
+            if self._waiting.get(asked) is waiting:
+                del self._waiting[asked]
             if reader is self._reader:
-                self._answers.append((then, done, read, run))
+                self._answers += [(each, done, read, run) for each in waiting]
             self._wake()
 
         self._loop.add_future(self._executor.submit(read, reader, run), answered)

@@ -79,6 +79,7 @@ class _Board(Filler):
     ) -> None:
         self._cards_of, self._bar, self._space, self._control = cards, bar, space, control
         self._holds: dict[str, str] = {}
+        self._seen_live: set[str] = set()
         self._cards: dict[str, Card] = {}
         self._layout = Layout()
         self._made: dict[str, Pane] = {}
@@ -112,16 +113,18 @@ class _Board(Filler):
             for key, info in page.keys.items():
                 if info.kind == "value" and key not in self._holds and page.is_open:
                     self._holds[key] = "tree"
-                    page.ask(lambda reader, run, key=key: reader.value(run, key), self._learn)
+                    page.ask_value(key, self._learn)
         self._collect()
 
     def _learn(self, value: Value | None) -> None:
-        if value is not None:
+        # A newer one may have come while this one was read.
+        if value is not None and value.key not in self._seen_live:
             self._holds[value.key] = contents_of(value.data)
             self._collect()
 
     def update(self, new_data: NewData) -> None:
         found = {key: contents_of(new_data[key]) for key in new_data if pattern_of(key) is None}
+        self._seen_live |= found.keys()
         if found.items() - self._holds.items():
             self._holds |= found
             self._collect()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource, GlyphRenderer, Legend, LegendItem, Line, Plot, Scatter, Title
+from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Plot, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
-from streamvis.exponential_mean import smoothed_name
 from streamvis.page.fillers import Filler, Page, attach
-from streamvis.page.live.sources import LiveSpec, band_columns, source_for
 from streamvis.page.new_data import NUMBER, column_form
-from streamvis.palette import PALETTE
-from streamvis.panels.boxes import GREY, plain_number, plot_frame, short, title_of, whole_view
+from streamvis.panels.boxes import GREY, plain_number, plot_frame, short, title_of
+from streamvis.panels.curve import Curve, Drawing
 from streamvis.panels.side_by_side import Thing, things_shown
 
 __all__ = ["best_of", "curves", "mark_best", "number_columns"]
@@ -23,7 +21,6 @@ __all__ = ["best_of", "curves", "mark_best", "number_columns"]
 _MOST_CURVES = 40
 _MOST_NAMED = 12
 """With more lines of several runs than this, the legend would be larger than the figure."""
-_DASHES = ("solid", "dashed", "dotted", "dotdash")
 _LABEL = 48
 _LEGEND_CHARACTERS = 64
 _LEGEND = {
@@ -93,7 +90,7 @@ def curves(
     attach(plot, filler)
     if pairs:
         filler.wants_keys = False
-        filler.add(pairs)
+        filler.draw({pair: number for number, pair in enumerate(dict.fromkeys(pairs))})
     return plot
 
 
@@ -122,6 +119,8 @@ def number_columns(columns: Mapping[str, str]) -> list[str]:
 
 
 class _Curves(Filler):
+    """Draws columns of keys, always as a page does that is opened now: the order and the colours do not tell what came first."""
+
     wants_keys = takes_all = True
 
     def __init__(
@@ -136,12 +135,14 @@ class _Curves(Filler):
         window: float | None,
         line: dict[str, Any],
     ) -> None:
-        self._plot, self._keys, self._columns, self._x = plot, keys, columns, x
-        self._smooth, self._band, self._window, self._line = smooth, band, window, line
+        self._plot, self._keys, self._columns, self._x, self._band = plot, keys, columns, x, tuple(band or ())
+        told = {"dotted": self._arrange, "gapped": lambda: self._say(1, "Values of 0 and below are not shown on this axis")}
+        self._its = Drawing(plot, x, smooth, window, line, is_log=options_log(plot), **told)
         self.things = things_shown()
-        self._drawn: dict[tuple[Thing, str, str], list[GlyphRenderer]] = {}
-        self._said: Title | None = None
-        self._is_log = options_log(plot)
+        self._drawn: dict[_Place, Curve] = {}
+        self._legend: Legend | None = None
+        self._title: Title | None = None
+        self._said: dict[int, str] = {}
 
     def begin(self, page: Page) -> None:
         self.page = page
@@ -152,17 +153,15 @@ class _Curves(Filler):
         self._plot.add_layout(self._legend, "below")
 
     def keys_changed(self) -> None:
-        found: list[tuple[str, str]] = []
-        passed, drawn = {self._x, *(self._band or ())}, self._pairs
-        for key in self._keys:
-            there = self._columns_of(key)
-            wanted = there if self._columns is None else [name for name in self._columns if name in there]
-            found += [(key, column) for column in wanted if (key, column) not in drawn and column not in passed]
-        room = max(1, _MOST_CURVES // len(self.things)) - len(drawn)
-        if found:
-            self.add(found[:room])
+        passed = {self._x, *self._band}
+        there = {key: self._columns_of(key) for key in self._keys}
+        wanted = [(key, column) for key in self._keys for column in self._columns or there[key] if column not in passed]
+        # Named columns have their colours before they come.
+        found = {(key, column): number for number, (key, column) in enumerate(wanted) if column in there[key]}
+        room = max(1, _MOST_CURVES // len(self.things))
+        self.draw(dict(list(found.items())[:room]))
         if len(found) > room:
-            self._say(f"{len(found) - room:,} more columns are not shown: choose columns with y=")
+            self._say(0, f"{len(found) - room:,} more columns are not shown: choose columns with y=")
 
     def _columns_of(self, key: str) -> list[str]:
         """The columns of numbers that a key has in any of the runs."""
@@ -173,111 +172,77 @@ class _Curves(Filler):
                 found |= dict.fromkeys(number_columns(info.columns))
         return list(found)
 
-    @property
-    def _pairs(self) -> list[tuple[str, str]]:
-        """The columns that are drawn, each with its key."""
-        return list(dict.fromkeys((key, column) for _, key, column in self._drawn))
+    def draw(self, numbers: Mapping[tuple[str, str], int]) -> None:
+        """Draw these columns, each with its key and the number that gives its look, and no others: a curve for each thing."""
+        places = [
+            _Place(thing, key, column, self._band if i == 0 else ())
+            for i, (key, column) in enumerate(numbers)
+            for thing in self.things
+        ]
+        for place in self._drawn.keys() - set(places):
+            self._drawn.pop(place).remove()
+        if places == list(self._drawn):
+            return
+        before, self._drawn = self._drawn, {}
+        for place in places:
+            number = numbers[place.key, place.column]
+            curve = before.get(place)
+            if curve is None:
+                curve = Curve(self._its, place.thing, place.key, place.column, number, band=place.band)
+            curve.renumber(number)
+            self._drawn[place] = curve
+        self._arrange()
+        names = self._names(list(numbers))
+        for name, curve in zip(names, self._drawn.values(), strict=True):
+            curve.name(name)
+        if self._legend is not None:
+            self._list(names, self._legend)
 
-    def add(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Draw columns, each with its key: a line for each thing that the page shows."""
-        for key, column in pairs:
-            for thing in self.things:
-                self._drawn[thing, key, column] = self._line_of(thing, key, column)
-        for name, ((thing, _, column), lines) in zip(self._names(), self._drawn.items(), strict=True):
-            curve = {"name": name, "x": self._x, "y": column, "smooth": smoothed_name(column) if self._smooth else None}
-            if thing.stat:
-                middle, *_, runs, _ = band_columns(column)
-                curve |= {"y": middle, "smooth": None, "runs": runs}
-            lines[0].tags = [{"streamvis curve": curve}]
-        if len(self._drawn) > 1:
-            self._name()
+    def _arrange(self) -> None:
+        """Put the renderers into the order of the curves, those of the author between them stay in their places."""
+        curves = self._drawn.values()
+        ours = [one for curve in curves for one in curve.renderers] + [curve.dot for curve in curves if curve.dot is not None]
+        rest, are_ours = iter(ours), set(ours)
+        arranged = [next(rest) if one in are_ours else one for one in self._plot.renderers]
+        if arranged != self._plot.renderers:
+            self._plot.renderers = arranged
 
-    def _names(self) -> list[str]:
-        """What to call each line."""
-        names = dict(zip(self._pairs, _distinct(self._pairs), strict=True))
+    def _names(self, pairs: list[tuple[str, str]]) -> list[str]:
+        """What to call each curve."""
+        names = dict(zip(pairs, _distinct(pairs), strict=True))
         found = []
-        for thing, key, column in self._drawn:
+        for thing, key, column, _ in self._drawn:
             name = names[key, column] if len(names) > 1 or not thing.label else ""
             found.append(" · ".join(part for part in (thing.label, name) if part))
         return found
 
-    def _name(self) -> None:
-        labels = [short(name, _LABEL) for name in self._names()]
-        if len(self.things) > 1 and len(labels) > _MOST_NAMED:
-            # The list of runs has the colors, and the mouse reads the names.
-            self._legend.items = []
+    def _list(self, names: list[str], legend: Legend) -> None:
+        labels = [short(name, _LABEL) for name in names]
+        # Of many runs, the list of runs has the colors, and the mouse reads the names.
+        if len(labels) < 2 or (len(self.things) > 1 and len(labels) > _MOST_NAMED):
+            legend.items = []
             return
-        items = zip(labels, self._drawn.values(), strict=True)
+        curves = zip(labels, self._drawn.values(), strict=True)
         columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
-        self._legend.update(items=[LegendItem(label=label, renderers=its[::-1]) for label, its in items], ncols=columns)
+        items = [LegendItem(label=label, renderers=curve.lines[::-1]) for label, curve in curves]
+        legend.update(items=items, ncols=columns)
 
-    def _line_of(self, thing: Thing, key: str, column: str) -> list[GlyphRenderer]:
-        """The line as it was sent, and in front of it the smoothed one, if there is to be one."""
-        number = self._pairs.index((key, column)) if (key, column) in self._pairs else len(self._pairs)
-        options: dict[str, Any] = {
-            "line_width": 1.8,
-            "line_join": "round",
-            "line_color": thing.color or PALETTE[number % len(PALETTE)],
-        }
-        if thing.color:
-            options["line_dash"] = _DASHES[number % len(_DASHES)]
-        options |= self._line
-        if thing.stat:
-            return self._band_of(thing, key, column, options)
-        extra = list(self._band or ()) if number == 0 else []
-        also: dict[str, Any] = {"carry": ("step", "time"), "smooth": self._smooth, "runs": thing.runs}
-        source = source_for(LiveSpec(key, self._x, [column, *extra], 8000, self._window, **also))
-        if extra:
-            self._plot.varea(self._x, *extra, source=source, fill_color=options["line_color"], fill_alpha=0.2)
-        # Not by `line`, which makes three more glyphs for selections that lines do not have.
-        faint: dict[str, Any] = {"line_alpha": 0.3, "line_width": 1.2} if self._smooth else {}
-        lines = [self._plot.add_glyph(source, Line(x=self._x, y=column, **(options | faint)), view=whole_view())]
-        if self._smooth:
-            smoothed = Line(x=self._x, y=smoothed_name(column), **options)
-            lines.append(self._plot.add_glyph(source, smoothed, view=whole_view()))
-        if self._is_log:
-            source.on_change("data", lambda attr, old, new: self._look_for_gaps(new[column]))
-        self._dot_alone(source, column, options["line_color"])
-        return lines
+    def _say(self, place: int, text: str) -> None:
+        """Say something above the figure. What has a lower place stands first, whenever it was said."""
+        self._said[place] = text
+        if self._title is None:
+            self._title = Title(text="", text_font_size="11px", text_font_style="normal", text_color=GREY)
+            self._plot.add_layout(self._title, "above")
+        self._title.text = " · ".join(self._said[place] for place in sorted(self._said))
 
-    def _dot_alone(self, source: ColumnDataSource, y: str, color: str) -> None:
-        """Draw a dot while the source has one row: a line through one point shows nothing."""
-        dot: GlyphRenderer | None = None
 
-        def look(attr: str, old: object, new: Mapping[str, Any]) -> None:
-            nonlocal dot
-            if (len(new[self._x]) == 1) == (dot is not None):
-                return
-            if dot is None:
-                glyph = Scatter(x=self._x, y=y, size=6, line_color=color, fill_color=color)
-                dot = self._plot.add_glyph(source, glyph, view=whole_view())
-            else:
-                self._plot.renderers = [one for one in self._plot.renderers if one is not dot]
-                dot = None
+class _Place(NamedTuple):
+    """What a curve is of."""
 
-        source.on_change("data", look)
-
-    def _band_of(self, thing: Thing, key: str, column: str, options: Mapping[str, Any]) -> list[GlyphRenderer]:
-        """The middle of a group of runs, the band around it, and marks where one of them ended."""
-        middle, low, high, _, end = band_columns(column)
-        x, color = self._x, options["line_color"]
-        source = source_for(LiveSpec(key, x, [column], 4000, None, smooth=self._smooth, runs=thing.runs, stat=thing.stat))
-        line = self._plot.add_glyph(source, Line(x=x, y=middle, **options), view=whole_view())
-        band = self._plot.varea(x, low, high, source=source, fill_color=color, fill_alpha=0.2)
-        mark = Scatter(x=x, y=end, marker="x", size=9, line_width=2, line_color=color)
-        self._dot_alone(source, middle, color)
-        return [line, band, self._plot.add_glyph(source, mark, view=whole_view())]
-
-    def _look_for_gaps(self, values: Any) -> None:
-        # The lowest of all values is among those that are drawn.
-        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and (values <= 0).any():
-            self._say("Values of 0 and below are not shown on this axis")
-
-    def _say(self, text: str) -> None:
-        if self._said is None:
-            self._said = Title(text=text, text_font_size="11px", text_font_style="normal", text_color=GREY)
-            self._plot.add_layout(self._said, "above")
-        self._said.text = text
+    thing: Thing
+    key: str
+    column: str
+    band: tuple[str, ...]
 
 
 def _x_of_bands(x: str) -> str:

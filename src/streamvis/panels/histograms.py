@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.layouts import row
-from bokeh.models import ColumnDataSource, HoverTool, Row, Title
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, NoOverlap, Row, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -50,6 +50,8 @@ def histograms(key: str, column: str | None = None, *, title: str | None = None,
     quads = over.quad("left", "right", "bottom", "top", source=source, fill_alpha="alpha", fill_color=PALETTE[0], line_color=None)
     over.add_tools(HoverTool(renderers=[quads], tooltips="step @step: @count from @bottom to @top"))
     over.grid.visible = False
+    # The figure is narrow, and steps can be long numbers.
+    over.xaxis.ticker, over.xaxis.major_label_policy = BasicTicker(desired_num_ticks=4), NoOverlap(min_distance=8)
     drawn = now.quad(
         left="left", right="right", bottom=0, top="count", source=bars, fill_alpha=0.75, color=PALETTE[0], line_alpha=0.3
     )
@@ -67,28 +69,42 @@ class _Histograms(ValueFiller):
         super().__init__(key)
         self._column, self._bins, self._source, self._bars, self._now = column, bins, source, bars, now
         self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._asked = False
+        self._known_to = -1
+        self._is_asking = False
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
-        if not self._asked:
-            self._asked = True
-            self.page.ask(lambda reader, run: reader.values(run, self.key, limit=_MOST_STEPS), self._learn)
         counts, edges = self._binned(data)
         self._found[step] = counts, edges
         self._bars.data = {"left": edges[:-1], "right": edges[1:], "count": counts}
         if isinstance(self._now.title, Title):
             self._now.title.text = f"step {step:,}"
         self._draw()
+        self._ask_for_others()
+
+    def _ask_for_others(self) -> None:
+        """Ask for the values that came together with a newer one: a page is given only the newest."""
+        newest = max(self._found)
+        if newest == self._known_to + 1:
+            self._known_to = newest
+        if not self._is_asking and newest > self._known_to:
+            self._is_asking, after = True, self._known_to
+            ask = lambda reader, run: reader.values(run, self.key, limit=_MOST_STEPS, after=after)  # noqa: E731
+            self.page.ask(ask, self._learn)
 
     def seek(self) -> None:
-        self._found, self._asked = {}, False
+        # What was asked for as of another step is not answered any more.
+        self._found, self._known_to, self._is_asking = {}, -1, False
         super().seek()
 
     def _learn(self, values: Sequence[Value]) -> None:
+        self._is_asking = False
         for value in values:
+            self._known_to = max(self._known_to, value.step)
             if value.step not in self._found:
                 self._found[value.step] = self._binned(value.data)
         self._draw()
+        if values:
+            self._ask_for_others()
 
     def _binned(self, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         counts, edges = (next((data[name] for name in names if name in data), None) for names in (_COUNTS, _EDGES))

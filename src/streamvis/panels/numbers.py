@@ -62,8 +62,7 @@ def numbers(
     div = box(heading, options, css=_CSS, height=None)
     filler = _Numbers(div, key, chosen, heading, names or {}, total)
     attach(div, filler)
-    for column in chosen or ():
-        filler.add(column)
+    filler.follow(chosen or ())
     return div
 
 
@@ -82,17 +81,22 @@ class _Numbers(Filler):
 
     def keys_changed(self) -> None:
         info = self.page.keys.get(self._key)
-        for column in number_columns(info.columns) if info else ():
-            if column not in self._sources and len(self._sources) < _MOST:
-                self.add(column)
+        columns = number_columns(info.columns)[:_MOST] if info else []
+        if columns != list(self._sources):
+            self.follow(columns)
+            self._show()
 
-    def add(self, column: str) -> None:
-        """Show a column."""
+    def follow(self, columns: Sequence[str]) -> None:
+        """Read these columns, and no others."""
+        self._sources = {name: self._sources[name] if name in self._sources else self._source_of(name) for name in columns}
+        # Sources are found by being in the document.
+        kept = CustomJS(args={f"source{i}": its for i, its in enumerate(self._sources.values())}, code="/* keeps the sources */")
+        self._div.js_property_callbacks = {**self._div.js_property_callbacks, "change:name": [kept]}
+
+    def _source_of(self, column: str) -> ColumnDataSource:
         source = source_for(LiveSpec(self._key, "step", [column], 4 * _LINE_POINTS, None, carry=("time",)))
         source.on_change("data", lambda attr, old, new: self._show())
-        self._sources[column] = source
-        # The source is found by being in the document.
-        self._div.js_on_change("name", CustomJS(args={"source": source}, code="/* keeps the source */"))
+        return source
 
     def update(self, new_data: NewData) -> None:
         if self._state != new_data.run.state:

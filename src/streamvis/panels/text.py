@@ -63,28 +63,30 @@ class _Text(ValueFiller):
 
     def __init__(self, div: Div, search: TextInput, key: str, column: str | None) -> None:
         super().__init__(key)
-        self._div, self._field, self._column = div, search, column
+        self._div, self._field, self._chosen, self._column = div, search, column, column
         self._source: ColumnDataSource | None = None
         self._sought = ""
 
     def keys_changed(self) -> None:
         info = self.page.keys.get(self.key)
-        if info is None or self._source is not None:
+        if info is None:
             return
         self._field.visible = info.kind == "rows"
         texts = [name for name, dtype in info.columns.items() if column_form(dtype) == LIST and not dtype.startswith("array")]
-        if info.kind == "rows" and (self._column or texts):
-            self._column = self._column or texts[0]
-            self.add(self._column)
+        column = self._chosen or next(iter(texts), None)
+        if info.kind == "rows" and column is not None and (self._source is None or column != self._column):
+            self._column = column
+            self._read(column)
 
-    def add(self, column: str) -> None:
-        """Follow a column of rows."""
+    def _read(self, column: str) -> None:
+        """Follow a column of rows, in place of another one that came before the first one was known to hold texts."""
         source = self._source = source_for(LiveSpec(self.key, "row", [column], 4 * _LINES, float(_LINES), carry=("step",)))
         source.on_change("data", lambda attr, old, new: self._follow())
-        self._div.js_on_change("name", CustomJS(args={"source": source}, code="/* keeps the source */"))
+        kept = CustomJS(args={"source": source}, code="/* keeps the source */")
+        self._div.js_property_callbacks = {**self._div.js_property_callbacks, "change:name": [kept]}
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
-        texts = [cell for name, cell in data.items() if self._column in (None, name)]
+        texts = [cell for name, cell in data.items() if self._chosen in (None, name)]
         # Turned back: a text is read from its beginning.
         self._div.styles = dict(self._div.styles) | {"flex-direction": "column"}
         self._div.text = boxed("", "".join(f"<pre>{escape(_joined(cell))}</pre>" for cell in texts))

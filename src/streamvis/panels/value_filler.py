@@ -22,7 +22,7 @@ class ValueFiller(Filler):
     def begin(self, page: Page) -> None:
         super().begin(page)
         if page.is_open:
-            page.ask(lambda reader, run: reader.value(run, self.key), self._take)
+            page.ask_value(self.key, self._take)
 
     def _take(self, value: Value | None) -> None:
         if value is not None and value.step > self._step:
@@ -36,7 +36,7 @@ class ValueFiller(Filler):
 
     def seek(self) -> None:
         self._step = -1
-        self.page.ask(lambda reader, run: reader.value(run, self.key), self._take)
+        self.page.ask_value(self.key, self._take)
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         """Show a value."""

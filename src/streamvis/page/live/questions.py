@@ -87,8 +87,8 @@ def _likeness(ask: Mapping[str, Any]) -> tuple[tuple[str, Any], ...] | None:
 
 def _asked_together(
     reader: EndpointReader, run: str, key: str, likeness: Sequence[tuple[str, Any]], asked: Sequence[Mapping[str, Any]]
-) -> list[HistoryAnswer] | list[StreamvisError] | list[None] | None:
-    """The answers; None where one of the questions was refused, and nothing is known of the others."""
+) -> list[HistoryAnswer] | list[StreamvisError] | None:
+    """The answers; None where one of the questions was refused, or nothing was found: an older endpoint cannot be asked so."""
     columns = [ask["columns"][0] for ask in asked]
     wanted = list(dict.fromkeys(columns))
     try:
@@ -98,6 +98,6 @@ def _asked_together(
     except StreamvisError as error:
         return [error] * len(asked)
     if answers is None:
-        return [None] * len(asked)
+        return None
     by_column = dict(zip(wanted, answers, strict=True))
     return [by_column[name] for name in columns]
