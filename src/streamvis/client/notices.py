@@ -47,5 +47,5 @@ def tell(text: str, *values: Any) -> None:
 def _tell(logger: logging.Logger, text: str, *values: Any, **options: Any) -> None:
     try:
         logger.warning(text, *values, **options)
-    except Exception:  # noqa: BLE001 - whatever the program's handlers and filters raise
+    except Exception:  # noqa: BLE001 - around an author's code: the program's handlers and filters
         pass

@@ -139,7 +139,7 @@ class Producer:
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
         if not self.cannot_start:
-            with suppress(Exception):
+            with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
                 import_module("streamvis.client.encoding")
 
     def forget(self, run: str) -> None:

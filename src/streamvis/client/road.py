@@ -179,7 +179,7 @@ class Road:
             if not self.producer.ended:
                 self._start()
             self.outbox.awake.ring()
-        except BaseException:
+        except BaseException:  # a signal's handler raised here, as at Ctrl-C: the next call wakes the writer
             self.outbox.parked = True
             raise
         if self.producer.ended:

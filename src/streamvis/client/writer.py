@@ -147,7 +147,7 @@ class Writer:
         try:
             if part:
                 self._write_frame(part)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it must not stop the writer forever: see `_count_try`
             self._count_try(error)
             raise
         is_awaited = bool(self._markers) or any(entry[0] is CONTROL for entry in part)
