@@ -18,7 +18,7 @@ from streamvis.client.folders import Owner
 from streamvis.client.notices import say
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Marker, Outbox
 from streamvis.client.producer import Producer
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Settings
 
 __all__ = ["Road", "Traveller", "arrived", "known"]
 
@@ -61,7 +61,7 @@ class Road:
     @property
     def has_delivered(self) -> bool:
         """Whether all that was sent is stored; or on the disk, where there is no endpoint."""
-        left = self.unsettled_records - (self.producer.kept_records if self.url is None else 0)
+        left = self.unsettled_records - (self.producer.log.kept_records if self.url is None else 0)
         return left <= 0 and not self.failed_records
 
     @property
@@ -73,12 +73,12 @@ class Road:
     @property
     def lost_records(self) -> int:
         """How many were dropped."""
-        return self.producer.lost_records
+        return self.producer.runs.lost_records
 
     @property
     def failed_records(self) -> int:
         """How many will never be stored: dropped, or refused by the endpoint."""
-        return self.lost_records + self.producer.set_aside_records
+        return self.lost_records + self.producer.runs.set_aside_records
 
     def has_failed_since_asked(self) -> bool:
         """Whether there are more such records than when this was asked before."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamvis.client.copying import Refused
-from streamvis.client.notes import notes_of
+from streamvis.client.frames import notes_of
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Extent, Marker, Outbox, fetched
 from streamvis.client.producer_log import Log, Runs
 from streamvis.client.threads import Latch
