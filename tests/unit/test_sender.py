@@ -444,6 +444,21 @@ def test_closing_gives_up_in_time_and_says_where_the_records_lie(script, endpoin
     assert "1 records did not reach http://fake in time" in told and str(path.parent) in told
 
 
+def test_who_waits_while_an_end_gives_up_is_not_told_that_all_is_stored(script, endpoint):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    waited = []
+    waits = threading.Thread(target=lambda: waited.append(script.wait(script.mark(), 20)))
+    ends = threading.Thread(target=close, args=([script], "interrupted"), kwargs={"timeout_s": 0.5})
+    ends.start()
+    wait_until(lambda: script.producer._writer.ended.is_set(), what="the writer to end")
+    waits.start()
+    ends.join(20)
+    waits.join(20)
+    assert waited == [False] and script.unsettled_records == 1 and not script.wait(script.mark(), 5)
+
+
 def test_closing_says_when_it_takes_long(script, endpoint, capsys):
     script.start_run()
     release = threading.Event()

@@ -94,13 +94,13 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
         _wait(waiting, timeout_s)
     finally:
         for road, marker in waiting:
-            if not marker.reached.is_set():
+            if not (reached := road.has_reached(marker)):
                 road.producer.give_up()
-            road.producer.join(1.0 if marker.reached.is_set() else 0.2)
+            road.producer.join(1.0 if reached else 0.2)
             _report(road)
         for road in roads:
             _roads.discard(road)  # not before: a signal that ends the process meanwhile waits for it too
-    return all(marker.reached.is_set() for _, marker in waiting) and all(road.has_delivered for road in roads)
+    return all(road.has_reached(marker) for road, marker in waiting) and all(road.has_delivered for road in roads)
 
 
 def _wait(waiting: Sequence[tuple[Road, Marker]], timeout_s: float | None) -> None:

@@ -236,17 +236,13 @@ class Outbox:
         self.awake.ring()
 
     def discard(self) -> None:
-        """There is no writer any more: drop what is inside, and count it. No one waits for it any longer."""
+        """There is no writer any more: drop what is inside, and count it. Who waits looks whether the producer has ended."""
         self.parked = True  # before a look inside: whatever comes later calls `wake`
         if not self._lock.acquire(blocking=False):
             return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting
         try:
             while self.entries:
-                kind, _, _, _, data, _ = self.take()
-                if kind is not CONTROL:
-                    self.dropped += 1
-                elif type(data) is Marker:
-                    data.reach()
+                self.dropped += self.take()[0] is not CONTROL
         finally:
             self._lock.release()
 

@@ -97,6 +97,11 @@ class Producer:
         """How many records left the outbox and are not settled."""
         return self.log.unsettled_records + self._writer.unwritten_records
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that left the outbox waits."""
+        return self.log.settled == self.log.end and not self._writer.unwritten_records
+
     def start(self) -> None:
         """Start the threads, unless they are there. Where none can be started, the next call tries again."""
         self._threads.start()

@@ -161,7 +161,11 @@ class Road:
                 break
             marker.reached.wait(min(left_s, _LOOK_AGAIN_S))
         marker.is_abandoned = True
-        return marker.reached.is_set()
+        return self.has_reached(marker)
+
+    def has_reached(self, marker: Marker) -> bool:
+        """Whether all before the marker is settled. One that came after the end is passed by no one, and tells nothing."""
+        return marker.reached.is_set() or (self.producer.ended and self.producer.is_settled)
 
     def mark(self, *, durable: bool = False) -> Marker:
         """A marker behind all that is in the outbox now; see `Marker`."""
