@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from installation import DISK, processor_s, told_setting
 from stores import rows
 
-from streamvis.records import Ack, Batch, Finish, Start
+from streamvis.records import Ack, Batch, Finish, HistoryQuery, Start
 from streamvis.store import Store
 from support.postgresql import PostgresServer, open_store
 
@@ -97,9 +97,9 @@ def views(store: Store, run: str) -> str:
     """How long it takes to see all of the long run, a thousandth of it, a short run, and the first of the list of runs."""
     last = store.run("long").last_step or 0
     asked = {"x": "step", "columns": ["loss"], "buckets": 1000}
-    whole = median_ms(lambda: store.history("long", "train", **asked))
-    part = median_ms(lambda: store.history("long", "train", **asked, start=last * 0.5, stop=last * 0.501))
-    short = median_ms(lambda: store.history(run, "train", **asked))
+    whole = median_ms(lambda: store.history("long", "train", HistoryQuery(**asked)))
+    part = median_ms(lambda: store.history("long", "train", HistoryQuery(**asked, start=last * 0.5, stop=last * 0.501)))
+    short = median_ms(lambda: store.history(run, "train", HistoryQuery(**asked)))
     listed = median_ms(lambda: store.runs("app", limit=100))
     return f"long run {whole:.0f} ms, a thousandth {part:.1f} ms, a run {short:.1f} ms, list {listed:.1f} ms"
 

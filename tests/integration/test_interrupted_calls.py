@@ -185,10 +185,10 @@ LATE = """
     def late():
         {late}
 
-    import streamvis.client.closing as closing
-    atexit.unregister(closing._close_at_exit)
+    import streamvis.client.ending
+    atexit.unregister(streamvis.client.ending._close_at_exit)
     atexit.register(late)  # called after what was registered later
-    atexit.register(closing._close_at_exit)
+    atexit.register(streamvis.client.ending._close_at_exit)
     client = Client(url, "app")
     print("run", client.init(), flush=True)
     client.sendl(0, "k", {{"x": 0}})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamvis.errors import DamagedData
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
@@ -62,7 +62,7 @@ def test_damaged_rows_are_named_and_never_given_and_all_others_are_read(damage, 
         store.rows("run", "eval")
     assert (caught.value.run, caught.value.key) == ("run", "eval") and "'eval'" in str(caught.value)
     with pytest.raises(DamagedData):
-        store.history("run", "eval", x="x", buckets=10)
+        store.history("run", "eval", HistoryQuery(x="x", buckets=10))
     assert steps_of(store.rows("run", "eval", to_step=150).bodies, "eval") == list(range(160))
     assert steps_of(store.rows("run", "eval", from_step=200).bodies, "eval") == list(range(200, 480))
     tail = store.tail("run", None, max_bytes=10**9)
@@ -70,7 +70,7 @@ def test_damaged_rows_are_named_and_never_given_and_all_others_are_read(damage, 
     assert steps_of(tail.bodies, "eval") == [*range(160), *range(200, 480)]
     for key in ("train", "other"):
         assert steps_of(tail.bodies, key) == steps_of(store.rows("run", key).bodies, key) == list(range(480))
-        assert store.history("run", key, x="x", buckets=10).count == 480
+        assert store.history("run", key, HistoryQuery(x="x", buckets=10)).count == 480
     assert [(one.run, one.key) for one in store.damages()] == [("run", "eval")]
     store.close()
 
@@ -137,14 +137,14 @@ def test_a_damaged_page_under_a_deleted_run_does_not_stop_tidying(tmp_path):
 @DAMAGES
 def test_a_damaged_summary_changes_no_history(damage, tmp_path):
     store = filled(tmp_path, tidied=200)
-    expected = store.history("run", "eval", x="x", columns=["x"], buckets=3).table
+    expected = store.history("run", "eval", HistoryQuery(x="x", columns=["x"], buckets=3)).table
     query = "SELECT body FROM summaries JOIN keys ON keys.no = key WHERE name = 'eval' ORDER BY level DESC"
     (body,) = store._writer.execute(query).fetchone()
     store.close()
     content = (tmp_path / FILE).read_bytes()
     its_own = next(part for at in range(0, len(body), 20) if content.count(part := body[at : at + 40]) == 1)
     store = reopened(store, damage, tmp_path, its_own)
-    found = store.history("run", "eval", x="x", columns=["x"], buckets=3)
+    found = store.history("run", "eval", HistoryQuery(x="x", columns=["x"], buckets=3))
     assert found.table.equals(expected)
     assert [one.key for one in store.damages()] == ["eval"]
     store.close()

@@ -13,12 +13,10 @@ import pytest
 
 from streamvis.client.exchange import post
 from streamvis.client.folders import OWNER, SpoolPlace, leave, take
-from streamvis.client.frames import Outgoing, read_segment, scan_segment
+from streamvis.client.frames import Outgoing, entries_of, notes_of, read_segment, scan_segment
 from streamvis.client.leftovers import Leftover, forget_refused, refused_in, set_aside
-from streamvis.client.notes import entries_of, notes_of
 from streamvis.client.outbox import CONTROL, ROW, Begin, Marker, Outbox
-from streamvis.client.producer_log import Log, Runs
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Log, Runs, Settings
 from streamvis.records import RowsChunk, ValueChunk
 from streamvis.wire.arrow import decode_tail_body
 from support.fake_endpoint import FakeEndpoint

@@ -14,8 +14,7 @@ from streamvis.client.copying import MAX_CALL_BYTES
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, Begin, Outbox
-from streamvis.client.producer_log import Log, Runs
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Log, Runs, Settings
 from streamvis.client.writer import Writer
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body

@@ -13,16 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing
+from streamvis.client.frames import Outgoing, are_notes, entries_of, notes_of, says_as_it_is
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
-from streamvis.client.notes import are_notes, entries_of, notes_of, says_as_it_is
 from streamvis.client.outbox import CONTROL, Begin
-from streamvis.client.producer_log import Runs
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Runs, Settings
 from streamvis.errors import (
     DeletedRun,
     EndpointError,
@@ -139,7 +136,7 @@ class Exchange:
     """Delivers batches to the endpoint, and what earlier producers left for it in the same place.
 
     `pace_s` is for how many seconds the endpoint asked last to gather before the next batch. `forming` is held while a batch is
-    brought into the form in which it is sent; `lose` counts records of a run that are lost.
+    brought into the form in which it is sent, `lock` while lost records are counted.
     """
 
     def __init__(
@@ -147,12 +144,12 @@ class Exchange:
         settings: Settings,
         runs: Runs,
         *,
+        lock: threading.Lock,
         forming: threading.Lock,
-        lose: Callable[[str, int], None],
         say: Callable[..., None],
     ) -> None:
         self._url, self._place, self._make_transport = settings.url or "", settings.place, settings.make_transport
-        self._runs, self._forming, self._lose, self._say = runs, forming, lose, say
+        self._runs, self._lock, self._forming, self._say = runs, lock, forming, say
         self._transport: Any = None
         self._adopter: Adopter | None = None
         self._formed: tuple[Outgoing, Form] | None = None
@@ -160,8 +157,6 @@ class Exchange:
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
         self.pace_s = 0.0
-        self.set_aside_records = 0
-        self.set_aside_in: Path | None = None
 
     @staticmethod
     def is_start(batch: Outgoing) -> bool:
@@ -223,8 +218,8 @@ class Exchange:
             self._say(f"there is no room to keep what is refused in {self._place.folder}.")
             self._lose(batch.run, batch.records)
         else:
-            self.set_aside_records += batch.records
-            self.set_aside_in = kept_in
+            self._runs.set_aside_records += batch.records
+            self._runs.set_aside_in = kept_in
 
     def close(self) -> None:
         """Close the connections; others may have what earlier producers left."""
@@ -237,6 +232,10 @@ class Exchange:
         if self._adopter is not None:
             self._adopter.leave()
 
+    def _lose(self, run: str, records: int) -> None:
+        with self._lock:
+            self._runs.lose(run, records)
+
     def _connect(self) -> None:
         """Raises EndpointUnreachable where HTTP, or a proxy, cannot be used now."""
         if self._transport is not None:
@@ -245,7 +244,7 @@ class Exchange:
             transport = self._make_transport()
         except EndpointError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever libraries raise here is no fault of the batch, which has to wait
             log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
             told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
             raise EndpointUnreachable(told, url=self._url) from error

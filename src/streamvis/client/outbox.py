@@ -235,22 +235,14 @@ class Outbox:
         self._released = True
         self.awake.ring()
 
-    def discard(self, *, is_settled: bool) -> None:
-        """There is no writer any more: drop what is inside, and count it.
-
-        `is_settled` says whether all that came before is; only then are markers reached.
-        """
+    def discard(self) -> None:
+        """There is no writer any more: drop what is inside, and count it. Who waits looks whether the producer has ended."""
         self.parked = True  # before a look inside: whatever comes later calls `wake`
         if not self._lock.acquire(blocking=False):
             return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting
-        dropped = self.dropped
         try:
             while self.entries:
-                kind, _, _, _, data, _ = self.take()
-                if kind is not CONTROL:
-                    self.dropped += 1
-                elif type(data) is Marker and is_settled and self.dropped == dropped:
-                    data.reach()
+                self.dropped += self.take()[0] is not CONTROL
         finally:
             self._lock.release()
 

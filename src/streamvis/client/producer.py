@@ -14,14 +14,11 @@ import threading
 import time
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log, Runs
+from streamvis.client.producer_log import Log, Runs, Settings
 from streamvis.client.sender import Sender
-from streamvis.client.settings import Settings
 from streamvis.client.threads import Threads
 from streamvis.client.writer import Writer
 
@@ -31,7 +28,7 @@ _LONGEST_WRITE_S = 10.0
 
 
 class Producer:
-    """Sends what comes into `outbox` under an id of its own."""
+    """Sends what comes into `outbox` under an id of its own. `log` and `runs` say what became of it."""
 
     def __init__(self, outbox: Outbox, settings: Settings) -> None:
         self.id = new_id()
@@ -40,12 +37,12 @@ class Producer:
         self._lock, self._forming = threading.Lock(), threading.Lock()
         self._forking: int | None = None
         self._held_for_fork: list[threading.Lock] = []
-        self._runs = Runs(outbox)
-        self._log = Log(self.id, settings, self._runs, say=self._say)
+        self.runs = Runs(outbox)
+        self.log = Log(self.id, settings, self.runs, say=self._say)
         self._writer = Writer(
             outbox,
-            self._log,
-            self._runs,
+            self.log,
+            self.runs,
             lock=self._lock,
             forming=self._forming,
             is_awaited=lambda: self._sender.is_waiting,
@@ -56,10 +53,11 @@ class Producer:
             self.id,
             settings,
             outbox,
-            self._log,
+            self.log,
+            self.runs,
             self._writer,
             lock=self._lock,
-            make_exchange=self._new_exchange,
+            forming=self._forming,
             say=self._say,
         )
         self._has_sender = self._is_closed = False
@@ -97,42 +95,12 @@ class Producer:
     @property
     def unsettled_records(self) -> int:
         """How many records left the outbox and are not settled."""
-        return self._log.unsettled_records + self._writer.unwritten_records
+        return self.log.unsettled_records + self._writer.unwritten_records
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that left the outbox is stored, or refused; or on the disk, where there is no endpoint."""
-        return self.unsettled_records <= (self.kept_records if self._settings.url is None else 0)
-
-    @property
-    def settled(self) -> int:
-        """The number up to which all batches are settled."""
-        return self._log.settled
-
-    @property
-    def lost_records(self) -> int:
-        """How many could not be stored or kept, or belonged to a run that is gone."""
-        return self._runs.lost_records
-
-    @property
-    def kept_records(self) -> int:
-        """How many that are not settled are in files; the others are in memory alone."""
-        return self._log.kept_records
-
-    @property
-    def kept_in(self) -> Path | None:
-        """The folder of the log, when there is anything in it."""
-        return self._log.kept_in
-
-    @property
-    def set_aside_records(self) -> int:
-        """How many were refused permanently, or could not be sent."""
-        return self._sender.exchange.set_aside_records if self._sender.exchange is not None else 0
-
-    @property
-    def set_aside_in(self) -> Path | None:
-        """A file with some of them."""
-        return self._sender.exchange.set_aside_in if self._sender.exchange is not None else None
+        """Whether nothing that left the outbox waits."""
+        return self.log.settled == self.log.end and not self._writer.unwritten_records
 
     def start(self) -> None:
         """Start the threads, unless they are there. Where none can be started, the next call tries again."""
@@ -144,16 +112,12 @@ class Producer:
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
         if not self.cannot_start:
-            with suppress(Exception):
+            with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
                 import_module("streamvis.client.encoding")
-
-    def discard(self) -> None:
-        """Drop what came into the outbox after the end. Who waits for all to be stored is told if it is, and waits no longer."""
-        self._outbox.discard(is_settled=self.is_settled)
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""
-        self._runs.gone.add(run)
+        self.runs.gone.add(run)
         self.deliver_soon()
 
     def stop(self) -> None:
@@ -188,7 +152,7 @@ class Producer:
 
     def leave_spool(self) -> None:
         """In a forked child, whose producer this is not: leave the folder without releasing it for others."""
-        self._log.leave()
+        self.log.leave()
         if self._sender.exchange is not None:
             self._sender.exchange.leave()
 
@@ -241,19 +205,12 @@ class Producer:
             if self._sender.exchange is not None:
                 self._sender.exchange.close()
             with self._lock:
-                self._log.close()
+                self.log.close()
         except Exception:  # noqa: BLE001 - the end of the thread
             self._say("an unexpected error while the sender ended.", exc_info=True)
         finally:
             self._threads.ended.set()
-            self.discard()
-
-    def _new_exchange(self, module: Any) -> Any:
-        return module.Exchange(self._settings, self._runs, forming=self._forming, lose=self._lose, say=self._say)
-
-    def _lose(self, run: str, records: int) -> None:
-        with self._lock:
-            self._runs.lose(run, records)
+            self._outbox.discard()
 
     def _could_not_start(self, error: Exception) -> None:
         self._outbox.parked = True  # the next call tries again

@@ -19,14 +19,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from streamvis.client.frames import Outgoing, frames_of
-from streamvis.client.notes import are_notes, notes_of
+from streamvis.client.folders import SpoolPlace
+from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of
 from streamvis.client.outbox import CONTROL, Begin, Marker, Outbox
 from streamvis.client.segments import Segments
-from streamvis.client.settings import Settings
 
-__all__ = ["BEGIN", "DROPPED", "Log", "Runs"]
+__all__ = ["BEGIN", "DROPPED", "Log", "Runs", "Settings"]
 
 BEGIN, DROPPED = ".begin", "dropped"
 
@@ -34,6 +34,22 @@ _OPEN_BYTES, _OPEN_NOTES_BYTES, _OPEN_FRAMES = 4 * 2**20, 2**19, 512
 """A batch with so many bytes, bytes of notes, or frames takes no more of them."""
 _MAX_CONTROL_BYTES = 4 * 2**20
 """So much more than its limit a log takes of frames without records: how a run begins and ends is known however full it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all producers of a client share. `url` is None without an endpoint; `make_transport` is called in the sender's thread.
+
+    At most `max_spool_bytes` wait on the disk, in a folder of `place`; about `max_memory_bytes` in memory.
+    """
+
+    url: str | None
+    app: str
+    place: SpoolPlace
+    make_transport: Callable[[], Any]
+    durable: bool = False
+    max_memory_bytes: int = 64 * 2**20
+    max_spool_bytes: int = 2 * 2**30
 
 
 class Runs:
@@ -50,6 +66,9 @@ class Runs:
         self.is_open = False
         self.gone: set[str] = set()
         """Those of which nothing is sent any more."""
+        self.set_aside_records = 0
+        """How many were refused permanently, or could not be sent; a file with some of them is `set_aside_in`."""
+        self.set_aside_in: Path | None = None
         self._begins: dict[str, Begin] = {}
         self._last_numbers: dict[str, int] = {}
         self._lost: dict[str, int] = {}
@@ -146,7 +165,7 @@ class Log:
     """
 
     def __init__(self, producer: str, settings: Settings, runs: Runs, *, say: Callable[..., None], **options: int) -> None:
-        self.segments = Segments(producer, settings, **options)
+        self.segments = Segments(producer, settings.place, url=settings.url, durable=settings.durable, **options)
         self.max_bytes = settings.max_spool_bytes
         self.end = self.settled = 0
         self.unsettled_records = 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamvis.client.copying import Refused
-from streamvis.client.notes import notes_of
+from streamvis.client.frames import notes_of
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Extent, Marker, Outbox, fetched
 from streamvis.client.producer_log import Log, Runs
 from streamvis.client.threads import Latch
@@ -147,7 +147,7 @@ class Writer:
         try:
             if part:
                 self._write_frame(part)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it must not stop the writer forever: see `_count_try`
             self._count_try(error)
             raise
         is_awaited = bool(self._markers) or any(entry[0] is CONTROL for entry in part)

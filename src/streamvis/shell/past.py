@@ -11,6 +11,7 @@ import numpy as np
 
 from streamvis.alerts import ALERTS, alerts_in
 from streamvis.page.reader import EndpointReader
+from streamvis.records import HistoryQuery
 from streamvis.transport import path
 
 __all__ = ["past_of", "scale_of", "time_of"]
@@ -50,7 +51,7 @@ def time_of(reader: EndpointReader, run: str) -> dict[str, Any]:
     widest, most = ("", ""), -1.0
     drawn = [(key, _drawable(its)) for key, its in reader.row_keys(run).items() if key != ALERTS]
     for key, column in [(key, columns[0]) for key, columns in drawn if columns][:_MOST_KEYS]:
-        found = reader.history(run, key, x="step", columns=[column], buckets=1)
+        found = reader.history(run, key, HistoryQuery(x="step", columns=[column], buckets=1))
         if found is not None and found.first_x is not None and found.last_x - found.first_x > most:
             widest, most = (key, column), found.last_x - found.first_x
     return _scale(reader, run, *widest, is_time=True)
@@ -66,7 +67,7 @@ def scale_of(reader: EndpointReader, run: str, key: str, column: str) -> dict[st
 
 def _scale(reader: EndpointReader, run: str, key: str, column: str, *, is_time: bool) -> dict[str, Any]:
     """The scale by this column, or, with `is_time`, by the times of its rows."""
-    found = reader.history(run, key, x="step", columns=[column], buckets=_POINTS) if key else None
+    found = reader.history(run, key, HistoryQuery(x="step", columns=[column], buckets=_POINTS)) if key else None
     if found is None:
         return {"steps": [], "x": [], "rises": False, "is_time": is_time}
     cells = found.rows.times if is_time else found.rows.columns[column]

@@ -137,7 +137,7 @@ class Connections:
             # psycopg may count statements as prepared that were passed over in the pipeline.
             connection.close()
             raise
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no connection goes back to the pool inside a transaction
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
             raise
