@@ -1,6 +1,7 @@
 """What surrounds a producer (threads, descriptors, folders, proxies) neither stops a program nor loses records unsaid."""
 
 import os
+import pickle
 import socket
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from streamvis import Client
 from support.stored import Stored
 
 # What a program has before it gives up a right, or a folder, that Python itself would need to find modules.
@@ -250,3 +252,22 @@ os._exit(0)
     url = {"here": endpoint.url, "away": "http://127.0.0.1:9", "nowhere": "none"}[where]
     program = run_program(source, url, head="import os, sys\nfrom streamvis import Client\nurl = sys.argv[1]\n")
     assert program.wait() == 0
+
+
+def test_after_the_first_call_of_a_copy_no_library_is_half_imported(start_program, endpoint, tmp_path):
+    with Client(endpoint.url, "app") as client:
+        run = client.init()
+        (tmp_path / "client").write_bytes(pickle.dumps(client))
+        source = """
+            import os, pickle, sys
+            client = pickle.load(open("client", "rb"))
+            assert "pyarrow" not in sys.modules  # a copy that sends nothing costs nothing
+            client.sendl(0, "k", {"x": 7})
+            assert hasattr(sys.modules["pyarrow"], "Table")
+            client.flush()
+            os._exit(0)
+        """
+        (tmp_path / "program.py").write_text(textwrap.dedent(source))
+        program = start_program([sys.executable, "program.py"], cwd=tmp_path)
+        assert program.wait(30) == 0, program.output()
+        assert Stored(endpoint.url).rows(run, "k", "x") == [7]

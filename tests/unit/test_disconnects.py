@@ -106,10 +106,10 @@ def test_a_long_poll_ends_when_its_client_goes(store):
             Asked(app, f"/api/v1/apps/tail?app=app&after={head.cursor}&wait=25&limit=0"),
             Asked(app, f"/api/v1/runs/run/tail?after={run.cursor}&wait=25"),
         ]
-        await until(lambda: app.state.news.waiting == 2)
+        await until(lambda: app.state.endpoint.news.waiting == 2)
         for poll in polls:
             await poll.give_up()
-        assert app.state.news.waiting == 0 and [poll.status for poll in polls] == [None, None]
+        assert app.state.endpoint.news.waiting == 0 and [poll.status for poll in polls] == [None, None]
 
     run_with(store, scenario)
 

@@ -15,8 +15,8 @@ from streamvis.client.exchange import post
 from streamvis.client.folders import OWNER, SpoolPlace, leave, take
 from streamvis.client.frames import Outgoing, read_segment, scan_segment
 from streamvis.client.leftovers import Leftover, forget_refused, refused_in, set_aside
-from streamvis.client.notes import entries_of
-from streamvis.client.outbox import Begin, Marker, Outbox
+from streamvis.client.notes import entries_of, notes_of
+from streamvis.client.outbox import CONTROL, ROW, Begin, Marker, Outbox
 from streamvis.client.producer_log import Log, Runs
 from streamvis.client.settings import Settings
 from streamvis.records import RowsChunk, ValueChunk
@@ -281,6 +281,20 @@ def test_what_lies_behind_a_damage_is_read(log):
     assert taken(log) == whole and log._runs.lost_records == 3 and log.segments.bytes == 0
 
 
+def test_the_frames_of_a_batch_on_both_sides_of_a_damage_are_one_batch(log):
+    frames = append(log, 3, sealed=False)
+    seal(log)
+    append(log)
+    (path,) = files(log)
+    content = bytearray(path.read_bytes())
+    content[log.segments.bytes * 3 // 8] ^= 1  # in the second of four
+    path.write_bytes(content)
+    # Apart they would have one number, and the endpoint would take the second for one that it has.
+    first, second = taken(log)
+    assert first.number == 1 and first.bodies == (*frames[0].bodies, *frames[2].bodies)
+    assert second.number == 2 and log._runs.lost_records == frames[1].records and log.unsettled_records == 0
+
+
 def test_a_cut_off_frame_is_no_damage(log, tmp_path):
     append(log, 2)
     (path,) = files(log)
@@ -376,12 +390,41 @@ def test_who_waits_continues_when_all_before_it_is_settled_or_on_the_disk(new_lo
     assert late.reached.is_set() and not log.is_awaited
 
 
+def test_what_a_disk_failed_to_sync_once_is_never_called_synced(new_log, monkeypatch):
+    log = new_log()
+    append(log)
+    marker, later = Marker(durable=True), Marker(durable=True)
+    log.hold_for(marker)
+    with monkeypatch.context() as failing:
+        failing.setattr("streamvis.client.segments.os.fsync", no_room)
+        log.release_kept()
+    log.release_kept()  # the system reports the error once, and says that all is well from then on
+    assert not marker.reached.is_set()
+    log.settle(log.head())
+    assert marker.reached.is_set()
+    append(log)
+    log.hold_for(later)
+    log.release_kept()
+    assert later.reached.is_set()
+
+
 def test_without_an_endpoint_what_is_on_the_disk_is_settled(new_log):
     log, marker = new_log(url=None), Marker()
     append(log)
     log.hold_for(marker)
     log.release_kept()
     assert marker.reached.is_set() and log.settled == 1 and log.kept_records == log.unsettled_records == 1
+
+
+def test_without_an_endpoint_how_each_run_began_stays_with_what_waits_of_it(new_log):
+    log = new_log(url=None)
+    for run in ("one", "two"):
+        log._runs.begin(Begin(run, {}, None, False), log.end)
+        append(log, run=run)
+        log.release_kept()
+    assert log.settled == 2 and log._runs.known("one") and log._runs.known("two")
+    log.close()
+    assert {path.name for path in log.segments.folder.glob("*.begin")} == {"one.begin", "two.begin"}
 
 
 def test_how_a_run_began_lies_beside_what_waits_of_it(log):
@@ -411,6 +454,20 @@ def test_a_spool_of_the_version_before_is_delivered_whole(kind, steps, dropped, 
     assert {params["dropped"] for params, _ in endpoint.requests} == {1}
     assert sum(isinstance(chunk, ValueChunk) for chunk in chunks) == (kind == "segments")
     assert not folder.exists() and not list((tmp_path / "spool").iterdir())
+
+
+def test_of_a_leftover_too_records_whose_key_is_refused_are_not_delivered(new_log):
+    log = new_log()
+    log._runs.begin(Begin("run", {}, None, False), 0)
+    rows = [(ROW, step, float(step), key, {"x": step}, 0) for key, step in (("k", 0), ("bad", 1), ("bad", 2))]
+    assert log.append("run", notes_of([(CONTROL, None, 0.0, None, Begin("run", {}, None, False), 0), *rows]), 3)
+    log.close()
+    endpoint = FakeEndpoint()
+    endpoint.refused = [{"key": "bad", "reason": "it holds a value"}]
+    leftover = Leftover(log.segments.folder, *take(log.segments.folder))
+    (done,) = leftover.deliver(lambda batch, before, **options: post(endpoint, batch, before, **options))
+    leftover.close()
+    assert (done.batch.records, done.refused_records) == (3, 2) and "'bad'" in done.problem and "holds a value" in done.problem
 
 
 def owned(log, **changes):

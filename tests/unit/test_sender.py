@@ -1,7 +1,6 @@
 """The road against a fake endpoint: numbers, retries, refusals, the log, and what is said about them."""
 
 import itertools
-import logging
 import threading
 
 import pytest
@@ -16,81 +15,14 @@ from streamvis.client.intake import Intake
 from streamvis.client.notes import are_notes, notes_of
 from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
 from streamvis.client.producer_log import Log, Runs
-from streamvis.client.road import Road
 from streamvis.client.segments import Segments
 from streamvis.client.settings import Settings
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from streamvis.wire.arrow import decode_batch_body
 from support.conditions import wait_until
-from support.fake_endpoint import FakeEndpoint, away
-
-
-class Script(Road):
-    """A road with a caller's words."""
-
-    def __init__(self, endpoint, folder, **options):
-        settings = Settings(endpoint.url, "app", SpoolPlace(folder), lambda: endpoint, **options)
-        super().__init__(settings, on_start=lambda road: None)
-        self.intake = Intake()
-
-    def start_run(self, run="run", within_s=10):
-        marker = self.begin(Begin(run, {"a": 1}, None, False))
-        assert marker.reached.wait(within_s)
-        return marker
-
-    def sendl(self, step, key="k", **columns):
-        return self.outbox.put(self.intake.rows(step, key, columns or {"x": step}))
-
-    def flush(self, within_s=20):
-        return self.mark().reached.wait(within_s)
-
-
-@pytest.fixture
-def endpoint():
-    return FakeEndpoint()
-
-
-@pytest.fixture
-def make_script(endpoint, tmp_path):
-    made = []
-
-    def make(**options):
-        made.append(Script(endpoint, tmp_path / "spool", **options))
-        return made[-1]
-
-    yield make
-    endpoint.answer = lambda params, body: None
-    for script in made:
-        close([script], "finished", timeout_s=5)
-
-
-@pytest.fixture
-def script(make_script):
-    return make_script()
-
-
-@pytest.fixture
-def said(caplog):
-    caplog.set_level(logging.WARNING, logger="streamvis")
-    return lambda: [record.getMessage() for record in caplog.records]
-
-
-def steps(endpoint, run="run"):
-    """Steps of the rows that the endpoint stored, in order."""
-    from streamvis.wire.arrow import decode_tail_body
-
-    chunks = [chunk for chunk in endpoint.runs.get(run, []) if isinstance(chunk, records.RowsChunk)]
-    return [step for chunk in chunks for rows in decode_tail_body(chunk.body) for step in rows.steps.tolist()]
-
-
-def spooled(tmp_path):
-    return sorted(path for path in (tmp_path / "spool").rglob("*.spool") if path.stat().st_size)
-
-
-def is_kept(script):
-    """Whether all that the endpoint does not have is on the disk."""
-    return script.unsettled_records == script.producer.kept_records
+from support.fake_endpoint import away
+from support.roads import fail, is_kept, spooled, steps
 
 
 def test_batches_are_numbered_from_1_and_arrive_in_order(script, endpoint):
@@ -318,8 +250,9 @@ def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
     ],
 )
 def test_who_begins_a_run_learns_why_it_cannot_be(script, endpoint, answer, error):
-    endpoint.request = lambda *args, **options: answer()
+    request, endpoint.request = endpoint.request, lambda *args, **options: answer()
     assert isinstance(script.start_run().error, error)
+    endpoint.request = request
 
 
 def test_each_run_of_a_client_has_its_own_records(script, endpoint):
@@ -398,21 +331,6 @@ def test_threads_keep_their_order(script, endpoint):
         for rows in decode_tail_body(chunk.body):
             by_key.setdefault(rows.key, []).extend(rows.steps.tolist())
     assert by_key == {f"k{i}": list(range(2000)) for i in range(4)}
-
-
-def fail(error, times):
-    """A function that raises `error` so many times, then calls what it stands for."""
-    left = iter([error] * times)
-
-    def wrap(real):
-        def call(*args, **options):
-            if (one := next(left, None)) is not None:
-                raise one
-            return real(*args, **options)
-
-        return call
-
-    return wrap
 
 
 @pytest.mark.parametrize("times", [1, 4])

@@ -9,8 +9,6 @@ import os
 import re
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -149,8 +147,7 @@ class Client:
         self._run, self._reserved, self._intake = begin.run, None, Intake()
         if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
             self._road.producer.tell_if_away()
-        if not self._road.producer.cannot_start:
-            _load_libraries()
+        self._road.producer.load()
         if known.error is not None:
             self._road.forget(begin.run)
             if self._run == begin.run:
@@ -245,8 +242,7 @@ class Client:
         Returns False if that takes longer than `timeout_s` seconds, or if records were dropped or refused since the last `flush`.
         """
         in_time = self._road.wait(self._road.mark(), timeout_s)
-        failed_before, self._failed_records = self._failed_records, self._road.failed_records
-        return in_time and self._failed_records == failed_before
+        return not self._road.has_failed_since_asked() and in_time
 
     def close(self, timeout_s: float | None = None, *, state: str = "finished") -> bool:
         """End the run in `state` (finished, failed or interrupted), and deliver all waiting records; True if all are delivered.
@@ -290,7 +286,6 @@ class Client:
         return closing.close([self._road], state, timeout_s=timeout_s)
 
     def _new_road(self) -> Road:
-        self._failed_records = 0
         road = Road(self._settings, on_start=closing.close_with_process)
         is_closed_for_us = closing.watch(road)
         if self._finalizer is not None:
@@ -338,15 +333,6 @@ def _checked_keep(keep: int | str | None) -> int | None:
         return keep
     allowed = "1 to 2,147,483,647 values of a key, 'newest' for one, or None for all"
     raise UsageError(f"keep is {keep!r}. Give how many to keep: {allowed}.")
-
-
-def _load_libraries() -> None:
-    """Import what the sender's thread needs, or wait until it has. If that fails now, the sender says so and tries again.
-
-    Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
-    """
-    with suppress(Exception):
-        import_module("streamvis.client.encoding")
 
 
 def _not_begun(call: str) -> UsageError:

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +57,25 @@ class Form(NamedTuple):
     media: str
     left_out: list[str]
 
+    def records_of(self, keys: Collection[str]) -> int:
+        """How many of its records are of these keys: each has a time of its own."""
+        if self.media != ARROW:
+            return 0
+        from streamvis.wire.arrow import streams_of
+
+        count = 0
+        for meta, table, _ in streams_of(self.body):
+            if meta.get("key") in keys:
+                count += len(set(table.column(1).to_pylist())) if meta["kind"] == "rows" else 1
+        return count
+
+
+class Answer(NamedTuple):
+    """An acknowledgement, and how many records of the batch the endpoint did not store, since their keys hold something else."""
+
+    ack: Ack
+    refused_records: int
+
 
 def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Form:
     """A batch as it is sent, with the notes `before` in front of it. Raises EndpointRefused for what can never be sent."""
@@ -80,7 +99,7 @@ def post(
     live: bool = False,
     dropped: int = 0,
     timeout_s: float = _TIMEOUT_S,
-) -> Ack:
+) -> Answer:
     """Send a batch. Not `live` is one that comes late, from a spool that was left behind.
 
     `dropped` is how many records its producer had to drop so far. The answer may take `timeout_s` seconds.
@@ -112,7 +131,8 @@ def post(
         raise DeletedRun(batch.run)
     if response.status != 200:
         raise EndpointRefused(response.status, _detail(response), url=transport.url)
-    return _ack(response, url=transport.url)
+    ack = _ack(response, url=transport.url)
+    return Answer(ack, form.records_of({refusal.key for refusal in ack.refused}) if ack.refused else 0)
 
 
 class Exchange:
@@ -156,7 +176,7 @@ class Exchange:
         self._connect()
         began = time.monotonic()
         try:
-            ack = self._posted(batch)
+            answer = self._posted(batch)
         except DeletedRun as error:
             self._runs.gone.add(batch.run)
             self._lose(batch.run, batch.records)
@@ -171,8 +191,9 @@ class Exchange:
                 self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
         self._formed = None
-        if ack is not None:
-            self._hear(batch, ack)
+        if answer is not None:
+            self._lose(batch.run, answer.refused_records)
+            self._hear(batch, answer.ack)
         return None
 
     def deliver_leftover(self) -> bool:
@@ -231,8 +252,8 @@ class Exchange:
         self._adopter = Adopter(self._place.folders, self._url, partial(self._post, transport), say=self._say)
         self._transport = transport
 
-    def _posted(self, batch: Outgoing) -> Ack | None:
-        """The acknowledgement; None where nothing of the batch could be sent."""
+    def _posted(self, batch: Outgoing) -> Answer | None:
+        """The answer; None where nothing of the batch could be sent."""
         dropped = self._runs.lost_of(batch.run)
         if self._formed is None or self._formed[0] is not batch:
             with self._forming:
@@ -258,7 +279,7 @@ class Exchange:
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 
-    def _post(self, transport: Any, batch: Outgoing, before: bytes, **options: Any) -> Ack:
+    def _post(self, transport: Any, batch: Outgoing, before: bytes, **options: Any) -> Answer:
         with self._forming:
             form = form_of(batch, before, url=self._url)
         return post(transport, batch, form=form, **options)

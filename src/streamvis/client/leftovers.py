@@ -35,11 +35,15 @@ _MAX_BYTES = 256 * 2**20
 
 
 class Delivered(NamedTuple):
-    """A batch that is settled, or bytes that are none (`batch` is None). `problem` tells why it could not be stored, if so."""
+    """A batch that is settled, or bytes that are none (`batch` is None). `problem` tells why something was not stored, if so.
+
+    `refused_records` of the batch were not stored.
+    """
 
     batch: Outgoing | None
     bytes: int
-    problem: str
+    problem: str = ""
+    refused_records: int = 0
 
 
 class Leftover:
@@ -63,7 +67,7 @@ class Leftover:
                 if batch is None:
                     damaged_bytes += size_bytes
                 else:
-                    yield Delivered(batch, size_bytes, self._settle(batch, post))
+                    yield Delivered(batch, size_bytes, *self._settle(batch, post))
             if damaged_bytes:
                 kept = keep_damaged(self.folder.parent, segment)
                 where = f"A copy is {kept}." if kept else "There was no room for a copy."
@@ -92,24 +96,26 @@ class Leftover:
         held, self._held = self._held, None
         leave_folder(held)
 
-    def _settle(self, batch: Outgoing, post: Post) -> str:
+    def _settle(self, batch: Outgoing, post: Post) -> tuple[str, int]:
+        """Why something of the batch was not stored, and how many records that is."""
         dropped = self._dropped.get(batch.run, 0)
         try:
             try:
-                post(batch, b"", dropped=dropped)
+                answer = post(batch, b"", dropped=dropped)
             except UnknownRun as error:
                 try:
                     with open_segment(self.folder / f"{batch.run}{BEGIN}") as file:
                         before = file.read()
                 except OSError:
                     raise EndpointRefused(404, str(error), url=self.owner.url or "") from error
-                post(batch, before, dropped=dropped)
+                answer = post(batch, before, dropped=dropped)
         except DeletedRun as error:
-            return str(error)
+            return str(error), batch.records
         except (EndpointRefused, UnknownRun) as error:
             kept = set_aside(self.folder.parent, batch, str(error))
-            return str(error) if kept else f"{error} There was no room to keep the batch."
-        return ""
+            return str(error) if kept else f"{error} There was no room to keep the batch.", batch.records
+        reasons = [f"the key {refusal.key!r} was refused: {refusal.reason}" for refusal in answer.ack.refused]
+        return "; ".join(reasons), answer.refused_records
 
     def _segments(self) -> list[Path]:
         return sorted(self.folder.glob(SEGMENTS))

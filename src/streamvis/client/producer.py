@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,15 @@ class Producer:
     def start(self) -> None:
         """Start the threads, unless they are there. Where none can be started, the next call tries again."""
         self._threads.start()
+
+    def load(self) -> None:
+        """Import what the sender imports in its thread, or wait until it has. If that fails now, the sender tries again.
+
+        Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
+        """
+        if not self.cannot_start:
+            with suppress(Exception):
+                import_module("streamvis.client.encoding")
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""

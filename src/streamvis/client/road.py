@@ -37,7 +37,8 @@ class Road:
         self._new_producer = lambda: Producer(self.outbox, settings)
         self.producer = self._new_producer()
         self._begun: Begin | None = None
-        self._told_of_end = self._waited_in_vain = False
+        self._told_of_end = self._waited_in_vain = self._is_joined = False
+        self._failed_before = 0
         self._ancestors: tuple[tuple[str, Owner], ...] = ()
         self._since = (os.getpid(), time.time())
         self._inherited: list[Any] = []
@@ -79,13 +80,18 @@ class Road:
         """How many will never be stored: dropped, or refused by the endpoint."""
         return self.lost_records + self.producer.set_aside_records
 
+    def has_failed_since_asked(self) -> bool:
+        """Whether there are more such records than when this was asked before."""
+        failed_before, self._failed_before = self._failed_before, self.failed_records
+        return self._failed_before > failed_before
+
     def begin(self, begin: Begin) -> Marker:
         """Start or join a run, after finishing the one before; the marker tells when the endpoint knows of it."""
         if self.is_untouched:
             self.outbox.entries.clear()  # a child that starts a run of its own does not join its parent's
         else:
             self.end("finished")
-        self._begun, self._ancestors = begin, ()
+        self._begun, self._ancestors, self._is_joined = begin, (), False
         marker = Marker(wants_errors=True)
         self.control(begin, marker)
         return marker
@@ -113,7 +119,7 @@ class Road:
             self.outbox.entries.clear()
         else:
             self.end("finished")
-        self._begun, self._ancestors = begin, ancestors
+        self._begun, self._ancestors, self._is_joined = begin, ancestors, True
         if begin is not None:
             # Not `control`: it goes out with the first record.
             self.outbox.entries.append((CONTROL, None, time.time(), None, begin, 0))
@@ -184,6 +190,8 @@ class Road:
         self.producer.start()
         if not was_asked:
             self._on_start(self)
+            if self._is_joined:
+                self.producer.load()  # as `init` does
 
     def _discard(self) -> None:
         """What comes when all has ended, as from a function of the program's own that `atexit` calls later, goes nowhere."""
@@ -210,6 +218,7 @@ class Road:
         self.outbox.empty_out()
         self.producer = self._new_producer()
         self.producer.stopping = stopped
+        self._failed_before = 0
         self._since = (os.getpid(), time.time())
         self.join(*heritage)
 

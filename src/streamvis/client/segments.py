@@ -106,6 +106,7 @@ class Segments:
 
     def write(self, frame: Outgoing, content: bytes, *, is_part: bool) -> bool:
         """Write a frame at the end; False where the disk does not take it. A part goes where the frame before it is."""
+        self._is_unsynced = self._is_unsynced and self.bytes > 0  # nothing is left of what failed
         try:
             if self._writing is not None and self._writing.tell() >= self._segment_bytes and not is_part:
                 self._stop_writing()
@@ -164,7 +165,6 @@ class Segments:
         self.settle_down()
         if self._is_unsynced and self.bytes:
             return False  # the system reports an error of the disk once, and what it is about may not be there
-        self._is_unsynced = False
         try:
             if self._writing is not None:
                 os.fsync(self._writing.fileno())

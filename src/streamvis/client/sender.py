@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import threading
 import time
@@ -40,6 +41,8 @@ _SILENT_S = 2.0
 """For so long after its start nothing is said of an endpoint that has not answered yet: it may be starting too."""
 _MOST_TRIES = 8
 """So often a batch is tried that an unexpected error stops."""
+_MOST_TRIES_FOR_MEMORY = 80
+"""The same where memory is short, which is most likely over within a minute."""
 _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
 
@@ -224,13 +227,19 @@ class Sender:
         self._errors += 1
         batch = self._under_way
         try:
-            if batch is not None and self._errors >= _MOST_TRIES and not isinstance(error, PASSING):
+            if batch is not None and self._errors >= _most_tries(error):
                 self.exchange.set_aside(batch, error)
                 self._settle(batch)
                 return
             self.hurry.wait(_RETRY_S[min(self._errors, len(_RETRY_S) - 1)])
         except Exception:  # noqa: BLE001 - the same trouble again: it is tried once more
             time.sleep(_RETRY_S[1])
+
+
+def _most_tries(error: Exception) -> float:
+    if isinstance(error, MemoryError):
+        return _MOST_TRIES_FOR_MEMORY
+    return math.inf if isinstance(error, PASSING) else _MOST_TRIES
 
 
 def _spread() -> float:

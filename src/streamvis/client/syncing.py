@@ -123,10 +123,10 @@ class Sync:
             for done in leftover.deliver(partial(post, transport)):
                 progress(done.bytes)
                 if done.problem:
-                    self.synced.refused += done.batch.records if done.batch else 0
+                    self.synced.refused += done.refused_records
                     self.synced.troubles.append(done.problem)
-                elif done.batch is not None:
-                    self._count(done.batch.records, done.batch.run)
+                if done.batch is not None and (not done.problem or done.refused_records < done.batch.records):
+                    self._count(done.batch.records - done.refused_records, done.batch.run)
         finally:
             transport.close()
 

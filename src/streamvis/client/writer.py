@@ -27,6 +27,8 @@ _PARK_AFTER_S = 0.03
 _TRY_AGAIN_S = 0.045
 _MOST_TRIES = 5
 """So often something is tried that an unexpected error stops, before less is tried at once."""
+_MOST_TRIES_FOR_MEMORY = 1000
+"""So often one record is tried alone where memory is short."""
 
 _MAX_FRAME_BYTES = 4 * 2**20
 _MAX_FRAME_ENTRIES = 32_768
@@ -235,11 +237,14 @@ class Writer:
     def _count_try(self, error: Exception) -> None:
         """The reason may pass, or lie in one record: try again, then less at once, and in the end leave that record out."""
         self._tries += 1
-        if self._tries < _MOST_TRIES or (isinstance(error, PASSING) and not self.stopping):
+        if self._tries < _MOST_TRIES:
             return
         if (tried := self._at_once or len(self._taken)) > 1:
             self._at_once, self._tries = tried // 2, _MOST_TRIES - 1
             return
+        if isinstance(error, PASSING) and not self.stopping:
+            if not isinstance(error, MemoryError) or self._tries < _MOST_TRIES_FOR_MEMORY:
+                return
         with self._lock:
             self._runs.lose(self._runs.name, int(self._taken[0][0] is not CONTROL))
         self._say(f"a record could not be sent ({_named(self._taken[0])}: {type(error).__name__}: {error}).")

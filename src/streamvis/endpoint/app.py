@@ -15,20 +15,16 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.access import Hosts, Tokens
+from streamvis.endpoint import band_routes, deletion_routes, read_routes, run_routes, tail_routes, write_routes
 from streamvis.endpoint.authorization import Guard
-from streamvis.endpoint.band_routes import band_routes
-from streamvis.endpoint.deletion_routes import deleting_routes
 from streamvis.endpoint.disconnects import GivenUp
 from streamvis.endpoint.news import News
 from streamvis.endpoint.openapi import describe
 from streamvis.endpoint.other_endpoints import watch_others
 from streamvis.endpoint.presence import Presence
-from streamvis.endpoint.read_routes import reading_routes
 from streamvis.endpoint.responses import ProtocolHeader, add_error_answers
-from streamvis.endpoint.run_routes import listing_routes
-from streamvis.endpoint.tail_routes import tail_routes
+from streamvis.endpoint.served import Endpoint
 from streamvis.endpoint.webhook import Webhook
-from streamvis.endpoint.write_routes import writing_routes
 from streamvis.endpoint.writer import Writer
 from streamvis.errors import StoreError
 from streamvis.store import SharedStore, Store
@@ -40,6 +36,8 @@ MAX_WAITING = 500
 VANISH_AFTER_S = 45.0
 """How long nothing must be heard of a run's producers until it is shown as vanished. They show that they live every 10 s."""
 _LOOK_AT_STORE_S = 1.0
+# Those that list runs come before that of one run, whose id `names` would be.
+_ROUTES = [its.routes for its in (run_routes, deletion_routes, band_routes, read_routes, tail_routes, write_routes)]
 
 
 def create_app(
@@ -58,38 +56,35 @@ def create_app(
     At most `max_waiting` requests wait for news at a time. `page_of` gives the address of a run's page, "" where it is not known;
     of no run (""), that of the page for any run. `make_webhook` makes what posts alerts, on the event loop.
     """
-    presence = Presence(store, lambda changes: app.state.news.announce(changes), vanish_after_s=vanish_after_s)
+    presence = Presence(store, lambda changes: endpoint.news.announce(changes), vanish_after_s=vanish_after_s)
+    endpoint = Endpoint(store, presence, version, page_of)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.news, app.state.writer = News(max_waiting), Writer(store)
-        app.state.webhook = make_webhook() if make_webhook is not None else None
-        store.listen(app.state.news.announce)
+        endpoint.news, endpoint.writer = News(max_waiting), Writer(store)
+        endpoint.webhook = make_webhook() if make_webhook is not None else None
+        store.listen(endpoint.news.announce)
         tasks = [
-            asyncio.create_task(app.state.writer.keep_tidy()),
+            asyncio.create_task(endpoint.writer.keep_tidy()),
             asyncio.create_task(presence.watch()),
-            asyncio.create_task(_watch_for_another_store(store, app.state.news, presence)),
-            *([asyncio.create_task(app.state.webhook.post_all(store))] if app.state.webhook is not None else []),
+            asyncio.create_task(_watch_for_another_store(store, endpoint.news, presence)),
+            *([asyncio.create_task(endpoint.webhook.post_all(store))] if endpoint.webhook is not None else []),
         ]
         if isinstance(store, SharedStore):
-            tasks.append(asyncio.create_task(watch_others(store, app.state.news)))
+            tasks.append(asyncio.create_task(watch_others(store, endpoint.news)))
         yield
         for task in tasks:
             task.cancel()
 
     # No /redoc: its page loads a picture from its maker's site.
-    ids = {"generate_unique_id_function": lambda at: at.name}
-    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, redoc_url=None, **ids)
+    app = FastAPIOffline(title="Streamvis", version=version, lifespan=lifespan, redoc_url=None)
+    app.state.endpoint = endpoint
     app.add_middleware(GivenUp)
     app.add_middleware(Guard, tokens=tokens, hosts=hosts)
     app.add_middleware(ProtocolHeader)
     add_error_answers(app)
-    app.include_router(listing_routes(store, presence))
-    app.include_router(deleting_routes(store, presence))
-    app.include_router(band_routes(store, presence))
-    app.include_router(reading_routes(store, presence, version, page_of))
-    app.include_router(tail_routes(store, presence))
-    app.include_router(writing_routes(store, presence, page_of))
+    for routes in _ROUTES:
+        app.router.routes.extend(routes.routes)  # `include_router` would build each of them again
     describe(app, wants_token=tokens.write is not None)
     return app
 

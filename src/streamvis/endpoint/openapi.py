@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -16,7 +16,7 @@ from streamvis.endpoint import request_schemas, response_schemas
 from streamvis.endpoint.response_schemas import Error
 from streamvis.wire.arrow import ARROW
 
-__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "describe", "told"]
+__all__ = ["FOLLOW", "OF_A_BODY", "OF_A_KEY", "OF_A_RUN", "READ", "WRITE", "describe", "router", "told"]
 
 _ABOUT = """\
 Runs, and the data that producers sent. Everything is JSON, or Arrow with `Accept: application/vnd.apache.arrow.stream`.
@@ -49,6 +49,11 @@ OF_A_KEY = (*OF_A_RUN, 409)
 OF_A_BODY = (408, 413, 415, 422)
 _ARROW = "Arrow IPC streams one after another, one for each record, with metadata in JSON as `streamvis` in the schema."
 _TOKEN = {"type": "http", "scheme": "bearer", "description": "The token that the endpoint printed when it started."}
+
+
+def router(*tags: str) -> APIRouter:
+    """A group of routes under these tags. A route's id in the document is its function's name."""
+    return APIRouter(tags=[*tags], generate_unique_id_function=lambda at: at.name)
 
 
 def told(

@@ -172,7 +172,7 @@ async def _serve(
     server = _Server(config, on_ready)
 
     def end() -> None:
-        app.state.news.close()
+        app.state.endpoint.news.close()
         server.should_exit = True
 
     loop = asyncio.get_running_loop()

@@ -5,174 +5,183 @@ What an answer costs does not depend on how long a run is. The store is asked in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.endpoint import response_schemas
 from streamvis.endpoint.authorization import may_read
-from streamvis.endpoint.openapi import OF_A_KEY, OF_A_RUN, READ, told
+from streamvis.endpoint.openapi import OF_A_KEY, OF_A_RUN, READ, router, told
 from streamvis.endpoint.parameters import STEP, App, AsOf, Key, Left, Run
-from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.responses import JsonAnswer, answer_of, history_answer, rows_answer, wants_arrow, whole_run_answer
+from streamvis.endpoint.served import Endpoint, Served
 from streamvis.errors import DamagedData, UnknownRun
 from streamvis.records import PROTOCOL, RunInfo
-from streamvis.store import Store
 from streamvis.wire.jsonform import body_to_json
 
-__all__ = ["reading_routes"]
+__all__ = ["routes"]
 
 _VALUES_BYTES = 64 * 2**20
 """How large the values of one answer may be together."""
 _MOST_DAMAGED = 100
 
 
-def reading_routes(store: Store, presence: Presence, version: str, page_of: Callable[[str], str]) -> APIRouter:
-    """The routes. `page_of` gives the address of a run's page."""
-    routes = APIRouter(tags=[READ])
-
-    @routes.get("/healthz", **told(response_schemas.Health, is_open=True))
-    async def healthz(request: Request) -> Response:
-        """Whether the endpoint runs, which it is, and which keys were found to be damaged."""
-        try:
-            its_id = await run_in_threadpool(lambda: store.id)
-        except DamagedData:
-            its_id = ""
-        found = store.damages()
-        damaged = [asdict(one) for one in found[:_MOST_DAMAGED]] if may_read(request) else []
-        about = {"status": "damaged" if found else "ok", "protocol": PROTOCOL, "version": version, "store": its_id}
-        about["pages"] = await run_in_threadpool(page_of, "") if may_read(request) else ""
-        return JsonAnswer({**about, "damages": len(found), "damaged": damaged, "unmerged": store.unmerged})
-
-    @routes.get("/api/v1/apps", **told(response_schemas.Apps))
-    async def apps() -> Response:
-        """The apps that have runs."""
-        found = await run_in_threadpool(store.apps)
-        return JsonAnswer({"apps": [asdict(one) for one in found]})
-
-    @routes.get("/api/v1/runs/newest", **told(response_schemas.WholeRun, 404, 422, with_arrow=True))
-    async def newest(app: App, request: Request) -> Response:
-        """The newest run of an app."""
-        found = await run_in_threadpool(store.newest, app)
-        if found is None:
-            raise UnknownRun(f"newest of {app}")
-        return await _whole_run(store, presence, found, request)
-
-    @routes.get("/api/v1/runs/{run}", **told(response_schemas.WholeRun, *OF_A_RUN, with_arrow=True))
-    async def one_run(run: Run, request: Request, at: AsOf = None) -> Response:
-        """One run, with its config, keys and columns."""
-        return await _whole_run(store, presence, await run_in_threadpool(store.run, run), request, at=at)
-
-    @routes.get("/api/v1/runs/{run}/rows", **told(response_schemas.Rows, *OF_A_KEY, with_arrow=True))
-    async def rows(
-        run: Run,
-        key: Key,
-        request: Request,
-        from_step: Annotated[int, STEP] = 0,
-        to_step: Annotated[int | Left, STEP] = None,
-        columns: Annotated[list[str] | Left, Query()] = None,
-        limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
-    ) -> Response:
-        """One key's rows from one step to another, both included, in log order."""
-
-        def read() -> bytes | dict[str, Any]:
-            piece = store.rows(run, key, from_step=from_step, to_step=to_step, limit=limit)
-            return rows_answer(key, piece, from_step, to_step, columns, limit, as_arrow=wants_arrow(request))
-
-        return answer_of(await run_in_threadpool(read))
-
-    @routes.get("/api/v1/runs/{run}/history", **told(response_schemas.History, *OF_A_KEY, with_arrow=True))
-    async def history(
-        run: Run,
-        key: Key,
-        request: Request,
-        x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-        columns: Annotated[list[str] | Left, Query()] = None,
-        start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
-        stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
-        window: Annotated[
-            float | Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
-        ] = None,
-        buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
-        scale: Annotated[Literal["linear", "log"], Query()] = "linear",
-        having: Annotated[list[str] | Left, Query(description="Only rows that have something in one of these columns.")] = None,
-        smooth: Annotated[float, Query(ge=0, lt=1, description="Weight of the past in the smoothed columns; 0: none.")] = 0.0,
-        at: AsOf = None,
-    ) -> Response:
-        """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
-
-        def read() -> bytes | dict[str, Any]:
-            asked = {"start": start, "stop": stop, "window": window, "having": having or (), "smooth": smooth, "at": at}
-            found = store.history(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
-            return history_answer(key, x, found, as_arrow=wants_arrow(request))
-
-        return answer_of(await run_in_threadpool(read))
-
-    @routes.get("/api/v1/runs/{run}/histories", **told(response_schemas.Histories, *OF_A_KEY, with_arrow=True))
-    async def histories(
-        run: Run,
-        key: Key,
-        request: Request,
-        columns: Annotated[list[str], Query(min_length=1, max_length=100)],
-        x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-        start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
-        stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
-        window: Annotated[
-            float | Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
-        ] = None,
-        buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
-        scale: Annotated[Literal["linear", "log"], Query()] = "linear",
-        at: AsOf = None,
-    ) -> Response:
-        """As `history` of each of the columns by itself, with the rows that have something in it. Reads the rows once."""
-
-        def read() -> bytes | dict[str, Any]:
-            asked = {"start": start, "stop": stop, "window": window, "at": at}
-            found = store.histories(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
-            as_arrow = wants_arrow(request)
-            answers = [history_answer(key, x, one, as_arrow=as_arrow) for one in found]
-            return b"".join(answers) if as_arrow else {"histories": answers}
-
-        return answer_of(await run_in_threadpool(read))
-
-    @routes.get("/api/v1/runs/{run}/value", **told(response_schemas.Value, *OF_A_KEY, with_arrow=True))
-    async def value(run: Run, key: Key, request: Request, step: Annotated[int | Left, STEP] = None, at: AsOf = None) -> Response:
-        """A key's value at a step, or its newest."""
-        body = await run_in_threadpool(lambda: store.value(run, key, step=step, at=at))
-        if body is None:
-            told = f"The key {key!r} has no value at step {at if step is None else step}."
-            return JSONResponse({"error": {"code": "no_value", "message": told}}, 404)
-        return answer_of(body if wants_arrow(request) else body_to_json(body))
-
-    @routes.get("/api/v1/runs/{run}/values", **told(response_schemas.Values, *OF_A_KEY, with_arrow=True))
-    async def values(
-        run: Run,
-        key: Key,
-        request: Request,
-        from_step: Annotated[int, STEP] = 0,
-        to_step: Annotated[int | Left, STEP] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> Response:
-        """A key's values from one step to another, evenly spread over the steps; fewer where they would be too large together."""
-
-        def read() -> bytes | dict[str, Any]:
-            bodies = store.values(run, key, from_step=from_step, to_step=to_step, limit=limit, max_bytes=_VALUES_BYTES)
-            return b"".join(bodies) if wants_arrow(request) else {"values": [body_to_json(body) for body in bodies]}
-
-        return answer_of(await run_in_threadpool(read))
-
-    return routes
+routes = router(READ)
 
 
-async def _whole_run(store: Store, presence: Presence, run: RunInfo, request: Request, *, at: int | None = None) -> Response:
+@routes.get("/healthz", **told(response_schemas.Health, is_open=True))
+async def healthz(endpoint: Served, request: Request) -> Response:
+    """Whether the endpoint runs, which it is, and which keys were found to be damaged."""
+    try:
+        its_id = await run_in_threadpool(lambda: endpoint.store.id)
+    except DamagedData:
+        its_id = ""
+    found = endpoint.store.damages()
+    damaged = [asdict(one) for one in found[:_MOST_DAMAGED]] if may_read(request) else []
+    about = {"status": "damaged" if found else "ok", "protocol": PROTOCOL, "version": endpoint.version, "store": its_id}
+    about["pages"] = await run_in_threadpool(endpoint.page_of, "") if may_read(request) else ""
+    return JsonAnswer({**about, "damages": len(found), "damaged": damaged, "unmerged": endpoint.store.unmerged})
+
+
+@routes.get("/api/v1/apps", **told(response_schemas.Apps))
+async def apps(endpoint: Served) -> Response:
+    """The apps that have runs."""
+    found = await run_in_threadpool(endpoint.store.apps)
+    return JsonAnswer({"apps": [asdict(one) for one in found]})
+
+
+@routes.get("/api/v1/runs/newest", **told(response_schemas.WholeRun, 404, 422, with_arrow=True))
+async def newest(endpoint: Served, app: App, request: Request) -> Response:
+    """The newest run of an app."""
+    found = await run_in_threadpool(endpoint.store.newest, app)
+    if found is None:
+        raise UnknownRun(f"newest of {app}")
+    return await _whole_run(endpoint, found, request)
+
+
+@routes.get("/api/v1/runs/{run}", **told(response_schemas.WholeRun, *OF_A_RUN, with_arrow=True))
+async def one_run(endpoint: Served, run: Run, request: Request, at: AsOf = None) -> Response:
+    """One run, with its config, keys and columns."""
+    return await _whole_run(endpoint, await run_in_threadpool(endpoint.store.run, run), request, at=at)
+
+
+@routes.get("/api/v1/runs/{run}/rows", **told(response_schemas.Rows, *OF_A_KEY, with_arrow=True))
+async def rows(
+    endpoint: Served,
+    run: Run,
+    key: Key,
+    request: Request,
+    from_step: Annotated[int, STEP] = 0,
+    to_step: Annotated[int | Left, STEP] = None,
+    columns: Annotated[list[str] | Left, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
+) -> Response:
+    """One key's rows from one step to another, both included, in log order."""
+
+    def read() -> bytes | dict[str, Any]:
+        piece = endpoint.store.rows(run, key, from_step=from_step, to_step=to_step, limit=limit)
+        return rows_answer(key, piece, from_step, to_step, columns, limit, as_arrow=wants_arrow(request))
+
+    return answer_of(await run_in_threadpool(read))
+
+
+@routes.get("/api/v1/runs/{run}/history", **told(response_schemas.History, *OF_A_KEY, with_arrow=True))
+async def history(
+    endpoint: Served,
+    run: Run,
+    key: Key,
+    request: Request,
+    x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
+    columns: Annotated[list[str] | Left, Query()] = None,
+    start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
+    stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
+    window: Annotated[
+        float | Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
+    ] = None,
+    buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+    scale: Annotated[Literal["linear", "log"], Query()] = "linear",
+    having: Annotated[list[str] | Left, Query(description="Only rows that have something in one of these columns.")] = None,
+    smooth: Annotated[float, Query(ge=0, lt=1, description="Weight of the past in the smoothed columns; 0: none.")] = 0.0,
+    at: AsOf = None,
+) -> Response:
+    """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
+
+    def read() -> bytes | dict[str, Any]:
+        asked = {"start": start, "stop": stop, "window": window, "having": having or (), "smooth": smooth, "at": at}
+        found = endpoint.store.history(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
+        return history_answer(key, x, found, as_arrow=wants_arrow(request))
+
+    return answer_of(await run_in_threadpool(read))
+
+
+@routes.get("/api/v1/runs/{run}/histories", **told(response_schemas.Histories, *OF_A_KEY, with_arrow=True))
+async def histories(
+    endpoint: Served,
+    run: Run,
+    key: Key,
+    request: Request,
+    columns: Annotated[list[str], Query(min_length=1, max_length=100)],
+    x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
+    start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
+    stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
+    window: Annotated[
+        float | Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
+    ] = None,
+    buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+    scale: Annotated[Literal["linear", "log"], Query()] = "linear",
+    at: AsOf = None,
+) -> Response:
+    """As `history` of each of the columns by itself, with the rows that have something in it. Reads the rows once."""
+
+    def read() -> bytes | dict[str, Any]:
+        asked = {"start": start, "stop": stop, "window": window, "at": at}
+        found = endpoint.store.histories(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
+        as_arrow = wants_arrow(request)
+        answers = [history_answer(key, x, one, as_arrow=as_arrow) for one in found]
+        return b"".join(answers) if as_arrow else {"histories": answers}
+
+    return answer_of(await run_in_threadpool(read))
+
+
+@routes.get("/api/v1/runs/{run}/value", **told(response_schemas.Value, *OF_A_KEY, with_arrow=True))
+async def value(
+    endpoint: Served, run: Run, key: Key, request: Request, step: Annotated[int | Left, STEP] = None, at: AsOf = None
+) -> Response:
+    """A key's value at a step, or its newest."""
+    body = await run_in_threadpool(lambda: endpoint.store.value(run, key, step=step, at=at))
+    if body is None:
+        told = f"The key {key!r} has no value at step {at if step is None else step}."
+        return JSONResponse({"error": {"code": "no_value", "message": told}}, 404)
+    return answer_of(body if wants_arrow(request) else body_to_json(body))
+
+
+@routes.get("/api/v1/runs/{run}/values", **told(response_schemas.Values, *OF_A_KEY, with_arrow=True))
+async def values(
+    endpoint: Served,
+    run: Run,
+    key: Key,
+    request: Request,
+    from_step: Annotated[int, STEP] = 0,
+    to_step: Annotated[int | Left, STEP] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """A key's values from one step to another, evenly spread over the steps; fewer where they would be too large together."""
+
+    def read() -> bytes | dict[str, Any]:
+        bodies = endpoint.store.values(run, key, from_step=from_step, to_step=to_step, limit=limit, max_bytes=_VALUES_BYTES)
+        return b"".join(bodies) if wants_arrow(request) else {"values": [body_to_json(body) for body in bodies]}
+
+    return answer_of(await run_in_threadpool(read))
+
+
+async def _whole_run(endpoint: Endpoint, run: RunInfo, request: Request, *, at: int | None = None) -> Response:
     as_arrow = wants_arrow(request)
 
     def read() -> bytes | dict[str, Any]:
-        about = None if as_arrow else (store.keys(run.id, at=at), store.attempts(run.id))
-        return whole_run_answer(run, store.config(run.id), presence, about)
+        about = None if as_arrow else (endpoint.store.keys(run.id, at=at), endpoint.store.attempts(run.id))
+        return whole_run_answer(run, endpoint.store.config(run.id), endpoint.presence, about)
 
     return answer_of(await run_in_threadpool(read))

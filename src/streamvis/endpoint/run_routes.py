@@ -6,102 +6,103 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from streamvis import filters
 from streamvis.endpoint import request_schemas, response_schemas
-from streamvis.endpoint.openapi import OF_A_BODY, OF_A_RUN, READ, WRITE, told
+from streamvis.endpoint.openapi import OF_A_BODY, OF_A_RUN, READ, WRITE, router, told
 from streamvis.endpoint.parameters import AnyApp, Left, Run
-from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.request_bodies import read_object
 from streamvis.endpoint.responses import JsonAnswer, answer_of, found_runs_answer, names_json, run_json, wants_arrow
+from streamvis.endpoint.served import Served
 from streamvis.errors import FilterError, InvalidData
 from streamvis.records import Description
-from streamvis.store import RunQuery, Store
+from streamvis.store import RunQuery
 from streamvis.wire.arrow import checked_name
 from streamvis.wire.limits import MAX_NOTE_CHARS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS
 
-__all__ = ["listing_routes", "run_ids"]
+__all__ = ["routes", "run_ids"]
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _ARCHIVED = {"false": False, "true": True, "any": None}
 _MOST_COLUMNS = 100
 
 
-def listing_routes(store: Store, presence: Presence) -> APIRouter:
-    """The routes. They come before that of one run, whose id `names` would be."""
-    routes = APIRouter()
+routes = router()
 
-    @routes.get("/api/v1/runs", tags=[READ], **told(response_schemas.Runs, 422, with_arrow=True))
-    async def runs(
-        request: Request,
-        app: AnyApp = None,
-        where: Annotated[str, Query(max_length=10_000, description="A filter, such as config.lr < 0.1.")] = "",
-        search: Annotated[str, Query(max_length=1000, description="Words, all in a run's name, tags, note or config.")] = "",
-        order: Annotated[str, Query(max_length=3000, description="A name to order by; with - before it, falling.")] = "",
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        after: Annotated[str, Query(max_length=20_000, description="Where the answer before this one ended.")] = "",
-        offset: Annotated[int, Query(ge=0, lt=2**31, description="Without after: how many runs to pass over.")] = 0,
-        archived: Literal["false", "true", "any"] = "false",
-        config: bool = False,
-        run: Annotated[list[str] | Left, Query(max_length=MAX_RUNS_AT_ONCE, description="Only these ids.")] = None,
-        column: Annotated[list[str], Query(max_length=_MOST_COLUMNS, description="Names whose values to give.")] = [],  # noqa: B006
-    ) -> Response:
-        """The runs that fit, a piece at a time: by default the newest of the app first."""
-        query = RunQuery(
-            app=app,
-            where=filters.Filter.parse(where) if where.strip() else None,
-            words=search.lower().split(),
-            runs=run,
-            archived=_ARCHIVED[archived],
-            order=_path(order.removeprefix("-"), "order") if order else None,
-            is_falling=order.startswith("-"),
-            limit=limit,
-            after=after,
-            offset=offset,
-            columns=[_path(name, "column") for name in column],
-            with_config=config,
-            vanished=presence.gone,
-        )
 
-        def read() -> bytes | dict[str, Any]:
-            return found_runs_answer(store.find(query), column, presence, as_arrow=wants_arrow(request))
-
-        return answer_of(await run_in_threadpool(read))
-
-    @routes.get("/api/v1/runs/names", tags=[READ], **told(response_schemas.RunNames, 422))
-    async def names(app: AnyApp = None) -> Response:
-        """What filters, orders and columns can name: parts of configs, columns that have summaries, and tags."""
-        return JsonAnswer(names_json(await run_in_threadpool(store.names, app)))
-
-    @routes.patch(
-        "/api/v1/runs/{run}",
-        tags=[WRITE],
-        **told(response_schemas.Run, *OF_A_RUN, *OF_A_BODY, 507, body=request_schemas.Description),
+@routes.get("/api/v1/runs", tags=[READ], **told(response_schemas.Runs, 422, with_arrow=True))
+async def runs(
+    endpoint: Served,
+    request: Request,
+    app: AnyApp = None,
+    where: Annotated[str, Query(max_length=10_000, description="A filter, such as config.lr < 0.1.")] = "",
+    search: Annotated[str, Query(max_length=1000, description="Words, all in a run's name, tags, note or config.")] = "",
+    order: Annotated[str, Query(max_length=3000, description="A name to order by; with - before it, falling.")] = "",
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    after: Annotated[str, Query(max_length=20_000, description="Where the answer before this one ended.")] = "",
+    offset: Annotated[int, Query(ge=0, lt=2**31, description="Without after: how many runs to pass over.")] = 0,
+    archived: Literal["false", "true", "any"] = "false",
+    config: bool = False,
+    run: Annotated[list[str] | Left, Query(max_length=MAX_RUNS_AT_ONCE, description="Only these ids.")] = None,
+    column: Annotated[list[str], Query(max_length=_MOST_COLUMNS, description="Names whose values to give.")] = [],  # noqa: B006
+) -> Response:
+    """The runs that fit, a piece at a time: by default the newest of the app first."""
+    query = RunQuery(
+        app=app,
+        where=filters.Filter.parse(where) if where.strip() else None,
+        words=search.lower().split(),
+        runs=run,
+        archived=_ARCHIVED[archived],
+        order=_path(order.removeprefix("-"), "order") if order else None,
+        is_falling=order.startswith("-"),
+        limit=limit,
+        after=after,
+        offset=offset,
+        columns=[_path(name, "column") for name in column],
+        with_config=config,
+        vanished=endpoint.presence.gone,
     )
-    async def describe(run: Run, request: Request) -> Response:
-        """Change a run's name, tags, note or color, or archive it."""
-        description = _description(await read_object(request))
-        (changed,) = await run_in_threadpool(store.describe, [run], description)
-        return JsonAnswer(run_json(changed, presence))
 
-    @routes.patch(
-        "/api/v1/runs",
-        tags=[WRITE],
-        **told(response_schemas.ChangedRuns, *OF_A_RUN, *OF_A_BODY, 507, body=request_schemas.ManyChanges),
-    )
-    async def describe_many(request: Request) -> Response:
-        """Change several runs in one commit: all of them, or none where one is not there."""
-        order = await read_object(request)
-        ids, changes = run_ids(order), order.get("set", {})
-        if not isinstance(changes, dict):
-            raise InvalidData("set is an object of names and values", where="set")
-        description = _description({**changes, **{name: order[name] for name in ("add_tags", "remove_tags") if name in order}})
-        changed = await run_in_threadpool(store.describe, ids, description)
-        return JsonAnswer({"runs": [run_json(one, presence) for one in changed]})
+    def read() -> bytes | dict[str, Any]:
+        return found_runs_answer(endpoint.store.find(query), column, endpoint.presence, as_arrow=wants_arrow(request))
 
-    return routes
+    return answer_of(await run_in_threadpool(read))
+
+
+@routes.get("/api/v1/runs/names", tags=[READ], **told(response_schemas.RunNames, 422))
+async def names(endpoint: Served, app: AnyApp = None) -> Response:
+    """What filters, orders and columns can name: parts of configs, columns that have summaries, and tags."""
+    return JsonAnswer(names_json(await run_in_threadpool(endpoint.store.names, app)))
+
+
+@routes.patch(
+    "/api/v1/runs/{run}",
+    tags=[WRITE],
+    **told(response_schemas.Run, *OF_A_RUN, *OF_A_BODY, 507, body=request_schemas.Description),
+)
+async def describe(endpoint: Served, run: Run, request: Request) -> Response:
+    """Change a run's name, tags, note or color, or archive it."""
+    description = _description(await read_object(request))
+    (changed,) = await run_in_threadpool(endpoint.store.describe, [run], description)
+    return JsonAnswer(run_json(changed, endpoint.presence))
+
+
+@routes.patch(
+    "/api/v1/runs",
+    tags=[WRITE],
+    **told(response_schemas.ChangedRuns, *OF_A_RUN, *OF_A_BODY, 507, body=request_schemas.ManyChanges),
+)
+async def describe_many(endpoint: Served, request: Request) -> Response:
+    """Change several runs in one commit: all of them, or none where one is not there."""
+    order = await read_object(request)
+    ids, changes = run_ids(order), order.get("set", {})
+    if not isinstance(changes, dict):
+        raise InvalidData("set is an object of names and values", where="set")
+    description = _description({**changes, **{name: order[name] for name in ("add_tags", "remove_tags") if name in order}})
+    changed = await run_in_threadpool(endpoint.store.describe, ids, description)
+    return JsonAnswer({"runs": [run_json(one, endpoint.presence) for one in changed]})
 
 
 def run_ids(order: Mapping[str, Any]) -> list[str]:
