@@ -34,6 +34,7 @@ from installation import DISK, processor_s, told_setting
 from stores import rows
 
 from streamvis.endpoint.writer import Writer
+from streamvis.errors import StreamvisError
 from streamvis.records import Batch, Finish, RowsChunk, Start, ValueChunk
 from streamvis.store import Store
 from streamvis.store.postgresql.store import PostgresStore
@@ -360,6 +361,9 @@ def main() -> int:
     try:
         with closing(open_store(server.address)) as store:
             return 0 if run(server, store, options) else 1
+    except StreamvisError:
+        print(f"the database's log ends with:\n{(server.folder / 'log').read_text()[-3000:]}", file=sys.stderr)
+        raise
     finally:
         if options.folder:
             shutil.copy(server.folder / "log", options.folder / "postgresql.log")
