@@ -7,12 +7,13 @@ import logging
 import numpy as np
 import pytest
 
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import DamagedData
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
-from support.damage import FILE, break_page, flip_byte
+from support.damage import FILE, break_page, break_page_of_database, flip_byte
 
 SIZES = Sizes(seal_rows=64, merge_at=3, body_rows=128, fanout=2, block=2)
 DAMAGES = pytest.mark.parametrize("damage", [flip_byte, break_page])
@@ -168,4 +169,33 @@ def test_a_batch_that_meets_damage_fails_alone(tmp_path):
     refused, stored = store.append([Batch("bad", "app", "b", 1, [bad]), Batch("run", "app", "p", 99, [good])])
     assert isinstance(refused, DamagedData) and stored.seq
     assert steps_of(store.rows("run", "train", from_step=999).bodies, "train") == [999]
+    store.close()
+
+
+@pytest.fixture
+def break_rows(request, place):
+    """Damages rows of a store that is closed, in which its marker stands very often."""
+    if hasattr(place, "path"):
+        yield lambda marker: break_page(place.path, marker)
+        return
+    server, schema = request.getfixturevalue("postgres_server"), DatabaseAddress.of(place.address).schema
+    yield lambda marker: break_page_of_database(server, schema, marker)
+    server.execute(f"DROP SCHEMA {schema} CASCADE")  # its tables cannot be emptied
+
+
+def test_of_keys_that_are_read_together_the_damaged_one_is_named_and_all_others_are_read(place, break_rows):
+    keys, rows = [f"key {i:02}" for i in range(20)], 2000
+    store = place.open()
+    chunks = [encode_rows(key, np.arange(rows), np.zeros(rows), {"text": [f"<{key} rows>"] * rows}) for key in keys]
+    store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0), *chunks])])
+    store.close()
+    break_rows(b"<key 13 rows>")
+    store = place.open()
+    tail = store.tail("run", None)
+    assert set(tail.damaged) == {"key 13"} and [(one.run, one.key) for one in store.damages()] == [("run", "key 13")]
+    sound = [key for key in keys if key != "key 13"]
+    assert all(steps_of(tail.bodies, key) == list(range(rows)) for key in sound) and steps_of(tail.bodies, "key 13") == []
+    with pytest.raises(DamagedData) as caught:
+        store.rows("run", "key 13")
+    assert (caught.value.run, caught.value.key) == ("run", "key 13") and len(store.rows("run", "key 14").bodies) == 1
     store.close()

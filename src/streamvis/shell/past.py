@@ -18,7 +18,7 @@ __all__ = ["past_of", "scale_of", "time_of"]
 
 _POINTS = 300
 _MOST_COLUMNS = 500
-_MOST_ALERTS, _MOST_READ = 100, 10_000
+_MOST_ALERTS = 100
 _MOST_KEYS = 20
 _NUMBERS = ("int", "uint", "float", "datetime64")
 
@@ -29,16 +29,24 @@ def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
     about = json.loads(response.body) if response.status == 200 else {}
     rows = {key: its["columns"] for key, its in about.get("keys", {}).items() if its["kind"] == "rows"}
     columns = [[key, name] for key, its in rows.items() for name in _drawable(its)]
-    alerts = _alerts_of(reader, run) if ALERTS in rows else []
+    alerts = _alerts_of(reader, run, rows[ALERTS]) if ALERTS in rows else []
     return {"columns": columns[:_MOST_COLUMNS], "attempts": about.get("attempts", []), "alerts": alerts}
 
 
-def _alerts_of(reader: EndpointReader, run: str) -> list[dict[str, Any]]:
+def _alerts_of(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> list[dict[str, Any]]:
     """The newest alerts, each with its step, time, title and level."""
-    asked = {"key": ALERTS, "columns": ["title", "level"], "limit": _MOST_READ}
-    response = reader.ask("GET", path("runs", run, "rows"), params=asked)
-    found = alerts_in(run, json.loads(response.body)) if response.status == 200 else []
-    return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in found[-_MOST_ALERTS:]]
+    names = [name for name in ("title", "level") if dtypes.get(name) == "string"]
+    if "title" not in names:
+        return []
+    # A bucket for each row, and some to spare: none of them is left out.
+    asked = HistoryQuery(x="row", columns=names, window=_MOST_ALERTS - 1, buckets=4 * _MOST_ALERTS, having=["title"])
+    found = reader.history(run, ALERTS, asked)
+    if found is None:
+        return []
+    columns = {name: {"data": found.rows.columns[name].tolist()} for name in names}
+    its = {"steps": found.rows.steps.tolist(), "times": found.rows.times.tolist(), "columns": columns}
+    newest = alerts_in(run, its)[-_MOST_ALERTS:]
+    return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in newest]
 
 
 def _drawable(dtypes: Mapping[str, str]) -> list[str]:
