@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing, are_notes, entries_of, notes_of, says_as_it_is
+from streamvis.client.frames import Outgoing, are_notes, entries_of, notes_of_begin, says_as_it_is
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
-from streamvis.client.outbox import CONTROL, Begin
+from streamvis.client.outbox import Begin
 from streamvis.client.producer_log import Runs, Settings
 from streamvis.errors import (
     DeletedRun,
@@ -273,8 +273,7 @@ class Exchange:
             if begin is None:
                 raise EndpointRefused(404, str(error), url=self._url) from error
         try:
-            before = notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])
-            return self._post(self._transport, batch, before, **options)
+            return self._post(self._transport, batch, notes_of_begin(begin), **options)
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 

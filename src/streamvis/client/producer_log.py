@@ -15,15 +15,14 @@ For one thread at a time: its user holds a lock, and never while it waits for th
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from streamvis.client.folders import SpoolPlace
-from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of
-from streamvis.client.outbox import CONTROL, Begin, Marker, Outbox
+from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of_begin
+from streamvis.client.outbox import Begin, Marker, Outbox
 from streamvis.client.segments import Segments
 
 __all__ = ["BEGIN", "DROPPED", "Log", "Runs", "Settings"]
@@ -312,7 +311,7 @@ class Log:
         if run in self._remembered or begin is None:
             return
         try:
-            if self._save(f"{run}{BEGIN}", notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])):
+            if self._save(f"{run}{BEGIN}", notes_of_begin(begin)):
                 self._remembered.add(run)
         except Exception as error:  # noqa: BLE001 - no record waits for what only helps whoever delivers it later
             self.segments.problem = error
