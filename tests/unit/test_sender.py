@@ -13,7 +13,7 @@ from streamvis.client.folders import SpoolPlace
 from streamvis.client.frames import are_notes, notes_of, read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
-from streamvis.client.producer_log import Log, Runs, Settings
+from streamvis.client.producer_log import Log, Settings
 from streamvis.client.segments import Segments
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
@@ -193,7 +193,7 @@ def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint,
     assert script.flush()
     assert steps(endpoint) == [1]
     assert len(said()) == 1 and "a reason" in said()[0]
-    assert script.failed_records == script.producer.runs.set_aside_records == 1
+    assert script.failed_records == script.producer.log.runs.set_aside_records == 1
     assert not close([script], "finished")
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert (batch.run, batch.number, batch.records) == ("run", 2, 1)
@@ -282,7 +282,7 @@ def test_a_full_outbox_waits_a_bounded_time_then_drops_and_counts(make_script, e
 
     script = make_script(max_memory_bytes=2**20)
     script.start_run()
-    with script.producer._lock:
+    with script.producer.log.lock:
         taken = [script.sendl(step, x=np.zeros(2**13)) for step in range(40)]
     assert 0 < taken.count(False) < 40 and script.lost_records == taken.count(False)
     assert script.flush()
@@ -367,7 +367,7 @@ def test_a_batch_that_an_error_of_ours_stops_again_and_again_is_set_aside_and_no
     for step in range(5):
         script.sendl(step)
         assert script.flush(5)
-    assert steps(endpoint) == [0, 2, 3, 4] and script.failed_records == script.producer.runs.set_aside_records == 1
+    assert steps(endpoint) == [0, 2, 3, 4] and script.failed_records == script.producer.log.runs.set_aside_records == 1
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert (batch.run, batch.number, batch.records) == ("run", 3, 1)
     assert "of ours" in next((tmp_path / "spool" / "refused").glob("*.txt")).read_text()
@@ -405,7 +405,7 @@ def test_what_is_known_of_a_run_is_forgotten_when_all_of_it_is_settled(script, e
         script.start_run(f"run {number}".replace(" ", "-"))
         script.sendl(number)
     assert script.flush()
-    runs, log = script.producer.runs, script.producer.log
+    runs, log = script.producer.log.runs, script.producer.log
     assert list(runs._begins) == ["run-29"] and len(runs._last_numbers) == 1
     # Away, each run is needed until it is delivered; also by an endpoint that lost it meanwhile.
     endpoint.answer = away
@@ -521,7 +521,7 @@ def test_a_run_ends_also_in_a_spool_that_is_full(make_script, endpoint):
     while not script.lost_records:
         script.sendl(0)
         wait_until(lambda: is_kept(script) or script.lost_records, every_s=0.002)
-    with script.producer._lock:
+    with script.producer.log.lock:
         script.sendl(1)
         script.end("failed")
     wait_until(lambda: not script.outbox.entries)
@@ -570,8 +570,8 @@ def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_
 
 def left_behind(folder, endpoint, numbers, *, producer="0dead", url=None):
     """A spool whose producer is gone."""
-    runs = Runs(Outbox(lambda: None, max_bytes=1))
-    log = Log(producer, Settings(url or endpoint.url, "app", SpoolPlace(folder), lambda: endpoint), runs, say=print)
+    settings = Settings(url or endpoint.url, "app", SpoolPlace(folder), lambda: endpoint)
+    log = Log(producer, settings, Outbox(lambda: None, max_bytes=1), say=print)
     begin = (CONTROL, None, 0.0, None, Begin("old", {}, None, False), 0)
     for number in numbers:
         row = (ROW, number, 0.0, "k", {"x": number}, 0)

@@ -61,7 +61,7 @@ def test_a_batch_that_memory_never_suffices_for_is_set_aside_and_what_follows_go
     assert script.flush()
     script.sendl(2)
     assert script.flush() and steps(endpoint) == [0, 2]
-    assert script.failed_records == script.producer.runs.set_aside_records == 1 and script.lost_records == 0
+    assert script.failed_records == script.producer.log.runs.set_aside_records == 1 and script.lost_records == 0
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert batch.records == 1 and b"large" in batch.bodies[0]
     assert not close([script], "finished")
@@ -211,7 +211,7 @@ def refuse(endpoint, key):
 def test_records_whose_key_the_endpoint_refuses_are_not_delivered(script, endpoint, capsys):
     script.start_run()
     refuse(endpoint, "bad")
-    with script.producer._lock:
+    with script.producer.log.lock:
         for step in range(3):
             script.sendl(step)
             script.sendl(step, "bad")

@@ -133,10 +133,10 @@ def _report(road: Road) -> None:
         _print(f"{left - kept:,} of them were in memory alone, and are lost.")
     if road.lost_records:
         _print(f"{road.lost_records:,} records were dropped.")
-    if road.producer.runs.set_aside_records:
-        kept_in = road.producer.runs.set_aside_in
+    if road.producer.log.runs.set_aside_records:
+        kept_in = road.producer.log.runs.set_aside_in
         where = f" They are in {kept_in.parent}." if kept_in else ""
-        _print(f"{road.producer.runs.set_aside_records:,} records were refused by {road.url}.{where}")
+        _print(f"{road.producer.log.runs.set_aside_records:,} records were refused by {road.url}.{where}")
 
 
 def _print(text: str) -> None:

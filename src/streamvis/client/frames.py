@@ -29,6 +29,7 @@ import re
 import stat
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ __all__ = [
     "frames_of",
     "joined",
     "notes_of",
+    "notes_of_begin",
     "open_segment",
     "read_batch",
     "read_segment",
@@ -205,6 +207,11 @@ def _is_valid(batch: Outgoing) -> bool:
 def notes_of(entries: Iterable[Entry]) -> bytes:
     """Entries as notes. Raises InvalidData for what cannot be stored."""
     return json.dumps([_note(entry) for entry in entries]).encode() + b"\n"
+
+
+def notes_of_begin(begin: Begin) -> bytes:
+    """Notes that make a run known to an endpoint that does not know it."""
+    return notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])
 
 
 def are_notes(body: bytes) -> bool:

@@ -172,14 +172,11 @@ class Outbox:
         wake: Callable[[], None],
         *,
         max_bytes: int,
-        max_entries: int = _MAX_ENTRIES,
-        longest_wait_s: float = _LONGEST_WAIT_S,
         can_wait: Callable[[], bool] = lambda: True,
     ) -> None:
         self._wake, self._can_wait = wake, can_wait
         self.max_bytes = max_bytes
-        self.max_entries = max_entries
-        self._longest_wait_s = longest_wait_s
+        self.max_entries = _MAX_ENTRIES
         self.empty_out()
 
     def empty_out(self) -> None:
@@ -260,6 +257,6 @@ class Outbox:
                 if self._given_up or not self._can_wait():
                     self.dropped += 1
                     return False
-            deadline = deadline or time.monotonic() + self._longest_wait_s
+            deadline = deadline or time.monotonic() + _LONGEST_WAIT_S
             self._wake()
             time.sleep(_LOOK_AGAIN_S)

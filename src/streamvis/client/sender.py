@@ -16,13 +16,12 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from streamvis.client.frames import Outgoing
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log, Runs, Settings
+from streamvis.client.producer_log import Log
 from streamvis.client.threads import Bell, Latch
 from streamvis.client.writer import PASSING, Writer
 from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
@@ -46,28 +45,15 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
 
 class Sender:
-    """Sends for the producer with the id `producer`, whose other parts it is given. Without an `url` it only loads Arrow.
+    """Sends what is in the log. Without an endpoint it only loads Arrow.
 
     `importing` is held during each import. `hurry` is rung when a wait should end, and `is_waiting` is true while there is
     nothing to send.
     """
 
-    def __init__(
-        self,
-        producer: str,
-        settings: Settings,
-        outbox: Outbox,
-        log: Log,
-        runs: Runs,
-        writer: Writer,
-        *,
-        lock: threading.Lock,
-        forming: threading.Lock,
-        say: Callable[..., None],
-    ) -> None:
-        self._producer, self._settings, self._url = producer, settings, settings.url
-        self._outbox, self._log, self._runs, self._writer = outbox, log, runs, writer
-        self._lock, self._forming, self._say = lock, forming, say
+    def __init__(self, outbox: Outbox, log: Log, writer: Writer, *, forming: threading.Lock) -> None:
+        self._outbox, self._log, self._writer, self._lock, self._say = outbox, log, writer, log.lock, log.say
+        self._url, self._forming = log.settings.url, forming
         self.exchange: Any = None
         self.ended = Latch()
         self.importing = threading.Lock()
@@ -123,8 +109,7 @@ class Sender:
                 return False
             self.hurry.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
         if name == "exchange":
-            its = {"lock": self._lock, "forming": self._forming, "say": self._say}
-            self.exchange = module.Exchange(self._settings, self._runs, **its)
+            self.exchange = module.Exchange(self._log, forming=self._forming)
         else:
             self._writer.encode = module.encode
         return True
@@ -152,7 +137,7 @@ class Sender:
 
     def _wait(self) -> None:
         """Nothing waits to be sent: show the endpoint that the producer lives, deliver what others left, or wait."""
-        self.exchange.show_alive(self._producer)
+        self.exchange.show_alive()
         if self._adopt():
             return
         self.is_waiting = True
@@ -216,7 +201,7 @@ class Sender:
     def _warn_away(self, error: EndpointError) -> None:
         if not self._warned_away:
             self._warned_away = True
-            self._settings.place.tell()
+            self._log.settings.place.tell()
             segments = self._log.segments
             where = f" in memory alone ({segments.problem})" if segments.memory_bytes else ""
             say("%s. Records are kept%s and will be sent when it responds.", str(error).rstrip("."), where)
