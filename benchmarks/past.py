@@ -4,8 +4,8 @@
 
 The shell is open in a real Chromium of 1366 x 768 pixels, and the bar is moved to steps drawn at random, forwards and backwards,
 half a second after the page was painted.
-The default page, of a run with a million rows of four columns and 200 values of a matrix, goes there in place. A page of an
-author's own, which streams 100,000 rows in `update_page`, is made anew each time.
+The demo's page, of 600 steps, and the default page, of a run with a million rows of four columns and 200 values of a matrix, go
+there in place. A page of an author's own, which streams 100,000 rows in `update_page`, is made anew each time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +61,10 @@ GO = """async (step) => {
   if (new URL(pane.url).searchParams.get("at") != step) throw new Error("another step is shown")
   return performance.now() - began
 }"""
+READY = re.compile(r"(http://[^/\s]+)")
 LIMIT_MS = 120_000
 PAUSE_MS = 500
+DEMO_STEPS = 600
 
 
 def fill(url: str, app: str, count: int, columns: int) -> None:
@@ -101,18 +105,24 @@ def main() -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     script = Path(tempfile.mkdtemp(prefix="streamvis-bench-")) / "own.py"
     script.write_text(OWN)
+    demo = script.with_name("digits.py")
+    demo.write_text(files("streamvis.demo").joinpath("page.py").read_text())
     endpoint = Endpoint()
     with running(endpoint), sync_playwright() as playwright:
         fill(endpoint.url, "panels", 1_000_000, 4)
         fill(endpoint.url, "own", 100_000, 1)
+        train = [sys.executable, "-m", "streamvis.demo.train", endpoint.url, "--steps", str(DEMO_STEPS), "--pace-s", "0"]
+        subprocess.run(train, check=True)
         endpoint.wait_until_idle()
-        serve = [sys.executable, "-m", "streamvis.cli", "page", str(script), "--url", endpoint.url, "--port", "0"]
+        serve = [sys.executable, "-m", "streamvis.cli", "page", str(script), str(demo), "--url", endpoint.url, "--port", "0"]
         pages = psutil.Popen(serve, stdout=subprocess.PIPE, text=True)
         try:
-            address = pages.stdout.readline().split()[-1]
+            address = READY.search(pages.stdout.readline())[1]
             path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
             browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, "--no-sandbox"])
             tab = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
+            took = moves(tab, f"{address}/digits?app=digits", DEMO_STEPS, rounds)
+            print(told("the demo's page, in place", took), flush=True)
             took = moves(tab, f"{address}/runs?app=panels", 10**6, rounds)
             print(told("the default page, 10^6 rows, in place", took), flush=True)
             took = moves(tab, f"{address}/own?app=own", 10**5, rounds)

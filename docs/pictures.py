@@ -31,7 +31,8 @@ IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 80_000
 # Selects some points of the first scatter on the page.
 SELECT = """for (const model of Bokeh.documents[0]._all_models.values())
-  if (model.type == "GlyphRenderer" && model.glyph.type == "Scatter" && model.data_source.get_length() > 20) {
+  if (model.type == "GlyphRenderer" && model.glyph.type == "Scatter" && model.glyph.x?.field == "x" &&
+      model.data_source.get_length() > 20) {
     model.data_source.selected.indices = [...model.data_source.get_array("x")].flatMap((x, i) => %s ? [i] : [])
     break
   }"""
