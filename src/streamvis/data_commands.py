@@ -192,7 +192,7 @@ def sync(folder: Path, url: str | None, token: str | None, other_hosts: bool, re
 
     Spools of running producers are skipped. Exits with status 1 if other data could not be delivered.
     """
-    from streamvis.client.leftovers import Sync
+    from streamvis.client.syncing import Sync
     from streamvis.transport import checked_url
 
     order = Sync(folder, url=checked_url(url) if url else None, token=token, other_hosts=other_hosts)
