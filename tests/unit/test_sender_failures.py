@@ -126,7 +126,7 @@ def test_an_error_that_stays_until_the_end_leaves_what_was_sent_where_it_is_said
 
 
 def test_what_only_helps_a_later_delivery_stops_no_record_and_doubles_none(script, endpoint, monkeypatch):
-    monkeypatch.setattr(producer_log, "notes_of", fail(ZeroDivisionError("of ours"), 10**6)(producer_log.notes_of))
+    monkeypatch.setattr(producer_log, "notes_of_begin", fail(ZeroDivisionError("of ours"), 10**6)(producer_log.notes_of_begin))
     script.start_run()
     for step in range(3):
         script.sendl(step)
