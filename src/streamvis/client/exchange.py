@@ -236,7 +236,7 @@ class Exchange:
             transport = self._settings.make_transport()
         except EndpointError:
             raise
-        except Exception as error:  # whatever libraries raise here is no fault of the batch, which has to wait
+        except Exception as error:  # whatever libraries raise here, the batch is not the reason: it waits
             log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
             told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
             raise EndpointUnreachable(told, url=self._url) from error
