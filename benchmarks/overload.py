@@ -52,7 +52,7 @@ while (began := time.monotonic()) < until:
 sender = client._road
 client.close(timeout_s=5.0)
 told = {"sent": sent, "slowest_s": slowest, "dropped": sender.lost_records}
-print(json.dumps(told | {"kept": sender.producer.kept_records, "left": sender.unsettled_records}))
+print(json.dumps(told | {"kept": sender.producer.log.kept_records, "left": sender.unsettled_records}))
 """
 
 

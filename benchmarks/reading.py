@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.wire.arrow import encode_rows
 
@@ -61,7 +61,7 @@ def most_memory(folder: Path, key: str, view: str, at_once: int) -> tuple[float,
 
 def _asked(folder: Path, key: str, view: str, at_once: int) -> tuple[float, float]:
     store = SqliteStore(folder)
-    store.history("run", "rises", x="x", start=0.5, stop=0.501, buckets=10)  # loads what is loaded once
+    store.history("run", "rises", HistoryQuery(x="x", start=0.5, stop=0.501, buckets=10))  # loads what is loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:

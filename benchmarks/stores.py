@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from installation import DISK, processor_s, told_setting
 
 from streamvis.endpoint.writer import Writer
-from streamvis.records import Ack, Batch, Start
+from streamvis.records import Ack, Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore, Store
 from streamvis.wire.arrow import encode_rows
 from support.postgresql import PostgresServer, open_store
@@ -67,7 +67,7 @@ def views(store: Store, count: int) -> tuple[float, float]:
         took = []
         for _ in range(7):
             began = time.perf_counter()
-            store.history("long", "train", x="step", columns=["loss"], buckets=1000, **span)
+            store.history("long", "train", HistoryQuery(x="step", columns=["loss"], buckets=1000, **span))
             took.append(time.perf_counter() - began)
         return statistics.median(took)
 

@@ -40,6 +40,7 @@ __all__ = [
     "Description",
     "Finish",
     "History",
+    "HistoryQuery",
     "KeyInfo",
     "Refusal",
     "Rows",
@@ -269,6 +270,33 @@ class Tail:
     keys: Mapping[str, KeyInfo]
     bodies: Sequence[bytes]
     damaged: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which rows of one key to give for a screen, see `History` and `streamvis.store.history.Axis`.
+
+    Args:
+        x: a column of numbers or times, else "step", "time" or "row"
+        columns: by default all that are not arrays or nested
+        start, stop: the range of x, by default all
+        window: only the rows stored last that span no more than that in x
+        buckets: how many pixels the range has; on a logarithmic axis with `log`
+        having: only rows that have something in one of these columns
+        smooth: above 0, each column of numbers has its debiased exponential mean of that weight beside it, over all rows
+        at: only rows of that step and earlier ones
+    """
+
+    x: str
+    columns: Sequence[str] | None = None
+    start: float | None = None
+    stop: float | None = None
+    window: float | None = None
+    buckets: int
+    log: bool = False
+    having: Sequence[str] = ()
+    smooth: float = 0.0
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

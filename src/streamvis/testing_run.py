@@ -11,7 +11,7 @@ from typing import Any
 from streamvis.client.describing import described
 from streamvis.client.encoding import encode, encode_begin
 from streamvis.client.intake import Intake
-from streamvis.client.outbox import CONTROL, Begin, Clear, End
+from streamvis.client.outbox import CONTROL, Begin, Clear, End, fetched
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import StreamvisError
 from streamvis.page.reader import EndpointReader
@@ -107,7 +107,7 @@ class TrialRun:
         return f"{producer} {self._attempt}"
 
     def _post_entries(self, entries: Sequence[Any], producer: str = _PRODUCER) -> None:
-        encoded = encode(entries)
+        encoded = encode(map(fetched, entries))
         if encoded.left_out:
             raise StreamvisError(f"Not sent: {'; '.join(encoded.left_out)}")
         if self._named(producer) not in self._numbers:

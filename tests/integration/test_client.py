@@ -184,8 +184,8 @@ def test_a_killed_endpoint_costs_the_loop_no_exception_and_no_record(mortal, cap
         if step % 500 == 0:
             client.send(step, "value", {"step": [step]})
     wait_until(lambda: len(caplog.records) == 1, what="one warning")
-    wait_until(lambda: client._road.producer.kept_records, what="records in files")
-    folder = client._road.producer._log.segments.folder
+    wait_until(lambda: client._road.producer.log.kept_records, what="records in files")
+    folder = client._road.producer.log.segments.folder
     mortal.restart()
     assert client.flush()
     stored = Stored(mortal.url)
@@ -213,7 +213,7 @@ def test_a_stopped_endpoint_holds_up_no_call_and_loses_nothing(client, endpoint,
     try:
         for step in range(1000):
             client.sendl(step, "k", {"x": step})
-        wait_until(lambda: client._road.producer.kept_in, what="records in the spool")
+        wait_until(lambda: client._road.producer.log.kept_in, what="records in the spool")
     finally:
         endpoint.resume()
     assert client.flush()

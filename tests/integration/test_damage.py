@@ -9,6 +9,7 @@ import pytest
 from streamvis import Client
 from streamvis.errors import LiveSourceRefused
 from streamvis.page.reader import EndpointReader
+from streamvis.records import HistoryQuery
 from streamvis.transport import Transport
 from support.damage import break_page, flip_byte
 
@@ -44,7 +45,8 @@ def test_a_damaged_key_is_named_once_in_the_log_in_its_answers_and_in_healthz_an
             status, told = get(endpoint, f"/api/v1/runs/{run}/rows", key="bad", token="read-token-1")
             assert (status, told["error"]["code"]) == (500, "damaged") and "'bad'" in told["error"]["message"]
         with pytest.raises(LiveSourceRefused, match="'bad'"):
-            EndpointReader(endpoint.url, token="read-token-1").history(run, "bad", x="step", columns=["x"], buckets=10)
+            reader = EndpointReader(endpoint.url, token="read-token-1")
+            reader.history(run, "bad", HistoryQuery(x="step", columns=["x"], buckets=10))
         status, tail = get(endpoint, f"/api/v1/runs/{run}/tail", token="read-token-1")
         assert status == 200 and list(tail["damaged"]) == ["bad"]
         assert [x for one in tail["records"] if one["key"] == "weather" for x in one["columns"]["x"]["data"]] == list(range(10))

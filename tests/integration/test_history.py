@@ -49,6 +49,10 @@ def test_a_view_that_makes_no_sense_is_refused(start_endpoint):
         assert answer.status == 422, wrong
         assert json.loads(answer.data)["error"]["where"]
     assert http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/history", fields={"key": "other"}).status == 404
+    for columns in (["x", "x"], [f"c{i}" for i in range(21)]):
+        fields = [("key", "k"), *(("columns", name) for name in columns)]
+        answer = http.request("GET", f"{endpoint.url}/api/v1/runs/{run}/histories", fields=fields)
+        assert answer.status == 422 and json.loads(answer.data)["error"]["where"].endswith("columns"), columns
 
 
 def test_what_is_not_finite_and_what_fits_no_dtype_is_answered_in_both_forms(start_endpoint):

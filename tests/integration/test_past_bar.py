@@ -53,6 +53,12 @@ def test_the_newest_alerts_are_marked_with_step_title_and_level(page):
     assert found == [(7, "at 7", "error"), (12, "at 12", "info")]
     page.sendl(13, "alerts", {"title": [f"{i}" for i in range(150)], "text": [""] * 150, "level": ["info"] * 150})
     assert [one["title"] for one in past_of(page.reader, page.run)["alerts"]] == [f"{i}" for i in range(50, 150)]
+    count = 11_000
+    page.sendl(14, "alerts", {"title": [f"{i}" for i in range(count)], "text": [""] * count, "level": ["loud"] * count})
+    page.sendl(15, "alerts", {"text": "no alert"})
+    found = past_of(page.reader, page.run)["alerts"]
+    assert [one["title"] for one in found] == [f"{i}" for i in range(count - 100, count)]
+    assert {(one["step"], one["level"]) for one in found} == {(14, "info")} and found[0]["time"] > 1.6e9
 
 
 def test_time_goes_by_the_key_that_spans_the_most_steps_and_never_by_alerts(tmp_path, streamvis_page):

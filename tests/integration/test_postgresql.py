@@ -17,12 +17,10 @@ from streamvis.endpoint import other_endpoints
 from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
-from streamvis.records import Ack, Batch, Start
+from streamvis.records import Ack, Batch, Description, Finish, Start
 from streamvis.store import RunQuery, SqliteStore, check_place, checking, end_copying, tidying, writes
-from streamvis.store import statements as sql
 from streamvis.store.discarding import discard_piece
-from streamvis.store.postgresql import connections, held, many_rows, messages, transaction
-from streamvis.store.postgresql import store as store_module
+from streamvis.store.postgresql import connections, messages, transaction
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
 from streamvis.store.postgresql.wording import in_words
@@ -31,11 +29,10 @@ from streamvis.transport import Transport, path
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.balancers import BALANCERS, Balancer
 from support.conditions import wait_until
+from support.plans import STATEMENTS, read_through, scanned
 from support.postgresql import open_store
 from support.stored import Stored
 from support.stores import ask
-
-STATEMENTS = [text for name, text in vars(sql).items() if isinstance(text, str) and name.isupper() and name[0] != "_"]
 
 
 def rows(step, key="k"):
@@ -99,41 +96,8 @@ def filled(stores):
     return stores[0]
 
 
-# Plans for these are made with what is asked for: few runs are running.
-GIVEN = {in_words(sql.GET_AWAITED): "('running')", store_module.GET_HEARD: "(4.5, 'running')"}
-
-
-def read_through(store, text):
-    """Tables of which the statement, which is in PostgreSQL's words, reads more than what it asks for."""
-    with store._writing() as (db, _):
-        db.execute(f"PREPARE tried AS {text}")
-        places = max(map(int, re.findall(r"\$(\d+)", text)), default=0)
-        given = GIVEN.get(text, f"({', '.join(['NULL'] * places)})" if places else "")
-        db.execute(f"SET LOCAL plan_cache_mode = {'auto' if text in GIVEN else 'force_generic_plan'}")
-        ((plan,),) = db.execute(f"EXPLAIN (FORMAT JSON) EXECUTE tried{given}").fetchall()
-        db.execute("DEALLOCATE tried")
-    nodes = [plan[0]["Plan"]]
-    for node in nodes:
-        nodes += node.get("Plans", ())
-    # An index that is read from its beginning is as long as its table, unless it holds only some rows, such as those to tidy.
-    is_partial = re.compile(r"keys_due|keys_undigested|logs_dropped|runs_restorable")
-    return [
-        node["Relation Name"]
-        for node in nodes
-        if node["Node Type"] == "Seq Scan"
-        or (node["Node Type"].startswith("Index") and "Index Cond" not in node and not is_partial.fullmatch(node["Index Name"]))
-    ]
-
-
-SMALL = {"meta", "apps", "heard"}  # of the last it forgets those who were not heard of lately
-OTHERS = [held.HOLD_BATCHES, held.READ_HELD, *map(many_rows.text_for_many, many_rows.FOR_MANY)]
-OTHERS.append(many_rows.text_for_many(*sorted(many_rows.KEPT)))
-OTHERS += [transaction.HOLD_RUNS, transaction.HOLD_LOGS, store_module.HEARD, store_module.GET_HEARD]
-
-
 def test_no_statement_reads_through_a_table_that_grows(filled):
-    read = {text: set(read_through(filled, text)) - SMALL for text in [*map(in_words, STATEMENTS), *OTHERS]}
-    assert not {text: tables for text, tables in read.items() if tables}
+    assert not scanned(filled)
     assert read_through(filled, "SELECT id FROM runs WHERE note = $1") == ["runs"], "what does is found"
     assert read_through(filled, "SELECT no FROM chunks ORDER BY no LIMIT 1 OFFSET $1") == ["chunks"]
 
@@ -236,7 +200,7 @@ def test_a_run_that_another_endpoint_makes_while_a_batch_is_stored_is_held_too(s
         return found
 
     monkeypatch.setattr(writes, "find_run", interrupted)
-    stores[0].append([Batch("run", "app", "q", 0, [Start("{}", 1.0), rows(1)])])
+    stores[0].append([Batch("run", "", "q", 0, [rows(1)])])
     others[0].join()
     assert stores[0].run("run").cursor.seq == 3 and sorted(steps(stores[1])) == [0, 1, 2]
     assert len({seq for (seq,) in ask(stores[0], "SELECT last_seq FROM chunks")}) == 3
@@ -255,6 +219,43 @@ def test_an_endpoint_that_stalls_while_it_stores_holds_others_up_only_for_a_mome
     assert isinstance(stalled.append([batch])[0], Ack) and steps(other) == [1, 2, 1]
     stalled.close()
     other.close()
+
+
+FINISHED = Finish("finished", 1.0)
+OTHERS = {
+    "append": lambda store: store.append([Batch(run, "", "p", 1, [FINISHED]) for run in ("second b", "second a")]),
+    "begin": lambda store: store.append([Batch(f"third {app}", app, "p", 0, [Start("{}", 1.0)]) for app in "ba"]),
+    "begin apps": lambda store: store.append([Batch(f"third {app}", app, "p", 0, [Start("{}", 1.0)]) for app in "bca"]),
+    "describe": lambda store: store.describe(["second b", "second a"], Description(name="name")),
+    "delete": lambda store: store.delete("second b", "second a"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_commits_that_change_the_same_apps_in_another_order_wait_for_each_other_in_one(
+    other, stores, postgres_server, monkeypatch
+):
+    for place in ("first", "second"):
+        for app in "ab":
+            begun(stores[0], f"{place} {app}", app=app)
+    append_one, trouble, met, threads = stores[0]._append_one, PostgresStore._trouble, [], []
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'streamvis' AND wait_event_type = 'Lock'"
+
+    def interrupted(db, batch, changes):
+        answer = append_one(db, batch, changes)
+        if not threads:
+            db.execute("SELECT 1").fetchone()  # what came before it in the pipeline is done
+            threads.append(threading.Thread(target=OTHERS[other], args=[stores[1]]))
+            threads[0].start()
+            wait_until(lambda: postgres_server.execute(waiting), what="the other to wait")
+        return answer
+
+    monkeypatch.setattr(stores[0], "_append_one", interrupted)
+    monkeypatch.setattr(PostgresStore, "_trouble", lambda self, error: met.append(error) or trouble(self, error))
+    begins = [Batch("fourth c", "c", "q", 0, [Start("{}", 1.0)])] if other == "begin apps" else []
+    answers = stores[0].append([Batch("first a", "", "p", 1, [FINISHED]), *begins, Batch("first b", "", "p", 1, [FINISHED])])
+    threads[0].join()
+    assert not met and all(isinstance(answer, Ack) for answer in answers)
 
 
 def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkeypatch):

@@ -24,7 +24,8 @@ HEAD = """
 TAIL = """
     print("flush", client.flush(3), "close", client.close(timeout_s=2), "unsettled", client._road.unsettled_records)
 """
-CALLS = 'print("run " + client.init({"a": 1}))\nfor step in range(5): client.sendl(step, "k", {"x": step})\n'
+# In one write, which no warning can come between.
+CALLS = 'print("run " + client.init({"a": 1}) + "\\n", end="")\nfor step in range(5): client.sendl(step, "k", {"x": step})\n'
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ CHROMIUM_ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
     "--disable-dev-shm-usage",
+    "--process-per-site",  # the tabs of a context share a renderer, which has compiled BokehJS
 )
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -62,10 +63,12 @@ class Tab:
         self.page = page
         self.errors: list[str] = []  # what the page wrote to the console as an error, and what it threw
         self.requests_elsewhere: list[str] = []  # what it asked of any host but this machine
+        self.origins: set[str] = set()  # of the documents that it showed
         self._errors_are_expected = False
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.errors.append(f"thrown: {error}"))
         page.on("request", lambda request: self._on_request(request.url))
+        page.on("framenavigated", lambda frame: self._on_shown(frame.url))
         page.on("websocket", lambda socket: self._on_request(socket.url))
 
     def _on_console(self, message: ConsoleMessage) -> None:
@@ -78,6 +81,11 @@ class Tab:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in LOOPBACK:
             self.requests_elsewhere.append(url)
+
+    def _on_shown(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https"):
+            self.origins.add(f"{parts.scheme}://{parts.netloc}")
 
     def expect_errors(self) -> None:
         """For a test in which the page reports errors on purpose: teardown does not ask for a silent console."""
@@ -166,11 +174,38 @@ def chromium_path() -> str:
 
 
 class _Chromium:
-    """One browser for all tests of this process, and the event loop that Playwright drives it with."""
+    """One browser for all tests of this process, and the event loop that Playwright drives it with.
+
+    A browser context is lent to one test at a time. It comes back empty, but its renderer lives on, so that the next tab does not
+    compile BokehJS again.
+    """
 
     def __init__(self, browser: Browser, loop: asyncio.AbstractEventLoop) -> None:
         self.browser = browser
         self.loop = loop
+        self._free: list[tuple[BrowserContext, Page]] = []
+
+    def borrow(self) -> tuple[BrowserContext, Page]:
+        """A context, and the page in it that stays: an empty one of this machine's site, for which there is one renderer."""
+        if self._free:
+            return self._free.pop(0)
+        context = self.browser.new_context()
+        page = context.new_page()
+        page.route("http://127.0.0.1/", lambda route: route.fulfill(body=""))
+        page.goto("http://127.0.0.1/")
+        return context, page
+
+    def give_back(self, context: BrowserContext, stays: Page, origins: set[str]) -> None:
+        """Remove what the tabs of a test left in the context: the pages, cookies, and what they stored."""
+        for page in context.pages:
+            if page != stays:
+                page.close()
+        context.clear_cookies()
+        asked = context.new_cdp_session(stays)
+        for origin in origins:
+            asked.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        asked.detach()
+        self._free.insert(0, (context, stays))
 
 
 @pytest.fixture(scope="session")
@@ -194,13 +229,18 @@ def open_page(chromium: _Chromium) -> Iterator[Callable[..., Tab]]:
 
     At the end, a tab whose console holds an error fails the test, unless it called `expect_errors()`.
     """
+    borrowed: list[tuple[BrowserContext, Page]] = []
     contexts: list[BrowserContext] = []
     tabs: list[Tab] = []
 
     def open_tab(url: str, **context_options) -> Tab:
-        contexts.append(chromium.browser.new_context(**context_options))
-        contexts[-1].set_default_timeout(40_000)
-        tabs.append(Tab(contexts[-1].new_page()))
+        if context_options:
+            contexts.append(context := chromium.browser.new_context(**context_options))
+        else:
+            borrowed.append(chromium.borrow())
+            context, _ = borrowed[-1]
+        context.set_default_timeout(40_000)
+        tabs.append(Tab(context.new_page()))
         tabs[-1].page.goto(url)
         return tabs[-1]
 
@@ -210,7 +250,14 @@ def open_page(chromium: _Chromium) -> Iterator[Callable[..., Tab]]:
         for tab in tabs:
             if not tab.page.is_closed():
                 tab.page.evaluate("0")  # a round trip: console messages that came before it have now been handed out
+    except BaseException:
+        contexts += [context for context, _ in borrowed]  # who knows what is in them
+        borrowed.clear()
+        raise
     finally:
+        origins = {origin for tab in tabs for origin in tab.origins}
+        for context, stays in reversed(borrowed):
+            chromium.give_back(context, stays, origins)
         for context in contexts:
             context.close()
         asyncio._set_running_loop(None)

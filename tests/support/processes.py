@@ -177,6 +177,9 @@ class Program:
         """Kill it and everything that it started, also what left its process group but was seen as its descendant."""
         self._remember_descendants()
         for group in self._groups:
+            # A number that is a process again after its program has ended was given to another one: then the group is gone.
+            if psutil.pid_exists(group) and (group != self.pid or not self.running):
+                continue
             try:
                 os.killpg(group, signal.SIGKILL)
             except ProcessLookupError:

@@ -4,8 +4,8 @@ from streamvis import records
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import Begin
+from streamvis.client.producer_log import Settings
 from streamvis.client.road import Road
-from streamvis.client.settings import Settings
 from streamvis.wire.arrow import decode_tail_body
 
 
@@ -41,7 +41,7 @@ def spooled(tmp_path):
 
 def is_kept(script):
     """Whether all that the endpoint does not have is on the disk."""
-    return script.unsettled_records == script.producer.kept_records
+    return script.unsettled_records == script.producer.log.kept_records
 
 
 def fail(error, times):

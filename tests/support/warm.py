@@ -25,8 +25,19 @@ from typing import BinaryIO
 
 __all__ = ["Started", "start"]
 
-_LIBRARIES = ("streamvis.endpoint.process", "streamvis.page.web.process", "streamvis.store.sqlite")
-_OPTIONAL = ("uvloop", "httptools")
+_LIBRARIES = (
+    "streamvis.endpoint.process",
+    "streamvis.page.web.process",
+    "streamvis.panels",
+    "streamvis.store.sqlite",
+    # What they import when they need it first, and what page scripts import.
+    "anyio._backends._asyncio",
+    "bokeh.layouts",
+    "bokeh.plotting",
+    "numpy.ma",
+    "pyarrow.compute",
+)
+_OPTIONAL = ("uvloop", "httptools", "pydantic.v1", "streamvis.store.postgresql.store")
 _MOST_BYTES = 2**20
 
 

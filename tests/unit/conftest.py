@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from streamvis.client.closing import close
+from streamvis.client.ending import close
 from support.fake_endpoint import FakeEndpoint
 from support.roads import Script
 

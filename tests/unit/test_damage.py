@@ -7,12 +7,13 @@ import logging
 import numpy as np
 import pytest
 
+from streamvis.database_address import DatabaseAddress
 from streamvis.errors import DamagedData
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
-from support.damage import FILE, break_page, flip_byte
+from support.damage import FILE, break_page, break_page_of_database, flip_byte
 
 SIZES = Sizes(seal_rows=64, merge_at=3, body_rows=128, fanout=2, block=2)
 DAMAGES = pytest.mark.parametrize("damage", [flip_byte, break_page])
@@ -62,7 +63,7 @@ def test_damaged_rows_are_named_and_never_given_and_all_others_are_read(damage, 
         store.rows("run", "eval")
     assert (caught.value.run, caught.value.key) == ("run", "eval") and "'eval'" in str(caught.value)
     with pytest.raises(DamagedData):
-        store.history("run", "eval", x="x", buckets=10)
+        store.history("run", "eval", HistoryQuery(x="x", buckets=10))
     assert steps_of(store.rows("run", "eval", to_step=150).bodies, "eval") == list(range(160))
     assert steps_of(store.rows("run", "eval", from_step=200).bodies, "eval") == list(range(200, 480))
     tail = store.tail("run", None, max_bytes=10**9)
@@ -70,7 +71,7 @@ def test_damaged_rows_are_named_and_never_given_and_all_others_are_read(damage, 
     assert steps_of(tail.bodies, "eval") == [*range(160), *range(200, 480)]
     for key in ("train", "other"):
         assert steps_of(tail.bodies, key) == steps_of(store.rows("run", key).bodies, key) == list(range(480))
-        assert store.history("run", key, x="x", buckets=10).count == 480
+        assert store.history("run", key, HistoryQuery(x="x", buckets=10)).count == 480
     assert [(one.run, one.key) for one in store.damages()] == [("run", "eval")]
     store.close()
 
@@ -137,14 +138,14 @@ def test_a_damaged_page_under_a_deleted_run_does_not_stop_tidying(tmp_path):
 @DAMAGES
 def test_a_damaged_summary_changes_no_history(damage, tmp_path):
     store = filled(tmp_path, tidied=200)
-    expected = store.history("run", "eval", x="x", columns=["x"], buckets=3).table
+    expected = store.history("run", "eval", HistoryQuery(x="x", columns=["x"], buckets=3)).table
     query = "SELECT body FROM summaries JOIN keys ON keys.no = key WHERE name = 'eval' ORDER BY level DESC"
     (body,) = store._writer.execute(query).fetchone()
     store.close()
     content = (tmp_path / FILE).read_bytes()
     its_own = next(part for at in range(0, len(body), 20) if content.count(part := body[at : at + 40]) == 1)
     store = reopened(store, damage, tmp_path, its_own)
-    found = store.history("run", "eval", x="x", columns=["x"], buckets=3)
+    found = store.history("run", "eval", HistoryQuery(x="x", columns=["x"], buckets=3))
     assert found.table.equals(expected)
     assert [one.key for one in store.damages()] == ["eval"]
     store.close()
@@ -168,4 +169,33 @@ def test_a_batch_that_meets_damage_fails_alone(tmp_path):
     refused, stored = store.append([Batch("bad", "app", "b", 1, [bad]), Batch("run", "app", "p", 99, [good])])
     assert isinstance(refused, DamagedData) and stored.seq
     assert steps_of(store.rows("run", "train", from_step=999).bodies, "train") == [999]
+    store.close()
+
+
+@pytest.fixture
+def break_rows(request, place):
+    """Damages rows of a store that is closed, in which its marker stands very often."""
+    if hasattr(place, "path"):
+        yield lambda marker: break_page(place.path, marker)
+        return
+    server, schema = request.getfixturevalue("postgres_server"), DatabaseAddress.of(place.address).schema
+    yield lambda marker: break_page_of_database(server, schema, marker)
+    server.execute(f"DROP SCHEMA {schema} CASCADE")  # its tables cannot be emptied
+
+
+def test_of_keys_that_are_read_together_the_damaged_one_is_named_and_all_others_are_read(place, break_rows):
+    keys, rows = [f"key {i:02}" for i in range(20)], 2000
+    store = place.open()
+    chunks = [encode_rows(key, np.arange(rows), np.zeros(rows), {"text": [f"<{key} rows>"] * rows}) for key in keys]
+    store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0), *chunks])])
+    store.close()
+    break_rows(b"<key 13 rows>")
+    store = place.open()
+    tail = store.tail("run", None)
+    assert set(tail.damaged) == {"key 13"} and [(one.run, one.key) for one in store.damages()] == [("run", "key 13")]
+    sound = [key for key in keys if key != "key 13"]
+    assert all(steps_of(tail.bodies, key) == list(range(rows)) for key in sound) and steps_of(tail.bodies, "key 13") == []
+    with pytest.raises(DamagedData) as caught:
+        store.rows("run", "key 13")
+    assert (caught.value.run, caught.value.key) == ("run", "key 13") and len(store.rows("run", "key 14").bodies) == 1
     store.close()

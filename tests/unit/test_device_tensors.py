@@ -5,6 +5,8 @@ import pytest
 
 from streamvis.client.encoding import encode
 from streamvis.client.intake import Intake
+from streamvis.client.outbox import fetched
+from streamvis.records import ValueChunk
 from streamvis.wire.arrow import decode_tail_body
 
 
@@ -57,10 +59,10 @@ def test_a_call_never_waits_for_the_device_and_keeps_what_was_there(on_device, t
     rows = intake.rows(0, "r", {"loss": loss, "x": 1})
     column = intake.rows(0, "c", {"w": weights[0], "x": [1, 2]})
     assert tensor_class.fetched == 0
-    assert value[5] >= weights.nbytes + half.nbytes and value[4].device_bytes == 8 + 2 + 4
+    assert value[5] >= weights.nbytes + half.nbytes + loss.nbytes
     weights.fill_(9)
     loss.fill_(9)
-    decoded = {one.key: one for one in decode_tail_body(encode([value, rows, column]).body)}
+    decoded = {one.key: one for one in decode_tail_body(encode(map(fetched, [value, rows, column])).body)}
     assert tensor_class.fetched == 5
     np.testing.assert_array_equal(decoded["v"].data["w"][0], np.array([[1, 2]], dtype=np.float32))
     assert decoded["v"].data["half"].dtype == np.float32 and decoded["v"].data["deep"]["loss"] == 0.5
@@ -72,17 +74,18 @@ def test_a_full_device_is_no_error_of_the_call(on_device, tensor_class):
     tensor_class.full = True
     entry = Intake().value(0, "v", {"w": tensor})
     tensor.fill_(9)
-    (got,) = decode_tail_body(encode([entry]).body)
+    (got,) = decode_tail_body(encode(map(fetched, [entry])).body)
     assert got.data["w"].tolist() == [1.0]
 
 
-def test_a_device_that_fails_loses_its_record_alone(on_device):
-    intake = Intake()
-    bad = intake.value(0, "v", {"w": on_device([1.0])})
-    bad[4]._deferred[0]._clone.cpu = lambda: (_ for _ in ()).throw(RuntimeError("device lost"))
-    encoded = encode([bad, intake.value(1, "v", {"w": [1.0]})])
-    assert [one.step for one in decode_tail_body(encoded.body)] == [1]
-    assert len(encoded.left_out) == 1 and "device lost" in encoded.left_out[0]
+def test_a_device_that_fails_loses_its_record_alone(on_device, script, endpoint, said):
+    script.start_run()
+    bad = script.intake.value(0, "v", {"w": on_device([1.0])})
+    bad[4].data["w"]._clone.cpu = lambda: (_ for _ in ()).throw(RuntimeError("device lost"))
+    script.outbox.put(bad)
+    script.outbox.put(script.intake.value(1, "v", {"w": [1.0]}))
+    assert script.flush() and script.lost_records == 1 and "device lost" in said()[0]
+    assert [one.step for one in endpoint.runs["run"] if isinstance(one, ValueChunk)] == [1]
 
 
 def test_tensors_of_every_kind(torch):
@@ -96,7 +99,7 @@ def test_tensors_of_every_kind(torch):
         "expanded": torch.tensor([1.0]).expand(3),
         "scalar": torch.tensor(3),
     }
-    (got,) = decode_tail_body(encode([intake.value(0, "v", sent)]).body)
+    (got,) = decode_tail_body(encode(map(fetched, [intake.value(0, "v", sent)])).body)
     assert {name: np.asarray(part).tolist() for name, part in got.data.items()} == {
         "grad": [1, 1],
         "negated": [-2],

@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import InvalidData
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.history import Axis, select, select_each
 from streamvis.store.packed_rows import unpack
@@ -93,7 +93,7 @@ def test_every_bucket_has_its_lowest_and_highest_rows_and_its_gaps(batches, buck
             start, stop = sorted(whole[0] + share * (whole[-1] - whole[0]) for share in view)
             if log and start <= 0:
                 start = None
-        history = store.history("run", "k", x="x", start=start, stop=stop, buckets=buckets, log=log)
+        history = store.history("run", "k", HistoryQuery(x="x", start=start, stop=stop, buckets=buckets, log=log))
         assert (history.first_x, history.last_x, history.count, history.rising) == (whole[0], whole[-1], len(whole), True)
         check(history, batches, buckets, log)
         store.close()
@@ -178,7 +178,7 @@ def test_whatever_x_and_y_are_the_extremes_of_the_rows_that_have_something_come(
             store.close()
             return
         asked = {"x": "x", "columns": columns, "buckets": buckets, "log": log, "window": window, "having": columns}
-        history = store.history("run", "k", **asked)
+        history = store.history("run", "k", HistoryQuery(**asked))
         rows = numbers_of(history.table, "row").tolist()
         sent = {name: [cell for steps, its in batches for cell in its.get(name, [None] * len(steps))] for name in "xab"}
         there = [row for row in range(len(sent["x"])) if any(sent[name][row] is not None for name in columns)]
@@ -206,8 +206,8 @@ def test_histories_read_together_have_the_extremes_of_each_one_alone(batches, bu
         names = [name for name in "ab" if batches and name in store.keys("run")["k"].columns]
         if names:
             asked = {"x": "x", "buckets": buckets, "log": log, "window": window}
-            together = store.histories("run", "k", columns=names, **asked)
-            alone = [store.history("run", "k", columns=[name], having=[name], **asked) for name in names]
+            together = store.histories("run", "k", HistoryQuery(columns=names, **asked))
+            alone = [store.history("run", "k", HistoryQuery(columns=[name], having=[name], **asked)) for name in names]
             for name, one, other in zip(names, together, alone, strict=True):
                 assert replace(one, table=None) == replace(other, table=None)
                 # Of rows with the same value, either may be the one that is given.
@@ -251,7 +251,7 @@ def first_of_newest(there, x, window, rising):
 
 def test_a_few_rows_all_come(tmp_path):
     store = filled(tmp_path, [(np.arange(9), {"x": np.arange(9), "a": np.arange(9.0)})], 0)
-    history = store.history("run", "k", x="x", buckets=5)
+    history = store.history("run", "k", HistoryQuery(x="x", buckets=5))
     assert history.complete and history.table.num_rows == 9
     store.close()
 
@@ -261,11 +261,11 @@ def test_rows_whose_x_does_not_rise_come_in_log_order_with_their_extremes(tmp_pa
     a = np.zeros(400)
     a[[57, 311]] = [7, -7]
     store = filled(tmp_path, [(np.arange(400), {"x": x, "a": a})], 60)
-    history = store.history("run", "k", x="x", buckets=10)
+    history = store.history("run", "k", HistoryQuery(x="x", buckets=10))
     assert not history.rising and not history.complete
     rows = numbers_of(history.table, "row")
     assert (np.diff(rows) > 0).all() and {57, 311} <= set(rows.tolist()) and len(rows) < 60
-    part = store.history("run", "k", x="x", start=10, stop=12, buckets=100)
+    part = store.history("run", "k", HistoryQuery(x="x", start=10, stop=12, buckets=100))
     assert numbers_of(part.table, ".x").tolist() == [10, 11, 12] * 4
     store.close()
 
@@ -275,8 +275,9 @@ def test_what_cannot_be_drawn_is_refused_with_what_can(tmp_path, x, columns):
     rows = {"x": np.arange(3), "text": ["a", "b", "c"], "pictures": np.zeros((3, 2, 2))}
     store = filled(tmp_path, [(np.arange(3), rows)], 0)
     with pytest.raises(InvalidData, match="x"):
-        store.history("run", "k", x=x, columns=columns, buckets=10)
-    assert store.history("run", "k", x="step", columns=["text"], buckets=10).table.column(".text").to_pylist() == ["a", "b", "c"]
+        store.history("run", "k", HistoryQuery(x=x, columns=columns, buckets=10))
+    texts = store.history("run", "k", HistoryQuery(x="step", columns=["text"], buckets=10))
+    assert texts.table.column(".text").to_pylist() == ["a", "b", "c"]
     store.close()
 
 
@@ -324,7 +325,7 @@ def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):
         store.append([Batch("run", "app", "p", 2 * number + 1, [step])])
         tail_bytes[target] = sum(map(len, store.tail("run", cursor).bodies))
         count += 1
-        kept[target] = store.history("run", "k", x="x", buckets=20).table.num_rows
+        kept[target] = store.history("run", "k", HistoryQuery(x="x", buckets=20)).table.num_rows
     store.close()
     # From 1,000 rows to 16,000 there are four levels more, each of which adds a little; reading all rows would add 15,000.
     for name, counts in loaded.items():

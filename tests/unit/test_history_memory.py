@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore, downsampling, levels
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
@@ -64,7 +64,7 @@ def test_no_extreme_and_no_gap_is_lost_however_little_is_held_at_a_time(kind, co
         patch.setattr(levels, "_ROWS_AT_ONCE", 64)
         patch.setattr(downsampling, "_LEAST_ROWS", 16)
         store = filled(Path(folder), x, y, tidied=tidied)
-        history = store.history("run", "k", x="x", columns=["y"], start=start, stop=stop, buckets=buckets, log=log)
+        history = store.history("run", "k", HistoryQuery(x="x", columns=["y"], start=start, stop=stop, buckets=buckets, log=log))
         store.close()
     rows = numbers_of(history.table, "row")
     inside = np.flatnonzero((x >= low) & (x <= high) & ((x > 0) | (not log)))
@@ -87,8 +87,8 @@ def test_no_extreme_and_no_gap_is_lost_however_little_is_held_at_a_time(kind, co
 
 @pytest.mark.parametrize("kind", ["random", "epochs"])
 def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(levels, "_ROWS_AT_ONCE", 512)
-    monkeypatch.setattr(downsampling, "_LEAST_ROWS", 512)
+    monkeypatch.setattr(levels, "_ROWS_AT_ONCE", 256)
+    monkeypatch.setattr(downsampling, "_LEAST_ROWS", 256)
     held, load, add = [0], levels.Loader.load, downsampling.Choice.add
 
     def counted_load(self, level, ranges):
@@ -101,7 +101,7 @@ def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monke
         held.append(self._count)
 
     most = {}
-    for count in (3_000, 9_000):
+    for count in (1_500, 4_500):
         (tmp_path / str(count)).mkdir()
         random = np.random.default_rng(0)
         store = filled(tmp_path / str(count), falling(kind, count, random), random.normal(size=count))
@@ -109,19 +109,19 @@ def test_what_is_held_at_a_time_does_not_grow_with_the_key(kind, tmp_path, monke
             patch.setattr(levels.Loader, "load", counted_load)
             patch.setattr(downsampling.Choice, "add", counted_add)
             for start, stop, log in ((None, None, False), (-0.2, 0.5, False), (0.1, 0.7, True), (None, None, True)):
-                store.history("run", "k", x="x", columns=["y"], start=start, stop=stop, buckets=50, log=log)
+                store.history("run", "k", HistoryQuery(x="x", columns=["y"], start=start, stop=stop, buckets=50, log=log))
         store.close()
         most[count] = max(held)
         held.clear()
-    assert most[9_000] < 1.5 * most[3_000] < 6_000, most
+    assert most[4_500] < 1.5 * most[1_500] < 3_000, most
 
 
 def test_no_more_than_some_histories_are_read_at_a_time(tmp_path):
     store = filled(tmp_path, np.arange(3.0), np.arange(3.0))
     for _ in range(20):
-        store.history("run", "k", x="x", buckets=2)
+        store.history("run", "k", HistoryQuery(x="x", buckets=2))
         with pytest.raises(ValueError):
-            store.history("run", "k", x="nothing", buckets=2)
+            store.history("run", "k", HistoryQuery(x="nothing", buckets=2))
     taken = [store._histories.acquire(blocking=False) for _ in range(6)]
     assert taken == [True] * 4 + [False] * 2
     store.close()

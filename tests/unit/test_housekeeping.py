@@ -11,7 +11,7 @@ import pytest
 
 from streamvis.endpoint.app import create_app
 from streamvis.endpoint.writer import Writer
-from streamvis.records import Ack, Batch, Clear, Start
+from streamvis.records import Ack, Batch, Clear, HistoryQuery, Start
 from streamvis.store import SqliteStore, cutting, discarding, tidying
 from streamvis.store.fair_lock import Turns
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
@@ -112,7 +112,7 @@ def test_rows_are_taken_back_in_pieces_too(store):
     store.changed.clear()
     store.append([resume("run", 30)])
     assert max(store.changed) <= 2 * PIECE and len(store.changed) > 3
-    assert store.history("run", "a", x="x", buckets=5000).table[".x"].to_pylist() == list(range(1, 30))
+    assert store.history("run", "a", HistoryQuery(x="x", buckets=5000)).table[".x"].to_pylist() == list(range(1, 30))
     assert (store.run("run").first_step, store.run("run").last_step) == (1, 29)
 
 

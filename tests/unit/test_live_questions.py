@@ -46,7 +46,7 @@ def asked_of(run, monkeypatch):
         monkeypatch.setattr(
             run.reader,
             name,
-            lambda *a, before=before, name=name, **ask: asked.append((name, ask["columns"])) or before(*a, **ask),
+            lambda run, key, query, before=before, name=name: asked.append((name, query.columns)) or before(run, key, query),
         )
     return asked
 

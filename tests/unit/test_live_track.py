@@ -50,9 +50,9 @@ class Log:
         first_rows = {key: info.first_row for key, info in tail.keys.items()}
         return Piece(str(tail.cursor), False, False, "run", "running", dtypes, items, 0, first_rows)
 
-    def history(self, run, key, **asked):
-        found = self.store.history(run, key, **asked)
-        meta, numbers, rows = decode_history(history_answer(key, asked["x"], found, as_arrow=True))
+    def history(self, run, key, query):
+        found = self.store.history(run, key, query)
+        meta, numbers, rows = decode_history(history_answer(key, query.x, found, as_arrow=True))
         about = (meta[name] for name in ("rising", "complete", "count", "first_x", "last_x", "from"))
         return HistoryAnswer(*about, numbers, rows, meta["means"])
 
@@ -287,9 +287,9 @@ class Busy(Log):
         super().__init__(folder)
         self.rows, self.pieces = rows, []
 
-    def history(self, run, key, **asked):
+    def history(self, run, key, query):
         self.grow()
-        return super().history(run, key, **asked)
+        return super().history(run, key, query)
 
     def grow(self):
         at = np.arange(self.count, self.count + self.rows, dtype=float)
@@ -316,7 +316,7 @@ def test_rows_that_come_between_two_questions_are_not_lost(tmp_path, rows, smoot
         track.add(log.pieces[-1:])
     # The last answer may have left something to ask for, as the page does.
     log.rows = 0
-    log.history = lambda *a, **asked: Log.history(log, *a, **asked)
+    log.history = lambda *asked: Log.history(log, *asked)
     if track.is_stale:
         track.is_fetching, track.is_stale = True, False
         track.take(*track.fetch(log, "run"))
@@ -337,7 +337,7 @@ def test_another_step_is_asked_for_once_where_rows_lie_as_expected_and_shows_wha
     spec = LiveSpec("k", "step", ["y"], 400, None)
     track = LiveTrack(spec, log=False)
     track.follow_on(filled(now, spec), at)
-    counted = SimpleNamespace(history=lambda *which, **ask: asked.append(ask) or then.history(*which, **ask))
+    counted = SimpleNamespace(history=lambda *ask: asked.append(ask) or then.history(*ask))
     track.take(*track.fetch(counted, "run"))
     assert len(asked) == questions
     assert track.numbers.tolist() == filled(then, spec).numbers.tolist()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore, summaries, tables, tidying
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import encode_rows, encode_rows_apart, table_of
@@ -106,7 +106,7 @@ def test_cells_of_every_kind_survive_merging_as_they_are(batches, seed):
             pytest.fail("tidying does not come to an end")
         assert read(store, 10**9) == before
         if batches:
-            check_history(store.history("run", "k", x="row", buckets=pick.choice([2, 10**4])), before)
+            check_history(store.history("run", "k", HistoryQuery(x="row", buckets=pick.choice([2, 10**4]))), before)
             check_rows(store, before)
         store.close()
         reopened = SqliteStore(Path(folder), sizes=SIZES)
@@ -189,7 +189,7 @@ def test_a_wide_row_among_many_narrow_ones_costs_neither_memory_nor_disk(tmp_pat
     (size,) = store._writer.execute("SELECT sum(length(body)) FROM chunks").fetchone()
     assert size < 2**20
     assert store._writer.execute("SELECT count(*) FROM summaries").fetchone() == (1,)
-    found = store.history("run", "k", x="row", columns=["x", "c7"], start=None, stop=None, buckets=10, log=False)
+    found = store.history("run", "k", HistoryQuery(x="row", columns=["x", "c7"], start=None, stop=None, buckets=10, log=False))
     assert found.count == 34_001 and found.table.column(".x").to_pylist()[1:3] == [0.0, 999.0]
     assert found.table.column(".c7").to_pylist()[:2] == [1.0, None]
     store.close()

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from streamvis.client.describing import described
 from streamvis.client.encoding import encode_bodies
 from streamvis.client.exchange import form_of
-from streamvis.client.frames import Outgoing
-from streamvis.client.notes import entries_of, notes_of
+from streamvis.client.frames import Outgoing, entries_of, notes_of
 from streamvis.client.outbox import CONTROL, Begin
 from streamvis.wire.arrow import decode_batch_body
 from streamvis.wire.jsonform import chunks_from_json, load_json

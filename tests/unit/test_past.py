@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import UnknownKey
-from streamvis.records import Batch, Rows, Start
+from streamvis.records import Batch, HistoryQuery, Rows, Start
 from streamvis.store.history import Axis
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
@@ -86,7 +86,7 @@ def told(store, at=None, max_bytes=2000):
 def drawn(store, at=None, **asked):
     """What a figure shows of the rows: of each bucket the lowest and highest y and whether there is a gap; None without rows."""
     try:
-        found = store.history("run", KEY, buckets=7, at=at, **asked)
+        found = store.history("run", KEY, HistoryQuery(buckets=7, at=at, **asked))
     except UnknownKey:
         return None
     if not found.count:

@@ -13,12 +13,10 @@ import pytest
 
 from streamvis.client.exchange import post
 from streamvis.client.folders import OWNER, SpoolPlace, leave, take
-from streamvis.client.frames import Outgoing, read_segment, scan_segment
+from streamvis.client.frames import Outgoing, entries_of, notes_of, read_segment, scan_segment
 from streamvis.client.leftovers import Leftover, forget_refused, refused_in, set_aside
-from streamvis.client.notes import entries_of, notes_of
 from streamvis.client.outbox import CONTROL, ROW, Begin, Marker, Outbox
-from streamvis.client.producer_log import Log, Runs
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Log, Settings
 from streamvis.records import RowsChunk, ValueChunk
 from streamvis.wire.arrow import decode_tail_body
 from support.fake_endpoint import FakeEndpoint
@@ -33,8 +31,14 @@ def new_log(tmp_path):
     def new(name="producer", *, folder=tmp_path, url="http://fake", segment_bytes=1_000, cache_bytes=0, **limits):
         limits = {"max_spool_bytes": 100_000, "max_memory_bytes": 1_000, **limits}
         settings = Settings(url, "äpp", SpoolPlace(folder), lambda: None, **limits)
-        runs = Runs(Outbox(lambda: None, max_bytes=1))
-        return Log(name, settings, runs, say=lambda *_: None, segment_bytes=segment_bytes, cache_bytes=cache_bytes)
+        return Log(
+            name,
+            settings,
+            Outbox(lambda: None, max_bytes=1),
+            say=lambda *_: None,
+            segment_bytes=segment_bytes,
+            cache_bytes=cache_bytes,
+        )
 
     return new
 
@@ -186,7 +190,7 @@ def test_a_segment_that_somebody_deleted_loses_its_batches_and_no_others(log):
     append(log, 30)
     files(log)[0].unlink()
     first = log.head().number
-    assert first > 1 and log._runs.lost_records == sum(range(1, first))
+    assert first > 1 and log.runs.lost_records == sum(range(1, first))
     assert [one.number for one in taken(log)] == list(range(first, 31))
     assert log.segments.bytes == 0 and log.unsettled_records == 0 and log.settled == 30
 
@@ -219,13 +223,13 @@ def test_where_no_file_can_be_opened_now_nothing_is_lost(log, monkeypatch):
         exhausted.setattr(Path, "open", none_left)
         with pytest.raises(OSError, match="Too many"):
             log.head()
-    assert taken(log) == batches and log._runs.lost_records == 0
+    assert taken(log) == batches and log.runs.lost_records == 0
 
 
 def test_the_last_segment_may_be_taken_away_too(log):
     append(log, 2)
     files(log)[0].unlink()
-    assert log.head() is None and log._runs.lost_records == 3 and log.settled == 2
+    assert log.head() is None and log.runs.lost_records == 3 and log.settled == 2
     (one,) = append(log)
     assert taken(log) == [one]
 
@@ -278,7 +282,7 @@ def test_what_lies_behind_a_damage_is_read(log):
     whole = [batches[i] for i in (0, 1, 3, 4)]
     assert [one for one, _ in read_segment(path)] == whole
     assert sum(size for one, size in scan_segment(path) if one is None) == len(content) // 5
-    assert taken(log) == whole and log._runs.lost_records == 3 and log.segments.bytes == 0
+    assert taken(log) == whole and log.runs.lost_records == 3 and log.segments.bytes == 0
 
 
 def test_the_frames_of_a_batch_on_both_sides_of_a_damage_are_one_batch(log):
@@ -292,7 +296,7 @@ def test_the_frames_of_a_batch_on_both_sides_of_a_damage_are_one_batch(log):
     # Apart they would have one number, and the endpoint would take the second for one that it has.
     first, second = taken(log)
     assert first.number == 1 and first.bodies == (*frames[0].bodies, *frames[2].bodies)
-    assert second.number == 2 and log._runs.lost_records == frames[1].records and log.unsettled_records == 0
+    assert second.number == 2 and log.runs.lost_records == frames[1].records and log.unsettled_records == 0
 
 
 def test_a_cut_off_frame_is_no_damage(log, tmp_path):
@@ -419,16 +423,16 @@ def test_without_an_endpoint_what_is_on_the_disk_is_settled(new_log):
 def test_without_an_endpoint_how_each_run_began_stays_with_what_waits_of_it(new_log):
     log = new_log(url=None)
     for run in ("one", "two"):
-        log._runs.begin(Begin(run, {}, None, False), log.end)
+        log.runs.begin(Begin(run, {}, None, False), log.end)
         append(log, run=run)
         log.release_kept()
-    assert log.settled == 2 and log._runs.known("one") and log._runs.known("two")
+    assert log.settled == 2 and log.runs.known("one") and log.runs.known("two")
     log.close()
     assert {path.name for path in log.segments.folder.glob("*.begin")} == {"one.begin", "two.begin"}
 
 
 def test_how_a_run_began_lies_beside_what_waits_of_it(log):
-    log._runs.begin(Begin("run", {"a": 1}, "n", False), log.end)
+    log.runs.begin(Begin("run", {"a": 1}, "n", False), log.end)
     append(log)
     ((_, _, _, _, begin, _),) = entries_of((log.segments.folder / "run.begin").read_bytes())
     assert begin == Begin("run", {"a": 1}, "n", True)
@@ -458,7 +462,7 @@ def test_a_spool_of_the_version_before_is_delivered_whole(kind, steps, dropped, 
 
 def test_of_a_leftover_too_records_whose_key_is_refused_are_not_delivered(new_log):
     log = new_log()
-    log._runs.begin(Begin("run", {}, None, False), 0)
+    log.runs.begin(Begin("run", {}, None, False), 0)
     rows = [(ROW, step, float(step), key, {"x": step}, 0) for key, step in (("k", 0), ("bad", 1), ("bad", 2))]
     assert log.append("run", notes_of([(CONTROL, None, 0.0, None, Begin("run", {}, None, False), 0), *rows]), 3)
     log.close()

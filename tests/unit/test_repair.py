@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamvis.errors import DamagedData, FolderUnusable, StoreError
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import DataFolder, SqliteStore, check, repair
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
@@ -116,7 +116,7 @@ def test_what_is_not_damaged_is_saved_and_the_damaged_store_is_kept_as_it_was(da
         pass
     assert {one: count for one, count in everything(store).items() if one is not None} == saved
     for key in ("loss", "acc"):
-        history = store.history("one", key, x="row", columns=["x"], buckets=7)
+        history = store.history("one", key, HistoryQuery(x="row", columns=["x"], buckets=7))
         assert history.count == sum(count for one, count in saved.items() if one.startswith(f"[one {key}")) + (key == "acc")
     assert not store.damages()
     store.close()

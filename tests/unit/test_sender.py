@@ -6,17 +6,15 @@ import threading
 import pytest
 
 from streamvis import records
-from streamvis.client.closing import close
 from streamvis.client.copying import Deferred, Unfetched
 from streamvis.client.encoding import encode_bodies
+from streamvis.client.ending import close
 from streamvis.client.folders import SpoolPlace
-from streamvis.client.frames import read_segment
+from streamvis.client.frames import are_notes, notes_of, read_segment
 from streamvis.client.intake import Intake
-from streamvis.client.notes import are_notes, notes_of
 from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
-from streamvis.client.producer_log import Log, Runs
+from streamvis.client.producer_log import Log, Settings
 from streamvis.client.segments import Segments
-from streamvis.client.settings import Settings
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from streamvis.wire.arrow import decode_batch_body
@@ -195,7 +193,7 @@ def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint,
     assert script.flush()
     assert steps(endpoint) == [1]
     assert len(said()) == 1 and "a reason" in said()[0]
-    assert script.failed_records == script.producer.set_aside_records == 1
+    assert script.failed_records == script.producer.log.runs.set_aside_records == 1
     assert not close([script], "finished")
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert (batch.run, batch.number, batch.records) == ("run", 2, 1)
@@ -284,7 +282,7 @@ def test_a_full_outbox_waits_a_bounded_time_then_drops_and_counts(make_script, e
 
     script = make_script(max_memory_bytes=2**20)
     script.start_run()
-    with script.producer._lock:
+    with script.producer.log.lock:
         taken = [script.sendl(step, x=np.zeros(2**13)) for step in range(40)]
     assert 0 < taken.count(False) < 40 and script.lost_records == taken.count(False)
     assert script.flush()
@@ -338,9 +336,9 @@ def test_threads_keep_their_order(script, endpoint):
     "place",
     [
         lambda script, endpoint: (script.producer._writer, "_form"),
-        lambda script, endpoint: (script.producer._log, "append"),
+        lambda script, endpoint: (script.producer.log, "append"),
         lambda script, endpoint: (endpoint, "request"),
-        lambda script, endpoint: (script.producer._log, "settle"),
+        lambda script, endpoint: (script.producer.log, "settle"),
         lambda script, endpoint: (script.producer._writer, "_take_more"),
     ],
     ids=["forming", "writing", "sending", "settling", "taking"],
@@ -369,7 +367,7 @@ def test_a_batch_that_an_error_of_ours_stops_again_and_again_is_set_aside_and_no
     for step in range(5):
         script.sendl(step)
         assert script.flush(5)
-    assert steps(endpoint) == [0, 2, 3, 4] and script.failed_records == script.producer.set_aside_records == 1
+    assert steps(endpoint) == [0, 2, 3, 4] and script.failed_records == script.producer.log.runs.set_aside_records == 1
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert (batch.run, batch.number, batch.records) == ("run", 3, 1)
     assert "of ours" in next((tmp_path / "spool" / "refused").glob("*.txt")).read_text()
@@ -407,7 +405,7 @@ def test_what_is_known_of_a_run_is_forgotten_when_all_of_it_is_settled(script, e
         script.start_run(f"run {number}".replace(" ", "-"))
         script.sendl(number)
     assert script.flush()
-    runs, log = script.producer._runs, script.producer._log
+    runs, log = script.producer.log.runs, script.producer.log
     assert list(runs._begins) == ["run-29"] and len(runs._last_numbers) == 1
     # Away, each run is needed until it is delivered; also by an endpoint that lost it meanwhile.
     endpoint.answer = away
@@ -446,6 +444,21 @@ def test_closing_gives_up_in_time_and_says_where_the_records_lie(script, endpoin
     assert "1 records did not reach http://fake in time" in told and str(path.parent) in told
 
 
+def test_who_waits_while_an_end_gives_up_is_not_told_that_all_is_stored(script, endpoint):
+    script.start_run()
+    endpoint.answer = away
+    script.sendl(0)
+    waited = []
+    waits = threading.Thread(target=lambda: waited.append(script.wait(script.mark(), 20)))
+    ends = threading.Thread(target=close, args=([script], "interrupted"), kwargs={"timeout_s": 0.5})
+    ends.start()
+    wait_until(lambda: script.producer._writer.ended.is_set(), what="the writer to end")
+    waits.start()
+    ends.join(20)
+    waits.join(20)
+    assert waited == [False] and script.unsettled_records == 1 and not script.wait(script.mark(), 5)
+
+
 def test_closing_says_when_it_takes_long(script, endpoint, capsys):
     script.start_run()
     release = threading.Event()
@@ -478,7 +491,7 @@ def test_while_a_backlog_is_delivered_what_comes_goes_to_the_log_too(make_script
     endpoint.answer = lambda params, body: answers.acquire(timeout=10) and None  # one for ten calls
     script.outbox.max_entries = 100
     step, pace = 20, threading.Event()
-    while script.producer._log.is_behind and step < 2000:
+    while script.producer.log.is_behind and step < 2000:
         assert script.sendl(step)
         step += 1
         if step % 10 == 0:
@@ -508,7 +521,7 @@ def test_a_run_ends_also_in_a_spool_that_is_full(make_script, endpoint):
     while not script.lost_records:
         script.sendl(0)
         wait_until(lambda: is_kept(script) or script.lost_records, every_s=0.002)
-    with script.producer._lock:
+    with script.producer.log.lock:
         script.sendl(1)
         script.end("failed")
     wait_until(lambda: not script.outbox.entries)
@@ -538,7 +551,7 @@ def test_a_durable_call_returns_when_the_record_is_on_the_disk_or_acknowledged(m
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
     assert sum(batch.records for path in spooled(tmp_path) for batch, _ in read_segment(path)) == 8
-    assert not script.producer._log.is_awaited
+    assert not script.producer.log.is_awaited
 
 
 def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_record(make_script, endpoint, tmp_path):
@@ -557,8 +570,8 @@ def test_a_durable_call_waits_while_neither_the_disk_nor_the_endpoint_takes_the_
 
 def left_behind(folder, endpoint, numbers, *, producer="0dead", url=None):
     """A spool whose producer is gone."""
-    runs = Runs(Outbox(lambda: None, max_bytes=1))
-    log = Log(producer, Settings(url or endpoint.url, "app", SpoolPlace(folder), lambda: endpoint), runs, say=print)
+    settings = Settings(url or endpoint.url, "app", SpoolPlace(folder), lambda: endpoint)
+    log = Log(producer, settings, Outbox(lambda: None, max_bytes=1), say=print)
     begin = (CONTROL, None, 0.0, None, Begin("old", {}, None, False), 0)
     for number in numbers:
         row = (ROW, number, 0.0, "k", {"x": number}, 0)
@@ -577,7 +590,7 @@ def test_what_another_left_is_delivered_late_and_behind_ones_own(make_script, en
     script.begin(Begin("run", {}, None, False))
     for step in range(10):
         script.sendl(step)
-    wait_until(lambda: script.producer.kept_in)
+    wait_until(lambda: script.producer.log.kept_in)
     endpoint.answer = lambda params, body: None
     wait_until(lambda: not folder.exists())
     assert steps(endpoint, "old") == list(range(1, 6)) and other.exists()
@@ -640,7 +653,7 @@ def test_a_scalar_on_a_device_is_kept_in_its_own_form_while_the_endpoint_is_away
 
     def send(step):
         loss = Deferred(np.float32(step), ready=None, shape=(), nbytes=4)
-        script.outbox.put((ROW, step, 0.0, "k", Unfetched({"x": loss}, [loss]), 68))
+        script.outbox.put((ROW, step, 0.0, "k", Unfetched({"x": loss}), 68))
 
     script.start_run()
     endpoint.answer = away
@@ -733,7 +746,7 @@ def test_a_batch_that_found_no_room_on_the_disk_is_never_behind_one_that_came_la
     for step in range(1, 3):
         script.sendl(step)
     monkeypatch.undo()
-    wait_until(lambda: script.producer.kept_records == 3)
+    wait_until(lambda: script.producer.log.kept_records == 3)
     going_on.set()
     wait_until(lambda: script.producer._sender._failures >= 2)
     endpoint.answer = lambda params, body: None

@@ -8,7 +8,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.client import producer_log, sender, writer
-from streamvis.client.closing import close
+from streamvis.client.ending import close
 from streamvis.client.frames import read_segment
 from streamvis.client.outbox import Begin
 from support.conditions import wait_until
@@ -61,7 +61,7 @@ def test_a_batch_that_memory_never_suffices_for_is_set_aside_and_what_follows_go
     assert script.flush()
     script.sendl(2)
     assert script.flush() and steps(endpoint) == [0, 2]
-    assert script.failed_records == script.producer.set_aside_records == 1 and script.lost_records == 0
+    assert script.failed_records == script.producer.log.runs.set_aside_records == 1 and script.lost_records == 0
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert batch.records == 1 and b"large" in batch.bodies[0]
     assert not close([script], "finished")
@@ -131,7 +131,7 @@ def test_what_only_helps_a_later_delivery_stops_no_record_and_doubles_none(scrip
     for step in range(3):
         script.sendl(step)
         assert script.flush()
-    assert steps(endpoint) == [0, 1, 2] and script.producer._log.end == len(endpoint.requests)
+    assert steps(endpoint) == [0, 1, 2] and script.producer.log.end == len(endpoint.requests)
 
 
 def test_callers_who_wait_no_longer_are_forgotten(script, endpoint):
@@ -142,7 +142,7 @@ def test_callers_who_wait_no_longer_are_forgotten(script, endpoint):
         assert not script.wait(script.mark(), 0)
     script.mark()
     wait_until(lambda: not script.outbox.entries and not script.producer._writer._markers)
-    assert len(script.producer._log._markers) <= 2
+    assert len(script.producer.log._markers) <= 2
 
 
 class Inside:
@@ -168,7 +168,7 @@ def test_a_process_is_copied_while_no_thread_is_inside(place, script, endpoint, 
         script.begin(Begin("run", {}, None, False))
     else:
         script.start_run()
-        owner, name = {"Arrow": (producer._writer, "_form"), "the log": (producer._log, "append")}[place]
+        owner, name = {"Arrow": (producer._writer, "_form"), "the log": (producer.log, "append")}[place]
         inside = Inside(getattr(owner, name), order)
         setattr(owner, name, inside)
         script.sendl(0)
@@ -211,7 +211,7 @@ def refuse(endpoint, key):
 def test_records_whose_key_the_endpoint_refuses_are_not_delivered(script, endpoint, capsys):
     script.start_run()
     refuse(endpoint, "bad")
-    with script.producer._lock:
+    with script.producer.log.lock:
         for step in range(3):
             script.sendl(step)
             script.sendl(step, "bad")
@@ -242,6 +242,16 @@ def test_flush_says_once_that_something_was_refused(client, endpoint):
     endpoint.refused = []
     client.sendl(2, "k", {"x": 2})
     assert client.flush() and not client.close()
+
+
+def test_flush_after_the_end_is_true_only_if_all_is_stored(client, endpoint):
+    client.sendl(0, "k", {"x": 0})
+    assert client.close() and client.flush()
+    client.init()
+    endpoint.answer = away
+    client.sendl(1, "k", {"x": 1})
+    assert not client.close(0.0)
+    assert not client.flush()
 
 
 def in_a_child(work):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.exponential_mean import DebiasedMean
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of
@@ -97,7 +97,8 @@ def test_every_view_shows_the_mean_over_all_rows(seed, count, weight, buckets, v
     start, stop = sorted(share * (count - 1) for share in view) if view else (None, None)
     with tempfile.TemporaryDirectory() as folder:
         store = stored(Path(folder), values)
-        history = store.history("run", "k", x="x", columns=["y"], start=start, stop=stop, buckets=buckets, smooth=weight)
+        asked = HistoryQuery(x="x", columns=["y"], start=start, stop=stop, buckets=buckets, smooth=weight)
+        history = store.history("run", "k", asked)
         if start is None or not start > stop:
             check(history, values, weight, tolerance=1e-9)
         store.close()
@@ -106,7 +107,7 @@ def test_every_view_shows_the_mean_over_all_rows(seed, count, weight, buckets, v
 def test_rows_whose_x_falls_are_smoothed_in_the_order_of_the_log(tmp_path):
     values = np.random.default_rng(1).normal(size=200)
     store = stored(tmp_path, values, x=np.concatenate([np.arange(100), np.arange(100)]))
-    history = store.history("run", "k", x="x", columns=["y"], buckets=10, smooth=0.9)
+    history = store.history("run", "k", HistoryQuery(x="x", columns=["y"], buckets=10, smooth=0.9))
     assert not history.rising
     np.testing.assert_allclose(numbers_of(history.table, ".y (smoothed)"), oracle(values, 0.9)[numbers_of(history.table, "row")])
 
@@ -114,7 +115,7 @@ def test_rows_whose_x_falls_are_smoothed_in_the_order_of_the_log(tmp_path):
 def test_the_mean_goes_on_from_the_end_of_what_was_read(tmp_path):
     values = np.random.default_rng(2).normal(size=300)
     store = stored(tmp_path, values[:200])
-    history = store.history("run", "k", x="x", columns=["y"], start=150, stop=199, buckets=5, smooth=0.95)
+    history = store.history("run", "k", HistoryQuery(x="x", columns=["y"], start=150, stop=199, buckets=5, smooth=0.95))
     mean = DebiasedMean(0.95, *history.means["y"])
     np.testing.assert_allclose(mean.add(values[200:]), oracle(values, 0.95)[200:], rtol=1e-9)
 
@@ -127,6 +128,6 @@ def test_a_million_rows_are_smoothed_over_all_of_them_at_every_zoom(tmp_path):
     while store.tidy():
         pass
     for start, stop in [(None, None), (400_000, 600_000), (499_000, 501_000), (777_000, 777_040), (999_990, 999_999)]:
-        history = store.history("run", "k", x="x", columns=["y"], start=start, stop=stop, buckets=200, smooth=0.99)
+        history = store.history("run", "k", HistoryQuery(x="x", columns=["y"], start=start, stop=stop, buckets=200, smooth=0.99))
         check(history, values, 0.99, tolerance=1e-9)
         assert len(history.table) < 5_000

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
-from streamvis.records import Ack, Batch, Clear, Cursor, Finish, Start
+from streamvis.records import Ack, Batch, Clear, Cursor, Finish, HistoryQuery, Start
 from streamvis.store import SqliteStore, cutting
 from streamvis.store.packed_rows import unpack
 from streamvis.store.summaries import Sizes
@@ -202,7 +202,7 @@ def check_readers(places, batches, looks, at_a_time):
         assert (run.first_step, run.last_step, run.late) == (min(steps, default=None), max(steps, default=None), model.late)
         assert set(store.keys("run")) == {*model.rows, *model.values}
         for key, numbers in model.rows.items():
-            history = store.history("run", key, x="row", buckets=3)
+            history = store.history("run", key, HistoryQuery(x="row", buckets=3))
             shown = dict(zip(history.table["row"].to_pylist(), history.table[".x"].to_pylist(), strict=True))
             assert history.count == len(numbers) and all(numbers[row] == x for row, x in shown.items())
             assert (min(shown.values()), max(shown.values())) == (min(numbers), max(numbers))
@@ -352,7 +352,7 @@ def test_a_file_of_an_older_schema_is_opened_with_all_that_is_in_it(schema, tmp_
     tail = store.tail("run", first_half.cursor, max_bytes=10**9)
     steps = [step for item in decode_tail_body(b"".join(tail.bodies)) if item.key == "k" for step in item.steps.tolist()]
     assert steps == list(range(22, 42)) and tail.keys["k"].first_row == 20
-    history = store.history("run", "k", x="x", buckets=100)
+    history = store.history("run", "k", HistoryQuery(x="x", buckets=100))
     assert history.count == 40 and history.complete and history.rising
     store.append([Batch("run", "app", "p", 21, [encode_rows("k", [99], [0.0], {"x": [99]})])])
     assert Reader().read(store).rows["k"][-1] == 99

@@ -103,6 +103,15 @@ def test_closing_a_program_ends_what_it_started(tmp_path, is_warm):
     wait_until(lambda: is_gone(child), 10, "the child to end with its program")
 
 
+def test_closing_a_program_that_has_ended_leaves_the_process_that_has_its_number_now(tmp_path):
+    ended, other = (Program(python(HAS_A_CHILD), log=tmp_path / f"log-{i}") for i in range(2))
+    ended.kill()
+    ended._groups = [other.pid]
+    ended.close()
+    assert other.running
+    other.close()
+
+
 def test_programs_end_when_the_test_process_is_killed(tmp_path, is_warm):
     starts_one = f"""
 import os, pathlib, signal

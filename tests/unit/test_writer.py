@@ -14,8 +14,7 @@ from streamvis.client.copying import MAX_CALL_BYTES
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, Begin, Outbox
-from streamvis.client.producer_log import Log, Runs
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Log, Settings
 from streamvis.client.writer import Writer
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body
@@ -28,9 +27,8 @@ def packed(tmp_path):
 
     def pack(entries, *, has_arrow=True):
         outbox, said = Outbox(lambda: None, max_bytes=2**30), []
-        runs, locks = Runs(outbox), {"lock": threading.Lock(), "forming": threading.Lock()}
-        log = Log("p", Settings("", "app", SpoolPlace(tmp_path), lambda: None), runs, say=said.append)
-        writer = Writer(outbox, log, runs, **locks, is_awaited=lambda: True, on_frame=lambda _: None, say=said.append)
+        log = Log("p", Settings("", "app", SpoolPlace(tmp_path), lambda: None), outbox, say=said.append)
+        writer = Writer(outbox, log, forming=threading.Lock(), is_awaited=lambda: True, on_frame=lambda _: None)
         writer.encode = encoding.encode if has_arrow else None
         outbox.put_always((CONTROL, None, 1.0, None, Begin("run", {}, None, False), 0), *entries)
         bodies = []
@@ -40,10 +38,10 @@ def packed(tmp_path):
                 continue
             formed = encoding.encode_bodies(batch.bodies)
             said += formed.left_out
-            runs.lose("run", len(formed.left_out))
+            log.runs.lose("run", len(formed.left_out))
             bodies.append(formed.body)
             log.settle(batch)
-        return bodies, said, runs.lost_records
+        return bodies, said, log.runs.lost_records
 
     return pack
 

@@ -15,15 +15,14 @@ from typing import Any
 
 from streamvis.address import checked_token, checked_url
 from streamvis.alerts import ALERTS, alert_row
-from streamvis.client import closing, launch
+from streamvis.client import ending, launch
 from streamvis.client.describing import described
-from streamvis.client.ending import STATES, state_of
 from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake, checked_step, checked_text
 from streamvis.client.outbox import Begin, Clear
 from streamvis.client.producer import new_id
+from streamvis.client.producer_log import Settings
 from streamvis.client.road import Road, Traveller, arrived, known
-from streamvis.client.settings import Settings
 from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import RUN_ID
@@ -65,16 +64,7 @@ class Client:
         max_spool_bytes: int = _MAX_SPOOL_BYTES,
         keep: int | str | None = None,
     ) -> None:
-        self._given = {
-            "url": url,
-            "app": app,
-            "token": token,
-            "durable": durable,
-            "spool": spool,
-            "max_memory_bytes": max_memory_bytes,
-            "max_spool_bytes": max_spool_bytes,
-            "keep": keep,
-        }
+        self._given = {name: given for name, given in locals().items() if name != "self"}
         self.url = checked_url(url) if url is not None else None
         self._durable, self._keep = durable, _checked_keep(keep)
         self.app = checked_text(app, "app")
@@ -250,15 +240,15 @@ class Client:
         Takes at most `timeout_s` seconds; by default up to 60 s while batches are acknowledged, and 10 s if none is. Undelivered
         records stay in the spool. Closing twice does nothing. Raises UsageError for another state.
         """
-        if state not in STATES:
-            raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(STATES)}.")
+        if state not in ending.STATES:
+            raise UsageError(f"{state!r} is not a state in which a run can end. Use one of: {', '.join(ending.STATES)}.")
         return self._close(state, timeout_s)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close(state_of(error), None)
+        self._close(ending.state_of(error), None)
 
     def __copy__(self) -> Client:
         return self
@@ -283,11 +273,11 @@ class Client:
 
     def _close(self, state: str, timeout_s: float | None) -> bool:
         self._intake = None
-        return closing.close([self._road], state, timeout_s=timeout_s)
+        return ending.close([self._road], state, timeout_s=timeout_s)
 
     def _new_road(self) -> Road:
-        road = Road(self._settings, on_start=closing.close_with_process)
-        is_closed_for_us = closing.watch(road)
+        road = Road(self._settings, on_start=ending.close_with_process)
+        is_closed_for_us = ending.watch(road)
         if self._finalizer is not None:
             self._finalizer.detach()  # it would keep the road before for as long as there is this client
         self._finalizer = weakref.finalize(self, road.abandon)

@@ -69,14 +69,10 @@ class Deferred:
 class Unfetched:
     """Data that holds `Deferred` arrays: the device's part of an entry."""
 
-    __slots__ = ("_deferred", "data")
+    __slots__ = ("data",)
 
-    def __init__(self, data: Any, deferred: Sequence[Deferred]) -> None:
-        self.data, self._deferred = data, deferred
-
-    @property
-    def device_bytes(self) -> int:
-        return sum(part.nbytes for part in self._deferred)
+    def __init__(self, data: Any) -> None:
+        self.data = data
 
     def fetch(self) -> Any:
         """The data with every array on the host. Waits for the devices."""
@@ -217,11 +213,8 @@ class Copier:
             raise Refused(f"more than {MAX_CALL_BYTES:,} bytes in one call", "several calls, or smaller numbers such as float32")
 
     def _text(self, text: str) -> str:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise Refused("the text has a lone surrogate", "text that UTF-8 can say") from None
+        if not is_text(text):
+            raise Refused("the text has a lone surrogate", "text that UTF-8 can say")
         self.grow(len(text))
         if len(text) >= _LONG_TEXT or not text.isascii():
             self.grow(len(json.dumps(text)) - len(text))
@@ -315,7 +308,9 @@ class Copier:
     def _jax(self, array: Any) -> Any:
         jax = sys.modules.get("jax")
         if jax is None or not isinstance(array, jax.Array):
-            return self._numpy(asarray(array), is_own=False) if hasattr(array, "__array__") else _refuse(array)
+            if not hasattr(array, "__array__"):
+                raise Refused(f"{type(array).__name__} cannot be stored")
+            return self._numpy(asarray(array), is_own=False)
         # A later call may take the array's memory for itself (donation), so even what cannot change is copied.
         if not isinstance(array, jax.core.Tracer) and any(device.platform != "cpu" for device in array.devices()):
             nbytes = math.prod(array.shape) * array.dtype.itemsize
@@ -327,10 +322,6 @@ class Copier:
 def _shape_bytes(column: Any) -> int:
     """What cells that are arrays take beside their numbers: where each begins, and its shape."""
     return len(column) * (8 + 4 * (column.ndim - 1)) if column.ndim > 1 else 0
-
-
-def _refuse(node: Any) -> Any:
-    raise Refused(f"{type(node).__name__} cannot be stored")
 
 
 def _bare(node: Any) -> Any:

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from streamvis import records
 from streamvis.client.copying import Refused
-from streamvis.client.notes import are_notes, entries_of
-from streamvis.client.outbox import CONTROL, ROW, VALUE, Begin, Clear, End, Entry, Extent, Kept, fetched, row_count
+from streamvis.client.frames import are_notes, entries_of
+from streamvis.client.outbox import CONTROL, ROW, VALUE, Begin, Clear, End, Entry, Extent, Kept, row_count
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import body_of, encode_control, encode_rows_apart, encode_value, streams_of
 from streamvis.wire.tree import pack
@@ -36,18 +36,10 @@ class Encoded(NamedTuple):
     left_out: list[str]
 
 
-def encode(entries: Sequence[Entry]) -> Encoded:
-    """Encode entries of one run. Waits for devices whose arrays are among them."""
+def encode(entries: Iterable[Entry]) -> Encoded:
+    """Encode entries of one run, which no device holds any more."""
     left_out: list[str] = []
-    found: list[Entry] = []
-    for entry in entries:
-        try:
-            found.append(fetched(entry))
-        except MemoryError:
-            raise  # it may pass: Arrow's is one of its own errors too
-        except _UNENCODABLE as error:
-            left_out.append(f"key {entry[3]!r}, step {entry[1]}: {error}")
-    return Encoded(b"".join(part for group in gather(found) for part in _encode_group(group, left_out)), left_out)
+    return Encoded(b"".join(part for group in gather(entries) for part in _encode_group(group, left_out)), left_out)
 
 
 def encode_begin(begin: Begin, time: float) -> bytes:

@@ -1,4 +1,7 @@
-"""How the program ended, which decides in which state its runs end.
+"""The end of a producer: deliver what waits, within a time limit, say what became of it, and in which state its runs ended.
+
+An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), SIGTERM, the end of a worker of
+`multiprocessing`, or a client that no one holds any more. Around a fork the child's roads become producers of their own.
 
 At exit the interpreter does not say with which status. So what `sys.exit` and `exit` were called with is noted, and the program's
 bottom frame tells whether that ended the program: it either returned, or an exception left it. An exception that is not an exit
@@ -12,24 +15,138 @@ two steps of Python: while that thread is inside other code, the signal waits.
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import functools
 import opcode
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from streamvis.client.outbox import Marker
+from streamvis.client.road import Road
 from streamvis.thread_frames import frame_of
 
-__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "STATES", "Program", "catch_sigterm", "release_sigterm", "state_of"]
+__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "STATES", "close", "close_with_process", "state_of", "watch"]
 
 FINISHED, FAILED, INTERRUPTED = STATES = ("finished", "failed", "interrupted")
 _CANCELLED = ("CancelledError", "Cancelled")
 """What asyncio and trio raise in a task that is to end, as after Ctrl-C."""
+_PATIENCE_S = 10.0
+"""So long nothing need be acknowledged before the end gives up."""
+_LONGEST_S = 60.0
+_TELL_AFTER_S = 1.0
+_TELL_EVERY_S = 5.0
+_LOOK_AGAIN_S = 0.1
+_TERMINATED_S = 8.0
+"""After SIGTERM there is this long to deliver: some schedulers kill after ten seconds. What is left then is in the spool."""
+
+
+class _Watched:
+    """The roads to close. Each change is one step of the interpreter, as a signal handler may interrupt any other."""
+
+    def __init__(self) -> None:
+        self._refs: dict[int, weakref.ref[Road]] = {}
+        self.is_past_exit = False
+
+    def __iter__(self) -> Iterator[Road]:
+        return iter([road for ref in list(self._refs.values()) if (road := ref()) is not None])
+
+    def add(self, road: Road) -> None:
+        refs, key = self._refs, id(road)
+        refs[key] = weakref.ref(road, lambda _: refs.pop(key, None))
+
+    def discard(self, road: Road) -> None:
+        self._refs.pop(id(road), None)
+
+
+_roads = _Watched()
+
+
+def watch(road: Road) -> bool:
+    """Have `road` closed at the end of this process, and made again in children after a fork; False when that end is over."""
+    _roads.add(road)
+    return not _roads.is_past_exit
+
+
+def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) -> bool:
+    """Finish the roads' runs in `state`, deliver, and end their threads; True when all was delivered.
+
+    With `timeout_s` it takes so many seconds at most. Without, it continues for up to 60 s as long as batches are acknowledged,
+    and gives up after 10 s in which none was. KeyboardInterrupt gives up at once, and is raised again.
+    """
+    waiting: list[tuple[Road, Marker]] = []
+    for road in roads:
+        if not road.is_untouched and not road.producer.ended:
+            road.end(state)
+            marker = road.mark()
+            if road.producer.can_wait:  # else the road delivers, and ends, when the call that it is in returns
+                waiting.append((road, marker))
+        road.producer.stop()
+    try:
+        _wait(waiting, timeout_s)
+    finally:
+        for road, marker in waiting:
+            if not (reached := road.has_reached(marker)):
+                road.producer.give_up()
+            road.producer.join(1.0 if reached else 0.2)
+            _report(road)
+        for road in roads:
+            _roads.discard(road)  # not before: a signal that ends the process meanwhile waits for it too
+    return all(road.has_reached(marker) for road, marker in waiting) and all(road.has_delivered for road in roads)
+
+
+def _wait(waiting: Sequence[tuple[Road, Marker]], timeout_s: float | None) -> None:
+    began = progressed = time.monotonic()
+    tell_at = began + _TELL_AFTER_S
+    last_settled = 0
+    while left := [(road, marker) for road, marker in waiting if road.can_deliver and not marker.reached.is_set()]:
+        now = time.monotonic()
+        if (settled := sum(road.producer.log.settled for road, _ in waiting)) != last_settled:
+            last_settled, progressed = settled, now
+        give_up_at = began + timeout_s if timeout_s is not None else min(progressed + _PATIENCE_S, began + _LONGEST_S)
+        if now >= give_up_at:
+            return
+        if now >= tell_at:
+            tell_at = now + _TELL_EVERY_S
+            for road in (road for road, _ in left if road.url is not None):
+                _print(f"delivering {road.unsettled_records:,} records to {road.url} ... (Ctrl-C gives up)")
+        left[0][1].reached.wait(min(_LOOK_AGAIN_S, give_up_at - now))
+
+
+def _report(road: Road) -> None:
+    left, kept, kept_in = road.unsettled_records, road.producer.log.kept_records, road.producer.log.kept_in
+    command = f"streamvis sync {shlex.quote(str(kept_in.parent))}" if kept_in else ""
+    if road.url is None and kept_in:
+        _print(f"{kept:,} records are kept in {kept_in}. Deliver them: {command} --url http://HOST:PORT")
+    elif left:
+        kept_there = f"They are kept in {kept_in}. The next producer delivers them, or: {command}" if kept_in else ""
+        _print(f"{left:,} records did not reach {road.url or 'the disk'} in time. {kept_there}".strip())
+    if left > kept:
+        _print(f"{left - kept:,} of them were in memory alone, and are lost.")
+    if road.lost_records:
+        _print(f"{road.lost_records:,} records were dropped.")
+    if road.producer.log.runs.set_aside_records:
+        kept_in = road.producer.log.runs.set_aside_in
+        where = f" They are in {kept_in.parent}." if kept_in else ""
+        _print(f"{road.producer.log.runs.set_aside_records:,} records were refused by {road.url}.{where}")
+
+
+def _print(text: str) -> None:
+    try:
+        print(f"Streamvis: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError, RuntimeError):
+        pass  # standard error is closed, or there is none, or a signal handler interrupted somebody who writes there
+
+
+# How the program ended
 
 
 def state_of(error: BaseException | None) -> str:
@@ -59,7 +176,7 @@ def _state_of_exit(code: Any) -> str:
     return INTERRUPTED if status - 128 in signal.valid_signals() else FAILED
 
 
-class Program:
+class _Program:
     """The program of this process, from `watch` on."""
 
     def __init__(self) -> None:
@@ -123,18 +240,49 @@ def _has_returned(frame: FrameType) -> bool:
     return opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN_")
 
 
-# SIGTERM
+_program = _Program()
 
 
-_deliver: Callable[[], None] | None = None
+def _close_at_exit() -> None:
+    _roads.is_past_exit = True
+    _close_quietly(list(_roads), _program.state)
+    _program.keep_interrupt()
 
 
-def catch_sigterm(deliver: Callable[[], None]) -> None:
-    """Have `deliver` called before SIGTERM ends the process, where that is not handled yet and this is the main thread."""
-    global _deliver
+def _close_at_sigterm() -> None:
+    # Pools end their workers so, and a process the daemons that it started: how the run ended is theirs to say.
+    process = sys.modules.get("multiprocessing.process")
+    is_daemon = process is not None and process.parent_process() is not None and process.current_process().daemon
+    _close_quietly(list(_roads), FINISHED if is_daemon else INTERRUPTED, timeout_s=_TERMINATED_S)
+
+
+def _close_in_worker(ref: weakref.ref[Road]) -> None:
+    road = ref()
+    if road is not None:
+        _close_quietly([road], state_of(sys.exc_info()[1]))
+
+
+def _close_quietly(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) -> None:
+    try:
+        close(roads, state, timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        pass  # the second Ctrl-C: the process is ending already
+
+
+def close_with_process(road: Road) -> None:
+    """The road has started: have it closed however the process ends."""
+    _program.watch()
+    _catch_sigterm()
+    # Workers of `multiprocessing` end without `atexit`.
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _close_in_worker, args=(weakref.ref(road),), exitpriority=100)
+
+
+def _catch_sigterm() -> None:
+    """Deliver before SIGTERM ends the process, where that is not handled yet and this is the main thread."""
     if os.name == "nt":
         return  # a process is ended there without a signal
-    _deliver = deliver
     try:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _end)
@@ -142,8 +290,8 @@ def catch_sigterm(deliver: Callable[[], None]) -> None:
         pass  # not the main thread
 
 
-def release_sigterm() -> None:
-    """Handle the signal as if there had been no `catch_sigterm`."""
+def _release_sigterm() -> None:
+    """Handle the signal as if we had not caught it."""
     try:
         if signal.getsignal(signal.SIGTERM) is _end:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -156,8 +304,28 @@ def _end(number: int, frame: FrameType | None) -> None:
         return  # the program has a handler, which calls the one that it found
     signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     try:
-        if _deliver is not None:
-            _deliver()
+        _close_at_sigterm()
     finally:
         os.kill(os.getpid(), number)
         os._exit(128 + number)  # the first process of a container ignores signals that it does not handle
+
+
+def _before_fork() -> None:
+    for road in list(_roads):
+        road.producer.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for road in list(_roads):
+        road.producer.after_fork()
+
+
+def _after_fork_in_child() -> None:
+    _release_sigterm()
+    for road in list(_roads):
+        road.after_fork_in_child()
+
+
+atexit.register(_close_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -11,18 +11,15 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing
+from streamvis.client.frames import Outgoing, are_notes, entries_of, notes_of_begin, says_as_it_is
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
-from streamvis.client.notes import are_notes, entries_of, notes_of, says_as_it_is
-from streamvis.client.outbox import CONTROL, Begin
-from streamvis.client.producer_log import Runs
-from streamvis.client.settings import Settings
+from streamvis.client.outbox import Begin
+from streamvis.client.producer_log import Log
 from streamvis.errors import (
     DeletedRun,
     EndpointError,
@@ -139,20 +136,12 @@ class Exchange:
     """Delivers batches to the endpoint, and what earlier producers left for it in the same place.
 
     `pace_s` is for how many seconds the endpoint asked last to gather before the next batch. `forming` is held while a batch is
-    brought into the form in which it is sent; `lose` counts records of a run that are lost.
+    brought into the form in which it is sent, `lock` while lost records are counted.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        runs: Runs,
-        *,
-        forming: threading.Lock,
-        lose: Callable[[str, int], None],
-        say: Callable[..., None],
-    ) -> None:
-        self._url, self._place, self._make_transport = settings.url or "", settings.place, settings.make_transport
-        self._runs, self._forming, self._lose, self._say = runs, forming, lose, say
+    def __init__(self, log: Log, *, forming: threading.Lock) -> None:
+        self._producer, self._settings, self._url = log.producer, log.settings, log.settings.url or ""
+        self._runs, self._lock, self._say, self._forming = log.runs, log.lock, log.say, forming
         self._transport: Any = None
         self._adopter: Adopter | None = None
         self._formed: tuple[Outgoing, Form] | None = None
@@ -160,8 +149,6 @@ class Exchange:
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
         self.pace_s = 0.0
-        self.set_aside_records = 0
-        self.set_aside_in: Path | None = None
 
     @staticmethod
     def is_start(batch: Outgoing) -> bool:
@@ -200,7 +187,7 @@ class Exchange:
         """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
         return self._adopter is not None and self._adopter.deliver_one()
 
-    def show_alive(self, producer: str) -> None:
+    def show_alive(self) -> None:
         """Tell the endpoint that the producer lives, where it was told nothing for a while."""
         run = self._runs.name
         if not self._runs.is_open or self._transport is None or run in self._runs.gone:
@@ -209,7 +196,7 @@ class Exchange:
             return
         self._heard_at = time.monotonic()
         try:
-            self._transport.request("POST", path("runs", run, "alive"), params={"producer": producer}, timeout_s=_TIMEOUT_S)
+            self._transport.request("POST", path("runs", run, "alive"), params={"producer": self._producer}, timeout_s=_TIMEOUT_S)
         except EndpointError:
             pass  # the next batch meets the same trouble, and says so
 
@@ -218,13 +205,13 @@ class Exchange:
         self._formed = None
         if isinstance(error, EndpointRefused):
             self._say(f"{batch.records} records were refused, and are left out. {error}")
-        kept_in = set_aside(self._place.writable(), batch, str(error) or type(error).__name__)
+        kept_in = set_aside(self._settings.place.writable(), batch, str(error) or type(error).__name__)
         if kept_in is None:
-            self._say(f"there is no room to keep what is refused in {self._place.folder}.")
+            self._say(f"there is no room to keep what is refused in {self._settings.place.folder}.")
             self._lose(batch.run, batch.records)
         else:
-            self.set_aside_records += batch.records
-            self.set_aside_in = kept_in
+            self._runs.set_aside_records += batch.records
+            self._runs.set_aside_in = kept_in
 
     def close(self) -> None:
         """Close the connections; others may have what earlier producers left."""
@@ -237,19 +224,23 @@ class Exchange:
         if self._adopter is not None:
             self._adopter.leave()
 
+    def _lose(self, run: str, records: int) -> None:
+        with self._lock:
+            self._runs.lose(run, records)
+
     def _connect(self) -> None:
         """Raises EndpointUnreachable where HTTP, or a proxy, cannot be used now."""
         if self._transport is not None:
             return
         try:
-            transport = self._make_transport()
+            transport = self._settings.make_transport()
         except EndpointError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever libraries raise here is no fault of the batch, which has to wait
             log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
             told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
             raise EndpointUnreachable(told, url=self._url) from error
-        self._adopter = Adopter(self._place.folders, self._url, partial(self._post, transport), say=self._say)
+        self._adopter = Adopter(self._settings.place.folders, self._url, partial(self._post, transport), say=self._say)
         self._transport = transport
 
     def _posted(self, batch: Outgoing) -> Answer | None:
@@ -274,8 +265,7 @@ class Exchange:
             if begin is None:
                 raise EndpointRefused(404, str(error), url=self._url) from error
         try:
-            before = notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])
-            return self._post(self._transport, batch, before, **options)
+            return self._post(self._transport, batch, notes_of_begin(begin), **options)
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 

@@ -51,11 +51,6 @@ class Owner(NamedTuple):
     since: float
 
     @classmethod
-    def here(cls, url: str | None) -> Owner:
-        """This process."""
-        return cls.of(os.getpid(), time.time(), url)
-
-    @classmethod
     def of(cls, pid: int, since: float, url: str | None = None) -> Owner:
         """The process of this machine that has a pid, and had it at `since`."""
         return cls(url, platform.node(), boot(), pid, since)
@@ -93,7 +88,7 @@ def hold(folder: Path, url: str | None) -> int:
     try:
         _lock_soon(held)
         os.ftruncate(held, 0)
-        told = json.dumps(Owner.here(url)._asdict()).encode()
+        told = json.dumps(Owner.of(os.getpid(), time.time(), url)._asdict()).encode()
         if os.write(held, told) != len(told):
             raise OSError(f"no room in {folder}")
     except OSError:

@@ -13,7 +13,7 @@ from time import time
 from typing import Any
 
 from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
-from streamvis.client.notices import hint
+from streamvis.client.notices import tell
 from streamvis.client.outbox import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import MAX_COLUMNS, MAX_NAME_CHARS
@@ -87,7 +87,7 @@ class Intake:
         self.last_step = step
         if only_numbers and copied and not self._hinted:
             self._hinted, self._hint_for = True, key
-        held = Unfetched(copied, copier.deferred) if copier.deferred else copied
+        held = Unfetched(copied) if copier.deferred else copied
         return (VALUE, step, now, key, held if keep is None else Kept(held, keep), copier.size + 256)
 
     def tell_hint(self) -> None:
@@ -119,7 +119,7 @@ class Intake:
         self._kinds[key] = ROWS
         self.last_step = step
         size = 0 if is_small else copier.size + 64 * len(columns) + 256
-        return (kind, step, now, key, Unfetched(columns, copier.deferred) if copier.deferred else columns, size)
+        return (kind, step, now, key, Unfetched(columns) if copier.deferred else columns, size)
 
     def _add_columns(self, key: str, columns: Mapping[str, Any]) -> None:
         known = self._columns.get(key)
@@ -246,4 +246,4 @@ def _hint_at_sendl(key: str) -> None:
     while frame is not None and frame.f_globals.get("__name__", "").startswith("streamvis."):
         level, frame = level + 1, frame.f_back
     text = "send(step, %r, ...) got only numbers, and pages show the newest alone. For a curve, use sendl, which appends rows."
-    hint(text, key, stacklevel=level)
+    tell(text, key, stacklevel=level)

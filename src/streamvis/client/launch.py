@@ -16,7 +16,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,8 @@ def run_of(environment: Mapping[str, str], app: str) -> str | None:
     return None
 
 
-def launch_of(environment: Mapping[str, str], *, starter: Callable[[str], str] | None = None) -> str | None:
-    """The name of the launch, whatever it was restarted since; None where nothing tells it.
-
-    `starter` names the process that started this machine's ranks, given a variable that all of them have and it has not.
-    """
+def launch_of(environment: Mapping[str, str]) -> str | None:
+    """The name of the launch, whatever it was restarted since; None where nothing tells it."""
     parts = []
     if job := environment.get("SLURM_JOB_ID"):
         parts.append(f"slurm {environment.get('SLURM_CLUSTER_NAME', '')} {job}.{environment.get('SLURM_STEP_ID', '')}")
@@ -91,7 +88,7 @@ def launch_of(environment: Mapping[str, str], *, starter: Callable[[str], str] |
     if not parts:
         for rank, size, local_size in _RANKS:
             if rank in environment and environment.get(size) == environment.get(local_size, ""):
-                return (starter or _starter)(rank)
+                return _starter(rank)
         if launch := environment.get("PMIX_NAMESPACE"):
             parts.append(f"mpi {launch}")
     return ", ".join(parts) or None

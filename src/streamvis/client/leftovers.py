@@ -23,7 +23,7 @@ from streamvis.client.producer_log import BEGIN, DROPPED
 from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
 
-__all__ = ["Adopter", "Delivered", "Leftover", "Post", "forget_refused", "keep_damaged", "refused_in", "set_aside", "spools_in"]
+__all__ = ["Adopter", "Leftover", "forget_refused", "refused_in", "set_aside", "spools_in"]
 
 Post = Callable[..., Any]
 """`post(batch, before, dropped=N)` sends a batch behind the notes of a run's begin; see `exchange.post` for what it raises."""
@@ -53,11 +53,6 @@ class Leftover:
         self.folder, self.owner = folder, owner
         self._held: int | None = held
         self._dropped = _dropped(folder)
-
-    @property
-    def bytes(self) -> int:
-        """What its segments hold."""
-        return sum(path.stat().st_size for path in self._segments())
 
     def deliver(self, post: Post) -> Iterator[Delivered]:
         """Deliver all there is, batch by batch. Raises what `post` raises where the endpoint takes nothing now."""

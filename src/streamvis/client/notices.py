@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["hint", "say", "say_once", "tell"]
+__all__ = ["say", "say_once", "tell"]
 
 log = logging.getLogger("streamvis")
 hints = logging.getLogger("streamvis.hints")
@@ -34,18 +34,13 @@ def say_once() -> Callable[..., None]:
     return once
 
 
-def hint(text: str, *values: Any, stacklevel: int) -> None:
-    """Log advice; `stacklevel` counts from the caller of this function."""
+def tell(text: str, *values: Any, stacklevel: int = 1) -> None:
+    """Log advice, or what is good to know: it can be silenced apart. `stacklevel` counts from the caller of this function."""
     _tell(hints, "Streamvis: " + text, *values, stacklevel=stacklevel + 2)
-
-
-def tell(text: str, *values: Any) -> None:
-    """Log something that is good to know, and can be silenced as advice can."""
-    _tell(hints, "Streamvis: " + text, *values)
 
 
 def _tell(logger: logging.Logger, text: str, *values: Any, **options: Any) -> None:
     try:
         logger.warning(text, *values, **options)
-    except Exception:  # noqa: BLE001 - whatever the program's handlers and filters raise
+    except Exception:  # noqa: BLE001 - around an author's code: the program's handlers and filters
         pass

@@ -172,14 +172,11 @@ class Outbox:
         wake: Callable[[], None],
         *,
         max_bytes: int,
-        max_entries: int = _MAX_ENTRIES,
-        longest_wait_s: float = _LONGEST_WAIT_S,
         can_wait: Callable[[], bool] = lambda: True,
     ) -> None:
         self._wake, self._can_wait = wake, can_wait
         self.max_bytes = max_bytes
-        self.max_entries = max_entries
-        self._longest_wait_s = longest_wait_s
+        self.max_entries = _MAX_ENTRIES
         self.empty_out()
 
     def empty_out(self) -> None:
@@ -236,17 +233,13 @@ class Outbox:
         self.awake.ring()
 
     def discard(self) -> None:
-        """There is no writer any more: drop what is inside, and count it. No one waits for it any longer."""
+        """There is no writer any more: drop what is inside, and count it. Who waits looks whether the producer has ended."""
         self.parked = True  # before a look inside: whatever comes later calls `wake`
         if not self._lock.acquire(blocking=False):
             return  # the call that holds it may have been interrupted by this one; what is inside counts as waiting
         try:
             while self.entries:
-                kind, _, _, _, data, _ = self.take()
-                if kind is not CONTROL:
-                    self.dropped += 1
-                elif type(data) is Marker:
-                    data.reach()
+                self.dropped += self.take()[0] is not CONTROL
         finally:
             self._lock.release()
 
@@ -264,6 +257,6 @@ class Outbox:
                 if self._given_up or not self._can_wait():
                     self.dropped += 1
                     return False
-            deadline = deadline or time.monotonic() + self._longest_wait_s
+            deadline = deadline or time.monotonic() + _LONGEST_WAIT_S
             self._wake()
             time.sleep(_LOOK_AGAIN_S)

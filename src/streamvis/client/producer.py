@@ -1,9 +1,9 @@
 """A producer: one client in one process, from its outbox to the endpoint.
 
 Two threads, with one job each: the `Writer` takes what waits in the outbox and writes it to the `Log`; the `Sender` reads the log
-and delivers it. The writer starts first, and starts the sender after its first write. `_lock` is held for the log, never while
-anybody waits for the network; `_forming` while a thread is in Arrow, or may import something. Calls of the program's own threads
-take no lock here, since they may interrupt one another (see `threads`); only around a fork do they hold some.
+and delivers it. The writer starts first, and starts the sender after its first write. `_forming` is held while a thread is in
+Arrow, or may import something. Calls of the program's own threads take no lock here, since they may interrupt one another (see
+`threads`); only around a fork do they hold some.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ import threading
 import time
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
-from streamvis.client.producer_log import Log, Runs
+from streamvis.client.producer_log import Log, Settings
 from streamvis.client.sender import Sender
-from streamvis.client.settings import Settings
 from streamvis.client.threads import Threads
 from streamvis.client.writer import Writer
 
@@ -31,37 +28,23 @@ _LONGEST_WRITE_S = 10.0
 
 
 class Producer:
-    """Sends what comes into `outbox` under an id of its own."""
+    """Sends what comes into `outbox` under an id of its own. `log` says what became of it."""
 
     def __init__(self, outbox: Outbox, settings: Settings) -> None:
         self.id = new_id()
-        self._outbox, self._settings = outbox, settings
-        self._say = say_once()
-        self._lock, self._forming = threading.Lock(), threading.Lock()
+        self._outbox = outbox
+        self.log = Log(self.id, settings, outbox, say=say_once())
+        self._forming = threading.Lock()
         self._forking: int | None = None
         self._held_for_fork: list[threading.Lock] = []
-        self._runs = Runs(outbox)
-        self._log = Log(self.id, settings, self._runs, say=self._say)
         self._writer = Writer(
             outbox,
-            self._log,
-            self._runs,
-            lock=self._lock,
+            self.log,
             forming=self._forming,
             is_awaited=lambda: self._sender.is_waiting,
             on_frame=self._see_frame,
-            say=self._say,
         )
-        self._sender = Sender(
-            self.id,
-            settings,
-            outbox,
-            self._log,
-            self._writer,
-            lock=self._lock,
-            make_exchange=self._new_exchange,
-            say=self._say,
-        )
+        self._sender = Sender(outbox, self.log, self._writer, forming=self._forming)
         self._has_sender = self._is_closed = False
         self._threads = Threads("streamvis-writer", self._write, on_failure=self._could_not_start)
 
@@ -97,37 +80,12 @@ class Producer:
     @property
     def unsettled_records(self) -> int:
         """How many records left the outbox and are not settled."""
-        return self._log.unsettled_records + self._writer.unwritten_records
+        return self.log.unsettled_records + self._writer.unwritten_records
 
     @property
-    def settled(self) -> int:
-        """The number up to which all batches are settled."""
-        return self._log.settled
-
-    @property
-    def lost_records(self) -> int:
-        """How many could not be stored or kept, or belonged to a run that is gone."""
-        return self._runs.lost_records
-
-    @property
-    def kept_records(self) -> int:
-        """How many that are not settled are in files; the others are in memory alone."""
-        return self._log.kept_records
-
-    @property
-    def kept_in(self) -> Path | None:
-        """The folder of the log, when there is anything in it."""
-        return self._log.kept_in
-
-    @property
-    def set_aside_records(self) -> int:
-        """How many were refused permanently, or could not be sent."""
-        return self._sender.exchange.set_aside_records if self._sender.exchange is not None else 0
-
-    @property
-    def set_aside_in(self) -> Path | None:
-        """A file with some of them."""
-        return self._sender.exchange.set_aside_in if self._sender.exchange is not None else None
+    def is_settled(self) -> bool:
+        """Whether nothing that left the outbox waits."""
+        return self.log.settled == self.log.end and not self._writer.unwritten_records
 
     def start(self) -> None:
         """Start the threads, unless they are there. Where none can be started, the next call tries again."""
@@ -139,12 +97,12 @@ class Producer:
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
         if not self.cannot_start:
-            with suppress(Exception):
+            with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
                 import_module("streamvis.client.encoding")
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""
-        self._runs.gone.add(run)
+        self.log.runs.gone.add(run)
         self.deliver_soon()
 
     def stop(self) -> None:
@@ -179,7 +137,7 @@ class Producer:
 
     def leave_spool(self) -> None:
         """In a forked child, whose producer this is not: leave the folder without releasing it for others."""
-        self._log.leave()
+        self.log.leave()
         if self._sender.exchange is not None:
             self._sender.exchange.leave()
 
@@ -187,7 +145,7 @@ class Producer:
         """Let no thread be inside an import, Arrow or the log while the process is copied. Waits a bounded time."""
         if self._threads.are_running and self.can_wait and not self.ended:
             self._forking = threading.get_ident()
-            locks = (self._sender.importing, 5.0), (self._forming, 1.0), (self._lock, 1.0)
+            locks = (self._sender.importing, 5.0), (self._forming, 1.0), (self.log.lock, 1.0)
             self._held_for_fork = [lock for lock, most_s in locks if lock.acquire(timeout=most_s)]
 
     def after_fork(self) -> None:
@@ -216,39 +174,32 @@ class Producer:
     def _see_frame(self, is_awaited: bool) -> None:
         if not self._has_sender:
             self._has_sender = self._threads.add("streamvis-sender", self._send)
-        if self._settings.url is None:
-            self._settings.place.tell()
+        if self.log.settings.url is None:
+            self.log.settings.place.tell()
         self._sender.see_frame(is_awaited)
 
     def _close(self) -> None:
         """Both threads, or the caller's, are at their end: the last of them closes everything."""
         if not (self._writer.ended.is_set() and self._sender.ended.is_set()):
             return
-        with self._lock:
+        with self.log.lock:
             is_closed, self._is_closed = self._is_closed, True
         if is_closed:
             return
         try:
             if self._sender.exchange is not None:
                 self._sender.exchange.close()
-            with self._lock:
-                self._log.close()
+            with self.log.lock:
+                self.log.close()
         except Exception:  # noqa: BLE001 - the end of the thread
-            self._say("an unexpected error while the sender ended.", exc_info=True)
+            self.log.say("an unexpected error while the sender ended.", exc_info=True)
         finally:
             self._threads.ended.set()
             self._outbox.discard()
 
-    def _new_exchange(self, module: Any) -> Any:
-        return module.Exchange(self._settings, self._runs, forming=self._forming, lose=self._lose, say=self._say)
-
-    def _lose(self, run: str, records: int) -> None:
-        with self._lock:
-            self._runs.lose(run, records)
-
     def _could_not_start(self, error: Exception) -> None:
         self._outbox.parked = True  # the next call tries again
-        self._say(f"no thread could be started ({error}). Records wait in memory, and the next call tries again.")
+        self.log.say(f"no thread could be started ({error}). Records wait in memory, and the next call tries again.")
 
     def _write_here(self) -> None:
         """No thread could be started: write what waits to the log in the caller's, which ends the producer."""

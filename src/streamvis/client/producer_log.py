@@ -9,24 +9,24 @@ gather, gets few large batches. The frames of a batch lie in one segment, where 
 Beside the segments lie, for whoever delivers them when the producer is gone: for each run `RUN.begin`, notes that make the run
 known to an endpoint that does not know it; and `dropped`, how many records of each run found no room.
 
-For one thread at a time: its user holds a lock, and never while it waits for the network.
+For one thread at a time: its user holds its lock, and never while it waits for the network.
 """
 
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from streamvis.client.frames import Outgoing, frames_of
-from streamvis.client.notes import are_notes, notes_of
-from streamvis.client.outbox import CONTROL, Begin, Marker, Outbox
+from streamvis.client.folders import SpoolPlace
+from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of_begin
+from streamvis.client.outbox import Begin, Marker, Outbox
 from streamvis.client.segments import Segments
-from streamvis.client.settings import Settings
 
-__all__ = ["BEGIN", "DROPPED", "Log", "Runs"]
+__all__ = ["BEGIN", "DROPPED", "Log", "Runs", "Settings"]
 
 BEGIN, DROPPED = ".begin", "dropped"
 
@@ -34,6 +34,22 @@ _OPEN_BYTES, _OPEN_NOTES_BYTES, _OPEN_FRAMES = 4 * 2**20, 2**19, 512
 """A batch with so many bytes, bytes of notes, or frames takes no more of them."""
 _MAX_CONTROL_BYTES = 4 * 2**20
 """So much more than its limit a log takes of frames without records: how a run begins and ends is known however full it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all producers of a client share. `url` is None without an endpoint; `make_transport` is called in the sender's thread.
+
+    At most `max_spool_bytes` wait on the disk, in a folder of `place`; about `max_memory_bytes` in memory.
+    """
+
+    url: str | None
+    app: str
+    place: SpoolPlace
+    make_transport: Callable[[], Any]
+    durable: bool = False
+    max_memory_bytes: int = 64 * 2**20
+    max_spool_bytes: int = 2 * 2**30
 
 
 class Runs:
@@ -50,6 +66,9 @@ class Runs:
         self.is_open = False
         self.gone: set[str] = set()
         """Those of which nothing is sent any more."""
+        self.set_aside_records = 0
+        """How many were refused permanently, or could not be sent; a file with some of them is `set_aside_in`."""
+        self.set_aside_in: Path | None = None
         self._begins: dict[str, Begin] = {}
         self._last_numbers: dict[str, int] = {}
         self._lost: dict[str, int] = {}
@@ -141,16 +160,17 @@ class _Open:
 class Log:
     """The log of the producer with the id `producer`. `end` is the number of the last batch; all up to `settled` are settled.
 
-    Frames beyond the limits of the settings are not taken. Without an endpoint, what is on the disk is settled. `options` are of
-    `Segments`.
+    Frames beyond the limits of the settings are not taken. Without an endpoint, what is on the disk is settled. The records come
+    through `outbox`; `say` tells the user something. `lock` is for whoever uses the log. `options` are of `Segments`.
     """
 
-    def __init__(self, producer: str, settings: Settings, runs: Runs, *, say: Callable[..., None], **options: int) -> None:
-        self.segments = Segments(producer, settings, **options)
+    def __init__(self, producer: str, settings: Settings, outbox: Outbox, *, say: Callable[..., None], **options: int) -> None:
+        self.segments = Segments(producer, settings.place, url=settings.url, durable=settings.durable, **options)
         self.max_bytes = settings.max_spool_bytes
         self.end = self.settled = 0
         self.unsettled_records = 0
-        self._producer, self._settings, self._runs, self._say = producer, settings, runs, say
+        self.producer, self.settings, self.runs, self.say = producer, settings, Runs(outbox), say
+        self.lock = threading.Lock()
         self._open = _Open()
         self._markers: list[Marker] = []
         self._remembered: set[str] = set()
@@ -186,14 +206,14 @@ class Log:
         segments = self.segments
         self.settle_down()
         is_part = self._open.takes(run) and segments.takes_parts
-        frame = Outgoing(run, self._settings.app, self._producer, self.end + (not is_part), records, (body,))
+        frame = Outgoing(run, self.settings.app, self.producer, self.end + (not is_part), records, (body,))
         content = frames_of(frame)
         extra = 0 if records else _MAX_CONTROL_BYTES
         if segments.bytes and segments.bytes + len(content) > self.max_bytes + extra:
             return False
         fits = not segments.memory_bytes and len(content) <= self.max_bytes + extra
         if not (fits and segments.write(frame, content, is_part=is_part)):
-            if segments.memory_bytes and segments.memory_bytes + len(content) > self._settings.max_memory_bytes + extra:
+            if segments.memory_bytes and segments.memory_bytes + len(content) > self.settings.max_memory_bytes + extra:
                 return False
             is_part = is_part and segments.ends_in_memory
             frame = frame._replace(number=self.end + (not is_part))
@@ -204,7 +224,7 @@ class Log:
         if not is_part:
             self._open = _Open(run)
         self._open.add(body)
-        self._runs.note_batch(run, self.end)
+        self.runs.note_batch(run, self.end)
         self._remember(run)
         return True
 
@@ -218,8 +238,8 @@ class Log:
         head = self.segments.head()
         while head is None and (lost := self.segments.drop_unreadable()) is not None:
             self.unsettled_records -= lost
-            self._runs.lose(self._runs.name, lost)
-            self._say(f"{lost} records in the spool cannot be read any more ({self.segments.problem}).")
+            self.runs.lose(self.runs.name, lost)
+            self.say(f"{lost} records in the spool cannot be read any more ({self.segments.problem}).")
             head = self.segments.head()
         if head is None:
             self._settle_to(self.end)
@@ -250,7 +270,7 @@ class Log:
         is_synced = bool(durable) and self.segments.sync()
         if is_synced:
             self._release(durable)
-        if self._settings.url is None and not self.segments.memory_bytes and (is_synced or not durable):
+        if self.settings.url is None and not self.segments.memory_bytes and (is_synced or not durable):
             self.settled = self.end  # the runs stay known: what is here is to be delivered
             self._release(self._markers)
 
@@ -262,7 +282,7 @@ class Log:
 
     def note_dropped(self) -> None:
         """Keep how many records of each run were dropped, for whoever delivers what is here."""
-        lost = dict(self._runs.lost)
+        lost = dict(self.runs.lost)
         if lost != self._dropped and self._save(DROPPED, json.dumps(lost).encode()):
             self._dropped = lost
 
@@ -277,7 +297,7 @@ class Log:
     def _settle_to(self, number: int, *, error: Exception | None = None) -> None:
         self.settled = number
         self._release([marker for marker in self._markers if marker.number <= number], error)
-        for run in self._runs.forget_settled(number):
+        for run in self.runs.forget_settled(number):
             if run in self._remembered:
                 self._remembered.discard(run)
                 self.segments.remove(f"{run}{BEGIN}")
@@ -289,11 +309,11 @@ class Log:
 
     def _remember(self, run: str) -> None:
         """Keep what makes the run known, for whoever delivers what is here."""
-        begin = self._runs.known(run)
+        begin = self.runs.known(run)
         if run in self._remembered or begin is None:
             return
         try:
-            if self._save(f"{run}{BEGIN}", notes_of([(CONTROL, None, time.time(), None, begin._replace(joins=True), 0)])):
+            if self._save(f"{run}{BEGIN}", notes_of_begin(begin)):
                 self._remembered.add(run)
         except Exception as error:  # noqa: BLE001 - no record waits for what only helps whoever delivers it later
             self.segments.problem = error

@@ -18,7 +18,7 @@ from streamvis.client.folders import Owner
 from streamvis.client.notices import say
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Marker, Outbox
 from streamvis.client.producer import Producer
-from streamvis.client.settings import Settings
+from streamvis.client.producer_log import Settings
 
 __all__ = ["Road", "Traveller", "arrived", "known"]
 
@@ -61,7 +61,7 @@ class Road:
     @property
     def has_delivered(self) -> bool:
         """Whether all that was sent is stored; or on the disk, where there is no endpoint."""
-        left = self.unsettled_records - (self.producer.kept_records if self.url is None else 0)
+        left = self.unsettled_records - (self.producer.log.kept_records if self.url is None else 0)
         return left <= 0 and not self.failed_records
 
     @property
@@ -73,12 +73,12 @@ class Road:
     @property
     def lost_records(self) -> int:
         """How many were dropped."""
-        return self.producer.lost_records
+        return self.producer.log.runs.lost_records
 
     @property
     def failed_records(self) -> int:
         """How many will never be stored: dropped, or refused by the endpoint."""
-        return self.lost_records + self.producer.set_aside_records
+        return self.lost_records + self.producer.log.runs.set_aside_records
 
     def has_failed_since_asked(self) -> bool:
         """Whether there are more such records than when this was asked before."""
@@ -161,7 +161,11 @@ class Road:
                 break
             marker.reached.wait(min(left_s, _LOOK_AGAIN_S))
         marker.is_abandoned = True
-        return marker.reached.is_set()
+        return self.has_reached(marker)
+
+    def has_reached(self, marker: Marker) -> bool:
+        """Whether all before the marker is settled. One that came after the end is passed by no one, and tells nothing."""
+        return marker.reached.is_set() or (self.producer.ended and self.producer.is_settled)
 
     def mark(self, *, durable: bool = False) -> Marker:
         """A marker behind all that is in the outbox now; see `Marker`."""
@@ -179,7 +183,7 @@ class Road:
             if not self.producer.ended:
                 self._start()
             self.outbox.awake.ring()
-        except BaseException:
+        except BaseException:  # a signal's handler raised here, as at Ctrl-C: the next call wakes the writer
             self.outbox.parked = True
             raise
         if self.producer.ended:

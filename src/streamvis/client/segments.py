@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from streamvis.client.folders import hold, leave, sync_folder, write_whole
+from streamvis.client.folders import SpoolPlace, hold, leave, sync_folder, write_whole
 from streamvis.client.frames import Outgoing, frames_of, joined, read_batch
-from streamvis.client.settings import Settings
 
 __all__ = ["SEGMENTS", "Segments"]
 
@@ -60,15 +59,17 @@ class Segments:
     def __init__(
         self,
         producer: str,
-        settings: Settings,
+        place: SpoolPlace,
         *,
+        url: str | None,
+        durable: bool,
         segment_bytes: int = _SEGMENT_BYTES,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        self.folder = settings.place.folder / producer
+        self.folder = place.folder / producer
         self.problem: Exception | None = None
         self.bytes = self.memory_bytes = 0
-        self._producer, self._url, self._place, self._durable = producer, settings.url, settings.place, settings.durable
+        self._producer, self._url, self._place, self._durable = producer, url, place, durable
         self._segment_bytes, self._cache_bytes = segment_bytes, cache_bytes
         self._segments: deque[_Segment] = deque()
         self._last = 0
@@ -76,9 +77,9 @@ class Segments:
         self._reading: BinaryIO | None = None
         self._cache: deque[_Cached] = deque()
         self._cached_bytes = 0
-        # The first batch, where it was read: how many frames, and where they begin and end in the first segment.
+        # The first batch, where it was read, and where it begins and ends in the first segment.
         self._head: Outgoing | None = None
-        self._head_frames = self._begin = self._end = 0
+        self._begin = self._end = 0
         self._held: int | None = None
         self._has_new_names = self._is_unsynced = False
 
@@ -200,7 +201,7 @@ class Segments:
         if head is None:
             return
         segment, size = self._segments[0], self._end - self._begin
-        segment.add(-self._head_frames, -head.records, -size)
+        segment.add(-len(head.bodies), -head.records, -size)
         self.bytes -= size
         self.memory_bytes -= size if segment.batch is not None else 0
         self._begin = self._end
@@ -265,23 +266,21 @@ class Segments:
 
     def _read_head(self, segment: _Segment) -> None:
         if segment.batch is not None:
-            self._head, self._head_frames, self._begin, self._end = segment.batch, segment.frames, 0, segment.bytes
+            self._head, self._end = segment.batch, segment.bytes
             return
         first = self._cache[0] if self._cache else None
         if first is not None and (first.segment, first.begin) == (segment.number, self._begin):
             cached = [one for one in self._cache if (one.segment, one.frame.number) == (first.segment, first.frame.number)]
-            parts, end = [one.frame for one in cached], cached[-1].end
+            self._head, self._end = joined([one.frame for one in cached]), cached[-1].end
         else:
             if self._reading is None:
                 self._reading = self._path(segment.number).open("rb")
             found = read_batch(self._reading, self._begin)
             if found is None:
                 raise OSError(f"{self._path(segment.number)} was changed by somebody else")
-            parts, begin, end = found
-            if begin > self._begin:
+            self._head, size, self._end = found
+            if self._begin + size < self._end:
                 self.problem = OSError(f"{self._path(segment.number)} is damaged")
-                self._begin = begin
-        self._head, self._head_frames, self._end = joined(parts), len(parts), end
 
     def _drop_segment(self) -> None:
         segment = self._segments[0]

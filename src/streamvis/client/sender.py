@@ -16,14 +16,12 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from streamvis.client.frames import Outgoing
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
 from streamvis.client.producer_log import Log
-from streamvis.client.settings import Settings
 from streamvis.client.threads import Bell, Latch
 from streamvis.client.writer import PASSING, Writer
 from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
@@ -47,29 +45,17 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 
 
 class Sender:
-    """Sends for the producer with the id `producer`, whose other parts it is given. Without an `url` it only loads Arrow.
+    """Sends what is in the log. Without an endpoint it only loads Arrow.
 
-    `loaded` is set when what forming and sending need is imported; `importing` is held during each import. `hurry` is rung when a
-    wait should end, and `is_waiting` is true while there is nothing to send. `make_exchange` gets the module `exchange`.
+    `importing` is held during each import. `hurry` is rung when a wait should end, and `is_waiting` is true while there is
+    nothing to send.
     """
 
-    def __init__(
-        self,
-        producer: str,
-        settings: Settings,
-        outbox: Outbox,
-        log: Log,
-        writer: Writer,
-        *,
-        lock: threading.Lock,
-        make_exchange: Callable[[Any], Any],
-        say: Callable[..., None],
-    ) -> None:
-        self._producer, self._outbox, self._log, self._writer = producer, outbox, log, writer
-        self._url, self._place, self._lock, self._say = settings.url, settings.place, lock, say
-        self._make_exchange = make_exchange
+    def __init__(self, outbox: Outbox, log: Log, writer: Writer, *, forming: threading.Lock) -> None:
+        self._outbox, self._log, self._writer, self._lock, self._say = outbox, log, writer, log.lock, log.say
+        self._url, self._forming = log.settings.url, forming
         self.exchange: Any = None
-        self.loaded, self.ended = Latch(), Latch()
+        self.ended = Latch()
         self.importing = threading.Lock()
         self.hurry = Bell()
         self.is_waiting = self.given_up = False
@@ -123,10 +109,9 @@ class Sender:
                 return False
             self.hurry.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
         if name == "exchange":
-            self.exchange = self._make_exchange(module)
+            self.exchange = module.Exchange(self._log, forming=self._forming)
         else:
             self._writer.encode = module.encode
-            self.loaded.set()
         return True
 
     def _deliver_on(self) -> None:
@@ -135,7 +120,7 @@ class Sender:
                 self.hurry.clear()  # whatever rang is in the log by now
                 with self._lock:
                     batch = self._under_way = self._log.head()
-                if not self.loaded.is_set() and not self._is_start(batch) and not self._load("encoding"):
+                if self._writer.encode is None and not self._is_start(batch) and not self._load("encoding"):
                     return
                 if batch is None:
                     self._wait()
@@ -152,7 +137,7 @@ class Sender:
 
     def _wait(self) -> None:
         """Nothing waits to be sent: show the endpoint that the producer lives, deliver what others left, or wait."""
-        self.exchange.show_alive(self._producer)
+        self.exchange.show_alive()
         if self._adopt():
             return
         self.is_waiting = True
@@ -216,7 +201,7 @@ class Sender:
     def _warn_away(self, error: EndpointError) -> None:
         if not self._warned_away:
             self._warned_away = True
-            self._place.tell()
+            self._log.settings.place.tell()
             segments = self._log.segments
             where = f" in memory alone ({segments.problem})" if segments.memory_bytes else ""
             say("%s. Records are kept%s and will be sent when it responds.", str(error).rstrip("."), where)

@@ -53,7 +53,7 @@ class Sync:
     @property
     def bytes(self) -> int:
         """How many bytes wait in the spools, those of running producers and of other machines included."""
-        return sum(path.stat().st_size for folder in spools_in(self._folder) for path in folder.glob(SEGMENTS))
+        return sum(map(_size, spools_in(self._folder)))
 
     def run(self, progress: Callable[[int], None]) -> Synced:
         """Deliver; `progress` gets how many more bytes are done. Raises UsageError where no url is known."""
@@ -110,7 +110,7 @@ class Sync:
                 self.synced.foreign[folder] = leftover.owner.host
                 return
             url = self._url or leftover.owner.url
-            if url is None and leftover.bytes:
+            if url is None and _size(folder):
                 told = f"{folder} was written without an endpoint, or by another user"
                 raise UsageError(f"{told}. Name the endpoint: --url http://HOST:PORT")
             if url is not None:

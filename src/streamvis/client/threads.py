@@ -114,11 +114,12 @@ class Threads:
         self.problem = None
         try:
             _thread.start_new_thread(self._start_first, ())
-        except BaseException as error:
+        except (RuntimeError, MemoryError) as error:
             self._is_starting = False
-            if not isinstance(error, (RuntimeError, MemoryError)):
-                raise
             self._fail(error)
+        except BaseException:  # a signal's handler raised here, as at Ctrl-C: the next call starts it
+            self._is_starting = False
+            raise
 
     def add(self, name: str, target: Callable[[], None]) -> bool:
         """Start another; to be called in one of them. False where there is none to be had."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamvis.client.copying import Refused
-from streamvis.client.notes import notes_of
+from streamvis.client.frames import notes_of
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Extent, Marker, Outbox, fetched
-from streamvis.client.producer_log import Log, Runs
+from streamvis.client.producer_log import Log
 from streamvis.client.threads import Latch
 from streamvis.errors import InvalidData
 
@@ -42,7 +42,7 @@ PASSING = (MemoryError, ImportError, OSError)
 class Writer:
     """Writes frames: each holds records of one run, and no more columns of a key than the endpoint takes together.
 
-    `lock` is held for the log, `forming` while entries are brought into a form. `encode` makes columns of them, once Arrow is
+    `forming` is held while entries are brought into a form. `encode` makes columns of them, once Arrow is
     loaded. `is_awaited` says whether the sender waits for a frame; `on_frame` is called after each, with whether somebody waits
     for what is in it.
     """
@@ -51,16 +51,13 @@ class Writer:
         self,
         outbox: Outbox,
         log: Log,
-        runs: Runs,
         *,
-        lock: threading.Lock,
         forming: threading.Lock,
         is_awaited: Callable[[], bool],
         on_frame: Callable[[bool], None],
-        say: Callable[..., None],
     ) -> None:
-        self._outbox, self._log, self._runs = outbox, log, runs
-        self._lock, self._forming, self._is_awaited, self._on_frame, self._say = lock, forming, is_awaited, on_frame, say
+        self._outbox, self._log, self._runs, self._lock, self._say = outbox, log, log.runs, log.lock, log.say
+        self._forming, self._is_awaited, self._on_frame = forming, is_awaited, on_frame
         self.encode: Callable[[Sequence[Entry]], Any] | None = None
         self.stopping = False
         self.is_writing = False
@@ -147,7 +144,7 @@ class Writer:
         try:
             if part:
                 self._write_frame(part)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it must not stop the writer forever: see `_count_try`
             self._count_try(error)
             raise
         is_awaited = bool(self._markers) or any(entry[0] is CONTROL for entry in part)

@@ -5,10 +5,10 @@ What an answer costs does not depend on how long a run is. The store is asked in
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -18,8 +18,8 @@ from streamvis.endpoint.openapi import OF_A_KEY, OF_A_RUN, READ, router, told
 from streamvis.endpoint.parameters import STEP, App, AsOf, Key, Left, Run
 from streamvis.endpoint.responses import JsonAnswer, answer_of, history_answer, rows_answer, wants_arrow, whole_run_answer
 from streamvis.endpoint.served import Endpoint, Served
-from streamvis.errors import DamagedData, UnknownRun
-from streamvis.records import PROTOCOL, RunInfo
+from streamvis.errors import DamagedData, InvalidData, UnknownRun
+from streamvis.records import PROTOCOL, HistoryQuery, RunInfo
 from streamvis.wire.jsonform import body_to_json
 
 __all__ = ["routes"]
@@ -27,6 +27,8 @@ __all__ = ["routes"]
 _VALUES_BYTES = 64 * 2**20
 """How large the values of one answer may be together."""
 _MOST_DAMAGED = 100
+_MOST_HISTORIES = 20
+"""What a request holds in memory grows with its columns."""
 
 
 routes = router(READ)
@@ -88,14 +90,8 @@ async def rows(
     return answer_of(await run_in_threadpool(read))
 
 
-@routes.get("/api/v1/runs/{run}/history", **told(response_schemas.History, *OF_A_KEY, with_arrow=True))
-async def history(
-    endpoint: Served,
-    run: Run,
-    key: Key,
-    request: Request,
+async def _history_query(
     x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-    columns: Annotated[list[str] | Left, Query()] = None,
     start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
     stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
     window: Annotated[
@@ -103,16 +99,30 @@ async def history(
     ] = None,
     buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
     scale: Annotated[Literal["linear", "log"], Query()] = "linear",
+    at: AsOf = None,
+) -> HistoryQuery:
+    return HistoryQuery(x=x, start=start, stop=stop, window=window, buckets=buckets, log=scale == "log", at=at)
+
+
+_Asked = Annotated[HistoryQuery, Depends(_history_query)]
+
+
+@routes.get("/api/v1/runs/{run}/history", **told(response_schemas.History, *OF_A_KEY, with_arrow=True))
+async def history(
+    endpoint: Served,
+    run: Run,
+    key: Key,
+    asked: _Asked,
+    request: Request,
+    columns: Annotated[list[str] | Left, Query()] = None,
     having: Annotated[list[str] | Left, Query(description="Only rows that have something in one of these columns.")] = None,
     smooth: Annotated[float, Query(ge=0, lt=1, description="Weight of the past in the smoothed columns; 0: none.")] = 0.0,
-    at: AsOf = None,
 ) -> Response:
     """One key's rows for a screen: of every bucket of the axis the rows with the lowest and highest value of each column."""
+    query = replace(asked, columns=columns, having=having or (), smooth=smooth)
 
     def read() -> bytes | dict[str, Any]:
-        asked = {"start": start, "stop": stop, "window": window, "having": having or (), "smooth": smooth, "at": at}
-        found = endpoint.store.history(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
-        return history_answer(key, x, found, as_arrow=wants_arrow(request))
+        return history_answer(key, query.x, endpoint.store.history(run, key, query), as_arrow=wants_arrow(request))
 
     return answer_of(await run_in_threadpool(read))
 
@@ -122,25 +132,19 @@ async def histories(
     endpoint: Served,
     run: Run,
     key: Key,
+    asked: _Asked,
     request: Request,
-    columns: Annotated[list[str], Query(min_length=1, max_length=100)],
-    x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-    start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
-    stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
-    window: Annotated[
-        float | Left, Query(gt=0, allow_inf_nan=False, description="Only the rows stored last that span no more in x.")
-    ] = None,
-    buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,
-    scale: Annotated[Literal["linear", "log"], Query()] = "linear",
-    at: AsOf = None,
+    columns: Annotated[list[str], Query(min_length=1, max_length=_MOST_HISTORIES, json_schema_extra={"uniqueItems": True})],
 ) -> Response:
     """As `history` of each of the columns by itself, with the rows that have something in it. Reads the rows once."""
+    if len(set(columns)) < len(columns):
+        raise InvalidData("a column is named twice", where="columns", allowed="each column once")
+    query = replace(asked, columns=columns)
 
     def read() -> bytes | dict[str, Any]:
-        asked = {"start": start, "stop": stop, "window": window, "at": at}
-        found = endpoint.store.histories(run, key, x=x, columns=columns, buckets=buckets, log=scale == "log", **asked)
         as_arrow = wants_arrow(request)
-        answers = [history_answer(key, x, one, as_arrow=as_arrow) for one in found]
+        found = endpoint.store.histories(run, key, query)
+        answers = [history_answer(key, query.x, one, as_arrow=as_arrow) for one in found]
         return b"".join(answers) if as_arrow else {"histories": answers}
 
     return answer_of(await run_in_threadpool(read))

@@ -12,7 +12,7 @@ from typing import Any
 
 from streamvis.page.new_data import column_form, is_number_or_time
 from streamvis.page.reader import EndpointReader, Piece
-from streamvis.records import Rows, Value
+from streamvis.records import HistoryQuery, Rows, Value
 
 __all__ = ["Past"]
 
@@ -65,13 +65,14 @@ class Past:
         if axis is None or any(dtype == "json" or dtype.startswith("array<") for dtype in dtypes.values()):
             return None
         given = self._given.get(key, 0)
-        whole = self._reader.history(self._run, key, x=axis, columns=list(dtypes)[:1], buckets=1)
+        whole = self._reader.history(self._run, key, HistoryQuery(x=axis, columns=list(dtypes)[:1], buckets=1))
         if whole is None or whole.count - given <= budget:
             return None
         measured = sum(is_number_or_time(column_form(dtype)) for dtype in dtypes.values())
         buckets = max(1, budget // (2 * max(1, measured)))
         start = given if axis == "row" else None
-        found = self._reader.history(self._run, key, x=axis, columns=list(dtypes), start=start, buckets=buckets)
+        query = HistoryQuery(x=axis, columns=list(dtypes), start=start, buckets=buckets)
+        found = self._reader.history(self._run, key, query)
         if found is None:
             return None
         begin = int((found.numbers < given).sum())

@@ -13,7 +13,7 @@ import numpy as np
 from streamvis.access import READ_TOKEN, WRITE_TOKEN
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
 from streamvis.page.runs import PageRun
-from streamvis.records import KeyInfo, Rows, Value
+from streamvis.records import HistoryQuery, KeyInfo, Rows, Value
 from streamvis.transport import Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, decode_histories, decode_tail_body, table_of
 from streamvis.wire.tree import unpack
@@ -204,53 +204,22 @@ class EndpointReader:
             color=head["run"]["color"],
         )
 
-    def history(
-        self,
-        run: str,
-        key: str,
-        *,
-        x: str,
-        columns: Sequence[str],
-        start: float | None = None,
-        stop: float | None = None,
-        window: float | None = None,
-        buckets: int,
-        log: bool = False,
-        having: Sequence[str] = (),
-        smooth: float = 0.0,
-    ) -> HistoryAnswer | None:
-        """Rows of one key for a screen; None while the run has no such key.
-
-        With `window`, the rows stored last that span no more than that in x; with `having`, those that have something in one
-        of these columns; with `smooth`, each column of numbers has its smoothed one beside it.
+    def history(self, run: str, key: str, query: HistoryQuery) -> HistoryAnswer | None:
+        """Rows of one key for a screen, as of this reader's step; None while the run has no such key.
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
-        params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear", "having": list(having), "smooth": smooth or None}
-        found = self._histories(path("runs", run, "history"), run, params)
+        found = self._histories(path("runs", run, "history"), run, key, query)
         return found[0] if found is not None else None
 
-    def histories(
-        self,
-        run: str,
-        key: str,
-        *,
-        x: str,
-        columns: Sequence[str],
-        start: float | None = None,
-        stop: float | None = None,
-        window: float | None = None,
-        buckets: int,
-        log: bool = False,
-    ) -> list[HistoryAnswer] | None:
+    def histories(self, run: str, key: str, query: HistoryQuery) -> list[HistoryAnswer] | None:
         """As `history` of each of the columns by itself, with `having` it, in one question."""
-        params = {"key": key, "x": x, "columns": list(columns), "from": start, "to": stop, "buckets": buckets}
-        params |= {"window": window, "scale": "log" if log else "linear"}
-        return self._histories(path("runs", run, "histories"), run, params)
+        return self._histories(path("runs", run, "histories"), run, key, query)
 
-    def _histories(self, where: str, run: str, params: Mapping[str, Any]) -> list[HistoryAnswer] | None:
-        asked = {**params, "at": self._at}
+    def _histories(self, where: str, run: str, key: str, query: HistoryQuery) -> list[HistoryAnswer] | None:
+        asked = {"key": key, "x": query.x, "columns": query.columns, "from": query.start, "to": query.stop}
+        asked |= {"window": query.window, "buckets": query.buckets, "scale": "log" if query.log else "linear"}
+        asked |= {"having": query.having, "smooth": query.smooth or None, "at": self._at}
         response = self._get(where, run=run, params=asked, accept=ARROW, timeout_s=60.0, may_lack=True)
         if response.status == 404:
             return None

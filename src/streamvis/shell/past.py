@@ -11,13 +11,14 @@ import numpy as np
 
 from streamvis.alerts import ALERTS, alerts_in
 from streamvis.page.reader import EndpointReader
+from streamvis.records import HistoryQuery
 from streamvis.transport import path
 
 __all__ = ["past_of", "scale_of", "time_of"]
 
 _POINTS = 300
 _MOST_COLUMNS = 500
-_MOST_ALERTS, _MOST_READ = 100, 10_000
+_MOST_ALERTS = 100
 _MOST_KEYS = 20
 _NUMBERS = ("int", "uint", "float", "datetime64")
 
@@ -28,16 +29,24 @@ def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
     about = json.loads(response.body) if response.status == 200 else {}
     rows = {key: its["columns"] for key, its in about.get("keys", {}).items() if its["kind"] == "rows"}
     columns = [[key, name] for key, its in rows.items() for name in _drawable(its)]
-    alerts = _alerts_of(reader, run) if ALERTS in rows else []
+    alerts = _alerts_of(reader, run, rows[ALERTS]) if ALERTS in rows else []
     return {"columns": columns[:_MOST_COLUMNS], "attempts": about.get("attempts", []), "alerts": alerts}
 
 
-def _alerts_of(reader: EndpointReader, run: str) -> list[dict[str, Any]]:
+def _alerts_of(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> list[dict[str, Any]]:
     """The newest alerts, each with its step, time, title and level."""
-    asked = {"key": ALERTS, "columns": ["title", "level"], "limit": _MOST_READ}
-    response = reader.ask("GET", path("runs", run, "rows"), params=asked)
-    found = alerts_in(run, json.loads(response.body)) if response.status == 200 else []
-    return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in found[-_MOST_ALERTS:]]
+    names = [name for name in ("title", "level") if dtypes.get(name) == "string"]
+    if "title" not in names:
+        return []
+    # A bucket for each row, and some to spare: none of them is left out.
+    asked = HistoryQuery(x="row", columns=names, window=_MOST_ALERTS - 1, buckets=4 * _MOST_ALERTS, having=["title"])
+    found = reader.history(run, ALERTS, asked)
+    if found is None:
+        return []
+    columns = {name: {"data": found.rows.columns[name].tolist()} for name in names}
+    its = {"steps": found.rows.steps.tolist(), "times": found.rows.times.tolist(), "columns": columns}
+    newest = alerts_in(run, its)[-_MOST_ALERTS:]
+    return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in newest]
 
 
 def _drawable(dtypes: Mapping[str, str]) -> list[str]:
@@ -50,7 +59,7 @@ def time_of(reader: EndpointReader, run: str) -> dict[str, Any]:
     widest, most = ("", ""), -1.0
     drawn = [(key, _drawable(its)) for key, its in reader.row_keys(run).items() if key != ALERTS]
     for key, column in [(key, columns[0]) for key, columns in drawn if columns][:_MOST_KEYS]:
-        found = reader.history(run, key, x="step", columns=[column], buckets=1)
+        found = reader.history(run, key, HistoryQuery(x="step", columns=[column], buckets=1))
         if found is not None and found.first_x is not None and found.last_x - found.first_x > most:
             widest, most = (key, column), found.last_x - found.first_x
     return _scale(reader, run, *widest, is_time=True)
@@ -66,7 +75,7 @@ def scale_of(reader: EndpointReader, run: str, key: str, column: str) -> dict[st
 
 def _scale(reader: EndpointReader, run: str, key: str, column: str, *, is_time: bool) -> dict[str, Any]:
     """The scale by this column, or, with `is_time`, by the times of its rows."""
-    found = reader.history(run, key, x="step", columns=[column], buckets=_POINTS) if key else None
+    found = reader.history(run, key, HistoryQuery(x="step", columns=[column], buckets=_POINTS)) if key else None
     if found is None:
         return {"steps": [], "x": [], "rises": False, "is_time": is_time}
     cells = found.rows.times if is_time else found.rows.columns[column]

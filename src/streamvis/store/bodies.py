@@ -124,7 +124,8 @@ def read_chunks(db: Database, places: Iterable[tuple[int, int]]) -> Iterator[Sto
         try:
             with _named_damage(db, key, "rows"):
                 found = next(rows, None)  # None where none can be read after one that could not
-            yield _checked_chunk(key, found and found.fetchone())
+                row = found and found.fetchone()
+            yield _checked_chunk(key, row)
         except Broken as broken:
             yield broken
 
@@ -177,7 +178,8 @@ def read_summaries(db: Database, key: int, level: int, firsts: Sequence[int]) ->
         try:
             with _named_damage(db, key, _SUMMARY):
                 found = next(rows, None)
-            yield _checked_summary(key, level, first, found and found.fetchone())
+                row = found and found.fetchone()
+            yield _checked_summary(key, level, first, row)
         except Broken as broken:
             yield broken
 

@@ -26,8 +26,6 @@ __all__ = ["Checked", "Progress", "check", "check_all", "check_file"]
 
 _MOST_OF_STRUCTURE = 100
 _BUSY_S = 60.0
-_ABORTED = "25P02"
-"""What PostgreSQL says in a transaction in which something could not be read."""
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
@@ -118,12 +116,9 @@ def _of_key(db: Database, key: int, kind: str, checked: Checked) -> Iterator[str
             for (step,) in db.execute(whole.GET_STEPS_OF_VALUES, (key,)).fetchall():
                 yield from _piece(db, checked, lambda at=step: decode_value(key, at, read_value(db, key, at)))
     except db.Error as error:
-        if getattr(error, "sqlstate", None) == _ABORTED:
-            yield "what comes after that was not looked at"
-        elif _is_of_file(error):
-            yield f"the list of its pieces cannot be read ({error})"
-        else:
+        if not _is_of_file(error):
             raise
+        yield f"the list of its pieces cannot be read ({error})"
 
 
 def _rows(db: Database, key: int, checked: Checked) -> Iterator[str]:

@@ -54,20 +54,21 @@ class Database(Protocol):
         ...
 
     def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
-        """Run a statement that reads once for each of these; what it found is to be taken before the next."""
+        """Run a statement that reads once for each of these; what it found is to be taken before the next. Where one meets
+        damage, the error is raised by it, or by what is asked of what it found, and those after it can be read."""
         ...
 
     def hold_batches(self, batches: Sequence[Batch]) -> None:
-        """Hold the runs of these batches, which are stored next, as `hold_runs` does."""
+        """Hold the runs of these batches, which are stored next, as `hold_runs` does; the apps of those that begin or end."""
         ...
 
     def hold_runs(self, runs: Iterable[str]) -> None:
-        """Wait until no one else changes these runs, and keep others from it until the transaction ends. One that is not there
-        yet is held when it is found to be changed, see `run_rows`."""
+        """Wait until no one else changes these runs, or counts the runs of their apps, and keep others from it until the
+        transaction ends. One that is not there yet is held when it is found to be changed, see `run_rows`."""
         ...
 
     def hold_logs(self, logs: Iterable[int]) -> None:
-        """The same for the runs that have these logs."""
+        """Hold the runs that have these logs, without their apps."""
         ...
 
 

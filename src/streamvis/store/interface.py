@@ -22,6 +22,7 @@ from streamvis.records import (
     Cursor,
     Description,
     History,
+    HistoryQuery,
     KeyInfo,
     RunInfo,
     Tail,
@@ -267,47 +268,18 @@ class Store(Protocol):
         """Rows of one key whose chunks overlap the steps; enough for `limit` rows. Raises UnknownKey or RunConflict."""
         ...
 
-    def history(
-        self,
-        run: str,
-        key: str,
-        *,
-        x: str,
-        columns: Sequence[str] | None = None,
-        start: float | None = None,
-        stop: float | None = None,
-        window: float | None = None,
-        buckets: int,
-        log: bool = False,
-        having: Sequence[str] = (),
-        smooth: float = 0.0,
-        at: int | None = None,
-    ) -> History:
-        """Rows of one key for a screen, see `History` and `streamvis.store.history.Axis`.
+    def history(self, run: str, key: str, query: HistoryQuery) -> History:
+        """Rows of one key for a screen.
 
-        With `at`, of the rows of that step and earlier ones alone.
-        With `smooth` above 0, each column of numbers has its debiased exponential mean of that weight beside it, over all rows.
-
-        x is a column of numbers or times, else "step", "time" or "row"; `columns` are by default all that are not arrays or
-        nested. Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
+        Raises UnknownKey, RunConflict, or InvalidData where a column is not there or cannot be drawn.
         """
         ...
 
-    def histories(
-        self,
-        run: str,
-        key: str,
-        *,
-        x: str,
-        columns: Sequence[str],
-        start: float | None = None,
-        stop: float | None = None,
-        window: float | None = None,
-        buckets: int,
-        log: bool = False,
-        at: int | None = None,
-    ) -> list[History]:
-        """As `history` of each of the columns by itself, with the rows that have something in it; reads shared rows once."""
+    def histories(self, run: str, key: str, query: HistoryQuery) -> list[History]:
+        """As `history` of each of the query's columns by itself, with the rows that have something in it; not smoothed.
+
+        Reads shared rows once.
+        """
         ...
 
     def band(

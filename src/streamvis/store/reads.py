@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from streamvis.errors import DamagedData, RunConflict, StoreError, UnknownKey
-from streamvis.records import RUNNING, AppHead, AppInfo, AttemptInfo, Band, Cursor, History, KeyInfo, RunInfo, Tail
+from streamvis.records import RUNNING, AppHead, AppInfo, AttemptInfo, Band, Cursor, History, HistoryQuery, KeyInfo, RunInfo, Tail
 from streamvis.store import statements as sql
 from streamvis.store.as_of_step import levels_of
 from streamvis.store.band import BandAxis, band_of
@@ -26,6 +26,7 @@ from streamvis.store.finding import find_runs
 from streamvis.store.history import Axis, axis_name, drawn_names, select, select_each
 from streamvis.store.interface import TAIL_BYTES, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
 from streamvis.store.key_pieces import rows_piece, spread_values
+from streamvis.store.levels import Levels
 from streamvis.store.log_pieces import read_parts
 from streamvis.store.run_names import names_of_runs
 from streamvis.store.run_rows import RunRow, info_of, required_run
@@ -182,66 +183,36 @@ class Reads(ABC):
             limits = {"limit": limit, "max_bytes": max_bytes}
             return rows_piece(db, no, columns, from_step=from_step, to_step=to_step, **limits)
 
-    def history(
-        self,
-        run: str,
-        key: str,
-        *,
-        x: str,
-        columns: Sequence[str] | None = None,
-        start: float | None = None,
-        stop: float | None = None,
-        window: float | None = None,
-        buckets: int,
-        log: bool = False,
-        having: Sequence[str] = (),
-        smooth: float = 0.0,
-        at: int | None = None,
-    ) -> History:
+    def history(self, run: str, key: str, query: HistoryQuery) -> History:
         """Rows of one key for a screen. Some at a time: what each of them holds in memory is bounded, and not small."""
         with self._histories, self._reading() as db:
-            no, dtypes, _ = self._key(db, run, key, "rows")
-            needed = tuple(inner_name(name) for name in having if name in dtypes)
-            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window, needed)
-
-            def note(broken: Broken) -> None:
-                self._named(db, broken)
-
-            names, measured = drawn_names(columns, dtypes)
-            levels = levels_of(db, no, self._sizes, at, note=note)
+            levels, axis, dtypes = self._drawing(db, run, key, query)
+            names, measured = drawn_names(query.columns, dtypes)
             found = select(levels, axis, names, measured)
-            return smoothed(levels, axis, measured, found, smooth) if smooth else found
+            return smoothed(levels, axis, measured, found, query.smooth) if query.smooth else found
 
-    def histories(
-        self,
-        run: str,
-        key: str,
-        *,
-        x: str,
-        columns: Sequence[str],
-        start: float | None = None,
-        stop: float | None = None,
-        window: float | None = None,
-        buckets: int,
-        log: bool = False,
-        at: int | None = None,
-    ) -> list[History]:
+    def histories(self, run: str, key: str, query: HistoryQuery) -> list[History]:
         """As `history` of each column with `having` it."""
         with self._histories, self._reading() as db:
-            no, dtypes, _ = self._key(db, run, key, "rows")
-            axis = Axis(axis_name(x, dtypes), start, stop, buckets, log, window)
-
-            def note(broken: Broken) -> None:
-                self._named(db, broken)
-
-            levels = levels_of(db, no, self._sizes, at, note=note)
-            names, measured = drawn_names(columns, dtypes)
+            levels, axis, dtypes = self._drawing(db, run, key, replace(query, having=()))
+            names, measured = drawn_names(query.columns, dtypes)
             found = select_each(levels, axis, measured) if names == measured and axis.x not in names else None
             if found is None:
                 found = [
                     select(levels, replace(axis, having=(name,)), [name], [name] if name in measured else []) for name in names
                 ]
             return found
+
+    def _drawing(self, db: Database, run: str, key: str, query: HistoryQuery) -> tuple[Levels, Axis, Mapping[str, str]]:
+        """What a history of the key is made from: its levels, the axis, and the dtype words of its columns."""
+        no, dtypes, _ = self._key(db, run, key, "rows")
+        having = tuple(inner_name(name) for name in query.having if name in dtypes)
+        axis = Axis(axis_name(query.x, dtypes), query.start, query.stop, query.buckets, query.log, query.window, having)
+
+        def note(broken: Broken) -> None:
+            self._named(db, broken)
+
+        return levels_of(db, no, self._sizes, query.at, note=note), axis, dtypes
 
     def band(
         self,

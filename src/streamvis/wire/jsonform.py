@@ -2,6 +2,9 @@
 
 A column in JSON is a list of cells, or `{"dtype": ..., "data": [...]}` with a dtype word. "NaN", "Infinity" and "-Infinity"
 stand for the numbers that JSON lacks, `null` for what is missing, ISO texts for times.
+
+Records are checked while they are converted, since only that shows whether a cell fits its dtype. The endpoint's OpenAPI document
+describes the form by models of its own; checking by them would go through all cells once more.
 """
 
 from __future__ import annotations

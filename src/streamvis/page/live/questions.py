@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from streamvis.errors import LiveSourceRefused, StreamvisError
 from streamvis.page.reader import EndpointReader, HistoryAnswer
+from streamvis.records import HistoryQuery
 
 __all__ = ["Asks", "Fetched", "Questions", "fetch_together"]
 
@@ -19,7 +21,7 @@ _MOST_TOGETHER = 16
 """What the endpoint holds in memory for a request grows with its columns."""
 
 Fetched = tuple[HistoryAnswer | None, tuple[float, float] | None, float]
-Questions = Generator[Mapping[str, Any], HistoryAnswer | None, Fetched]
+Questions = Generator[HistoryQuery, HistoryAnswer | None, Fetched]
 """Yields what to ask `EndpointReader.history`, is sent the answers, and returns what they lead to."""
 
 
@@ -37,7 +39,7 @@ def fetch_together(reader: EndpointReader, run: str, key: str, asking: Sequence[
     going = dict(enumerate(one.questions() for one in asking))
     answers: dict[int, HistoryAnswer | StreamvisError | None] = dict.fromkeys(going)
     while going:
-        waiting: dict[int, Mapping[str, Any]] = {}
+        waiting: dict[int, HistoryQuery] = {}
         for nth, questions in list(going.items()):
             answer = answers[nth]
             try:
@@ -55,7 +57,7 @@ def fetch_together(reader: EndpointReader, run: str, key: str, asking: Sequence[
 
 
 def _answers(
-    reader: EndpointReader, run: str, key: str, asked: Mapping[int, Mapping[str, Any]]
+    reader: EndpointReader, run: str, key: str, asked: Mapping[int, HistoryQuery]
 ) -> dict[int, HistoryAnswer | StreamvisError | None]:
     found: dict[int, HistoryAnswer | StreamvisError | None] = {}
     alike: dict[Any, list[int]] = defaultdict(list)
@@ -71,28 +73,28 @@ def _answers(
             continue
         for nth in members:
             try:
-                found[nth] = reader.history(run, key, **asked[nth])
+                found[nth] = reader.history(run, key, asked[nth])
             except StreamvisError as error:
                 found[nth] = error
     return found
 
 
-def _likeness(ask: Mapping[str, Any]) -> tuple[tuple[str, Any], ...] | None:
+def _likeness(ask: HistoryQuery) -> HistoryQuery | None:
     """What questions have in common that can be asked together; None for one that cannot."""
-    columns = list(ask["columns"])
-    if len(columns) != 1 or list(ask.get("having", ())) != columns or ask.get("smooth"):
+    columns = ask.columns or ()
+    if len(columns) != 1 or list(ask.having) != list(columns) or ask.smooth:
         return None
-    return tuple(sorted((name, its) for name, its in ask.items() if name not in ("columns", "having", "smooth")))
+    return replace(ask, columns=(), having=())
 
 
 def _asked_together(
-    reader: EndpointReader, run: str, key: str, likeness: Sequence[tuple[str, Any]], asked: Sequence[Mapping[str, Any]]
+    reader: EndpointReader, run: str, key: str, likeness: HistoryQuery, asked: Sequence[HistoryQuery]
 ) -> list[HistoryAnswer] | list[StreamvisError] | None:
     """The answers; None where one of the questions was refused, or nothing was found: an older endpoint cannot be asked so."""
-    columns = [ask["columns"][0] for ask in asked]
+    columns = [column for ask in asked for column in ask.columns or ()]
     wanted = list(dict.fromkeys(columns))
     try:
-        answers = reader.histories(run, key, columns=wanted, **dict(likeness))
+        answers = reader.histories(run, key, replace(likeness, columns=wanted))
     except LiveSourceRefused:
         return None
     except StreamvisError as error:

@@ -15,7 +15,6 @@ import math
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from streamvis.page.live.questions import Fetched, Questions, fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.table import ELAPSED, Column, Table, newest_start, rises
 from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
-from streamvis.records import Rows
+from streamvis.records import HistoryQuery, Rows
 
 __all__ = ["Change", "LiveTrack"]
 
@@ -126,8 +125,14 @@ class LiveTrack:
         """What `fetch` asks."""
         spec, view = self.spec, self._view
         carried = [name for name in spec.carry if name not in ("row", "step", "time")]
-        ask = {"x": spec.x, "columns": [*spec.columns, *carried], "having": spec.columns, "log": self._log}
-        ask["smooth"] = spec.smooth
+        ask = HistoryQuery(
+            x=spec.x,
+            columns=[*spec.columns, *carried],
+            buckets=_FIRST_BUCKETS,
+            log=self._log,
+            having=spec.columns,
+            smooth=spec.smooth,
+        )
         if view is not None and self._table is not None and self._rising:
             found, width = yield from self._look_closely(self._around(view), ask)
             if found is None or found.rising:
@@ -137,15 +142,15 @@ class LiveTrack:
             if found is None or self._is_as_expected(found, width):
                 return found, None, width
         window = spec.window if view is None else None
-        whole = yield from self._history(window=window, buckets=_FIRST_BUCKETS, **ask)
+        whole = yield from self._history(replace(ask, window=window))
         if whole is None or whole.first_x is None:
             return whole, None, 0.0
         if view is None and window is None and whole.complete and whole.rising and not self._log:
             return whole, None, 0.0
         if not whole.rising:
             start, stop = view or (None, None)
-            ask |= {"window": window, "buckets": self._most_buckets}
-            return (yield from self._history(start=start, stop=stop, **ask)), view, 0.0
+            ask = replace(ask, window=window, buckets=self._most_buckets, start=start, stop=stop)
+            return (yield from self._history(ask)), view, 0.0
         region = view and self._around(view)
         first, last = region or (whole.first_x if window is None else whole.start, whole.last_x)
         if self._log and (first is None or first <= 0):
@@ -175,23 +180,23 @@ class LiveTrack:
         return self._unscaled((low - (high - low), high + (high - low)))
 
     def _look_closely(
-        self, range_: tuple[float, float], ask: Mapping[str, Any], *, more: bool = False
-    ) -> Generator[Mapping[str, Any], HistoryAnswer | None, tuple[HistoryAnswer | None, float]]:
+        self, range_: tuple[float, float], ask: HistoryQuery, *, more: bool = False
+    ) -> Generator[HistoryQuery, HistoryAnswer | None, tuple[HistoryAnswer | None, float]]:
         """The rows of the range in as many buckets as there may be, and how wide those are; `more` for what comes meanwhile."""
         low, high = self._scaled(range_)
         width = _width(low, high, self._most_buckets)
         from_, to = math.floor(low / width), math.floor(high / width) + 1
         to += max(_FEW_BUCKETS, (to - from_) // 8) if more else 0
         start, stop = self._unscaled((from_ * width, to * width))
-        return (yield from self._history(start=start, stop=stop, buckets=to - from_, **ask)), width
+        return (yield from self._history(replace(ask, start=start, stop=stop, buckets=to - from_))), width
 
-    def _history(self, **ask: Any) -> Generator[Mapping[str, Any], HistoryAnswer | None, HistoryAnswer | None]:
+    def _history(self, ask: HistoryQuery) -> Generator[HistoryQuery, HistoryAnswer | None, HistoryAnswer | None]:
         """Ask the endpoint, which knows times but not when the run started."""
         if self.spec.x != ELAPSED:
             return (yield ask)
         origin = self.spec.origin
-        ask |= {side: ask[side] + origin for side in ("start", "stop") if ask.get(side) is not None}
-        found = yield ask | {"x": "time"}
+        start, stop = (None if side is None else side + origin for side in (ask.start, ask.stop))
+        found = yield replace(ask, x="time", start=start, stop=stop)
         if found is None:
             return None
         moved = {side: getattr(found, side) for side in ("first_x", "last_x", "start")}

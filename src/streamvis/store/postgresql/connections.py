@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool
 from streamvis.database_address import DatabaseAddress
 from streamvis.errors import StoreError
 from streamvis.store.postgresql.many_rows import Column, ColumnDumper
-from streamvis.store.postgresql.transaction import Found, PostgresDatabase, WritingDatabase
+from streamvis.store.postgresql.transaction import SOUND, Found, PostgresDatabase, ReadingDatabase, WritingDatabase
 
 __all__ = ["READING", "WRITING", "Connections", "connect", "is_pooled", "usable"]
 
@@ -40,7 +40,8 @@ _RECONNECT_S = 3.0
 _STALLED_S = 10.0
 """After so long the database ends a transaction that says nothing: others wait for the runs that it holds."""
 _PREPARED = 300
-_LOOK_UPS = ("plan_cache_mode TO force_generic_plan", *(f"enable_{way} TO off" for way in ("seqscan", "hashjoin", "mergejoin")))
+_LOOK_UPS = "; ".join(f"SET LOCAL enable_{way} TO off" for way in ("seqscan", "hashjoin", "mergejoin"))
+_PLANNED_ONCE = "SET LOCAL plan_cache_mode TO force_generic_plan"
 
 
 class _NumberOfBool(Int8BinaryDumper):
@@ -87,12 +88,12 @@ class Connections:
     def __init__(self, address: DatabaseAddress, *, kind: str, most: int, prepares: bool) -> None:
         scope = f'SET LOCAL search_path TO "{address.schema}"'
         limit = f"SET LOCAL idle_in_transaction_session_timeout TO {int(_STALLED_S * 1000)}"
-        # All that writes looks up few rows of large tables. PostgreSQL is told so, since it may not know yet how large they are,
-        # and plans once: to plan for so many rows as are given each time seems cheaper to it.
-        plans = "; ".join(f"SET LOCAL {setting}" for setting in _LOOK_UPS)
+        # All that is asked looks up few rows of large tables. PostgreSQL is told so, since it may not know how large they are.
+        # What writes is planned once: to plan for so many rows as are given each time seems cheaper to it.
         # Behind a pooler each transaction says this. Where the database itself is at the other end, a connection keeps it.
-        self._settings = {READING: scope, WRITING: f"{scope}; {limit}; {plans}"}[kind]
-        self._begin = kind if prepares else f"{kind}; {self._settings}"
+        self._settings = {READING: f"{scope}; {_LOOK_UPS}", WRITING: f"{scope}; {limit}; {_LOOK_UPS}; {_PLANNED_ONCE}"}[kind]
+        begin = [kind] if prepares else [kind, self._settings]
+        self._begin = "; ".join([*begin, SOUND] if kind == READING else begin)
         self._kind, self._prepares, self._most = kind, prepares, most
         for name in ("psycopg", "psycopg.pool"):
             logging.getLogger(name).addFilter(_is_news)
@@ -123,7 +124,7 @@ class Connections:
         connection = self._begun()
         try:
             if self._kind == READING:
-                yield PostgresDatabase(connection)
+                yield ReadingDatabase(connection)
                 connection.execute("ROLLBACK")
             else:
                 with connection.pipeline() as pipeline:
@@ -137,7 +138,7 @@ class Connections:
             # psycopg may count statements as prepared that were passed over in the pipeline.
             connection.close()
             raise
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no connection goes back to the pool inside a transaction
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
             raise
@@ -149,7 +150,7 @@ class Connections:
         for left in range(self._most, -1, -1):
             connection = self._pool.getconn()
             try:
-                connection.execute(self._begin)
+                connection.execute(self._begin, prepare=False)  # several statements cannot be prepared
                 return connection
             except psycopg.OperationalError:
                 self._pool.putconn(connection)

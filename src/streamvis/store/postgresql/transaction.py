@@ -9,24 +9,46 @@ it, and then written at once (see `many_rows`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any
 
 import psycopg
 
 from streamvis.errors import InvalidData
-from streamvis.records import Batch
+from streamvis.records import Batch, Finish, Start
 from streamvis.store import statements as sql
+from streamvis.store.damage import is_damage
 from streamvis.store.postgresql.held import HOLD_BATCHES, READ_HELD, HeldRuns, asked_of
 from streamvis.store.postgresql.many_rows import FOR_MANY, KEPT, Column, columns_of, merged, text_for_many
 from streamvis.store.postgresql.wording import found_by, given_to, in_words
 
-__all__ = ["HOLD_LOGS", "HOLD_RUNS", "Found", "PostgresDatabase", "WritingDatabase"]
+__all__ = [
+    "ADD_APPS",
+    "HOLD_APPS",
+    "HOLD_LOGS",
+    "HOLD_RUNS",
+    "SOUND",
+    "Found",
+    "PostgresDatabase",
+    "ReadingDatabase",
+    "WritingDatabase",
+]
 
 HOLD_RUNS = "SELECT no FROM runs WHERE id = ANY($1::text[]) ORDER BY no FOR UPDATE"
 HOLD_LOGS = "SELECT no FROM runs WHERE log = ANY($1::bigint[]) ORDER BY no FOR UPDATE"
-"""In one order everywhere, so that no two transactions wait for each other."""
+ADD_APPS = """
+INSERT INTO apps (name) SELECT name FROM unnest($1::text[]) AS given (name)
+WHERE NOT EXISTS (SELECT FROM apps WHERE apps.name = given.name) ORDER BY name ON CONFLICT (name) DO NOTHING
+"""
+HOLD_APPS = """
+SELECT no FROM apps WHERE no = ANY(ARRAY(
+    SELECT app FROM runs WHERE id = ANY($1::text[]) UNION SELECT no FROM apps WHERE name = ANY($2::text[])
+)) ORDER BY no FOR UPDATE
+"""
+"""In one order everywhere, so that no two transactions wait for each other: first runs, then apps, each in their order."""
+SOUND = "SAVEPOINT sound"
+"""At the beginning of a transaction that reads."""
 _LEAVE_KNOWN = frozenset({sql.ADD_APP, sql.ADD_KEY, sql.ADD_STRETCH, sql.TOUCH_APP})
 """What writes nothing that `HeldRuns` knows."""
 _KEPT_BYTES = 16 * 2**20
@@ -84,6 +106,24 @@ class _Known:
         return self._rows
 
 
+class _Failed:
+    """What a statement found that met damage: whoever asks for it is told."""
+
+    lastrowid = None
+
+    def __init__(self, error: psycopg.Error) -> None:
+        self._error = error
+
+    def fetchone(self) -> Any:
+        raise self._error
+
+    def fetchall(self) -> list[Any]:
+        raise self._error
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self._error
+
+
 class PostgresDatabase:
     """A transaction on a connection, see `store.database.Database`."""
 
@@ -105,13 +145,15 @@ class PostgresDatabase:
             cursor.row_factory = lambda _: made
         return cursor.execute(in_words(statement), given)
 
-    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
+    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found | _Failed]:
         """Run a statement that reads once for each of these; some are sent before the first is waited for."""
         values = iter(given)
         while some := list(islice(values, _AHEAD)):
-            with self._connection.pipeline():
-                sent = [self._run(statement, one) for one in some]
-            yield from sent
+            yield from self._run_each(statement, some)
+
+    def _run_each(self, statement: str, given: Sequence[Sequence[Any]]) -> Sequence[Found | _Failed]:
+        with self._connection.pipeline():
+            return [self._run(statement, one) for one in given]
 
     def executemany(self, statement: str, given: Iterable[Sequence[Any]], /) -> None:
         """Run a statement once for each of these."""
@@ -126,12 +168,52 @@ class PostgresDatabase:
             self._connection.cursor().executemany(in_words(statement), rows)
 
     def hold_runs(self, runs: Iterable[str]) -> None:
-        """Hold these runs until the transaction ends."""
-        self.execute(HOLD_RUNS, (list(dict.fromkeys(runs)),))
+        """Hold these runs, and their apps, until the transaction ends."""
+        names = list(dict.fromkeys(runs))
+        self.execute(HOLD_RUNS, (names,))
+        self.execute(HOLD_APPS, (names, []))
 
     def hold_logs(self, logs: Iterable[int]) -> None:
         """Hold the runs that have these logs until the transaction ends."""
         self.execute(HOLD_LOGS, (list(dict.fromkeys(logs)),))
+
+
+class ReadingDatabase(PostgresDatabase):
+    """A transaction that only reads, and has the savepoint `SOUND`. Where it meets damage, all else can still be read."""
+
+    def execute(self, statement: str, given: Sequence[Any] = (), /) -> Found | _Known:
+        """Run a statement."""
+        with self._going_on():
+            return super().execute(statement, given)
+
+    def _run_each(self, statement: str, given: Sequence[Sequence[Any]]) -> Sequence[Found | _Failed]:
+        try:
+            with self._going_on():
+                return super()._run_each(statement, given)
+        except psycopg.Error as error:
+            if not is_damage(error):
+                raise
+        return [self._run_alone(statement, one) for one in given]
+
+    def _run_alone(self, statement: str, given: Sequence[Any]) -> Found | _Failed:
+        try:
+            with self._going_on():
+                return self._run(statement, given)
+        except psycopg.Error as error:
+            if not is_damage(error):
+                raise
+            return _Failed(error)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            if is_damage(error):
+                # psycopg may count statements as prepared that were passed over in the pipeline.
+                self._connection.prepare_threshold = None
+                self._connection.execute(f"ROLLBACK TO {SOUND}")
+            raise
 
 
 class WritingDatabase(PostgresDatabase):
@@ -152,9 +234,15 @@ class WritingDatabase(PostgresDatabase):
         return cursor
 
     def hold_batches(self, batches: Sequence[Batch]) -> None:
-        """Hold the runs of these batches until the transaction ends, and read what storing them asks for."""
+        """Hold the runs of these batches until the transaction ends, and the apps of those that begin or end, and read what
+        storing them asks for."""
         runs, *others = (Column("text", _checked(values)) for values in asked_of(batches))
-        self._held.take(self._cursor().execute(HOLD_BATCHES, [runs]), self._cursor().execute(READ_HELD, others))
+        held = self._cursor().execute(HOLD_BATCHES, [runs])
+        if changed := [batch for batch in batches if any(isinstance(chunk, Start | Finish) for chunk in batch.chunks)]:
+            apps = Column("text", _checked(sorted({batch.app for batch in changed if batch.app})))
+            self._cursor().execute(ADD_APPS, [apps])
+            self._cursor().execute(HOLD_APPS, [Column("text", [batch.run for batch in changed]), apps])
+        self._held.take(held, self._cursor().execute(READ_HELD, others))
 
     def execute(self, statement: str, given: Sequence[Any] = (), /) -> Found | _Known:
         """Run a statement, unless what it finds is known or what it writes can wait."""
@@ -203,7 +291,7 @@ class WritingDatabase(PostgresDatabase):
         if is_back:
             with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
                 self._pipeline.sync()
-        return self._run(statement, ())
+        return self._set(statement)
 
     def write_kept(self) -> None:
         """Send what was kept, for many rows at once."""
@@ -212,8 +300,12 @@ class WritingDatabase(PostgresDatabase):
         before = savepoint[1] if savepoint else len(kept)
         self._write(kept[:before])
         if savepoint:
-            self._run(savepoint[0], ())
+            self._set(savepoint[0])
             self._write(kept[before:])
+
+    def _set(self, savepoint: str) -> Found:
+        # Not prepared: each has a name of its own, and would take the place of a statement that is needed again.
+        return self._cursor().execute(savepoint, prepare=False)
 
     def _write(self, kept: Sequence[tuple[str, Sequence[Any]]]) -> None:
         rows: dict[str, list[Sequence[Any]]] = {}
