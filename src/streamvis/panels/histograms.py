@@ -73,20 +73,22 @@ class _Histograms(ValueFiller):
         self._is_asking = False
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
-        counts, edges = self._binned(data)
-        self._found[step] = counts, edges
+        self._ask_for_others()
+        binned = self._binned(data)
+        if binned is None:
+            there = ", ".join(map(repr, data))
+            raise UsageError(f"The value of {self.key!r} has no numbers in {self._column or 'any column'!r}. It has {there}.")
+        self._found[step] = counts, edges = binned
         self._bars.data = {"left": edges[:-1], "right": edges[1:], "count": counts}
         if isinstance(self._now.title, Title):
             self._now.title.text = f"step {step:,}"
         self._draw()
-        self._ask_for_others()
 
     def _ask_for_others(self) -> None:
         """Ask for the values that came together with a newer one: a page is given only the newest."""
-        newest = max(self._found)
-        if newest == self._known_to + 1:
-            self._known_to = newest
-        if not self._is_asking and newest > self._known_to:
+        if self._step == self._known_to + 1:
+            self._known_to = self._step
+        if not self._is_asking and self._step > self._known_to:
             self._is_asking, after = True, self._known_to
             ask = lambda reader, run: reader.values(run, self.key, limit=_MOST_STEPS, after=after)  # noqa: E731
             self.page.ask(ask, self._learn)
@@ -100,19 +102,22 @@ class _Histograms(ValueFiller):
         self._is_asking = False
         for value in values:
             self._known_to = max(self._known_to, value.step)
-            if value.step not in self._found:
-                self._found[value.step] = self._binned(value.data)
-        self._draw()
+            # Of what cannot be shown, only the newest is said.
+            if value.step not in self._found and (binned := self._binned(value.data)) is not None:
+                self._found[value.step] = binned
+        if self._found:
+            self._draw()
         if values:
             self._ask_for_others()
 
-    def _binned(self, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def _binned(self, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Counts and edges; None where there are no numbers."""
         counts, edges = (next((data[name] for name in names if name in data), None) for names in (_COUNTS, _EDGES))
         if self._column is None and counts is not None and edges is not None and len(edges) == len(counts) + 1:
             return np.asarray(counts, np.float64), np.asarray(edges, np.float64)
         name = self._column or next((name for name, cells in data.items() if is_numbers(cells)), None)
         if name is None or name not in data or not is_numbers(data[name]):
-            raise UsageError(f"The value of {self.key!r} has no numbers in {name!r}. It has {', '.join(map(repr, data))}.")
+            return None
         return _counted(np.asarray(data[name], np.float64).ravel(), self._bins)
 
     def _draw(self) -> None:
