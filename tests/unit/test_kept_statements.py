@@ -34,6 +34,9 @@ class Recorded(transaction.WritingDatabase):
     def _run(self, statement, given):
         self.sent.append(statement)
 
+    def _set(self, statement):
+        self.sent.append(statement)
+
 
 def value(step, size):
     return sql.SAVE_VALUE, (1, step, 1, 0.0, size, 0, b"x" * size)
