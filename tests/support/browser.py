@@ -223,9 +223,22 @@ def chromium() -> Iterator[_Chromium]:
     asyncio._set_running_loop(None)
 
 
+HAS_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note that a test failed, for what ends after it."""
+    report = yield
+    item.stash[HAS_FAILED] = item.stash.get(HAS_FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
-def open_page(chromium: _Chromium) -> Iterator[Callable[..., Tab]]:
+def open_page(chromium: _Chromium, request: pytest.FixtureRequest) -> Iterator[Callable[..., Tab]]:
     """`open_page(url, **context_options)` opens a tab in a browser context of its own, and returns it as a `Tab`.
+
+    With options, that context is nobody else's before or after: what changes it for good, such as a clock, needs one.
 
     At the end, a tab whose console holds an error fails the test, unless it called `expect_errors()`.
     """
@@ -250,16 +263,18 @@ def open_page(chromium: _Chromium) -> Iterator[Callable[..., Tab]]:
         for tab in tabs:
             if not tab.page.is_closed():
                 tab.page.evaluate("0")  # a round trip: console messages that came before it have now been handed out
-    except BaseException:
-        contexts += [context for context, _ in borrowed]  # who knows what is in them
-        borrowed.clear()
-        raise
     finally:
-        origins = {origin for tab in tabs for origin in tab.origins}
-        for context, stays in reversed(borrowed):
-            chromium.give_back(context, stays, origins)
-        for context in contexts:
-            context.close()
-        asyncio._set_running_loop(None)
+        try:
+            has_failed = request.node.stash.get(HAS_FAILED, False)
+            origins = {origin for tab in tabs for origin in tab.origins}
+            for context, stays in reversed(borrowed):
+                if has_failed:
+                    context.close()  # who knows what its renderer is doing
+                else:
+                    chromium.give_back(context, stays, origins)
+            for context in contexts:
+                context.close()
+        finally:
+            asyncio._set_running_loop(None)
     for tab in tabs:
         tab.check()

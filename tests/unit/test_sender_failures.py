@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 
 from streamvis import Client
-from streamvis.client import producer_log, sender, writer
+from streamvis.client import producer_log, sender, syncing, writer
 from streamvis.client.ending import close
 from streamvis.client.frames import read_segment
 from streamvis.client.outbox import Begin
+from streamvis.client.syncing import Sync
 from support.conditions import wait_until
 from support.fake_endpoint import away
 from support.roads import fail, is_kept, spooled, steps
@@ -252,6 +253,41 @@ def test_flush_after_the_end_is_true_only_if_all_is_stored(client, endpoint):
     client.sendl(1, "k", {"x": 1})
     assert not client.close(0.0)
     assert not client.flush()
+
+
+def test_what_is_refused_again_by_its_key_stays_where_it_is(script, endpoint, tmp_path, monkeypatch):
+    script.start_run()
+    assert script.flush()
+    endpoint.answer = lambda params, body: 422
+    script.sendl(0)
+    script.flush()
+    endpoint.answer = lambda params, body: None
+    refuse(endpoint, "k")
+    monkeypatch.setattr(syncing, "Transport", lambda *_, **__: endpoint)
+    sync = Sync(tmp_path / "spool", url=endpoint.url, token=None, other_hosts=False)
+    assert sync.run_refused().refused == 1 and sync.synced.records == 0 and "'k'" in sync.synced.troubles[0]
+    assert list((tmp_path / "spool" / "refused").glob("*.spool"))
+    endpoint.refused = []
+
+
+def test_who_waits_for_a_batch_does_not_make_the_tries_for_memory_come_sooner(script, encoding_one, monkeypatch):
+    monkeypatch.setattr(sender, "_RETRY_S", (0.0, 30.0))
+    script.start_run()
+    tries = []
+
+    def without_memory(real):
+        def encode(group):
+            tries.append(group)
+            raise NO_MEMORY
+
+        return encode
+
+    encoding_one(without_memory)
+    script.sendl(0)
+    wait_until(lambda: tries, what="a try")
+    for _ in range(30):
+        script.flush(0.005)
+    assert len(tries) <= 2 and script.failed_records == 0
 
 
 def in_a_child(work):

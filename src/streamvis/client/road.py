@@ -165,7 +165,7 @@ class Road:
 
     def has_reached(self, marker: Marker) -> bool:
         """Whether all before the marker is settled. One that came after the end is passed by no one, and tells nothing."""
-        return marker.reached.is_set() or (self.producer.ended and self.producer.is_settled)
+        return marker.reached.is_set() or (self.producer.ended and not self.outbox.entries and self.producer.is_settled)
 
     def mark(self, *, durable: bool = False) -> Marker:
         """A marker behind all that is in the outbox now; see `Marker`."""

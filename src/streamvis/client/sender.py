@@ -194,7 +194,11 @@ class Sender:
         if self._failures >= 2 and time.monotonic() >= self._silent_until:
             self._warn_away(error)
         # Those who wait for a batch ring often, and an endpoint in trouble is not to be asked as often.
-        until = time.monotonic() + _RETRY_S[min(self._failures, len(_RETRY_S)) - 1] * _spread()
+        self._rest(_RETRY_S[min(self._failures, len(_RETRY_S)) - 1] * _spread())
+
+    def _rest(self, for_s: float) -> None:
+        """Wait, however often somebody rings; not while the producer is to end."""
+        until = time.monotonic() + for_s
         while (left_s := until - time.monotonic()) > 0 and not (self.given_up or self._writer.stopping):
             self.hurry.wait(left_s)
 
@@ -216,7 +220,10 @@ class Sender:
                 self.exchange.set_aside(batch, error)
                 self._settle(batch)
                 return
-            self.hurry.wait(_RETRY_S[min(self._errors, len(_RETRY_S) - 1)])
+            rest_s = _RETRY_S[min(self._errors, len(_RETRY_S) - 1)]
+            self._rest(rest_s)
+            if self._writer.stopping:
+                self.hurry.wait(rest_s)
         except Exception:  # noqa: BLE001 - the same trouble again: it is tried once more
             time.sleep(_RETRY_S[1])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from streamvis.client.exchange import post
 from streamvis.client.folders import OWNER, take
 from streamvis.client.frames import read_segment
-from streamvis.client.leftovers import Leftover, forget_refused, refused_in, spools_in
+from streamvis.client.leftovers import Leftover, forget_refused, reasons_of, refused_in, spools_in
 from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun, UsageError
 from streamvis.transport import Transport
@@ -79,14 +79,21 @@ class Sync:
                     # Its own number was passed over since: the endpoint would take it for one that it has.
                     again = batch._replace(producer=f"{batch.producer}.{batch.number}")
                     try:
-                        post(transport, again)
+                        answer = post(transport, again)
                     except (EndpointRefused, DeletedRun, UnknownRun) as error:
                         self.synced.refused += batch.records
                         self.synced.left_bytes += size
                         self.synced.troubles.append(str(error))
+                        continue
+                    if answer.refused_records:
+                        # What was stored of it is not stored again: its number stays the same.
+                        self.synced.refused += answer.refused_records
+                        self.synced.left_bytes += size
+                        self.synced.troubles += reasons_of(answer.ack)
                     else:
-                        self._count(batch.records, batch.run)
                         forget_refused(path)
+                    if answer.refused_records < batch.records:
+                        self._count(batch.records - answer.refused_records, batch.run)
         except (EndpointError, OSError) as error:
             self.synced.troubles.append(str(error))
         finally:
