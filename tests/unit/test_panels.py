@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 from bokeh.document import Document
-from bokeh.models import DataTable, Div
+from bokeh.models import ColumnDataSource, CustomJS, DataTable, Div
 from PIL import Image
 
 from streamvis import panels
@@ -163,6 +163,36 @@ def test_a_histogram_has_also_the_values_that_came_together_with_a_newer_one():
     assert not site.troubles
     steps = [value.step for value in site.reader.stored["k"]]
     assert sorted(set(source_of(site, "alpha")["step"])) == sorted(set(steps))
+
+
+class Brief(Shelf):
+    """One whose answers hold one value at most, as those of an endpoint where values are very large."""
+
+    asked = 0
+
+    def values(self, run, key, *, limit, after=-1):
+        self.asked += 1
+        return [value for value in self.stored.get(key, []) if value.step > after][:1]
+
+
+def test_large_histograms_of_a_long_past_are_asked_for_once():
+    site = Panels(panels.histograms("k"), reader=Brief())
+    site.reader.stored["k"] = [Value("k", step, 0.0, {"w": np.array([0.0, 1.0])}) for step in range(50)]
+    site.step = 49
+    site.send(k={"w": np.array([0.0, 1.0])})
+    assert site.reader.asked == 1 and set(source_of(site, "alpha")["step"]) == {0, 50}
+
+
+def test_columns_that_come_later_leave_what_others_hang_on_a_panel():
+    first = panels.numbers("train")
+    site = Panels(first)
+    held = Div(text="of others")
+    first.js_on_change("name", CustomJS(args={"held": held}, code=""))
+    for columns in ({"a": "int64"}, {"a": "int64", "b": "float64"}):
+        site.learn(train=columns)
+        assert held.document is site.doc
+    sources = [model for model in site.doc.models if isinstance(model, ColumnDataSource)]
+    assert len(sources) == 2
 
 
 # Points

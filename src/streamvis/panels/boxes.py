@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from html import escape
@@ -14,6 +14,7 @@ from bokeh.models import (
     BasicTicker,
     BasicTickFormatter,
     CDSView,
+    ColumnDataSource,
     CrosshairTool,
     CustomJS,
     Div,
@@ -32,7 +33,7 @@ from bokeh.plotting import figure
 from streamvis.page.live.figures import moved_range
 from streamvis.page.look import CARD, PANEL_HEIGHT
 
-__all__ = ["GREY", "Parts", "box", "html_table", "plain_number", "plot_frame", "short", "whole_view"]
+__all__ = ["GREY", "Parts", "box", "html_table", "keep_sources", "plain_number", "plot_frame", "short", "whole_view"]
 
 GREY = "#76808a"
 _TOOLS = "pan,box_zoom,reset,save"
@@ -160,6 +161,17 @@ def boxed(title: str, content: str) -> str:
     """The text of a box: its title, and HTML."""
     heading = f'<h3 title="{escape(title)}">{escape(title)}</h3>' if title else ""
     return f'<div class="box">{heading}{content}</div>'
+
+
+def keep_sources(model: Model, sources: Sequence[ColumnDataSource], *, instead_of: CustomJS | None = None) -> CustomJS:
+    """Have the document hold these sources, where they are found and filled: by a callback that does nothing, which is returned.
+
+    It comes in place of an earlier one. Those of others stay: by one of them, the first root holds what connects page and server.
+    """
+    kept = CustomJS(args={f"source{i}": one for i, one in enumerate(sources)}, code="/* keeps the sources */")
+    others = [one for one in model.js_property_callbacks.get("change:name", ()) if one is not instead_of]
+    model.js_property_callbacks = {**model.js_property_callbacks, "change:name": [*others, kept]}
+    return kept
 
 
 def html_table(rows: Mapping[str, str]) -> str:

@@ -71,6 +71,7 @@ class _Histograms(ValueFiller):
         self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._known_to = -1
         self._is_asking = False
+        self._seeks = 0
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         self._ask_for_others()
@@ -89,17 +90,18 @@ class _Histograms(ValueFiller):
         if self._step == self._known_to + 1:
             self._known_to = self._step
         if not self._is_asking and self._step > self._known_to:
-            self._is_asking, after = True, self._known_to
+            self._is_asking, after, until, seeks = True, self._known_to, self._step, self._seeks
             ask = lambda reader, run: reader.values(run, self.key, limit=_MOST_STEPS, after=after)  # noqa: E731
-            self.page.ask(ask, self._learn)
+            self.page.ask(ask, lambda values: self._learn(values, until) if self._seeks == seeks else None)
 
     def seek(self) -> None:
         # What was asked for as of another step is not answered any more.
-        self._found, self._known_to, self._is_asking = {}, -1, False
+        self._found, self._known_to, self._is_asking, self._seeks = {}, -1, False, self._seeks + 1
         super().seek()
 
-    def _learn(self, values: Sequence[Value]) -> None:
-        self._is_asking = False
+    def _learn(self, values: Sequence[Value], until: int) -> None:
+        """Take what lies before a step: one answer, also where it could not hold all, as it does not of very large values."""
+        self._is_asking, self._known_to = False, max(self._known_to, until)
         for value in values:
             self._known_to = max(self._known_to, value.step)
             # Of what cannot be shown, only the newest is said.
@@ -107,8 +109,7 @@ class _Histograms(ValueFiller):
                 self._found[value.step] = binned
         if self._found:
             self._draw()
-        if values:
-            self._ask_for_others()
+        self._ask_for_others()
 
     def _binned(self, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
         """Counts and edges; None where there are no numbers."""

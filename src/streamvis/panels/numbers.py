@@ -15,7 +15,7 @@ from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live.sources import LiveSpec, source_for
 from streamvis.page.new_data import NewData
 from streamvis.palette import PALETTE
-from streamvis.panels.boxes import box, boxed, plain_number, title_of
+from streamvis.panels.boxes import box, boxed, keep_sources, plain_number, title_of
 from streamvis.panels.curves import best_of, number_columns
 from streamvis.panels.side_by_side import for_each_run
 
@@ -73,6 +73,7 @@ class _Numbers(Filler):
         self._div, self._key, self._title, self._names, self._total = div, key, title, names, total
         self.wants_keys = columns is None
         self._sources: dict[str, ColumnDataSource] = {}
+        self._kept: CustomJS | None = None
         self._state = ""
 
     def begin(self, page: Page) -> None:
@@ -89,9 +90,7 @@ class _Numbers(Filler):
     def follow(self, columns: Sequence[str]) -> None:
         """Read these columns, and no others."""
         self._sources = {name: self._sources[name] if name in self._sources else self._source_of(name) for name in columns}
-        # Sources are found by being in the document.
-        kept = CustomJS(args={f"source{i}": its for i, its in enumerate(self._sources.values())}, code="/* keeps the sources */")
-        self._div.js_property_callbacks = {**self._div.js_property_callbacks, "change:name": [kept]}
+        self._kept = keep_sources(self._div, list(self._sources.values()), instead_of=self._kept)
 
     def _source_of(self, column: str) -> ColumnDataSource:
         source = source_for(LiveSpec(self._key, "step", [column], 4 * _LINE_POINTS, None, carry=("time",)))

@@ -25,7 +25,7 @@ from streamvis.page.fillers import attach
 from streamvis.page.live.sources import LiveSpec, source_for
 from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
-from streamvis.panels.boxes import boxed, title_of
+from streamvis.panels.boxes import boxed, keep_sources, title_of
 from streamvis.panels.side_by_side import for_each_run
 from streamvis.panels.value_filler import ValueFiller
 
@@ -84,6 +84,7 @@ class _Table(ValueFiller):
         super().__init__(key)
         self._grid, self._columns = grid, columns
         self._source: ColumnDataSource | None = None
+        self._kept: CustomJS | None = None
         self._forms: dict[str, str] = {}
         self._drawn: dict[str, str] = {}
         self._rows = _ROWS
@@ -103,8 +104,7 @@ class _Table(ValueFiller):
             source = self._source = source_for(spec)
             source.on_change("data", lambda attr, old, new: self._show_rows(source))
             # In the place of the one before, so that it alone is in the document and is filled.
-            kept = CustomJS(args={"source": source}, code="/* keeps the source */")
-            self._grid.js_property_callbacks = {**self._grid.js_property_callbacks, "change:name": [kept]}
+            self._kept = keep_sources(self._grid, [source], instead_of=self._kept)
 
     def update(self, new_data: NewData) -> None:
         if self._source is None:

@@ -16,7 +16,7 @@ from streamvis.page.live.sources import LiveSpec, source_for
 from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NewData, column_form
 from streamvis.page.reader import EndpointReader
-from streamvis.panels.boxes import box, boxed, title_of
+from streamvis.panels.boxes import box, boxed, keep_sources, title_of
 from streamvis.panels.side_by_side import for_each_run
 from streamvis.panels.value_filler import ValueFiller
 
@@ -65,6 +65,7 @@ class _Text(ValueFiller):
         super().__init__(key)
         self._div, self._field, self._chosen, self._column = div, search, column, column
         self._source: ColumnDataSource | None = None
+        self._kept: CustomJS | None = None
         self._sought = ""
 
     def keys_changed(self) -> None:
@@ -82,8 +83,7 @@ class _Text(ValueFiller):
         """Follow a column of rows, in place of another one that came before the first one was known to hold texts."""
         source = self._source = source_for(LiveSpec(self.key, "row", [column], 4 * _LINES, float(_LINES), carry=("step",)))
         source.on_change("data", lambda attr, old, new: self._follow())
-        kept = CustomJS(args={"source": source}, code="/* keeps the source */")
-        self._div.js_property_callbacks = {**self._div.js_property_callbacks, "change:name": [kept]}
+        self._kept = keep_sources(self._div, [source], instead_of=self._kept)
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         texts = [cell for name, cell in data.items() if self._chosen in (None, name)]
