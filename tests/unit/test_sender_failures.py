@@ -1,5 +1,6 @@
 """The road when something fails in it: what passes costs nothing, and what does not is counted, and kept where it can be."""
 
+import importlib
 import os
 import threading
 
@@ -29,8 +30,7 @@ def impatient(monkeypatch):
 @pytest.fixture
 def encoding_one(monkeypatch):
     """`encoding_one(change)`: replace how one group of records is encoded."""
-    from streamvis.client import encoding
-
+    encoding = importlib.import_module("streamvis.client.encoding")  # as the sender finds it
     return lambda change: monkeypatch.setattr(encoding, "_encode_one", change(encoding._encode_one))
 
 
