@@ -120,3 +120,21 @@ def test_a_missing_chromium_names_the_fix(monkeypatch):
 def test_the_chromium_is_the_machines_own():
     said = subprocess.run([chromium_path(), "--version"], capture_output=True, text=True, timeout=60, check=True)
     assert "Chrom" in said.stdout
+
+
+def test_what_a_test_left_in_its_browser_is_gone_in_the_next(chromium, bokeh_url):
+    asyncio._set_running_loop(chromium.loop)
+    try:
+        context, stays = chromium.borrow()
+        page = context.new_page()
+        page.goto(bokeh_url)
+        page.evaluate("document.cookie = 'left=1'; localStorage.left = 1")
+        chromium.give_back(context, stays, {bokeh_url})
+        again, stays = chromium.borrow()
+        assert again is context and again.pages == [stays]
+        page = again.new_page()
+        page.goto(bokeh_url)
+        assert page.evaluate("[document.cookie, localStorage.left ?? null]") == ["", None]
+        chromium.give_back(again, stays, set())
+    finally:
+        asyncio._set_running_loop(None)
