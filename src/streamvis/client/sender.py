@@ -32,6 +32,10 @@ log = logging.getLogger("streamvis")
 
 _LARGE_BYTES = 256 * 2**10
 """A batch of so many bytes is worth a request of its own, whatever pace the endpoint asks for."""
+_REST_FOR_WORK = 9.0
+"""So much longer than the work of a batch is the rest after it: this thread shares the interpreter's lock with the program, and
+takes a tenth of its time at most while records keep coming."""
+_LONGEST_REST_S = 0.1
 _ADOPT_EVERY_S = 0.25
 _LONGEST_WAIT_S = 10.0
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
@@ -61,6 +65,7 @@ class Sender:
         self.is_waiting = self.given_up = False
         self._under_way: Outgoing | None = None
         self._failures = self._errors = 0
+        self._work_s = 0.0
         self._adopted_at = 0.0
         self._silent_until = 0.0
         self._trouble: EndpointError | None = None
@@ -151,20 +156,23 @@ class Sender:
 
     def _deliver(self, batch: Outgoing) -> bool:
         """Whether the batch is settled."""
+        began_s = time.thread_time()
         try:
             refused = self.exchange.deliver(batch)
         except EndpointError as error:
             self._wait_for_return(error)
             return False
         self._settle(batch, error=refused)
+        self._work_s = time.thread_time() - began_s
         return True
 
     def _gather(self, batch: Outgoing) -> None:
-        """Wait for as long as the endpoint asks for, unless somebody waits for what comes, or what is next is complete."""
-        pace_s = self.exchange.pace_s
-        if pace_s and batch.bytes < _LARGE_BYTES and not self._writer.stopping:
+        """Rest, for as long as the endpoint asks for or the work was long, unless somebody waits for what comes, or what is next
+        is complete."""
+        rest_s = max(self.exchange.pace_s * _spread(), min(_REST_FOR_WORK * self._work_s, _LONGEST_REST_S))
+        if batch.bytes < _LARGE_BYTES and not self._writer.stopping:
             if not (self._log.is_behind or self._log.is_awaited or self._writer.brings_control):
-                self.hurry.wait(pace_s * _spread())
+                self.hurry.wait(rest_s)
 
     def _adopt(self) -> bool:
         """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
