@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource, CustomJS, DataTable, Div
+from bokeh.plotting import figure
 from PIL import Image
 
 from streamvis import panels
@@ -16,7 +17,9 @@ from streamvis.page.fillers import Fillers
 from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
 from streamvis.panels.contents import contents_of
+from streamvis.panels.curve import Curve, Drawing
 from streamvis.panels.curves import best_of
+from streamvis.panels.side_by_side import Thing
 from streamvis.records import KeyInfo, Rows, Value
 from support.panels import RUN, AtOnce, Loop, Panels, Shelf, piece
 
@@ -193,6 +196,30 @@ def test_columns_that_come_later_leave_what_others_hang_on_a_panel():
         assert held.document is site.doc
     sources = [model for model in site.doc.models if isinstance(model, ColumnDataSource)]
     assert len(sources) == 2
+
+
+# Curves
+
+
+def test_a_curve_whose_renderer_an_author_took_out_does_not_come_back_and_costs_no_other():
+    plot = panels.curves("k")
+    site = Panels(plot)
+    site.learn(k={"a": "float64", "b": "float64"})
+    first, second = plot.renderers
+    plot.renderers = [second]
+    site.learn(k={"a": "float64", "b": "float64", "c": "float64"})
+    assert first not in plot.renderers and second in plot.renderers and len(plot.renderers) == 2
+
+
+def test_a_group_s_curve_that_got_another_number_looks_like_one_that_had_it_from_the_start():
+    def looks(*numbers):
+        its = Drawing(figure(), "step", 0.0, None, {}, is_log=False, dotted=lambda: None, gapped=lambda: None)
+        curve = Curve(its, Thing(("a", "b"), "group", "#123456", "std"), "k", "y", numbers[0])
+        for number in numbers[1:]:
+            curve.renumber(number)
+        return [one.glyph.properties_with_values() for one in curve.renderers]
+
+    assert looks(0, 1) == looks(1)
 
 
 # Points
