@@ -160,13 +160,20 @@ class Inside:
         return self.real(*args, **options)
 
 
-@pytest.mark.parametrize("place", ["an import", "Arrow", "the log"])
+@pytest.mark.parametrize("place", ["an import", "the import of init", "Arrow", "the log"])
 def test_a_process_is_copied_while_no_thread_is_inside(place, script, endpoint, monkeypatch):
     producer, order = script.producer, []
     if place == "an import":
         inside = Inside(sender.importlib.import_module, order)
         monkeypatch.setattr(sender, "importlib", type("importlib", (), {"import_module": inside}))
         script.begin(Begin("run", {}, None, False))
+    elif place == "the import of init":
+        script.start_run()
+        script.sendl(0)
+        assert script.flush()
+        inside = Inside(importlib._bootstrap._gcd_import, order)
+        monkeypatch.setattr(importlib._bootstrap, "_gcd_import", inside)
+        threading.Thread(target=producer.load).start()
     else:
         script.start_run()
         owner, name = {"Arrow": (producer._writer, "_form"), "the log": (producer.log, "append")}[place]

@@ -56,7 +56,7 @@ class Sender:
         self._url, self._forming = log.settings.url, forming
         self.exchange: Any = None
         self.ended = Latch()
-        self.importing = threading.Lock()
+        self.importing = threading.RLock()  # a signal's handler may begin a run while its thread loads
         self.hurry = Bell()
         self.is_waiting = self.given_up = False
         self._under_way: Outgoing | None = None
@@ -93,13 +93,17 @@ class Sender:
     def _is_over(self) -> bool:
         return self.given_up or (self._writer.ended.is_set() and self._log.settled == self._log.end)
 
+    def load(self, name: str) -> Any:
+        """Import a module of the client that takes long. A child that is forked meanwhile would wait for it forever."""
+        with self.importing:
+            return importlib.import_module(f"streamvis.client.{name}")
+
     def _load(self, name: str) -> bool:
-        """Import a module that takes long, however often that fails; False when it is to end before."""
+        """Load a module, however often that fails; False when it is to end before."""
         failures = 0
         while True:
             try:
-                with self.importing:
-                    module = importlib.import_module(f"streamvis.client.{name}")
+                module = self.load(name)
                 break
             except Exception as error:  # no file descriptor is left, or a library does not load at all
                 log.debug("Streamvis: the sender cannot load", exc_info=True)
