@@ -234,7 +234,7 @@ def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
         script.sendl(step)
         assert script.flush()
     key, config = sorted(said())
-    assert "the key 'k' were not stored: it holds a value" in key and "the config differs" in config
+    assert "the key 'k' were refused: it holds a value" in key and "the config differs" in config
 
 
 @pytest.mark.parametrize(

@@ -68,10 +68,28 @@ class Form(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An acknowledgement, and how many records of the batch the endpoint did not store, since their keys hold something else."""
+    """What became of a batch: its acknowledgement, None where nothing of it could be sent; and what of it was not stored.
 
-    ack: Ack
+    The endpoint refused `refused_records`, whose keys hold something else; `left_out` is of `Form`.
+    """
+
+    ack: Ack | None
     refused_records: int
+    left_out: list[str]
+
+    @property
+    def unstored_records(self) -> int:
+        """How many records of the batch were not stored."""
+        return self.refused_records + len(self.left_out)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why they were not stored, each in a sentence."""
+        refused = self.ack.refused if self.ack is not None else ()
+        return [
+            *(f"a record could not be sent ({text})." for text in self.left_out),
+            *(f"records of the key {refusal.key!r} were refused: {refusal.reason}" for refusal in refused),
+        ]
 
 
 def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Form:
@@ -105,6 +123,8 @@ def post(
     worth trying again with the same bytes and the same number.
     """
     form = form or form_of(batch, before, url=transport.url)
+    if not form.body:
+        return Answer(None, 0, form.left_out)
     response = transport.request(
         "POST",
         path("runs", batch.run, "batches"),
@@ -129,7 +149,8 @@ def post(
     if response.status != 200:
         raise EndpointRefused(response.status, _detail(response), url=transport.url)
     ack = _ack(response, url=transport.url)
-    return Answer(ack, form.records_of({refusal.key for refusal in ack.refused}) if ack.refused else 0)
+    refused = form.records_of({refusal.key for refusal in ack.refused}) if ack.refused else 0
+    return Answer(ack, refused, form.left_out)
 
 
 class Exchange:
@@ -178,9 +199,7 @@ class Exchange:
                 self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
         self._formed = None
-        if answer is not None:
-            self._lose(batch.run, answer.refused_records)
-            self._hear(batch, answer.ack)
+        self._hear(batch, answer)
         return None
 
     def deliver_leftover(self) -> bool:
@@ -208,10 +227,9 @@ class Exchange:
         kept_in = set_aside(self._settings.place.writable(), batch, str(error) or type(error).__name__)
         if kept_in is None:
             self._say(f"there is no room to keep what is refused in {self._settings.place.folder}.")
-            self._lose(batch.run, batch.records)
+            self._lose(batch.run, refused=batch.records)
         else:
-            self._runs.set_aside_records += batch.records
-            self._runs.set_aside_in = kept_in
+            self._runs.set_aside(batch.records, kept_in)
 
     def close(self) -> None:
         """Close the connections; others may have what earlier producers left."""
@@ -224,9 +242,9 @@ class Exchange:
         if self._adopter is not None:
             self._adopter.leave()
 
-    def _lose(self, run: str, records: int) -> None:
+    def _lose(self, run: str, records: int = 0, *, refused: int = 0) -> None:
         with self._lock:
-            self._runs.lose(run, records)
+            self._runs.lose(run, records, refused=refused)
 
     def _connect(self) -> None:
         """Raises EndpointUnreachable where HTTP, or a proxy, cannot be used now."""
@@ -243,22 +261,14 @@ class Exchange:
         self._adopter = Adopter(self._settings.place.folders, self._url, partial(self._post, transport), say=self._say)
         self._transport = transport
 
-    def _posted(self, batch: Outgoing) -> Answer | None:
-        """The answer; None where nothing of the batch could be sent."""
+    def _posted(self, batch: Outgoing) -> Answer:
         dropped = self._runs.lost_of(batch.run)
         if self._formed is None or self._formed[0] is not batch:
             with self._forming:
                 self._formed = batch, form_of(batch, url=self._url)
-            left_out = self._formed[1].left_out
-            self._lose(batch.run, len(left_out))
-            for text in left_out:
-                self._say(f"a record could not be sent ({text}).")
-        form = self._formed[1]
-        if not form.body:
-            return None
         options: dict[str, Any] = {"live": True, "dropped": dropped, "timeout_s": self._timeout_s}
         try:
-            return post(self._transport, batch, form=form, **options)
+            return self._post(self._transport, batch, form=self._formed[1], **options)
         except UnknownRun as error:
             # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
             begin = self._runs.known(batch.run)
@@ -269,15 +279,19 @@ class Exchange:
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 
-    def _post(self, transport: Any, batch: Outgoing, before: bytes, **options: Any) -> Answer:
-        with self._forming:
-            form = form_of(batch, before, url=self._url)
+    def _post(self, transport: Any, batch: Outgoing, before: bytes = b"", *, form: Form | None = None, **options: Any) -> Answer:
+        if form is None:
+            with self._forming:
+                form = form_of(batch, before, url=self._url)
         return post(transport, batch, form=form, **options)
 
-    def _hear(self, batch: Outgoing, ack: Ack) -> None:
+    def _hear(self, batch: Outgoing, answer: Answer) -> None:
+        self._lose(batch.run, len(answer.left_out), refused=answer.refused_records)
+        for reason in answer.reasons:
+            self._say(reason)
+        if (ack := answer.ack) is None:
+            return
         self._timeout_s = _TIMEOUT_S
-        for refusal in ack.refused:
-            self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
         for warning in ack.warnings:
             self._say(warning)
         begin = self._runs.known(batch.run)

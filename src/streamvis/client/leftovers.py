@@ -22,7 +22,6 @@ from streamvis.client.frames import Outgoing, frames_of, open_segment, scan_segm
 from streamvis.client.producer_log import BEGIN, DROPPED
 from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
-from streamvis.protocol import Ack
 
 __all__ = ["Adopter", "Leftover", "forget_refused", "refused_in", "set_aside", "spools_in"]
 
@@ -38,13 +37,13 @@ _MAX_BYTES = 256 * 2**20
 class Delivered(NamedTuple):
     """A batch that is settled, or bytes that are none (`batch` is None). `problem` tells why something was not stored, if so.
 
-    `refused_records` of the batch were not stored.
+    `unstored_records` of the batch were not stored.
     """
 
     batch: Outgoing | None
     bytes: int
     problem: str = ""
-    refused_records: int = 0
+    unstored_records: int = 0
 
 
 class Leftover:
@@ -110,7 +109,7 @@ class Leftover:
         except (EndpointRefused, UnknownRun) as error:
             kept = set_aside(self.folder.parent, batch, str(error))
             return str(error) if kept else f"{error} There was no room to keep the batch.", batch.records
-        return "; ".join(reasons_of(answer.ack)), answer.refused_records
+        return " ".join(answer.reasons), answer.unstored_records
 
     def _segments(self) -> list[Path]:
         return sorted(self.folder.glob(SEGMENTS))
@@ -176,11 +175,6 @@ class Adopter:
                 return True
             leftover.leave()
         return False
-
-
-def reasons_of(ack: Ack) -> list[str]:
-    """Why keys of a batch were refused, each in a sentence."""
-    return [f"the key {refusal.key!r} was refused: {refusal.reason}" for refusal in ack.refused]
 
 
 def spools_in(folder: Path) -> list[Path]:

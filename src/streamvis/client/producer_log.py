@@ -66,8 +66,8 @@ class Runs:
         self.is_open = False
         self.gone: set[str] = set()
         """Those of which nothing is sent any more."""
-        self.set_aside_records = 0
-        """How many were refused permanently, or could not be sent; a file with some of them is `set_aside_in`."""
+        self.refused_records = self.set_aside_records = 0
+        """How many the endpoint refused permanently, and how many of them are in files; one of these is `set_aside_in`."""
         self.set_aside_in: Path | None = None
         self._begins: dict[str, Begin] = {}
         self._last_numbers: dict[str, int] = {}
@@ -80,7 +80,7 @@ class Runs:
 
     @property
     def lost_records(self) -> int:
-        """How many records of all runs will never be delivered, those that the outbox dropped included."""
+        """How many records of all runs were dropped, by the outbox too."""
         return self._lost_records + self._outbox.dropped - self._dropped_seen
 
     @property
@@ -105,11 +105,18 @@ class Runs:
         self._last_numbers.pop(run, None)
         self._last_numbers[run] = number
 
-    def lose(self, run: str, records: int) -> None:
-        """So many more records of the run will never be delivered."""
-        if records:
-            self._lost_records += records
-            self._lost[run] = self._lost.get(run, 0) + records
+    def lose(self, run: str, records: int, *, refused: int = 0) -> None:
+        """So many more records of the run were dropped, and so many refused, and kept nowhere."""
+        self._lost_records += records
+        self.refused_records += refused
+        if records + refused:
+            self._lost[run] = self._lost.get(run, 0) + records + refused
+
+    def set_aside(self, records: int, file: Path) -> None:
+        """So many more records were refused, and are in the file."""
+        self.refused_records += records
+        self.set_aside_records += records
+        self.set_aside_in = file
 
     def see_dropped(self) -> None:
         """What the outbox dropped since the last look is of the current run."""
