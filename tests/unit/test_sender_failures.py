@@ -242,6 +242,23 @@ def test_refused_records_that_are_kept_are_told_from_those_that_are_not(script, 
     assert f"2 records were refused by http://fake. 1 of them are in {folder}." in capsys.readouterr().err
 
 
+def test_a_batch_that_may_be_stored_is_not_set_aside_for_want_of_memory(script, endpoint, tmp_path, impatient, monkeypatch):
+    monkeypatch.setattr(sender, "_MOST_TRIES_FOR_MEMORY", 3)
+    script.start_run()
+    request, left = endpoint.request, iter(range(10))
+
+    def without_memory_for_the_answer(*args, **options):
+        answer = request(*args, **options)
+        if next(left, None) is not None:
+            raise MemoryError
+        return answer
+
+    endpoint.request = without_memory_for_the_answer
+    script.sendl(0)
+    assert script.flush() and steps(endpoint) == [0] and next(left, None) is None
+    assert script.failed_records == 0 and not (tmp_path / "spool" / "refused").exists()
+
+
 @pytest.mark.parametrize("left_out", ["one of two keys", "all"])
 def test_what_cannot_be_sent_of_what_an_earlier_process_left_is_said_and_not_counted_as_delivered(
     left_out, script, endpoint, tmp_path, encoding_one, monkeypatch

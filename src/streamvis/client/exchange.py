@@ -166,6 +166,7 @@ class Exchange:
         self._transport: Any = None
         self._adopter: Adopter | None = None
         self._formed: tuple[Outgoing, Form] | None = None
+        self._sent: Outgoing | None = None
         self._heard_at = 0.0
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
@@ -219,6 +220,10 @@ class Exchange:
         except EndpointError:
             pass  # the next batch meets the same trouble, and says so
 
+    def may_have_stored(self, batch: Outgoing) -> bool:
+        """Whether the endpoint was sent the batch, and did not say that it stored nothing of it."""
+        return self._sent is batch
+
     def set_aside(self, batch: Outgoing, error: Exception) -> None:
         """Keep a batch that can never be delivered, because of `error`, where only a person takes it from."""
         self._formed = None
@@ -271,6 +276,7 @@ class Exchange:
             return self._post(self._transport, batch, form=self._formed[1], **options)
         except UnknownRun as error:
             # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
+            self._sent = None
             begin = self._runs.known(batch.run)
             if begin is None:
                 raise EndpointRefused(404, str(error), url=self._url) from error
@@ -283,6 +289,7 @@ class Exchange:
         if form is None:
             with self._forming:
                 form = form_of(batch, before, url=self._url)
+        self._sent = batch
         return post(transport, batch, form=form, **options)
 
     def _hear(self, batch: Outgoing, answer: Answer) -> None:

@@ -220,7 +220,7 @@ class Sender:
         self._errors += 1
         batch = self._under_way
         try:
-            if batch is not None and self._errors >= _most_tries(error):
+            if batch is not None and self._errors >= _most_tries(error, is_sent=self.exchange.may_have_stored(batch)):
                 self.exchange.set_aside(batch, error)
                 self._settle(batch)
                 return
@@ -232,8 +232,8 @@ class Sender:
             time.sleep(_RETRY_S[1])
 
 
-def _most_tries(error: Exception) -> float:
-    if isinstance(error, MemoryError):
+def _most_tries(error: Exception, *, is_sent: bool) -> float:
+    if isinstance(error, MemoryError) and not is_sent:  # what may be stored is asked about until the answer can be read
         return _MOST_TRIES_FOR_MEMORY
     return math.inf if isinstance(error, PASSING) else _MOST_TRIES
 
