@@ -471,7 +471,7 @@ def test_of_a_leftover_too_records_whose_key_is_refused_are_not_delivered(new_lo
     leftover = Leftover(log.segments.folder, *take(log.segments.folder))
     (done,) = leftover.deliver(lambda batch, before, **options: post(endpoint, batch, before, **options))
     leftover.close()
-    assert (done.batch.records, done.refused_records) == (3, 2) and "'bad'" in done.problem and "holds a value" in done.problem
+    assert (done.batch.records, done.unstored_records) == (3, 2) and "'bad'" in done.problem and "holds a value" in done.problem
 
 
 def owned(log, **changes):
