@@ -173,7 +173,7 @@ class Brief(Shelf):
 
     asked = 0
 
-    def values(self, run, key, *, limit, after=-1):
+    def values(self, run, key, *, limit, after=-1, until=None):
         self.asked += 1
         return [value for value in self.stored.get(key, []) if value.step > after][:1]
 
@@ -184,6 +184,32 @@ def test_large_histograms_of_a_long_past_are_asked_for_once():
     site.step = 49
     site.send(k={"w": np.array([0.0, 1.0])})
     assert site.reader.asked == 1 and set(source_of(site, "alpha")["step"]) == {0, 50}
+
+
+@pytest.mark.parametrize(("every", "first"), [(1, 0), (7, 1_000_000)])
+def test_histograms_of_a_long_run_are_those_of_a_fresh_page_and_ask_for_what_is_new_alone(every, first, monkeypatch):
+    site = Panels(panels.histograms("k"))
+    shelf, random, read = site.reader, np.random.default_rng(0), []
+    values = shelf.values
+    monkeypatch.setattr(shelf, "values", lambda *its, **how: read.append(len(found := values(*its, **how))) or found)
+    site.step = first
+    for tick in range(80):
+        # Of several that come at once a page is given the newest.
+        for _ in range(random.integers(0, 20)):
+            site.step += int(random.integers(1, 2 * every))
+            shelf.stored.setdefault("k", []).append(Value("k", site.step, 0.0, {"w": random.normal(size=8)}))
+        site.send(k={"w": random.normal(size=8)})
+        if tick % 8 == 7:
+            asked, fresh = len(read), Panels(panels.histograms("k"), reader=shelf)
+            fresh.step = site.step
+            fresh.fillers.seek(shelf)
+            fresh.settle()
+            del read[asked:]
+            live, other = source_of(site, "alpha"), source_of(fresh, "alpha")
+            assert len(set(live["step"])) <= 120
+            for name, cells in other.items():
+                np.testing.assert_array_equal(live[name], cells)
+    assert len(shelf.stored["k"]) > 600 and sum(read) < 500
 
 
 def test_columns_that_come_later_leave_what_others_hang_on_a_panel():

@@ -265,9 +265,11 @@ class EndpointReader:
         response = self._get(path("runs", run, "value"), run=run, params=params, accept=ARROW, may_lack=True)
         return next(_values_in(response.body), None) if response.status == 200 else None
 
-    def values(self, run: str, key: str, *, limit: int, after: int = -1) -> list[Value]:
-        """At most `limit` values of the key, evenly spread over its steps; of those after the step `after`."""
-        params = {"key": key, "limit": limit, "from_step": after + 1, "to_step": self._at}
+    def values(self, run: str, key: str, *, limit: int, after: int = -1, until: int | None = None) -> list[Value]:
+        """At most `limit` values of the key, evenly spread over its steps (see `even_steps`): of those after the step `after`,
+        and not after `until`."""
+        last = min((step for step in (until, self._at) if step is not None), default=None)
+        params = {"key": key, "limit": limit, "from_step": after + 1, "to_step": last}
         response = self._get(path("runs", run, "values"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         return list(_values_in(response.body)) if response.status == 200 else []
 
