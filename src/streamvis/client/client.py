@@ -135,9 +135,9 @@ class Client:
             self._road = self._new_road()
         known = self._road.begin(begin)
         self._run, self._reserved, self._intake = begin.run, None, Intake()
+        self._road.producer.load()
         if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
             self._road.producer.tell_if_away()
-        self._road.producer.load()
         if known.error is not None:
             self._road.forget(begin.run)
             if self._run == begin.run:

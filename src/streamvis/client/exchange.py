@@ -1,24 +1,23 @@
 """One producer's exchanges with the endpoint: one batch, one request, and what the answer means.
 
 What cannot be settled now is an EndpointError for the caller; anything else is settled, refused permanently or not. Blocking:
-never called with the log's lock held. It imports HTTP, so the sender's thread loads it; and Arrow, where a batch needs it.
+never called with the log's lock held. It imports HTTP and Arrow, so the sender's thread loads it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
 import threading
 import time
 from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing, are_notes, entries_of, notes_of_begin, says_as_it_is
+from streamvis.client.encoding import Encoded, encode_bodies
+from streamvis.client.frames import Outgoing, notes_of_begin
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
-from streamvis.client.outbox import Begin
 from streamvis.client.producer_log import Log
 from streamvis.errors import (
     DeletedRun,
@@ -31,6 +30,7 @@ from streamvis.errors import (
 )
 from streamvis.protocol import ARROW, Ack, Refusal
 from streamvis.transport import Response, check, path
+from streamvis.wire.arrow import streams_of
 
 __all__ = ["Exchange", "NotNow", "post"]
 
@@ -47,30 +47,10 @@ class NotNow(EndpointError):
     """The endpoint, or a proxy before it, answered that it cannot take anything now."""
 
 
-class Form(NamedTuple):
-    """What is sent of a batch, and what could not be part of it: a text per record left out."""
-
-    body: bytes
-    media: str
-    left_out: list[str]
-
-    def records_of(self, keys: Collection[str]) -> int:
-        """How many of its records are of these keys: each has a time of its own."""
-        if self.media != ARROW:
-            return 0
-        from streamvis.wire.arrow import streams_of
-
-        count = 0
-        for meta, table, _ in streams_of(self.body):
-            if meta.get("key") in keys:
-                count += len(set(table.column(1).to_pylist())) if meta["kind"] == "rows" else 1
-        return count
-
-
 class Answer(NamedTuple):
     """What became of a batch: its acknowledgement, None where nothing of it could be sent; and what of it was not stored.
 
-    The endpoint refused `refused_records`, whose keys hold something else; `left_out` is of `Form`.
+    The endpoint refused `refused_records`, whose keys hold something else; `left_out` is of `Encoded`.
     """
 
     ack: Ack | None
@@ -92,15 +72,10 @@ class Answer(NamedTuple):
         ]
 
 
-def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Form:
+def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Encoded:
     """A batch as it is sent, with the notes `before` in front of it. Raises EndpointRefused for what can never be sent."""
-    bodies = (before, *batch.bodies) if before else batch.bodies
     try:
-        if "streamvis.client.encoding" not in sys.modules and (start := _start_of(bodies)) is not None:
-            return Form(start, "application/json", [])
-        from streamvis.client.encoding import encode_bodies
-
-        return Form((encoded := encode_bodies(bodies)).body, ARROW, encoded.left_out)
+        return encode_bodies((before, *batch.bodies) if before else batch.bodies)
     except InvalidData as error:
         raise EndpointRefused(422, str(error), url=url) from error
 
@@ -110,7 +85,7 @@ def post(
     batch: Outgoing,
     before: bytes = b"",
     *,
-    form: Form | None = None,
+    form: Encoded | None = None,
     live: bool = False,
     dropped: int = 0,
     timeout_s: float = _TIMEOUT_S,
@@ -136,7 +111,7 @@ def post(
             "dropped": dropped or None,
         },
         body=form.body,
-        headers={"Content-Type": form.media, "Accept": "application/json"},
+        headers={"Content-Type": ARROW, "Accept": "application/json"},
         timeout_s=timeout_s,
     )
     if response.status in _TRY_AGAIN or response.status >= 500:
@@ -149,8 +124,7 @@ def post(
     if response.status != 200:
         raise EndpointRefused(response.status, _detail(response), url=transport.url)
     ack = _ack(response, url=transport.url)
-    refused = form.records_of({refusal.key for refusal in ack.refused}) if ack.refused else 0
-    return Answer(ack, refused, form.left_out)
+    return Answer(ack, _records_of({refusal.key for refusal in ack.refused}, form.body) if ack.refused else 0, form.left_out)
 
 
 class Exchange:
@@ -165,17 +139,12 @@ class Exchange:
         self._runs, self._lock, self._say, self._forming = log.runs, log.lock, log.say, forming
         self._transport: Any = None
         self._adopter: Adopter | None = None
-        self._formed: tuple[Outgoing, Form] | None = None
+        self._formed: tuple[Outgoing, Encoded] | None = None
         self._sent: Outgoing | None = None
         self._heard_at = 0.0
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
         self.pace_s = 0.0
-
-    @staticmethod
-    def is_start(batch: Outgoing) -> bool:
-        """Whether a batch is nothing but the begin of a run, which needs no Arrow."""
-        return _start_of(batch.bodies) is not None
 
     def deliver(self, batch: Outgoing) -> StreamvisError | None:
         """Settle a batch: None where the endpoint has it now, else why it never will. Raises EndpointError to try again later."""
@@ -285,7 +254,9 @@ class Exchange:
         except UnknownRun as error:
             raise EndpointRefused(404, str(error), url=self._url) from error
 
-    def _post(self, transport: Any, batch: Outgoing, before: bytes = b"", *, form: Form | None = None, **options: Any) -> Answer:
+    def _post(
+        self, transport: Any, batch: Outgoing, before: bytes = b"", *, form: Encoded | None = None, **options: Any
+    ) -> Answer:
         if form is None:
             with self._forming:
                 form = form_of(batch, before, url=self._url)
@@ -309,15 +280,10 @@ class Exchange:
         self.pace_s = min(max(0.0, ack.pace_s), _LONGEST_PACE_S)
 
 
-def _start_of(bodies: tuple[bytes, ...]) -> bytes | None:
-    """A batch that is nothing but the begin of a run, as JSON; None for others, and if JSON cannot say its config as it is."""
-    if len(bodies) != 1 or not are_notes(bodies[0]):
-        return None
-    entries = entries_of(bodies[0])
-    if len(entries) != 1 or not isinstance(begin := entries[0][4], Begin) or not says_as_it_is(begin.config):
-        return None
-    told = {name: told for name, told in begin._asdict().items() if name != "run" and told is not None}
-    return json.dumps({"records": [{"kind": "start", "time": entries[0][2], **told}]}).encode()
+def _records_of(keys: Collection[str], body: bytes) -> int:
+    """How many records of a body are of these keys: each has a time of its own."""
+    of_keys = [(meta["kind"], table) for meta, table, _ in streams_of(body) if meta.get("key") in keys]
+    return sum(len(table.column(1).unique()) if kind == "rows" else 1 for kind, table in of_keys)
 
 
 def _ack(response: Response, *, url: str) -> Ack:

@@ -92,13 +92,13 @@ class Producer:
         self._threads.start()
 
     def load(self) -> None:
-        """Import what the sender imports in its thread, or wait until it has. If that fails now, the sender tries again.
+        """Import what the sender needs, or wait until it has. If that fails now, the sender tries again.
 
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
         if not self.cannot_start:
             with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
-                self._sender.load("encoding")
+                self._sender.load()
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""

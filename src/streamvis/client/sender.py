@@ -4,7 +4,7 @@ A batch is settled when the endpoint acknowledged it, or refused it permanently.
 the same number. One batch is under way at a time. It decides when the next is taken, how long to wait before another try, what
 is said about an endpoint that is away, and what becomes of errors of ours: they stop no training run and lose no record.
 
-HTTP and Arrow are imported here, when the first batch needs them; until then the writer writes notes. What earlier producers left
+HTTP and Arrow are imported here; until then the writer writes notes. What earlier producers left
 in the same folder of spools is delivered in between, while little of its own waits.
 """
 
@@ -47,7 +47,7 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 class Sender:
     """Sends what is in the log. Without an endpoint it only loads Arrow.
 
-    `importing` is held during each import. `hurry` is rung when a wait should end, and `is_waiting` is true while there is
+    `importing` is held during imports. `hurry` is rung when a wait should end, and `is_waiting` is true while there is
     nothing to send.
     """
 
@@ -68,11 +68,10 @@ class Sender:
 
     def run(self) -> None:
         """The thread. It ends when the writer has ended and all is settled, or when it is given up."""
-        self._silent_until = time.monotonic() + _SILENT_S
         try:
-            if self._load("exchange" if self._url is not None else "encoding"):
-                if self._url is not None:
-                    self._deliver_on()
+            if self._has_loaded() and self._url is not None:
+                self._silent_until = time.monotonic() + _SILENT_S
+                self._deliver_on()
         except Exception:  # noqa: BLE001 - the top of the thread: a training run continues where Streamvis cannot
             self._say("an unexpected error ended the sender; nothing more is sent.", exc_info=True)
         finally:
@@ -93,18 +92,21 @@ class Sender:
     def _is_over(self) -> bool:
         return self.given_up or (self._writer.ended.is_set() and self._log.settled == self._log.end)
 
-    def load(self, name: str) -> Any:
-        """Import a module of the client that takes long. A child that is forked meanwhile would wait for it forever."""
+    def load(self) -> None:
+        """Import what takes long, in any thread. A child that is forked meanwhile would wait for it forever."""
         with self.importing:
-            return importlib.import_module(f"streamvis.client.{name}")
+            self._writer.encode = importlib.import_module("streamvis.client.encoding").encode
+            if self._url is not None and self.exchange is None:
+                exchange = importlib.import_module("streamvis.client.exchange")
+                self.exchange = exchange.Exchange(self._log, forming=self._forming)
 
-    def _load(self, name: str) -> bool:
-        """Load a module, however often that fails; False when it is to end before."""
+    def _has_loaded(self) -> bool:
+        """Load, however often that fails; False when it is to end before."""
         failures = 0
         while True:
             try:
-                module = self.load(name)
-                break
+                self.load()
+                return True
             except Exception as error:  # no file descriptor is left, or a library does not load at all
                 log.debug("Streamvis: the sender cannot load", exc_info=True)
                 self._say(f"the sender cannot load now ({type(error).__name__}: {error}). Records wait meanwhile.")
@@ -112,11 +114,6 @@ class Sender:
             if self.given_up or (self._writer.stopping and failures >= _MOST_TRIES):
                 return False
             self.hurry.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
-        if name == "exchange":
-            self.exchange = module.Exchange(self._log, forming=self._forming)
-        else:
-            self._writer.encode = module.encode
-        return True
 
     def _deliver_on(self) -> None:
         while not self._is_over:
@@ -124,8 +121,6 @@ class Sender:
                 self.hurry.clear()  # whatever rang is in the log by now
                 with self._lock:
                     batch = self._under_way = self._log.head()
-                if self._writer.encode is None and not self._is_start(batch) and not self._load("encoding"):
-                    return
                 if batch is None:
                     self._wait()
                 elif self._deliver(batch):
@@ -134,10 +129,6 @@ class Sender:
                         self._adopt()
             except Exception as error:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive(error)
-
-    def _is_start(self, batch: Outgoing | None) -> bool:
-        """Whether to send a batch before Arrow is loaded: the start of a run, once."""
-        return batch is not None and not self._failures and self.exchange.is_start(batch)
 
     def _wait(self) -> None:
         """Nothing waits to be sent: show the endpoint that the producer lives, deliver what others left, or wait."""
