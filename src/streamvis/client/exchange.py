@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -72,44 +72,49 @@ class Answer(NamedTuple):
         ]
 
 
-def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Encoded:
-    """A batch as it is sent, with the notes `before` in front of it. Raises EndpointRefused for what can never be sent."""
-    try:
-        return encode_bodies((before, *batch.bodies) if before else batch.bodies)
-    except InvalidData as error:
-        raise EndpointRefused(422, str(error), url=url) from error
+def form_of(batch: Outgoing, before: bytes) -> Encoded:
+    """A batch as it is sent, with the notes `before` in front of it. Raises InvalidData for what can never be sent."""
+    return encode_bodies((before, *batch.bodies) if before else batch.bodies)
 
 
 def post(
     transport: Any,
     batch: Outgoing,
-    before: bytes = b"",
     *,
-    form: Encoded | None = None,
+    begin: Callable[[], bytes] = lambda: b"",
+    form: Callable[[Outgoing, bytes], Encoded] = form_of,
     live: bool = False,
     dropped: int = 0,
     timeout_s: float = _TIMEOUT_S,
 ) -> Answer:
-    """Send a batch. Not `live` is one that comes late, from a spool that was left behind.
+    """Send a batch, and behind the notes that `begin` gives where the endpoint does not know the run.
 
-    `dropped` is how many records its producer had to drop so far. The answer may take `timeout_s` seconds.
+    Not `live` is one that comes late, from a spool that was left behind. `dropped` is how many records its producer had to drop
+    so far. The answer may take `timeout_s` seconds.
 
-    Raises UnknownRun, DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is
-    worth trying again with the same bytes and the same number.
+    Raises DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is worth trying
+    again with the same bytes and the same number.
     """
-    form = form or form_of(batch, before, url=transport.url)
+    about = {"app": batch.app, "producer": batch.producer, "number": batch.number, "live": int(live), "dropped": dropped or None}
+    before = b""
+    while True:
+        try:
+            return _posted(transport, batch.run, about, form(batch, before), timeout_s=timeout_s)
+        except InvalidData as error:
+            raise EndpointRefused(422, str(error), url=transport.url) from error
+        except UnknownRun as error:
+            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
+            if before or not (before := begin()):
+                raise EndpointRefused(404, str(error), url=transport.url) from error
+
+
+def _posted(transport: Any, run: str, about: dict[str, Any], form: Encoded, *, timeout_s: float) -> Answer:
     if not form.body:
         return Answer(None, 0, form.left_out)
     response = transport.request(
         "POST",
-        path("runs", batch.run, "batches"),
-        params={
-            "app": batch.app,
-            "producer": batch.producer,
-            "number": batch.number,
-            "live": int(live),
-            "dropped": dropped or None,
-        },
+        path("runs", run, "batches"),
+        params=about,
         body=form.body,
         headers={"Content-Type": ARROW, "Accept": "application/json"},
         timeout_s=timeout_s,
@@ -118,9 +123,9 @@ def post(
         raise NotNow(f"The endpoint at {transport.url} answered {response.status}: {_detail(response)}", url=transport.url)
     check(response, url=transport.url)
     if response.status == 404 and _error(response).get("code") == "unknown_run":
-        raise UnknownRun(batch.run)
+        raise UnknownRun(run)
     if response.status == 410:
-        raise DeletedRun(batch.run)
+        raise DeletedRun(run)
     if response.status != 200:
         raise EndpointRefused(response.status, _detail(response), url=transport.url)
     ack = _ack(response, url=transport.url)
@@ -140,7 +145,6 @@ class Exchange:
         self._transport: Any = None
         self._adopter: Adopter | None = None
         self._formed: tuple[Outgoing, Encoded] | None = None
-        self._sent: Outgoing | None = None
         self._heard_at = 0.0
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
@@ -154,7 +158,15 @@ class Exchange:
         self._connect()
         began = time.monotonic()
         try:
-            answer = self._posted(batch)
+            answer = post(
+                self._transport,
+                batch,
+                begin=lambda: self._begin_of(batch.run),
+                form=self._form,
+                live=True,
+                dropped=self._runs.lost.get(batch.run, 0),
+                timeout_s=self._timeout_s,
+            )
         except DeletedRun as error:
             self._runs.gone.add(batch.run)
             self._lose(batch.run, batch.records)
@@ -168,8 +180,8 @@ class Exchange:
                 # It may still be working on the batch, and has less to do when that is not soon sent again.
                 self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
-        self._formed = None
         self._hear(batch, answer)
+        self._formed = None
         return None
 
     def deliver_leftover(self) -> bool:
@@ -190,8 +202,8 @@ class Exchange:
             pass  # the next batch meets the same trouble, and says so
 
     def may_have_stored(self, batch: Outgoing) -> bool:
-        """Whether the endpoint was sent the batch, and did not say that it stored nothing of it."""
-        return self._sent is batch
+        """Whether the batch was brought into its form, and so was sent too."""
+        return self._formed is not None and self._formed[0] is batch
 
     def set_aside(self, batch: Outgoing, error: Exception) -> None:
         """Keep a batch that can never be delivered, because of `error`, where only a person takes it from."""
@@ -232,36 +244,24 @@ class Exchange:
             log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
             told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
             raise EndpointUnreachable(told, url=self._url) from error
-        self._adopter = Adopter(self._settings.place.folders, self._url, partial(self._post, transport), say=self._say)
+        self._adopter = Adopter(
+            self._settings.place.folders, self._url, partial(post, transport, form=self._form_once), say=self._say
+        )
         self._transport = transport
 
-    def _posted(self, batch: Outgoing) -> Answer:
-        dropped = self._runs.lost_of(batch.run)
-        if self._formed is None or self._formed[0] is not batch:
-            with self._forming:
-                self._formed = batch, form_of(batch, url=self._url)
-        options: dict[str, Any] = {"live": True, "dropped": dropped, "timeout_s": self._timeout_s}
-        try:
-            return self._post(self._transport, batch, form=self._formed[1], **options)
-        except UnknownRun as error:
-            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
-            self._sent = None
-            begin = self._runs.known(batch.run)
-            if begin is None:
-                raise EndpointRefused(404, str(error), url=self._url) from error
-        try:
-            return self._post(self._transport, batch, notes_of_begin(begin), **options)
-        except UnknownRun as error:
-            raise EndpointRefused(404, str(error), url=self._url) from error
+    def _form(self, batch: Outgoing, before: bytes) -> Encoded:
+        """The form of a batch; once made, it is kept until the batch is settled."""
+        if before or self._formed is None or self._formed[0] is not batch:
+            self._formed = batch, self._form_once(batch, before)
+        return self._formed[1]
 
-    def _post(
-        self, transport: Any, batch: Outgoing, before: bytes = b"", *, form: Encoded | None = None, **options: Any
-    ) -> Answer:
-        if form is None:
-            with self._forming:
-                form = form_of(batch, before, url=self._url)
-        self._sent = batch
-        return post(transport, batch, form=form, **options)
+    def _form_once(self, batch: Outgoing, before: bytes) -> Encoded:
+        with self._forming:
+            return form_of(batch, before)
+
+    def _begin_of(self, run: str) -> bytes:
+        begin = self._runs.known(run)
+        return notes_of_begin(begin) if begin is not None else b""
 
     def _hear(self, batch: Outgoing, answer: Answer) -> None:
         self._lose(batch.run, len(answer.left_out), refused=answer.refused_records)

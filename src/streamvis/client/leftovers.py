@@ -21,12 +21,12 @@ from streamvis.client.folders import leave as leave_folder
 from streamvis.client.frames import Outgoing, frames_of, open_segment, scan_segment
 from streamvis.client.producer_log import BEGIN, DROPPED
 from streamvis.client.segments import SEGMENTS
-from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
+from streamvis.errors import DeletedRun, EndpointError, EndpointRefused
 
 __all__ = ["Adopter", "Leftover", "forget_refused", "refused_in", "set_aside", "spools_in"]
 
 Post = Callable[..., Any]
-"""`post(batch, before, dropped=N)` sends a batch behind the notes of a run's begin; see `exchange.post` for what it raises."""
+"""`post(batch, begin=..., dropped=N)` sends a batch; see `exchange.post`."""
 _AGAIN_AFTER_S = 5.0
 
 REFUSED = "refused"
@@ -93,23 +93,21 @@ class Leftover:
 
     def _settle(self, batch: Outgoing, post: Post) -> tuple[str, int]:
         """Why something of the batch was not stored, and how many records that is."""
-        dropped = self._dropped.get(batch.run, 0)
         try:
-            try:
-                answer = post(batch, b"", dropped=dropped)
-            except UnknownRun as error:
-                try:
-                    with open_segment(self.folder / f"{batch.run}{BEGIN}") as file:
-                        before = file.read()
-                except OSError:
-                    raise EndpointRefused(404, str(error), url=self.owner.url or "") from error
-                answer = post(batch, before, dropped=dropped)
+            answer = post(batch, begin=lambda: self._begin_of(batch.run), dropped=self._dropped.get(batch.run, 0))
         except DeletedRun as error:
             return str(error), batch.records
-        except (EndpointRefused, UnknownRun) as error:
+        except EndpointRefused as error:
             kept = set_aside(self.folder.parent, batch, str(error))
             return str(error) if kept else f"{error} There was no room to keep the batch.", batch.records
         return " ".join(answer.reasons), answer.unstored_records
+
+    def _begin_of(self, run: str) -> bytes:
+        try:
+            with open_segment(self.folder / f"{run}{BEGIN}") as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def _segments(self) -> list[Path]:
         return sorted(self.folder.glob(SEGMENTS))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,8 @@ class Runs:
         self.set_aside_in: Path | None = None
         self._begins: dict[str, Begin] = {}
         self._last_numbers: dict[str, int] = {}
-        self._lost: dict[str, int] = {}
+        self.lost: dict[str, int] = {}
+        """The runs that lost records, and how many."""
 
     @property
     def name(self) -> str:
@@ -82,11 +83,6 @@ class Runs:
     def lost_records(self) -> int:
         """How many records of all runs were dropped, by the outbox too."""
         return self._lost_records + self._outbox.dropped - self._dropped_seen
-
-    @property
-    def lost(self) -> Mapping[str, int]:
-        """The runs that lost records, and how many."""
-        return self._lost
 
     def begin(self, begin: Begin, number: int) -> None:
         """What comes now belongs to another run; `number` is the last batch before it."""
@@ -110,7 +106,7 @@ class Runs:
         self._lost_records += records
         self.refused_records += refused
         if records + refused:
-            self._lost[run] = self._lost.get(run, 0) + records + refused
+            self.lost[run] = self.lost.get(run, 0) + records + refused
 
     def set_aside(self, records: int, file: Path) -> None:
         """So many more records were refused, and are in the file."""
@@ -125,10 +121,6 @@ class Runs:
             self._dropped_seen, new = dropped, dropped - self._dropped_seen
             self.lose(self.current.run, new)
 
-    def lost_of(self, run: str) -> int:
-        """How many records of the run were lost."""
-        return self._lost.get(run, 0)
-
     def forget_settled(self, number: int) -> list[str]:
         """All batches up to `number` are settled: forget the runs that have no more of them, and return which these are."""
         over = []
@@ -139,7 +131,7 @@ class Runs:
         for run in over:
             del self._last_numbers[run]
             self._begins.pop(run, None)
-            self._lost.pop(run, None)
+            self.lost.pop(run, None)
             self.gone.discard(run)
         return over
 

@@ -12,7 +12,7 @@ from streamvis.client.folders import OWNER, take
 from streamvis.client.frames import read_segment
 from streamvis.client.leftovers import Leftover, forget_refused, refused_in, spools_in
 from streamvis.client.segments import SEGMENTS
-from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun, UsageError
+from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UsageError
 from streamvis.transport import Transport
 
 __all__ = ["Sync", "Synced"]
@@ -80,7 +80,7 @@ class Sync:
                     again = batch._replace(producer=f"{batch.producer}.{batch.number}")
                     try:
                         answer = post(transport, again)
-                    except (EndpointRefused, DeletedRun, UnknownRun) as error:
+                    except (EndpointRefused, DeletedRun) as error:
                         self.synced.refused += batch.records
                         self.synced.left_bytes += size
                         self.synced.troubles.append(str(error))

@@ -189,7 +189,7 @@ class Writer:
                 self._runs.lose(run, records)
             return
         left_out: list[str] = []
-        found = [one for entry in entries if (one := _fetched(entry, left_out)) is not None]
+        found = [one for entry in entries if (one := _tried(fetched, entry, left_out)) is not None]
         with self._forming:
             body = self._form(found, left_out)
             rest = notes_of(controls) if controls and records else b""
@@ -218,7 +218,7 @@ class Writer:
         try:
             return notes_of(entries) if entries else b""
         except _UNSTORABLE:
-            found = [entry for entry in entries if _is_storable(entry, left_out)]
+            found = [entry for entry in entries if _tried(lambda one: notes_of([one]), entry, left_out) is not None]
             return notes_of(found) if found else b""
 
     def _pass(self, part: list[Entry]) -> None:
@@ -248,21 +248,13 @@ class Writer:
         self._pass(self._taken[:1])
 
 
-def _fetched(entry: Entry, left_out: list[str]) -> Entry | None:
+def _tried(work: Callable[[Entry], Any], entry: Entry, left_out: list[str]) -> Any:
+    """What the work makes of an entry; None where it cannot be stored."""
     try:
-        return fetched(entry)
+        return work(entry)
     except _UNSTORABLE as error:
         left_out.append(f"{_named(entry)}: {error}")
         return None
-
-
-def _is_storable(entry: Entry, left_out: list[str]) -> bool:
-    try:
-        notes_of([entry])
-    except _UNSTORABLE as error:
-        left_out.append(f"{_named(entry)}: {error}")
-        return False
-    return True
 
 
 def _named(entry: Entry) -> str:
