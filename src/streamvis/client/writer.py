@@ -159,15 +159,14 @@ class Writer:
 
     def _take_more(self) -> None:
         """Take from the outbox what makes one frame."""
-        left, extent = _MAX_FRAME_BYTES, Extent()
+        extent = Extent(_MAX_FRAME_BYTES)
         entries, taken = self._outbox.entries, self._taken
         while entries and len(taken) < _MAX_FRAME_ENTRIES:
             kind, data = entries[0][0], entries[0][4]
             if kind is CONTROL and type(data) is Marker:
                 self._markers.append(self._outbox.take()[4])
                 continue
-            size = extent.add(entries[0])
-            if taken and (size is None or size > left or type(data) is Begin):
+            if not extent.takes(entries[0]) or (taken and type(data) is Begin):
                 break
             if kind is CONTROL and type(data) is Begin:
                 with self._lock:
@@ -176,7 +175,6 @@ class Writer:
                 self._runs.is_open = False
             taken.append(entries[0])
             self._outbox.take()
-            left -= size or 0
         with self._lock:
             self._runs.see_dropped()
 
