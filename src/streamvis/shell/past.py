@@ -49,7 +49,7 @@ def _alerts_of(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> l
 
 
 def _newest_rows(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> Iterable[Rows]:
-    """The newest alerts' rows; all rows where a program sent there what is no text: histories have no columns of mixed kinds."""
+    """The newest alerts' rows; all rows if not all cells are texts, since histories have no columns of mixed kinds."""
     if set(dtypes.values()) != {"string"}:
         return reader.rows_of(run, ALERTS)
     # A bucket for each row, and some to spare: none of them is left out.
