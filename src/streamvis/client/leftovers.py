@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.folders import OWNER, Owner, take
+from streamvis.client.folders import BEGIN, DROPPED, OWNER, Owner, remove, take
 from streamvis.client.folders import leave as leave_folder
 from streamvis.client.frames import Outgoing, frames_of, open_segment, scan_segment
-from streamvis.client.producer_log import BEGIN, DROPPED
 from streamvis.client.segments import SEGMENTS
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused
 
@@ -77,14 +76,7 @@ class Leftover:
         if self._segments():
             leave_folder(held)
             return
-        for path in self.folder.iterdir():
-            if path.name == DROPPED or path.name.endswith((BEGIN, ".new")):
-                path.unlink(missing_ok=True)
-        leave_folder(held, self.folder)
-        try:
-            self.folder.rmdir()
-        except OSError:
-            pass  # others put something there, or took it away
+        remove(held, self.folder)
 
     def leave(self) -> None:
         """In a forked child: it is the parent's."""

@@ -21,14 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.folders import SpoolPlace
+from streamvis.client.folders import BEGIN, DROPPED, SpoolPlace
 from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of_begin
 from streamvis.client.outbox import Begin, Marker, Outbox
 from streamvis.client.segments import Segments
 
-__all__ = ["BEGIN", "DROPPED", "Log", "Runs", "Settings"]
-
-BEGIN, DROPPED = ".begin", "dropped"
+__all__ = ["Log", "Runs", "Settings"]
 
 _OPEN_BYTES, _OPEN_NOTES_BYTES, _OPEN_FRAMES = 4 * 2**20, 2**19, 512
 """A batch with so many bytes, bytes of notes, or frames takes no more of them."""
@@ -287,7 +285,7 @@ class Log:
 
     def close(self) -> None:
         """Close the files, and remove the folder when nothing waits in it; what waits is anybody's then."""
-        self.segments.close(beside=[*(f"{run}{BEGIN}" for run in self._remembered), DROPPED])
+        self.segments.close()
 
     def leave(self) -> None:
         """In a forked child: the folder is the parent's."""
