@@ -234,7 +234,7 @@ def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
         script.sendl(step)
         assert script.flush()
     key, config = sorted(said())
-    assert "the key 'k' were not stored: it holds a value" in key and "the config differs" in config
+    assert "the key 'k' were refused: it holds a value" in key and "the config differs" in config
 
 
 @pytest.mark.parametrize(
@@ -768,8 +768,8 @@ def test_before_arrow_is_loaded_everything_is_on_the_disk_in_a_form_that_says_th
     import numpy as np
 
     may_load = threading.Event()
-    load = script.producer._sender._load
-    script.producer._sender._load = lambda name: may_load.wait(30) and load(name)
+    load = script.producer._sender.load
+    script.producer._sender.load = lambda: may_load.wait(30) and load()
     intake = Intake()
     columns = {"f": np.arange(3.0), "i": [1, 2, 2**60], "t": np.array(["2024-01-02"] * 3, "M8[ns]"), "s": ["a", None, "β"]}
     value = {"image": np.eye(3, dtype=np.float32), "~odd": {"~t": 1}, "when": dt.datetime(2024, 1, 2), "long": [0.5] * 40}
