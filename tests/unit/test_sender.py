@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 
 import pytest
 
@@ -105,6 +106,25 @@ def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, end
     # In a second and a bit: a request every half a second, or somewhat more often; and those of the start and the flush.
     assert len(endpoint.requests) <= 6
     assert steps(endpoint) == list(range(100)) and spooled(tmp_path) == []
+
+
+def test_while_records_keep_coming_the_sender_rests_nine_times_as_long_as_it_works(script, endpoint, monkeypatch):
+    request = endpoint.request
+
+    def work(*arguments, **options):
+        until = time.thread_time() + 0.01
+        while time.thread_time() < until:
+            pass
+        return request(*arguments, **options)
+
+    script.start_run()
+    monkeypatch.setattr(endpoint, "request", work)
+    before, began, pause = len(endpoint.requests), time.monotonic(), threading.Event()
+    for step in range(200):
+        script.sendl(step)
+        pause.wait(0.003)
+    assert len(endpoint.requests) - before <= 2 + (time.monotonic() - began) / 0.1
+    assert script.flush() and steps(endpoint) == list(range(200))
 
 
 def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_as_notes(script, endpoint, tmp_path):
