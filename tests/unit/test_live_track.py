@@ -199,6 +199,18 @@ def test_a_column_that_came_late_is_drawn_as_finely_as_one_that_was_there_from_t
     log.store.close()
 
 
+def test_where_summaries_do_not_tell_which_rows_have_a_text_all_of_the_key_is_looked_at(tmp_path):
+    log = Log(tmp_path)
+    for first in range(0, 4000, 500):
+        cells = {"note": [None] * 300 + ["here"] + [None] * 199} if first == 1000 else {}
+        log.send({"x": np.arange(first, first + 500.0), "loss": np.ones(500), **cells})
+    for _ in range(60):
+        log.store.tidy()
+    found = log.history("run", "k", HistoryQuery(x="x", columns=["note"], buckets=16, having=["note"]))
+    assert (found.first_x, found.last_x) == (0.0, 3999.0)
+    log.store.close()
+
+
 def test_sparse_columns_have_no_gaps_but_those_that_were_sent(tmp_path):
     log = Log(tmp_path)
     values = {}

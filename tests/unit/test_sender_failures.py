@@ -190,13 +190,40 @@ def test_a_process_is_copied_while_no_thread_is_inside(place, script, endpoint, 
 
     forking = threading.Thread(target=fork)
     forking.start()
-    wait_until(lambda: producer._forking is not None)
+    wait_until(lambda: producer._forking)
     forking.join(0.1)
     inside.may_leave.set()
     forking.join(10)
     assert order[0] == "left"
     script.sendl(1)
     assert script.flush() and steps(endpoint)[-1] == 1
+
+
+def test_threads_that_copy_the_process_at_the_same_time_leave_nothing_held(script, endpoint, monkeypatch):
+    script.start_run()
+    script.sendl(0)
+    assert script.flush()
+    producer, both = script.producer, threading.Barrier(2)
+    real = producer._sender.importing.acquire
+    first = threading.Event()
+
+    def fork():
+        producer.before_fork()
+        first.set()
+        both.wait(10)
+        producer.after_fork()
+
+    def late():
+        first.wait(10)
+        monkeypatch.setattr("streamvis.client.producer._LONGEST_IMPORT_S", 0.01)
+        fork()
+
+    threads = [threading.Thread(target=fork), threading.Thread(target=late)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert real(timeout=1) and producer._forming.acquire(timeout=1) and producer.log.lock.acquire(timeout=1)
 
 
 def test_an_endpoint_in_trouble_is_not_asked_more_often_because_callers_wait(script, endpoint, monkeypatch):

@@ -215,7 +215,8 @@ class Exchange:
             self._say(f"there is no room to keep what is refused in {self._settings.place.folder}.")
             self._lose(batch.run, refused=batch.records)
         else:
-            self._runs.set_aside(batch.records, kept_in)
+            with self._lock:
+                self._runs.set_aside(batch.records, kept_in)
 
     def close(self) -> None:
         """Close the connections; others may have what earlier producers left."""

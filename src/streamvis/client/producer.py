@@ -24,6 +24,7 @@ from streamvis.client.writer import Writer
 
 __all__ = ["Producer", "new_id"]
 
+_LONGEST_IMPORT_S = 5.0
 _LONGEST_WRITE_S = 10.0
 
 
@@ -35,8 +36,8 @@ class Producer:
         self._outbox = outbox
         self.log = Log(self.id, settings, outbox, say=say_once())
         self._forming = threading.Lock()
-        self._forking: int | None = None
-        self._held_for_fork: list[Any] = []
+        # The threads that fork now, and what each of them holds for it.
+        self._forking: dict[int, list[Any]] = {}
         self._writer = Writer(
             outbox,
             self.log,
@@ -75,7 +76,7 @@ class Producer:
     @property
     def can_wait(self) -> bool:
         """Whether a call may wait for this producer; it would wait for itself otherwise, or for threads that stand still."""
-        return not (self._threads.are_own or self._forking == threading.get_ident() or sys.is_finalizing())
+        return not (self._threads.are_own or threading.get_ident() in self._forking or sys.is_finalizing())
 
     @property
     def unsettled_records(self) -> int:
@@ -96,9 +97,13 @@ class Producer:
 
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
-        if not self.cannot_start:
-            with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
-                self._sender.load()
+        # A signal's handler may begin a run within an import for whose end the sender waits: not forever.
+        if not self.cannot_start and self._sender.importing.acquire(timeout=_LONGEST_IMPORT_S):
+            try:
+                with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
+                    self._sender.load()
+            finally:
+                self._sender.importing.release()
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""
@@ -144,16 +149,14 @@ class Producer:
     def before_fork(self) -> None:
         """Let no thread be inside an import, Arrow or the log while the process is copied. Waits a bounded time."""
         if self._threads.are_running and self.can_wait and not self.ended:
-            self._forking = threading.get_ident()
-            locks = (self._sender.importing, 5.0), (self._forming, 1.0), (self.log.lock, 1.0)
-            self._held_for_fork = [lock for lock, most_s in locks if lock.acquire(timeout=most_s)]
+            held = self._forking[threading.get_ident()] = []
+            locks = (self._sender.importing, _LONGEST_IMPORT_S), (self._forming, 1.0), (self.log.lock, 1.0)
+            held += (lock for lock, most_s in locks if lock.acquire(timeout=most_s))
 
     def after_fork(self) -> None:
         """In the parent: continue."""
-        if self._forking == threading.get_ident():
-            held, self._held_for_fork, self._forking = self._held_for_fork, [], None
-            for lock in held:
-                lock.release()
+        for lock in self._forking.pop(threading.get_ident(), ()):
+            lock.release()
 
     def _write(self) -> None:
         """The first thread."""

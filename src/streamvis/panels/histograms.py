@@ -77,6 +77,7 @@ class _Histograms(ValueFiller):
     def show(self, data: Mapping[str, Any], step: int) -> None:
         self._found[step] = binned = self._binned(data)
         self._ask_for_others()
+        self._found = {step: self._found[step] for step in kept_steps(self._found, _MOST_STEPS)}
         if binned is None:
             there = ", ".join(map(repr, data))
             raise UsageError(f"The value of {self.key!r} has no numbers in {self._column or 'any column'!r}. It has {there}.")

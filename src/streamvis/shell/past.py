@@ -50,7 +50,7 @@ def _alerts_of(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> l
 
 def _newest_rows(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> Iterable[Rows]:
     """The newest alerts' rows; all rows if not all cells are texts, since histories have no columns of mixed kinds."""
-    if set(dtypes.values()) != {"string"}:
+    if not set(dtypes.values()) <= {"string", "null"}:
         return reader.rows_of(run, ALERTS)
     # A bucket for each row, and some to spare: none of them is left out.
     asked = HistoryQuery(x="row", columns=list(dtypes), window=_MOST_ALERTS - 1, buckets=4 * _MOST_ALERTS, having=["title"])
@@ -59,7 +59,7 @@ def _newest_rows(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) ->
 
 
 def _cells(column: Any) -> list[Any]:
-    return column.tolist() if isinstance(column, np.ndarray) else [cell.tolist() for cell in column]
+    return column.tolist() if isinstance(column, np.ndarray) else [None if cell is None else cell.tolist() for cell in column]
 
 
 def _drawable(dtypes: Mapping[str, str]) -> list[str]:

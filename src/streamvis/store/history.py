@@ -21,6 +21,7 @@ import numpy as np
 from streamvis.errors import InvalidData
 from streamvis.extremes import Extremes
 from streamvis.records import History
+from streamvis.store.damage import Broken
 from streamvis.store.downsampling import Axis, Choice, Frame, table_of_names
 from streamvis.store.levels import Across, Levels, Loader, Part, Spans
 from streamvis.store.tables import inner_name, numbers_of
@@ -100,6 +101,8 @@ class _Selection:
         self._measured = list(dict.fromkeys(name for one in wanted for name in one.measured))
         names = list(dict.fromkeys(name for one in wanted for name in one.names))
         needed = [name for name in axis.having if name in names and name != axis.x]
+        # Summaries know only of measured columns which blocks have rows with them.
+        self._knows_rows = all(name in self._measured for name in needed)
         self._loader = Loader(levels, x=axis.x, names=names, measured=self._measured, needed=needed or None)
 
     def _load(self, level: int, ranges: Iterable[tuple[int, int]]) -> list[Part]:
@@ -120,11 +123,13 @@ class _Selection:
         rises = all(part.rises for part in parts) and all(
             one.x[-1] <= other.x[0] for one, other in zip(parts, parts[1:], strict=False)
         )
-        first_x, last_x = (self._end(level, parts, is_last) for is_last in (False, True)) if rises and parts else _span(parts)
+        first_x, last_x = _span(parts)
+        if rises and parts and self._knows_rows:
+            first_x, last_x = (self._end(level, parts, is_last) for is_last in (False, True))
         start = first_x if self._axis.start is None else self._axis.start
         stop = last_x if self._axis.stop is None else self._axis.stop
         newest, highest = self._newest(level, parts)
-        if rises and math.isfinite(highest):
+        if rises and (newest or (self._knows_rows and math.isfinite(highest))):
             # Rows before it that lack what is drawn do not count.
             start, newest = max(start, highest - self._axis.window), 0
         if self._axis.log and (start is None or start <= 0):
@@ -179,8 +184,12 @@ class _Selection:
         for i in reversed(there) if is_last else there:
             if level == 0 or spans.full[i]:
                 return float((spans.high if is_last else spans.low)[i])
-            closer = self._load(level - 1, [(int(spans.begins[i]), min(self._levels.count, int(spans.ends[i])))])
-            if (found := self._end(level - 1, closer, is_last)) is not None:
+            rows = (int(spans.begins[i]), min(self._levels.count, int(spans.ends[i])))
+            try:
+                found = self._end(level - 1, self._load(level - 1, [rows]), is_last)
+            except Broken:  # what is damaged can still be shown from afar
+                found = float((spans.high if is_last else spans.low)[i])
+            if found is not None:
                 return found
         return None
 

@@ -45,14 +45,14 @@ def rows_piece(
 
 
 def spread_values(db: Database, key: int, *, from_step: int, to_step: int | None, limit: int, max_bytes: int) -> list[bytes]:
-    """The bodies of values of the steps, evenly spread, see `Store.values`."""
+    """The bodies of values of the steps: all, or if they are more than `limit`, evenly spread ones, see `Store.values`."""
     steps = (from_step, _ALL if to_step is None else to_step)
-    first, last = db.execute(sql.GET_VALUE_SPAN, (key, *steps)).fetchone()
-    if first is None:
-        return []
-    # A search in the index for each, however many values there are.
-    asked = [(key, first, end) for end in stretch_ends(first, last, limit)]
-    found = dict(one.fetchone() for one in db.execute_each(sql.GET_LATEST_VALUE, asked))
+    found = dict(db.execute(sql.GET_VALUE_SIZES, (key, *steps, limit + 1)).fetchall())
+    if len(found) > limit:
+        first, last = db.execute(sql.GET_VALUE_SPAN, (key, *steps)).fetchone()
+        # A search in the index for each, however many values there are.
+        asked = [(key, first, end) for end in stretch_ends(first, last, limit)]
+        found = dict(one.fetchone() for one in db.execute_each(sql.GET_LATEST_VALUE, asked))
     bodies: list[bytes] = []
     for step, size in found.items():
         max_bytes -= size

@@ -260,6 +260,7 @@ GET_NTH_NEWEST_STEP = "SELECT step FROM key_values WHERE key = ? ORDER BY step D
 GET_VALUES_BEFORE = "SELECT no, step FROM key_values WHERE key = ? AND step < ? ORDER BY step LIMIT ?"
 SET_FIRST_MISSING = "UPDATE keys SET first_missing = ?1 WHERE no = ?2 AND (first_missing IS NULL OR first_missing > ?1)"
 GET_VALUE = "SELECT seq, checksum, body FROM key_values WHERE key = ? AND step = ?"
+GET_VALUE_SIZES = "SELECT step, size FROM key_values WHERE key = ? AND step BETWEEN ? AND ? ORDER BY step LIMIT ?"
 GET_VALUE_SPAN = """
 SELECT (SELECT min(step) FROM key_values WHERE key = ?1 AND step BETWEEN ?2 AND ?3),
        (SELECT max(step) FROM key_values WHERE key = ?1 AND step BETWEEN ?2 AND ?3)
