@@ -65,10 +65,8 @@ def _asked(folder: Path, key: str, view: str, at_once: int) -> tuple[float, floa
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
-        asked = [
-            pool.submit(store.history, "run", key, x="x", columns=["y", "z"], buckets=BUCKETS, **VIEWS[view])
-            for _ in range(at_once)
-        ]
+        query = HistoryQuery(x="x", columns=["y", "z"], buckets=BUCKETS, **VIEWS[view])
+        asked = [pool.submit(store.history, "run", key, query) for _ in range(at_once)]
         assert all(one.result().table.num_rows for one in asked)
     took_s = time.monotonic() - began
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
