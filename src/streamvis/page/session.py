@@ -211,6 +211,8 @@ class Session:
         self._is_woken = False
         if self._is_over:
             return None
+        if self._data is not None and self._link.is_seen and not self._failures.has_ended:
+            self._data.go_on()
         self._sync()
         self._tell()
         if self._is_outdated():
