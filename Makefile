@@ -12,9 +12,10 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 # uv installs on all cores, in a fourth of pip's time. It does not read pip's configuration files: if it finds no packages, pip installs.
 UV := UV_FIND_LINKS="$$PIP_FIND_LINKS" UV_CACHE_DIR=$(VENV)/uv VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv
 INSTALL = $(PIP) install -qq uv -c constraints.txt && $(UV) pip install -q $(1) 2>/dev/null || $(PIP) install -qq --no-compile $(1)
-# On all cores, and without what most programs never import; that is compiled where it is.
-COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 \
-	-x '/(tests?|testing|torch|sympy|jax|jaxlib|scipy|pip|setuptools|fontTools|sklearn|networkx|triton)/' $(VENV)/lib || true
+# On all cores, what nearly every program imports. Anything else is compiled by the first program that imports it.
+COMPILED := _pytest anyio bokeh click fastapi httptools hypothesis jinja2 narwhals numcodecs numpy packaging PIL platformdirs playwright \
+	psutil psycopg psycopg_pool pyarrow pydantic starlette tornado typing_inspection urllib3 uvicorn uvloop watchfiles xyzservices yaml
+COMPILE := cd $(VENV)/lib/python3*/site-packages && ../../../bin/python -m compileall -qq -j 0 -x '/tests?/' $(COMPILED) || true
 NGINX := PATH="$$PATH:/usr/sbin:$(VENV)/nginx/usr/sbin" command -v nginx
 HAPROXY := PATH="$$PATH:/usr/sbin:$(VENV)/haproxy/usr/sbin" command -v haproxy
 PGBOUNCER := PATH="$$PATH:/usr/sbin:$(VENV)/pgbouncer/usr/sbin" command -v pgbouncer

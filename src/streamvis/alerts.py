@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -97,16 +98,17 @@ def alert_row(title: Any, text: Any, level: Any) -> dict[str, str]:
 
 
 def alerts_in(run: str, rows: Mapping[str, Any]) -> list[Alert]:
-    """The alerts among the rows of the key, given in JSON form; a row without a title is not one."""
+    """The alerts among the rows of the key, given in JSON form: those that have a title. What is not a text becomes one."""
     columns = {name: its["data"] for name, its in rows["columns"].items()}
     missing = [None] * len(rows["steps"])
     titles, texts, levels = (columns.get(name, missing) for name in ("title", "text", "level"))
     return [
-        Alert(run, step, time, title[:_MOST_TITLE], (_words(text))[:_MOST_TEXT], level if level in LEVELS else LEVELS[0])
+        Alert(run, step, time, words[:_MOST_TITLE], _words(text)[:_MOST_TEXT], level if level in LEVELS else LEVELS[0])
         for step, time, title, text, level in zip(rows["steps"], rows["times"], titles, texts, levels, strict=True)
-        if isinstance(title, str) and title
+        if (words := _words(title))
     ]
 
 
-def _words(text: Any) -> str:
-    return text if isinstance(text, str) else ""
+def _words(cell: Any) -> str:
+    """A cell as text; "" for a gap, which in a column of numbers is NaN."""
+    return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell)

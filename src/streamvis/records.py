@@ -304,10 +304,11 @@ class History:
     """Some rows of one key over the range `start` to `stop` of `x`, which lose no lowest and no highest value of a bucket.
 
     `rising` tells whether x rises over all of the key's `count` rows; where it does not, buckets are of neighbouring rows.
-    `complete` tells that the range has no other rows than these. `first_x` and `last_x` are of the whole key, None while it
-    has no x. `table` is an Arrow table of `row` (the number of each row in the key's log), `step`, `time`, x, and the columns
-    asked for; a column NAME of the key is called `.NAME` in it. `means` has, of columns that were smoothed, the uncorrected mean
-    and the number of values at the end of the log, where the range reaches that.
+    `complete` tells that the range has no other rows than these. `first_x` and `last_x` are of the whole key (of its rows with
+    one of the columns `having`, where x rises), None while it has no x. `table` is an Arrow table of `row` (the number of each
+    row in the key's log), `step`, `time`, x, and the columns asked for; a column NAME of the key is called `.NAME` in it.
+    `means` has, of columns that were smoothed, the uncorrected mean and the number of values at the end of the log, where the
+    range reaches that.
     """
 
     x: str

@@ -8,11 +8,8 @@ import re
 from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
-import nbformat
 import psutil
 import pytest
-from jupyter_core.utils import run_sync
-from nbclient import NotebookClient
 
 import streamvis
 from streamvis import notebook
@@ -40,6 +37,11 @@ def open_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMVIS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("STREAMVIS_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    # Each process of the tests collects this file, and importing them takes seconds.
+    import nbformat
+    from jupyter_core.utils import run_sync
+    from nbclient import NotebookClient
+
     opened = []
 
     def start():

@@ -61,6 +61,13 @@ def test_the_newest_alerts_are_marked_with_step_title_and_level(page):
     assert {(one["step"], one["level"]) for one in found} == {(14, "info")} and found[0]["time"] > 1.6e9
 
 
+def test_a_title_that_is_not_a_text_is_shown_as_one_and_hides_no_other_alert(page):
+    for step, columns in enumerate([{"title": 5}, {"title": "text", "level": "error"}, {"title": [1, 2]}, {"level": 3}]):
+        page.sendl(step, "alerts", {name: [cell] for name, cell in columns.items()})
+        found = [(one["title"], one["level"]) for one in past_of(page.reader, page.run)["alerts"]]
+        assert found == [("5", "info"), ("text", "error"), ("[1, 2]", "info")][: step + 1]
+
+
 def test_time_goes_by_the_key_that_spans_the_most_steps_and_never_by_alerts(tmp_path, streamvis_page):
     (tmp_path / "page.py").write_text(PAGE)
     its = [rows(step, "alerts", {"title": "t", "text": "", "level": "info", "n": 1}) for step in (0, 99)]

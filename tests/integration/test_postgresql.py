@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
 import threading
 import time
 
+import psycopg
 import pytest
 
 from streamvis import Client
@@ -41,6 +43,9 @@ def rows(step, key="k"):
 
 def begun(store, run="run", producer="p", app="app"):
     return store.append([Batch(run, app, producer, 0, [Start("{}", 1.0)])])[0]
+
+
+REFUSED = [("run", "conflict", []), ("new", "unstorable", [rows(1, "k\0")])]
 
 
 def steps(store, run="run"):
@@ -274,6 +279,27 @@ def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkey
     monkeypatch.setattr(stores[0], "_append_one", failing)
     answers = stores[0].append([Batch("run", "app", "p", 2, [rows(2)]), Batch("run", "app", "q", 3, [rows(3)])])
     assert isinstance(answers[0], InvalidData) and isinstance(answers[1], Ack) and steps(stores[0]) == [1, 3]
+
+
+def test_a_batch_that_is_refused_leaves_no_app(stores):
+    store = stores[0]
+    begun(store)
+    batches = [Batch(run, app, "p", 0, [Start("{}", 1.0), *more]) for run, app, more in REFUSED]
+    *refused, kept = store.append([*batches, Batch("another", "other", "p", 0, [Start("{}", 1.0)])])
+    assert [type(one) for one in refused] == [RunConflict, InvalidData] and isinstance(kept, Ack)
+    with store._reading() as db:
+        assert sorted(name for (name,) in db.execute("SELECT name FROM apps")) == ["app", "other"]
+
+
+def test_a_connection_that_met_damage_prepares_statements_again(stores):
+    reads = stores[0]._readers
+    for _ in range(4):
+        with reads.transaction() as db, contextlib.suppress(psycopg.Error):
+            db.execute("DO $$ BEGIN RAISE EXCEPTION 'damaged' USING ERRCODE = 'XX001'; END $$")
+        with reads.transaction() as db:
+            for _ in range(5):
+                assert db.execute("SELECT 1 AS again").fetchone() == (1,)
+            assert db.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%again'").fetchone() == (1,)
 
 
 def test_what_one_deletes_or_clears_is_gone_at_the_other_at_once(stores):

@@ -9,7 +9,6 @@ from streamvis.errors import EndpointUnreachable
 from streamvis.records import PROTOCOL, Chunk, Start
 from streamvis.transport import Response
 from streamvis.wire.arrow import decode_batch_body
-from streamvis.wire.jsonform import chunks_from_json
 
 
 class FakeEndpoint:
@@ -38,8 +37,7 @@ class FakeEndpoint:
         with self.lock:
             if numbers and params["number"] <= numbers[-1]:
                 return _response(200, {"seq": 1, "duplicate": True, "refused": [], "warnings": []})
-            is_json = body.startswith(b"{")
-            chunks = chunks_from_json(json.loads(body), now=0.0) if is_json else decode_batch_body(body)
+            chunks = decode_batch_body(body)
             if run not in self.runs and not isinstance(chunks[0], Start):
                 return _response(404, {"error": {"code": "unknown_run", "message": "there is no such run"}})
             self.runs.setdefault(run, []).extend(chunks)

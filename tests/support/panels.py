@@ -10,6 +10,7 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.models import Div, LayoutDOM
 
+from streamvis.even_steps import stretch_ends
 from streamvis.page.fillers import Fillers
 from streamvis.page.live.session_sources import LiveSources
 from streamvis.page.new_data import NewData
@@ -56,8 +57,10 @@ class Shelf:
     def value(self, run: str, key: str) -> Value | None:
         return max(self.stored.get(key, ()), key=lambda value: value.step, default=None)
 
-    def values(self, run: str, key: str, *, limit: int, after: int = -1) -> list[Value]:
-        return [value for value in self.stored.get(key, []) if value.step > after][-limit:]
+    def values(self, run: str, key: str, *, limit: int, after: int = -1, until: int = 2**63) -> list[Value]:
+        found = {value.step: value for value in self.stored.get(key, []) if after < value.step <= until}
+        ends = stretch_ends(min(found), max(found), limit) if found else []
+        return [found[step] for step in dict.fromkeys(max(step for step in found if step <= end) for end in ends)]
 
     def rows_of(self, run: str, key: str) -> list[Rows]:
         return self.rows.get(key, [])

@@ -20,7 +20,7 @@ STATEMENTS = [text for name, text in vars(sql).items() if isinstance(text, str) 
 ALL_STATEMENTS = [
     *map(in_words, STATEMENTS),
     *(held.HOLD_BATCHES, held.READ_HELD),
-    *(transaction.HOLD_RUNS, transaction.HOLD_LOGS, transaction.ADD_APPS, transaction.HOLD_APPS),
+    *(transaction.HOLD_RUNS, transaction.HOLD_LOGS, transaction.ADD_APPS, transaction.DROP_APPS, transaction.HOLD_APPS),
     *(store_module.HEARD, store_module.GET_HEARD),
     *map(many_rows.text_for_many, many_rows.FOR_MANY),
     many_rows.text_for_many(*sorted(many_rows.KEPT)),

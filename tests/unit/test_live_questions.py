@@ -115,8 +115,10 @@ def test_an_endpoint_that_cannot_be_asked_together_is_asked_one_by_one(run, monk
         same(one, other)
 
 
-def test_a_key_that_is_not_there_has_no_answer(run):
+def test_a_key_that_is_not_there_has_no_answer_and_is_asked_for_once(run, monkeypatch):
+    asked = asked_of(run, monkeypatch)
     assert [found[0] for found in fetch_together(run.reader, run.id, "nothing", tracks("a", "b"))] == [None, None]
+    assert asked == [("histories", ["a", "b"])]
 
 
 def test_an_endpoint_that_does_not_answer_is_said_to_each(run, monkeypatch):

@@ -17,7 +17,7 @@ from streamvis.endpoint.responses import history_answer
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import LiveTrack
 from streamvis.page.reader import HistoryAnswer, Piece
-from streamvis.records import Batch, Start
+from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.wire.arrow import decode_history, decode_tail_body, encode_rows
@@ -128,6 +128,8 @@ def runs(draw):
 @example([[(float(x), 1.0) for x in range(50)] + [(1e6, 1.0)], [(float(x), 1.0) for x in range(50, 60)]], 20.0, 0)
 @example([[(float(-x), float(x)) for x in range(100)], [(-100.0, 1.0)]], 20.0, 3)
 @example([[(0.0, 1.0), (1.0, 2.0)], [(math.inf, 3.0)], [(2.0, 4.0)]], 20.0, 0)
+@example([[(-1e308, None), (1.0, 0.0), (2.0, 1.0)], [(4.0, 0.0), (5.0, 0.0), (6.0, 0.0), (7.0, 1.0)]], 3.0, 3)
+@example([[(-1e9, None), (0.0, 0.0), (0.5, 1.0)], [(0.5 + x / 8, 0.0) for x in range(20)]], 2.0, 0)
 def test_an_open_source_a_fresh_one_and_what_was_sent_agree_on_the_newest_rows(batches, window, tidied):
     with tempfile.TemporaryDirectory() as folder:
         log = Log(folder)
@@ -178,6 +180,22 @@ def test_an_x_that_no_axis_can_show_stops_nothing(tmp_path, x, is_log):
     log.send({"x": [4.0], "y": [4.0]})
     change = filled(log, spec, is_log=is_log).add([log.piece()])
     assert change is None or 4.0 in change.data["x"].tolist()
+    log.store.close()
+
+
+@pytest.mark.parametrize("tidied", [0, 60])
+def test_a_column_that_came_late_is_drawn_as_finely_as_one_that_was_there_from_the_start(tmp_path, tidied):
+    log = Log(tmp_path)
+    for first in range(0, 6000, 500):
+        log.send({"x": np.arange(first, first + 500.0), "loss": np.ones(500)})
+    for first in range(6000, 6300, 100):
+        log.send({"x": np.arange(first, first + 100.0), "late": np.arange(100.0) % 7})
+    log.send({"x": np.arange(6300, 9000.0), "loss": np.ones(2700)})
+    for _ in range(tidied):
+        log.store.tidy()
+    found = log.history("run", "k", HistoryQuery(x="x", columns=["late"], buckets=100, having=["late"]))
+    assert (found.first_x, found.last_x) == (6000.0, 6299.0)
+    assert filled(log, LiveSpec("k", "x", ["late"], 400, None))._table.columns["x"].tolist() == [*range(6000, 6300)]
     log.store.close()
 
 

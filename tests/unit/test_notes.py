@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import sys
-from unittest import mock
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis.client.describing import described
-from streamvis.client.encoding import encode_bodies
-from streamvis.client.exchange import form_of
-from streamvis.client.frames import Outgoing, entries_of, notes_of
+from streamvis.client.frames import entries_of, notes_of
 from streamvis.client.outbox import CONTROL, Begin
-from streamvis.wire.arrow import decode_batch_body
-from streamvis.wire.jsonform import chunks_from_json, load_json
 
 LEAVES = st.one_of(
     st.none(),
@@ -44,19 +38,3 @@ def test_any_config_comes_back_as_it_was(config):
     begin = began(config)
     ((*_, read, _),) = entries_of(notes_of([(CONTROL, None, 1.0, None, begin, 0)]))
     assert repr(read._replace(config=dict(read.config))) == repr(begin._replace(config=dict(begin.config)))
-
-
-@given(CONFIGS)
-@example({"when": dt.datetime(2024, 1, 1), "lr": math.nan, "~odd": [1, None]})
-def test_a_start_that_goes_as_json_is_what_arrow_would_bring(config):
-    notes = notes_of([(CONTROL, None, 1.0, None, began(config), 0)])
-    batch = Outgoing("run", "app", "producer", 1, 0, (notes,))
-    with mock.patch.dict(sys.modules):
-        sys.modules.pop("streamvis.client.encoding", None)  # as before Arrow is loaded
-        sent = form_of(batch)
-    if sent.media == "application/json":
-        (start,) = chunks_from_json(load_json(sent.body), now=0.0)
-    else:
-        (start,) = decode_batch_body(sent.body)
-    (expected,) = decode_batch_body(encode_bodies(batch.bodies).body)
-    assert repr(start) == repr(expected)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource, CustomJS, DataTable, Div
+from bokeh.plotting import figure
 from PIL import Image
 
 from streamvis import panels
@@ -16,7 +17,9 @@ from streamvis.page.fillers import Fillers
 from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
 from streamvis.panels.contents import contents_of
+from streamvis.panels.curve import Curve, Drawing
 from streamvis.panels.curves import best_of
+from streamvis.panels.side_by_side import Thing
 from streamvis.records import KeyInfo, Rows, Value
 from support.panels import RUN, AtOnce, Loop, Panels, Shelf, piece
 
@@ -170,7 +173,7 @@ class Brief(Shelf):
 
     asked = 0
 
-    def values(self, run, key, *, limit, after=-1):
+    def values(self, run, key, *, limit, after=-1, until=None):
         self.asked += 1
         return [value for value in self.stored.get(key, []) if value.step > after][:1]
 
@@ -183,6 +186,32 @@ def test_large_histograms_of_a_long_past_are_asked_for_once():
     assert site.reader.asked == 1 and set(source_of(site, "alpha")["step"]) == {0, 50}
 
 
+@pytest.mark.parametrize(("every", "first"), [(1, 0), (7, 1_000_000)])
+def test_histograms_of_a_long_run_are_those_of_a_fresh_page_and_ask_for_what_is_new_alone(every, first, monkeypatch):
+    site = Panels(panels.histograms("k"))
+    shelf, random, read = site.reader, np.random.default_rng(0), []
+    values = shelf.values
+    monkeypatch.setattr(shelf, "values", lambda *its, **how: read.append(len(found := values(*its, **how))) or found)
+    site.step = first
+    for tick in range(80):
+        # Of several that come at once a page is given the newest.
+        for _ in range(random.integers(0, 20)):
+            site.step += int(random.integers(1, 2 * every))
+            shelf.stored.setdefault("k", []).append(Value("k", site.step, 0.0, {"w": random.normal(size=8)}))
+        site.send(k={"w": random.normal(size=8)})
+        if tick % 8 == 7:
+            asked, fresh = len(read), Panels(panels.histograms("k"), reader=shelf)
+            fresh.step = site.step
+            fresh.fillers.seek(shelf)
+            fresh.settle()
+            del read[asked:]
+            live, other = source_of(site, "alpha"), source_of(fresh, "alpha")
+            assert len(set(live["step"])) <= 120
+            for name, cells in other.items():
+                np.testing.assert_array_equal(live[name], cells)
+    assert len(shelf.stored["k"]) > 600 and sum(read) < 500
+
+
 def test_columns_that_come_later_leave_what_others_hang_on_a_panel():
     first = panels.numbers("train")
     site = Panels(first)
@@ -193,6 +222,30 @@ def test_columns_that_come_later_leave_what_others_hang_on_a_panel():
         assert held.document is site.doc
     sources = [model for model in site.doc.models if isinstance(model, ColumnDataSource)]
     assert len(sources) == 2
+
+
+# Curves
+
+
+def test_a_curve_whose_renderer_an_author_took_out_does_not_come_back_and_costs_no_other():
+    plot = panels.curves("k")
+    site = Panels(plot)
+    site.learn(k={"a": "float64", "b": "float64"})
+    first, second = plot.renderers
+    plot.renderers = [second]
+    site.learn(k={"a": "float64", "b": "float64", "c": "float64"})
+    assert first not in plot.renderers and second in plot.renderers and len(plot.renderers) == 2
+
+
+def test_a_group_s_curve_that_got_another_number_looks_like_one_that_had_it_from_the_start():
+    def looks(*numbers):
+        its = Drawing(figure(), "step", 0.0, None, {}, is_log=False, dotted=lambda: None, gapped=lambda: None)
+        curve = Curve(its, Thing(("a", "b"), "group", "#123456", "std"), "k", "y", numbers[0])
+        for number in numbers[1:]:
+            curve.renumber(number)
+        return [one.glyph.properties_with_values() for one in curve.renderers]
+
+    assert looks(0, 1) == looks(1)
 
 
 # Points

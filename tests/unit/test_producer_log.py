@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -447,7 +448,7 @@ def test_a_spool_of_the_version_before_is_delivered_whole(kind, steps, dropped, 
     endpoint = FakeEndpoint()
     leftover = Leftover(folder, *take(folder))
     assert leftover.owner.url == endpoint.url and not leftover.owner.is_of_this_machine
-    done = list(leftover.deliver(lambda batch, before, **options: post(endpoint, batch, before, **options)))
+    done = list(leftover.deliver(partial(post, endpoint)))
     assert not any(one.problem for one in done)
     leftover.close()
     start, *chunks = endpoint.runs["kept-from-before"]
@@ -469,9 +470,9 @@ def test_of_a_leftover_too_records_whose_key_is_refused_are_not_delivered(new_lo
     endpoint = FakeEndpoint()
     endpoint.refused = [{"key": "bad", "reason": "it holds a value"}]
     leftover = Leftover(log.segments.folder, *take(log.segments.folder))
-    (done,) = leftover.deliver(lambda batch, before, **options: post(endpoint, batch, before, **options))
+    (done,) = leftover.deliver(partial(post, endpoint))
     leftover.close()
-    assert (done.batch.records, done.refused_records) == (3, 2) and "'bad'" in done.problem and "holds a value" in done.problem
+    assert (done.batch.records, done.unstored_records) == (3, 2) and "'bad'" in done.problem and "holds a value" in done.problem
 
 
 def owned(log, **changes):

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 
 import pytest
 
@@ -105,6 +106,25 @@ def test_where_the_endpoint_asks_for_it_records_go_in_fewer_requests(script, end
     # In a second and a bit: a request every half a second, or somewhat more often; and those of the start and the flush.
     assert len(endpoint.requests) <= 6
     assert steps(endpoint) == list(range(100)) and spooled(tmp_path) == []
+
+
+def test_while_records_keep_coming_the_sender_rests_nine_times_as_long_as_it_works(script, endpoint, monkeypatch):
+    request = endpoint.request
+
+    def work(*arguments, **options):
+        until = time.thread_time() + 0.01
+        while time.thread_time() < until:
+            pass
+        return request(*arguments, **options)
+
+    script.start_run()
+    monkeypatch.setattr(endpoint, "request", work)
+    before, began, pause = len(endpoint.requests), time.monotonic(), threading.Event()
+    for step in range(200):
+        script.sendl(step)
+        pause.wait(0.003)
+    assert len(endpoint.requests) - before <= 2 + (time.monotonic() - began) / 0.1
+    assert script.flush() and steps(endpoint) == list(range(200))
 
 
 def test_what_waits_because_the_endpoint_asks_for_it_is_on_the_disk_as_notes(script, endpoint, tmp_path):
@@ -234,7 +254,7 @@ def test_a_refused_key_and_a_warning_are_said_once(script, endpoint, said):
         script.sendl(step)
         assert script.flush()
     key, config = sorted(said())
-    assert "the key 'k' were not stored: it holds a value" in key and "the config differs" in config
+    assert "the key 'k' were refused: it holds a value" in key and "the config differs" in config
 
 
 @pytest.mark.parametrize(
@@ -768,8 +788,8 @@ def test_before_arrow_is_loaded_everything_is_on_the_disk_in_a_form_that_says_th
     import numpy as np
 
     may_load = threading.Event()
-    load = script.producer._sender._load
-    script.producer._sender._load = lambda name: may_load.wait(30) and load(name)
+    load = script.producer._sender.load
+    script.producer._sender.load = lambda: may_load.wait(30) and load()
     intake = Intake()
     columns = {"f": np.arange(3.0), "i": [1, 2, 2**60], "t": np.array(["2024-01-02"] * 3, "M8[ns]"), "s": ["a", None, "β"]}
     value = {"image": np.eye(3, dtype=np.float32), "~odd": {"~t": 1}, "when": dt.datetime(2024, 1, 2), "long": [0.5] * 40}

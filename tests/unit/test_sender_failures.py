@@ -160,13 +160,20 @@ class Inside:
         return self.real(*args, **options)
 
 
-@pytest.mark.parametrize("place", ["an import", "Arrow", "the log"])
+@pytest.mark.parametrize("place", ["an import", "the import of init", "Arrow", "the log"])
 def test_a_process_is_copied_while_no_thread_is_inside(place, script, endpoint, monkeypatch):
     producer, order = script.producer, []
     if place == "an import":
         inside = Inside(sender.importlib.import_module, order)
         monkeypatch.setattr(sender, "importlib", type("importlib", (), {"import_module": inside}))
         script.begin(Begin("run", {}, None, False))
+    elif place == "the import of init":
+        script.start_run()
+        script.sendl(0)
+        assert script.flush()
+        inside = Inside(importlib._bootstrap._gcd_import, order)
+        monkeypatch.setattr(importlib._bootstrap, "_gcd_import", inside)
+        threading.Thread(target=producer.load).start()
     else:
         script.start_run()
         owner, name = {"Arrow": (producer._writer, "_form"), "the log": (producer.log, "append")}[place]
@@ -217,9 +224,68 @@ def test_records_whose_key_the_endpoint_refuses_are_not_delivered(script, endpoi
             script.sendl(step)
             script.sendl(step, "bad")
         script.outbox.put(script.intake.rows(3, "bad", {"x": [1, 2, 3]}))
-    assert script.flush() and script.lost_records == script.failed_records == 4
+    assert script.flush() and script.producer.log.runs.refused_records == script.failed_records == 4
     assert not script.has_delivered and not close([script], "finished")
-    assert "4 records were dropped" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "4 records were refused by http://fake." in told and "dropped" not in told and "They are in" not in told
+
+
+def test_refused_records_that_are_kept_are_told_from_those_that_are_not(script, endpoint, tmp_path, capsys):
+    script.start_run()
+    endpoint.answer = lambda params, body: 422 if params["number"] == 2 else None
+    script.sendl(0)
+    assert script.flush()
+    refuse(endpoint, "k")
+    script.sendl(1)
+    assert script.flush() and not close([script], "finished")
+    folder = tmp_path / "spool" / "refused"
+    assert f"2 records were refused by http://fake. 1 of them are in {folder}." in capsys.readouterr().err
+
+
+def test_a_batch_that_may_be_stored_is_not_set_aside_for_want_of_memory(script, endpoint, tmp_path, impatient, monkeypatch):
+    monkeypatch.setattr(sender, "_MOST_TRIES_FOR_MEMORY", 3)
+    script.start_run()
+    request, left = endpoint.request, iter(range(10))
+
+    def without_memory_for_the_answer(*args, **options):
+        answer = request(*args, **options)
+        if next(left, None) is not None:
+            raise MemoryError
+        return answer
+
+    endpoint.request = without_memory_for_the_answer
+    script.sendl(0)
+    assert script.flush() and steps(endpoint) == [0] and next(left, None) is None
+    assert script.failed_records == 0 and not (tmp_path / "spool" / "refused").exists()
+
+
+@pytest.mark.parametrize("left_out", ["one of two keys", "all"])
+def test_what_cannot_be_sent_of_what_an_earlier_process_left_is_said_and_not_counted_as_delivered(
+    left_out, script, endpoint, tmp_path, encoding_one, monkeypatch
+):
+    def unsendable(real):
+        def encode(group):
+            if group.key == "bad":
+                raise pa.ArrowInvalid("it has no form")
+            return real(group)
+
+        return encode
+
+    script.start_run()
+    endpoint.answer = away
+    with script.producer.log.lock:
+        script.sendl(0, "bad")
+        if left_out != "all":
+            script.sendl(0, "good")
+    wait_until(lambda: is_kept(script))
+    assert not close([script], "finished", timeout_s=0)
+    wait_until(lambda: script.producer.ended)
+    endpoint.answer = lambda params, body: None
+    encoding_one(unsendable)
+    monkeypatch.setattr(syncing, "Transport", lambda *_, **__: endpoint)
+    synced = Sync(tmp_path / "spool", url=endpoint.url, token=None, other_hosts=False).run(lambda size: None)
+    assert (synced.records, synced.refused) == (0 if left_out == "all" else 1, 1) and not synced.is_complete
+    assert "it has no form" in " ".join(synced.troubles) and not spooled(tmp_path)
 
 
 @pytest.fixture

@@ -133,16 +133,16 @@ class Client:
         )
         if self._road.is_stopped:
             self._road = self._new_road()
-        known = self._road.begin(begin)
+        marker = self._road.begin(begin)
         self._run, self._reserved, self._intake = begin.run, None, Intake()
-        if self.url is not None and not self._road.wait(known, _INIT_WAIT_S):
-            self._road.producer.tell_if_away()
         self._road.producer.load()
-        if known.error is not None:
+        if self.url is not None and not self._road.wait(marker, _INIT_WAIT_S):
+            self._road.producer.tell_if_away()
+        if marker.error is not None:
             self._road.forget(begin.run)
             if self._run == begin.run:
                 self._run = self._intake = None
-            raise known.error
+            raise marker.error
         return begin.run
 
     def sendl(self, step: int, key: str, data: Mapping[str, Any]) -> None:

@@ -68,22 +68,20 @@ def encode_bodies(bodies: Iterable[bytes]) -> Encoded:
 def _grouped_notes(bodies: Iterable[bytes]) -> Iterator[bytes | list[Entry]]:
     """Bodies that are encoded, and between them the entries of notes, as many at a time as can be gathered."""
     entries: list[Entry] = []
-    extent, left = Extent(), _MAX_TABLE_BYTES
+    extent = Extent(_MAX_TABLE_BYTES)
     for body in bodies:
         if not are_notes(body):
             if entries:
                 yield entries
             yield body
-            entries, extent, left = [], Extent(), _MAX_TABLE_BYTES
+            entries, extent = [], Extent(_MAX_TABLE_BYTES)
             continue
         for entry in entries_of(body):
-            size = extent.add(entry)
-            if entries and (size is None or size > left):
+            if not extent.takes(entry):
                 yield entries
-                entries, extent, left = [], Extent(), _MAX_TABLE_BYTES
-                size = extent.add(entry)
+                entries, extent = [], Extent(_MAX_TABLE_BYTES)
+                extent.takes(entry)
             entries.append(entry)
-            left -= size or 0
     if entries:
         yield entries
 

@@ -133,10 +133,11 @@ def _report(road: Road) -> None:
         _print(f"{left - kept:,} of them were in memory alone, and are lost.")
     if road.lost_records:
         _print(f"{road.lost_records:,} records were dropped.")
-    if road.producer.log.runs.set_aside_records:
-        kept_in = road.producer.log.runs.set_aside_in
-        where = f" They are in {kept_in.parent}." if kept_in else ""
-        _print(f"{road.producer.log.runs.set_aside_records:,} records were refused by {road.url}.{where}")
+    runs = road.producer.log.runs
+    if runs.refused_records:
+        kept = "They" if runs.set_aside_records == runs.refused_records else f"{runs.set_aside_records:,} of them"
+        where = f" {kept} are in {runs.set_aside_in.parent}." if runs.set_aside_in else ""
+        _print(f"{runs.refused_records:,} records were refused by {road.url}.{where}")
 
 
 def _print(text: str) -> None:

@@ -1,24 +1,23 @@
 """One producer's exchanges with the endpoint: one batch, one request, and what the answer means.
 
 What cannot be settled now is an EndpointError for the caller; anything else is settled, refused permanently or not. Blocking:
-never called with the log's lock held. It imports HTTP, so the sender's thread loads it; and Arrow, where a batch needs it.
+never called with the log's lock held. It imports HTTP and Arrow, so the sender's thread loads it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
-from streamvis.client.frames import Outgoing, are_notes, entries_of, notes_of_begin, says_as_it_is
+from streamvis.client.encoding import Encoded, encode_bodies
+from streamvis.client.frames import Outgoing, notes_of_begin
 from streamvis.client.launch import tell_page
 from streamvis.client.leftovers import Adopter, set_aside
-from streamvis.client.outbox import Begin
 from streamvis.client.producer_log import Log
 from streamvis.errors import (
     DeletedRun,
@@ -31,6 +30,7 @@ from streamvis.errors import (
 )
 from streamvis.protocol import ARROW, Ack, Refusal
 from streamvis.transport import Response, check, path
+from streamvis.wire.arrow import streams_of
 
 __all__ = ["Exchange", "NotNow", "post"]
 
@@ -47,89 +47,89 @@ class NotNow(EndpointError):
     """The endpoint, or a proxy before it, answered that it cannot take anything now."""
 
 
-class Form(NamedTuple):
-    """What is sent of a batch, and what could not be part of it: a text per record left out."""
+class Answer(NamedTuple):
+    """What became of a batch: its acknowledgement, None where nothing of it could be sent; and what of it was not stored.
 
-    body: bytes
-    media: str
+    The endpoint refused `refused_records`, whose keys hold something else; `left_out` is of `Encoded`.
+    """
+
+    ack: Ack | None
+    refused_records: int
     left_out: list[str]
 
-    def records_of(self, keys: Collection[str]) -> int:
-        """How many of its records are of these keys: each has a time of its own."""
-        if self.media != ARROW:
-            return 0
-        from streamvis.wire.arrow import streams_of
+    @property
+    def unstored_records(self) -> int:
+        """How many records of the batch were not stored."""
+        return self.refused_records + len(self.left_out)
 
-        count = 0
-        for meta, table, _ in streams_of(self.body):
-            if meta.get("key") in keys:
-                count += len(set(table.column(1).to_pylist())) if meta["kind"] == "rows" else 1
-        return count
-
-
-class Answer(NamedTuple):
-    """An acknowledgement, and how many records of the batch the endpoint did not store, since their keys hold something else."""
-
-    ack: Ack
-    refused_records: int
+    @property
+    def reasons(self) -> list[str]:
+        """Why they were not stored, each in a sentence."""
+        refused = self.ack.refused if self.ack is not None else ()
+        return [
+            *(f"a record could not be sent ({text})." for text in self.left_out),
+            *(f"records of the key {refusal.key!r} were refused: {refusal.reason}" for refusal in refused),
+        ]
 
 
-def form_of(batch: Outgoing, before: bytes = b"", *, url: str = "") -> Form:
-    """A batch as it is sent, with the notes `before` in front of it. Raises EndpointRefused for what can never be sent."""
-    bodies = (before, *batch.bodies) if before else batch.bodies
-    try:
-        if "streamvis.client.encoding" not in sys.modules and (start := _start_of(bodies)) is not None:
-            return Form(start, "application/json", [])
-        from streamvis.client.encoding import encode_bodies
-
-        return Form((encoded := encode_bodies(bodies)).body, ARROW, encoded.left_out)
-    except InvalidData as error:
-        raise EndpointRefused(422, str(error), url=url) from error
+def form_of(batch: Outgoing, before: bytes) -> Encoded:
+    """A batch as it is sent, with the notes `before` in front of it. Raises InvalidData for what can never be sent."""
+    return encode_bodies((before, *batch.bodies) if before else batch.bodies)
 
 
 def post(
     transport: Any,
     batch: Outgoing,
-    before: bytes = b"",
     *,
-    form: Form | None = None,
+    begin: Callable[[], bytes] = lambda: b"",
+    form: Callable[[Outgoing, bytes], Encoded] = form_of,
     live: bool = False,
     dropped: int = 0,
     timeout_s: float = _TIMEOUT_S,
 ) -> Answer:
-    """Send a batch. Not `live` is one that comes late, from a spool that was left behind.
+    """Send a batch, and behind the notes that `begin` gives where the endpoint does not know the run.
 
-    `dropped` is how many records its producer had to drop so far. The answer may take `timeout_s` seconds.
+    Not `live` is one that comes late, from a spool that was left behind. `dropped` is how many records its producer had to drop
+    so far. The answer may take `timeout_s` seconds.
 
-    Raises UnknownRun, DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is
-    worth trying again with the same bytes and the same number.
+    Raises DeletedRun, EndpointRefused for what the endpoint does not take, and any other EndpointError for what is worth trying
+    again with the same bytes and the same number.
     """
-    form = form or form_of(batch, before, url=transport.url)
+    about = {"app": batch.app, "producer": batch.producer, "number": batch.number, "live": int(live), "dropped": dropped or None}
+    before = b""
+    while True:
+        try:
+            return _posted(transport, batch.run, about, form(batch, before), timeout_s=timeout_s)
+        except InvalidData as error:
+            raise EndpointRefused(422, str(error), url=transport.url) from error
+        except UnknownRun as error:
+            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
+            if before or not (before := begin()):
+                raise EndpointRefused(404, str(error), url=transport.url) from error
+
+
+def _posted(transport: Any, run: str, about: dict[str, Any], form: Encoded, *, timeout_s: float) -> Answer:
+    if not form.body:
+        return Answer(None, 0, form.left_out)
     response = transport.request(
         "POST",
-        path("runs", batch.run, "batches"),
-        params={
-            "app": batch.app,
-            "producer": batch.producer,
-            "number": batch.number,
-            "live": int(live),
-            "dropped": dropped or None,
-        },
+        path("runs", run, "batches"),
+        params=about,
         body=form.body,
-        headers={"Content-Type": form.media, "Accept": "application/json"},
+        headers={"Content-Type": ARROW, "Accept": "application/json"},
         timeout_s=timeout_s,
     )
     if response.status in _TRY_AGAIN or response.status >= 500:
         raise NotNow(f"The endpoint at {transport.url} answered {response.status}: {_detail(response)}", url=transport.url)
     check(response, url=transport.url)
     if response.status == 404 and _error(response).get("code") == "unknown_run":
-        raise UnknownRun(batch.run)
+        raise UnknownRun(run)
     if response.status == 410:
-        raise DeletedRun(batch.run)
+        raise DeletedRun(run)
     if response.status != 200:
         raise EndpointRefused(response.status, _detail(response), url=transport.url)
     ack = _ack(response, url=transport.url)
-    return Answer(ack, form.records_of({refusal.key for refusal in ack.refused}) if ack.refused else 0)
+    return Answer(ack, _records_of({refusal.key for refusal in ack.refused}, form.body) if ack.refused else 0, form.left_out)
 
 
 class Exchange:
@@ -144,16 +144,11 @@ class Exchange:
         self._runs, self._lock, self._say, self._forming = log.runs, log.lock, log.say, forming
         self._transport: Any = None
         self._adopter: Adopter | None = None
-        self._formed: tuple[Outgoing, Form] | None = None
+        self._formed: tuple[Outgoing, Encoded] | None = None
         self._heard_at = 0.0
         self._told_of = ""
         self._timeout_s = _TIMEOUT_S
         self.pace_s = 0.0
-
-    @staticmethod
-    def is_start(batch: Outgoing) -> bool:
-        """Whether a batch is nothing but the begin of a run, which needs no Arrow."""
-        return _start_of(batch.bodies) is not None
 
     def deliver(self, batch: Outgoing) -> StreamvisError | None:
         """Settle a batch: None where the endpoint has it now, else why it never will. Raises EndpointError to try again later."""
@@ -163,7 +158,15 @@ class Exchange:
         self._connect()
         began = time.monotonic()
         try:
-            answer = self._posted(batch)
+            answer = post(
+                self._transport,
+                batch,
+                begin=lambda: self._begin_of(batch.run),
+                form=self._form,
+                live=True,
+                dropped=self._runs.lost.get(batch.run, 0),
+                timeout_s=self._timeout_s,
+            )
         except DeletedRun as error:
             self._runs.gone.add(batch.run)
             self._lose(batch.run, batch.records)
@@ -177,10 +180,8 @@ class Exchange:
                 # It may still be working on the batch, and has less to do when that is not soon sent again.
                 self._timeout_s = min(2 * self._timeout_s, _LONGEST_TIMEOUT_S)
             raise
+        self._hear(batch, answer)
         self._formed = None
-        if answer is not None:
-            self._lose(batch.run, answer.refused_records)
-            self._hear(batch, answer.ack)
         return None
 
     def deliver_leftover(self) -> bool:
@@ -200,6 +201,10 @@ class Exchange:
         except EndpointError:
             pass  # the next batch meets the same trouble, and says so
 
+    def may_have_stored(self, batch: Outgoing) -> bool:
+        """Whether the batch was brought into its form, and so was sent too."""
+        return self._formed is not None and self._formed[0] is batch
+
     def set_aside(self, batch: Outgoing, error: Exception) -> None:
         """Keep a batch that can never be delivered, because of `error`, where only a person takes it from."""
         self._formed = None
@@ -208,10 +213,9 @@ class Exchange:
         kept_in = set_aside(self._settings.place.writable(), batch, str(error) or type(error).__name__)
         if kept_in is None:
             self._say(f"there is no room to keep what is refused in {self._settings.place.folder}.")
-            self._lose(batch.run, batch.records)
+            self._lose(batch.run, refused=batch.records)
         else:
-            self._runs.set_aside_records += batch.records
-            self._runs.set_aside_in = kept_in
+            self._runs.set_aside(batch.records, kept_in)
 
     def close(self) -> None:
         """Close the connections; others may have what earlier producers left."""
@@ -224,9 +228,9 @@ class Exchange:
         if self._adopter is not None:
             self._adopter.leave()
 
-    def _lose(self, run: str, records: int) -> None:
+    def _lose(self, run: str, records: int = 0, *, refused: int = 0) -> None:
         with self._lock:
-            self._runs.lose(run, records)
+            self._runs.lose(run, records, refused=refused)
 
     def _connect(self) -> None:
         """Raises EndpointUnreachable where HTTP, or a proxy, cannot be used now."""
@@ -240,44 +244,32 @@ class Exchange:
             log.debug("Streamvis: cannot connect to %s", self._url, exc_info=True)
             told = f"Cannot connect to {self._url}: {type(error).__name__}: {error}."
             raise EndpointUnreachable(told, url=self._url) from error
-        self._adopter = Adopter(self._settings.place.folders, self._url, partial(self._post, transport), say=self._say)
+        self._adopter = Adopter(
+            self._settings.place.folders, self._url, partial(post, transport, form=self._form_once), say=self._say
+        )
         self._transport = transport
 
-    def _posted(self, batch: Outgoing) -> Answer | None:
-        """The answer; None where nothing of the batch could be sent."""
-        dropped = self._runs.lost_of(batch.run)
-        if self._formed is None or self._formed[0] is not batch:
-            with self._forming:
-                self._formed = batch, form_of(batch, url=self._url)
-            left_out = self._formed[1].left_out
-            self._lose(batch.run, len(left_out))
-            for text in left_out:
-                self._say(f"a record could not be sent ({text}).")
-        form = self._formed[1]
-        if not form.body:
-            return None
-        options: dict[str, Any] = {"live": True, "dropped": dropped, "timeout_s": self._timeout_s}
-        try:
-            return post(self._transport, batch, form=form, **options)
-        except UnknownRun as error:
-            # The endpoint lost the run, or never had it. What it refused took no number, so the batch keeps its own.
-            begin = self._runs.known(batch.run)
-            if begin is None:
-                raise EndpointRefused(404, str(error), url=self._url) from error
-        try:
-            return self._post(self._transport, batch, notes_of_begin(begin), **options)
-        except UnknownRun as error:
-            raise EndpointRefused(404, str(error), url=self._url) from error
+    def _form(self, batch: Outgoing, before: bytes) -> Encoded:
+        """The form of a batch; once made, it is kept until the batch is settled."""
+        if before or self._formed is None or self._formed[0] is not batch:
+            self._formed = batch, self._form_once(batch, before)
+        return self._formed[1]
 
-    def _post(self, transport: Any, batch: Outgoing, before: bytes, **options: Any) -> Answer:
+    def _form_once(self, batch: Outgoing, before: bytes) -> Encoded:
         with self._forming:
-            form = form_of(batch, before, url=self._url)
-        return post(transport, batch, form=form, **options)
+            return form_of(batch, before)
 
-    def _hear(self, batch: Outgoing, ack: Ack) -> None:
+    def _begin_of(self, run: str) -> bytes:
+        begin = self._runs.known(run)
+        return notes_of_begin(begin) if begin is not None else b""
+
+    def _hear(self, batch: Outgoing, answer: Answer) -> None:
+        self._lose(batch.run, len(answer.left_out), refused=answer.refused_records)
+        for reason in answer.reasons:
+            self._say(reason)
+        if (ack := answer.ack) is None:
+            return
         self._timeout_s = _TIMEOUT_S
-        for refusal in ack.refused:
-            self._say(f"records of the key {refusal.key!r} were not stored: {refusal.reason}")
         for warning in ack.warnings:
             self._say(warning)
         begin = self._runs.known(batch.run)
@@ -288,15 +280,10 @@ class Exchange:
         self.pace_s = min(max(0.0, ack.pace_s), _LONGEST_PACE_S)
 
 
-def _start_of(bodies: tuple[bytes, ...]) -> bytes | None:
-    """A batch that is nothing but the begin of a run, as JSON; None for others, and if JSON cannot say its config as it is."""
-    if len(bodies) != 1 or not are_notes(bodies[0]):
-        return None
-    entries = entries_of(bodies[0])
-    if len(entries) != 1 or not isinstance(begin := entries[0][4], Begin) or not says_as_it_is(begin.config):
-        return None
-    told = {name: told for name, told in begin._asdict().items() if name != "run" and told is not None}
-    return json.dumps({"records": [{"kind": "start", "time": entries[0][2], **told}]}).encode()
+def _records_of(keys: Collection[str], body: bytes) -> int:
+    """How many records of a body are of these keys: each has a time of its own."""
+    of_keys = [(meta["kind"], table) for meta, table, _ in streams_of(body) if meta.get("key") in keys]
+    return sum(len(table.column(1).unique()) if kind == "rows" else 1 for kind, table in of_keys)
 
 
 def _ack(response: Response, *, url: str) -> Ack:

@@ -20,6 +20,7 @@ import platform
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -30,9 +31,23 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-__all__ = ["OWNER", "Owner", "SpoolPlace", "boot", "hold", "leave", "sync_folder", "take", "write_whole"]
+__all__ = [
+    "BEGIN",
+    "DROPPED",
+    "OWNER",
+    "Owner",
+    "SpoolPlace",
+    "boot",
+    "hold",
+    "leave",
+    "remove",
+    "sync_folder",
+    "take",
+    "write_whole",
+]
 
-OWNER = "owner"
+OWNER, BEGIN, DROPPED = "owner", ".begin", "dropped"
+"""Files beside the segments, the second by how its name ends; see `producer_log`."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CLOCKS_DIFFER_S = 2.0
 _LOOKS, _LOOK_S = 20, 0.005
@@ -122,16 +137,21 @@ def take(folder: Path, *, unsigned: bool = False) -> tuple[int, Owner] | None:
     return held, owner
 
 
-def leave(held: int | None, folder: Path | None = None) -> None:
-    """Own it no longer; with `folder`, take the file away too, since nothing is left there."""
-    if held is None:
-        return
-    if folder is not None:
-        try:
-            (folder / OWNER).unlink()
-        except OSError:
-            pass  # somebody else took it away
+def leave(held: int | None) -> None:
+    """Own the folder no longer."""
+    if held is not None:
+        os.close(held)
+
+
+def remove(held: int, folder: Path) -> None:
+    """Take the folder away, in which no batch is left; it stays where others put something there."""
+    with suppress(OSError):  # somebody else took it away
+        for path in folder.iterdir():
+            if path.name in (OWNER, DROPPED) or path.name.endswith((BEGIN, ".new")):
+                path.unlink()
     os.close(held)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _lock_soon(held: int) -> None:

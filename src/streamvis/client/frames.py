@@ -82,15 +82,9 @@ def frames_of(batch: Outgoing) -> bytes:
     """A batch as it stands in a file: a frame for each body. The first of them counts the records."""
     frames = []
     for i, body in enumerate(batch.bodies):
-        head = json.dumps(
-            {
-                "run": batch.run,
-                "app": batch.app,
-                "producer": batch.producer,
-                "number": batch.number,
-                "records": 0 if i else batch.records,
-            }
-        ).encode()
+        told = {**batch._asdict(), "records": 0 if i else batch.records}
+        del told["bodies"]
+        head = json.dumps(told).encode()
         crc = zlib.crc32(body, zlib.crc32(head))
         frames += [_FRAME.pack(_MAGIC, len(head), len(body), crc), head, body]
     return b"".join(frames)

@@ -16,18 +16,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamvis.client.folders import OWNER, Owner, take
+from streamvis.client.folders import BEGIN, DROPPED, OWNER, Owner, remove, take
 from streamvis.client.folders import leave as leave_folder
 from streamvis.client.frames import Outgoing, frames_of, open_segment, scan_segment
-from streamvis.client.producer_log import BEGIN, DROPPED
 from streamvis.client.segments import SEGMENTS
-from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun
-from streamvis.protocol import Ack
+from streamvis.errors import DeletedRun, EndpointError, EndpointRefused
 
 __all__ = ["Adopter", "Leftover", "forget_refused", "refused_in", "set_aside", "spools_in"]
 
 Post = Callable[..., Any]
-"""`post(batch, before, dropped=N)` sends a batch behind the notes of a run's begin; see `exchange.post` for what it raises."""
+"""`post(batch, begin=..., dropped=N)` sends a batch; see `exchange.post`."""
 _AGAIN_AFTER_S = 5.0
 
 REFUSED = "refused"
@@ -38,13 +36,13 @@ _MAX_BYTES = 256 * 2**20
 class Delivered(NamedTuple):
     """A batch that is settled, or bytes that are none (`batch` is None). `problem` tells why something was not stored, if so.
 
-    `refused_records` of the batch were not stored.
+    `unstored_records` of the batch were not stored.
     """
 
     batch: Outgoing | None
     bytes: int
     problem: str = ""
-    refused_records: int = 0
+    unstored_records: int = 0
 
 
 class Leftover:
@@ -78,14 +76,7 @@ class Leftover:
         if self._segments():
             leave_folder(held)
             return
-        for path in self.folder.iterdir():
-            if path.name == DROPPED or path.name.endswith((BEGIN, ".new")):
-                path.unlink(missing_ok=True)
-        leave_folder(held, self.folder)
-        try:
-            self.folder.rmdir()
-        except OSError:
-            pass  # others put something there, or took it away
+        remove(held, self.folder)
 
     def leave(self) -> None:
         """In a forked child: it is the parent's."""
@@ -94,23 +85,21 @@ class Leftover:
 
     def _settle(self, batch: Outgoing, post: Post) -> tuple[str, int]:
         """Why something of the batch was not stored, and how many records that is."""
-        dropped = self._dropped.get(batch.run, 0)
         try:
-            try:
-                answer = post(batch, b"", dropped=dropped)
-            except UnknownRun as error:
-                try:
-                    with open_segment(self.folder / f"{batch.run}{BEGIN}") as file:
-                        before = file.read()
-                except OSError:
-                    raise EndpointRefused(404, str(error), url=self.owner.url or "") from error
-                answer = post(batch, before, dropped=dropped)
+            answer = post(batch, begin=lambda: self._begin_of(batch.run), dropped=self._dropped.get(batch.run, 0))
         except DeletedRun as error:
             return str(error), batch.records
-        except (EndpointRefused, UnknownRun) as error:
+        except EndpointRefused as error:
             kept = set_aside(self.folder.parent, batch, str(error))
             return str(error) if kept else f"{error} There was no room to keep the batch.", batch.records
-        return "; ".join(reasons_of(answer.ack)), answer.refused_records
+        return " ".join(answer.reasons), answer.unstored_records
+
+    def _begin_of(self, run: str) -> bytes:
+        try:
+            with open_segment(self.folder / f"{run}{BEGIN}") as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def _segments(self) -> list[Path]:
         return sorted(self.folder.glob(SEGMENTS))
@@ -176,11 +165,6 @@ class Adopter:
                 return True
             leftover.leave()
         return False
-
-
-def reasons_of(ack: Ack) -> list[str]:
-    """Why keys of a batch were refused, each in a sentence."""
-    return [f"the key {refusal.key!r} was refused: {refusal.reason}" for refusal in ack.refused]
 
 
 def spools_in(folder: Path) -> list[Path]:

@@ -127,17 +127,24 @@ class _Table:
 
 
 class Extent:
-    """Counts what entries come to when they are gathered.
+    """Counts what entries come to when they are gathered: about `max_bytes` at most.
 
     Rows of one key become one table, in which every row has a cell for each column that any of them has. So a few rows with many
     columns, among many rows with others, would make much of little: what they would take is known before they are gathered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._tables: dict[str, _Table] = {}
+        self._left_bytes, self._is_empty = max_bytes, True
 
-    def add(self, entry: Entry) -> int | None:
-        """Count an entry: how many bytes it adds to the batch, roughly. None where its key would have too many columns there."""
+    def takes(self, entry: Entry) -> bool:
+        """Count an entry; False where it is too much together with those before it."""
+        size, is_first, self._is_empty = self._added_bytes(entry), self._is_empty, False
+        self._left_bytes -= size or 0
+        return is_first or (size is not None and self._left_bytes >= 0)
+
+    def _added_bytes(self, entry: Entry) -> int | None:
+        """How many bytes it adds, roughly. None where its key would have too many columns."""
         kind, _, _, key, data, size = entry
         size = size or _SMALL_BYTES
         if kind is not ROW and kind is not ROWS:

@@ -3,7 +3,7 @@
 Two threads, with one job each: the `Writer` takes what waits in the outbox and writes it to the `Log`; the `Sender` reads the log
 and delivers it. The writer starts first, and starts the sender after its first write. `_forming` is held while a thread is in
 Arrow, or may import something. Calls of the program's own threads take no lock here, since they may interrupt one another (see
-`threads`); only around a fork do they hold some.
+`threads`), but while they import Arrow, and around a fork.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from importlib import import_module
+from typing import Any
 
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
@@ -36,7 +36,7 @@ class Producer:
         self.log = Log(self.id, settings, outbox, say=say_once())
         self._forming = threading.Lock()
         self._forking: int | None = None
-        self._held_for_fork: list[threading.Lock] = []
+        self._held_for_fork: list[Any] = []
         self._writer = Writer(
             outbox,
             self.log,
@@ -92,13 +92,13 @@ class Producer:
         self._threads.start()
 
     def load(self) -> None:
-        """Import what the sender imports in its thread, or wait until it has. If that fails now, the sender tries again.
+        """Import what the sender needs, or wait until it has. If that fails now, the sender tries again.
 
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
         if not self.cannot_start:
             with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
-                import_module("streamvis.client.encoding")
+                self._sender.load()
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""

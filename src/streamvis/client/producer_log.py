@@ -16,19 +16,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.folders import SpoolPlace
+from streamvis.client.folders import BEGIN, DROPPED, SpoolPlace
 from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of_begin
 from streamvis.client.outbox import Begin, Marker, Outbox
 from streamvis.client.segments import Segments
 
-__all__ = ["BEGIN", "DROPPED", "Log", "Runs", "Settings"]
-
-BEGIN, DROPPED = ".begin", "dropped"
+__all__ = ["Log", "Runs", "Settings"]
 
 _OPEN_BYTES, _OPEN_NOTES_BYTES, _OPEN_FRAMES = 4 * 2**20, 2**19, 512
 """A batch with so many bytes, bytes of notes, or frames takes no more of them."""
@@ -66,12 +64,13 @@ class Runs:
         self.is_open = False
         self.gone: set[str] = set()
         """Those of which nothing is sent any more."""
-        self.set_aside_records = 0
-        """How many were refused permanently, or could not be sent; a file with some of them is `set_aside_in`."""
+        self.refused_records = self.set_aside_records = 0
+        """How many the endpoint refused permanently, and how many of them are in files; one of these is `set_aside_in`."""
         self.set_aside_in: Path | None = None
         self._begins: dict[str, Begin] = {}
         self._last_numbers: dict[str, int] = {}
-        self._lost: dict[str, int] = {}
+        self.lost: dict[str, int] = {}
+        """The runs that lost records, and how many."""
 
     @property
     def name(self) -> str:
@@ -80,13 +79,8 @@ class Runs:
 
     @property
     def lost_records(self) -> int:
-        """How many records of all runs will never be delivered, those that the outbox dropped included."""
+        """How many records of all runs were dropped, by the outbox too."""
         return self._lost_records + self._outbox.dropped - self._dropped_seen
-
-    @property
-    def lost(self) -> Mapping[str, int]:
-        """The runs that lost records, and how many."""
-        return self._lost
 
     def begin(self, begin: Begin, number: int) -> None:
         """What comes now belongs to another run; `number` is the last batch before it."""
@@ -105,11 +99,18 @@ class Runs:
         self._last_numbers.pop(run, None)
         self._last_numbers[run] = number
 
-    def lose(self, run: str, records: int) -> None:
-        """So many more records of the run will never be delivered."""
-        if records:
-            self._lost_records += records
-            self._lost[run] = self._lost.get(run, 0) + records
+    def lose(self, run: str, records: int, *, refused: int = 0) -> None:
+        """So many more records of the run were dropped, and so many refused, and kept nowhere."""
+        self._lost_records += records
+        self.refused_records += refused
+        if records + refused:
+            self.lost[run] = self.lost.get(run, 0) + records + refused
+
+    def set_aside(self, records: int, file: Path) -> None:
+        """So many more records were refused, and are in the file."""
+        self.refused_records += records
+        self.set_aside_records += records
+        self.set_aside_in = file
 
     def see_dropped(self) -> None:
         """What the outbox dropped since the last look is of the current run."""
@@ -117,10 +118,6 @@ class Runs:
             dropped = self._outbox.dropped
             self._dropped_seen, new = dropped, dropped - self._dropped_seen
             self.lose(self.current.run, new)
-
-    def lost_of(self, run: str) -> int:
-        """How many records of the run were lost."""
-        return self._lost.get(run, 0)
 
     def forget_settled(self, number: int) -> list[str]:
         """All batches up to `number` are settled: forget the runs that have no more of them, and return which these are."""
@@ -132,7 +129,7 @@ class Runs:
         for run in over:
             del self._last_numbers[run]
             self._begins.pop(run, None)
-            self._lost.pop(run, None)
+            self.lost.pop(run, None)
             self.gone.discard(run)
         return over
 
@@ -288,7 +285,7 @@ class Log:
 
     def close(self) -> None:
         """Close the files, and remove the folder when nothing waits in it; what waits is anybody's then."""
-        self.segments.close(beside=[*(f"{run}{BEGIN}" for run in self._remembered), DROPPED])
+        self.segments.close()
 
     def leave(self) -> None:
         """In a forked child: the folder is the parent's."""

@@ -78,7 +78,7 @@ class Road:
     @property
     def failed_records(self) -> int:
         """How many will never be stored: dropped, or refused by the endpoint."""
-        return self.lost_records + self.producer.log.runs.set_aside_records
+        return self.lost_records + self.producer.log.runs.refused_records
 
     def has_failed_since_asked(self) -> bool:
         """Whether there are more such records than when this was asked before."""

@@ -12,12 +12,11 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from streamvis.client.folders import SpoolPlace, hold, leave, sync_folder, write_whole
+from streamvis.client.folders import SpoolPlace, hold, leave, remove, sync_folder, write_whole
 from streamvis.client.frames import Outgoing, frames_of, joined, read_batch
 
 __all__ = ["SEGMENTS", "Segments"]
@@ -242,22 +241,16 @@ class Segments:
         except OSError:
             pass  # a segment that is found again is acknowledged and not stored again; others are removed with the folder
 
-    def close(self, *, beside: Sequence[str]) -> None:
-        """Close the files. Where nothing waits, remove the folder with the files `beside` them; else it is anybody's then."""
+    def close(self) -> None:
+        """Close the files. Where nothing waits, remove the folder; else it is anybody's then."""
         self.settle_down()
         self._stop_writing()
         self._stop_reading()
         held, self._held = self._held, None
         if held is None or self._segments:
             leave(held)
-            return
-        for name in beside:
-            self.remove(name)
-        leave(held, self.folder)
-        try:
-            self.folder.rmdir()
-        except OSError:
-            pass  # others put something there, or took it away
+        else:
+            remove(held, self.folder)
 
     def leave(self) -> None:
         """In a forked child: the folder is the parent's."""

@@ -4,7 +4,7 @@ A batch is settled when the endpoint acknowledged it, or refused it permanently.
 the same number. One batch is under way at a time. It decides when the next is taken, how long to wait before another try, what
 is said about an endpoint that is away, and what becomes of errors of ours: they stop no training run and lose no record.
 
-HTTP and Arrow are imported here, when the first batch needs them; until then the writer writes notes. What earlier producers left
+HTTP and Arrow are imported here; until then the writer writes notes. What earlier producers left
 in the same folder of spools is delivered in between, while little of its own waits.
 """
 
@@ -32,6 +32,10 @@ log = logging.getLogger("streamvis")
 
 _LARGE_BYTES = 256 * 2**10
 """A batch of so many bytes is worth a request of its own, whatever pace the endpoint asks for."""
+_REST_FOR_WORK = 9.0
+"""So much longer than the work of a batch is the rest after it: this thread shares the interpreter's lock with the program, and
+takes a tenth of its time at most while records keep coming."""
+_LONGEST_REST_S = 0.1
 _ADOPT_EVERY_S = 0.25
 _LONGEST_WAIT_S = 10.0
 _RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.75)
@@ -47,7 +51,7 @@ _UNUSABLE = (NotAnEndpoint, TokenRefused, VersionMismatch)
 class Sender:
     """Sends what is in the log. Without an endpoint it only loads Arrow.
 
-    `importing` is held during each import. `hurry` is rung when a wait should end, and `is_waiting` is true while there is
+    `importing` is held during imports. `hurry` is rung when a wait should end, and `is_waiting` is true while there is
     nothing to send.
     """
 
@@ -56,11 +60,12 @@ class Sender:
         self._url, self._forming = log.settings.url, forming
         self.exchange: Any = None
         self.ended = Latch()
-        self.importing = threading.Lock()
+        self.importing = threading.RLock()  # a signal's handler may begin a run while its thread loads
         self.hurry = Bell()
         self.is_waiting = self.given_up = False
         self._under_way: Outgoing | None = None
         self._failures = self._errors = 0
+        self._work_s = 0.0
         self._adopted_at = 0.0
         self._silent_until = 0.0
         self._trouble: EndpointError | None = None
@@ -68,11 +73,10 @@ class Sender:
 
     def run(self) -> None:
         """The thread. It ends when the writer has ended and all is settled, or when it is given up."""
-        self._silent_until = time.monotonic() + _SILENT_S
         try:
-            if self._load("exchange" if self._url is not None else "encoding"):
-                if self._url is not None:
-                    self._deliver_on()
+            if self._has_loaded() and self._url is not None:
+                self._silent_until = time.monotonic() + _SILENT_S
+                self._deliver_on()
         except Exception:  # noqa: BLE001 - the top of the thread: a training run continues where Streamvis cannot
             self._say("an unexpected error ended the sender; nothing more is sent.", exc_info=True)
         finally:
@@ -93,14 +97,21 @@ class Sender:
     def _is_over(self) -> bool:
         return self.given_up or (self._writer.ended.is_set() and self._log.settled == self._log.end)
 
-    def _load(self, name: str) -> bool:
-        """Import a module that takes long, however often that fails; False when it is to end before."""
+    def load(self) -> None:
+        """Import what takes long, in any thread. A child that is forked meanwhile would wait for it forever."""
+        with self.importing:
+            self._writer.encode = importlib.import_module("streamvis.client.encoding").encode
+            if self._url is not None and self.exchange is None:
+                exchange = importlib.import_module("streamvis.client.exchange")
+                self.exchange = exchange.Exchange(self._log, forming=self._forming)
+
+    def _has_loaded(self) -> bool:
+        """Load, however often that fails; False when it is to end before."""
         failures = 0
         while True:
             try:
-                with self.importing:
-                    module = importlib.import_module(f"streamvis.client.{name}")
-                break
+                self.load()
+                return True
             except Exception as error:  # no file descriptor is left, or a library does not load at all
                 log.debug("Streamvis: the sender cannot load", exc_info=True)
                 self._say(f"the sender cannot load now ({type(error).__name__}: {error}). Records wait meanwhile.")
@@ -108,11 +119,6 @@ class Sender:
             if self.given_up or (self._writer.stopping and failures >= _MOST_TRIES):
                 return False
             self.hurry.wait(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
-        if name == "exchange":
-            self.exchange = module.Exchange(self._log, forming=self._forming)
-        else:
-            self._writer.encode = module.encode
-        return True
 
     def _deliver_on(self) -> None:
         while not self._is_over:
@@ -120,8 +126,6 @@ class Sender:
                 self.hurry.clear()  # whatever rang is in the log by now
                 with self._lock:
                     batch = self._under_way = self._log.head()
-                if self._writer.encode is None and not self._is_start(batch) and not self._load("encoding"):
-                    return
                 if batch is None:
                     self._wait()
                 elif self._deliver(batch):
@@ -130,10 +134,6 @@ class Sender:
                         self._adopt()
             except Exception as error:  # noqa: BLE001 - the top of the thread: no error of ours ends a training run
                 self._survive(error)
-
-    def _is_start(self, batch: Outgoing | None) -> bool:
-        """Whether to send a batch before Arrow is loaded: the start of a run, once."""
-        return batch is not None and not self._failures and self.exchange.is_start(batch)
 
     def _wait(self) -> None:
         """Nothing waits to be sent: show the endpoint that the producer lives, deliver what others left, or wait."""
@@ -151,20 +151,23 @@ class Sender:
 
     def _deliver(self, batch: Outgoing) -> bool:
         """Whether the batch is settled."""
+        began_s = time.thread_time()
         try:
             refused = self.exchange.deliver(batch)
         except EndpointError as error:
             self._wait_for_return(error)
             return False
         self._settle(batch, error=refused)
+        self._work_s = time.thread_time() - began_s
         return True
 
     def _gather(self, batch: Outgoing) -> None:
-        """Wait for as long as the endpoint asks for, unless somebody waits for what comes, or what is next is complete."""
-        pace_s = self.exchange.pace_s
-        if pace_s and batch.bytes < _LARGE_BYTES and not self._writer.stopping:
+        """Rest, for as long as the endpoint asks for or the work was long, unless somebody waits for what comes, or what is next
+        is complete."""
+        rest_s = max(self.exchange.pace_s * _spread(), min(_REST_FOR_WORK * self._work_s, _LONGEST_REST_S))
+        if batch.bytes < _LARGE_BYTES and not self._writer.stopping:
             if not (self._log.is_behind or self._log.is_awaited or self._writer.brings_control):
-                self.hurry.wait(pace_s * _spread())
+                self.hurry.wait(rest_s)
 
     def _adopt(self) -> bool:
         """Deliver a batch that an earlier producer left; False when there is none, or none can be delivered now."""
@@ -216,7 +219,7 @@ class Sender:
         self._errors += 1
         batch = self._under_way
         try:
-            if batch is not None and self._errors >= _most_tries(error):
+            if batch is not None and self._errors >= _most_tries(error, is_sent=self.exchange.may_have_stored(batch)):
                 self.exchange.set_aside(batch, error)
                 self._settle(batch)
                 return
@@ -228,8 +231,8 @@ class Sender:
             time.sleep(_RETRY_S[1])
 
 
-def _most_tries(error: Exception) -> float:
-    if isinstance(error, MemoryError):
+def _most_tries(error: Exception, *, is_sent: bool) -> float:
+    if isinstance(error, MemoryError) and not is_sent:  # what may be stored is asked about until the answer can be read
         return _MOST_TRIES_FOR_MEMORY
     return math.inf if isinstance(error, PASSING) else _MOST_TRIES
 

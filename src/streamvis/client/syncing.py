@@ -10,9 +10,9 @@ from pathlib import Path
 from streamvis.client.exchange import post
 from streamvis.client.folders import OWNER, take
 from streamvis.client.frames import read_segment
-from streamvis.client.leftovers import Leftover, forget_refused, reasons_of, refused_in, spools_in
+from streamvis.client.leftovers import Leftover, forget_refused, refused_in, spools_in
 from streamvis.client.segments import SEGMENTS
-from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UnknownRun, UsageError
+from streamvis.errors import DeletedRun, EndpointError, EndpointRefused, UsageError
 from streamvis.transport import Transport
 
 __all__ = ["Sync", "Synced"]
@@ -80,20 +80,20 @@ class Sync:
                     again = batch._replace(producer=f"{batch.producer}.{batch.number}")
                     try:
                         answer = post(transport, again)
-                    except (EndpointRefused, DeletedRun, UnknownRun) as error:
+                    except (EndpointRefused, DeletedRun) as error:
                         self.synced.refused += batch.records
                         self.synced.left_bytes += size
                         self.synced.troubles.append(str(error))
                         continue
-                    if answer.refused_records:
+                    if answer.unstored_records:
                         # What was stored of it is not stored again: its number stays the same.
-                        self.synced.refused += answer.refused_records
+                        self.synced.refused += answer.unstored_records
                         self.synced.left_bytes += size
-                        self.synced.troubles += reasons_of(answer.ack)
+                        self.synced.troubles += answer.reasons
                     else:
                         forget_refused(path)
-                    if answer.refused_records < batch.records:
-                        self._count(batch.records - answer.refused_records, batch.run)
+                    if answer.unstored_records < batch.records:
+                        self._count(batch.records - answer.unstored_records, batch.run)
         except (EndpointError, OSError) as error:
             self.synced.troubles.append(str(error))
         finally:
@@ -130,10 +130,10 @@ class Sync:
             for done in leftover.deliver(partial(post, transport)):
                 progress(done.bytes)
                 if done.problem:
-                    self.synced.refused += done.refused_records
+                    self.synced.refused += done.unstored_records
                     self.synced.troubles.append(done.problem)
-                if done.batch is not None and (not done.problem or done.refused_records < done.batch.records):
-                    self._count(done.batch.records - done.refused_records, done.batch.run)
+                if done.batch is not None and (not done.problem or done.unstored_records < done.batch.records):
+                    self._count(done.batch.records - done.unstored_records, done.batch.run)
         finally:
             transport.close()
 

@@ -159,15 +159,14 @@ class Writer:
 
     def _take_more(self) -> None:
         """Take from the outbox what makes one frame."""
-        left, extent = _MAX_FRAME_BYTES, Extent()
+        extent = Extent(_MAX_FRAME_BYTES)
         entries, taken = self._outbox.entries, self._taken
         while entries and len(taken) < _MAX_FRAME_ENTRIES:
             kind, data = entries[0][0], entries[0][4]
             if kind is CONTROL and type(data) is Marker:
                 self._markers.append(self._outbox.take()[4])
                 continue
-            size = extent.add(entries[0])
-            if taken and (size is None or size > left or type(data) is Begin):
+            if not extent.takes(entries[0]) or (taken and type(data) is Begin):
                 break
             if kind is CONTROL and type(data) is Begin:
                 with self._lock:
@@ -176,7 +175,6 @@ class Writer:
                 self._runs.is_open = False
             taken.append(entries[0])
             self._outbox.take()
-            left -= size or 0
         with self._lock:
             self._runs.see_dropped()
 
@@ -189,7 +187,7 @@ class Writer:
                 self._runs.lose(run, records)
             return
         left_out: list[str] = []
-        found = [one for entry in entries if (one := _fetched(entry, left_out)) is not None]
+        found = [one for entry in entries if (one := _tried(fetched, entry, left_out)) is not None]
         with self._forming:
             body = self._form(found, left_out)
             rest = notes_of(controls) if controls and records else b""
@@ -218,7 +216,7 @@ class Writer:
         try:
             return notes_of(entries) if entries else b""
         except _UNSTORABLE:
-            found = [entry for entry in entries if _is_storable(entry, left_out)]
+            found = [entry for entry in entries if _tried(lambda one: notes_of([one]), entry, left_out) is not None]
             return notes_of(found) if found else b""
 
     def _pass(self, part: list[Entry]) -> None:
@@ -248,21 +246,13 @@ class Writer:
         self._pass(self._taken[:1])
 
 
-def _fetched(entry: Entry, left_out: list[str]) -> Entry | None:
+def _tried(work: Callable[[Entry], Any], entry: Entry, left_out: list[str]) -> Any:
+    """What the work makes of an entry; None where it cannot be stored."""
     try:
-        return fetched(entry)
+        return work(entry)
     except _UNSTORABLE as error:
         left_out.append(f"{_named(entry)}: {error}")
         return None
-
-
-def _is_storable(entry: Entry, left_out: list[str]) -> bool:
-    try:
-        notes_of([entry])
-    except _UNSTORABLE as error:
-        left_out.append(f"{_named(entry)}: {error}")
-        return False
-    return True
 
 
 def _named(entry: Entry) -> str:

@@ -209,24 +209,25 @@ class EndpointReader:
 
         Raises LiveSourceRefused when the key does not have such columns (yet), or holds a value.
         """
-        found = self._histories(path("runs", run, "history"), run, key, query)
-        return found[0] if found is not None else None
+        response = self._ask_history(path("runs", run, "history"), run, key, query)
+        return _histories_in(response)[0] if response.status != 404 else None
 
-    def histories(self, run: str, key: str, query: HistoryQuery) -> list[HistoryAnswer] | None:
-        """As `history` of each of the columns by itself, with `having` it, in one question."""
-        return self._histories(path("runs", run, "histories"), run, key, query)
+    def histories(self, run: str, key: str, query: HistoryQuery) -> Sequence[HistoryAnswer | None] | None:
+        """As `history` of each of the columns by itself, with `having` it, in one question. None from an endpoint that is older
+        than such questions."""
+        response = self._ask_history(path("runs", run, "histories"), run, key, query)
+        if response.status != 404:
+            return _histories_in(response)
+        return None if json.loads(response.body)["error"]["code"] == "no_such_route" else [None] * len(query.columns)
 
-    def _histories(self, where: str, run: str, key: str, query: HistoryQuery) -> list[HistoryAnswer] | None:
+    def _ask_history(self, where: str, run: str, key: str, query: HistoryQuery) -> Response:
         asked = {"key": key, "x": query.x, "columns": query.columns, "from": query.start, "to": query.stop}
         asked |= {"window": query.window, "buckets": query.buckets, "scale": "log" if query.log else "linear"}
         asked |= {"having": query.having, "smooth": query.smooth or None, "at": self._at}
         response = self._get(where, run=run, params=asked, accept=ARROW, timeout_s=60.0, may_lack=True)
-        if response.status == 404:
-            return None
-        if response.status != 200:
+        if response.status not in (200, 404):
             raise LiveSourceRefused(json.loads(response.body)["error"]["message"])
-        histories = decode_histories(response.body)
-        return [_history_answer(*its) for its in histories]
+        return response
 
     def band(
         self,
@@ -264,9 +265,11 @@ class EndpointReader:
         response = self._get(path("runs", run, "value"), run=run, params=params, accept=ARROW, may_lack=True)
         return next(_values_in(response.body), None) if response.status == 200 else None
 
-    def values(self, run: str, key: str, *, limit: int, after: int = -1) -> list[Value]:
-        """At most `limit` values of the key, evenly spread over its steps; of those after the step `after`."""
-        params = {"key": key, "limit": limit, "from_step": after + 1, "to_step": self._at}
+    def values(self, run: str, key: str, *, limit: int, after: int = -1, until: int | None = None) -> list[Value]:
+        """At most `limit` values of the key, evenly spread over its steps (see `even_steps`): of those after the step `after`,
+        and not after `until`."""
+        last = min((step for step in (until, self._at) if step is not None), default=None)
+        params = {"key": key, "limit": limit, "from_step": after + 1, "to_step": last}
         response = self._get(path("runs", run, "values"), run=run, params=params, accept=ARROW, timeout_s=60.0, may_lack=True)
         return list(_values_in(response.body)) if response.status == 200 else []
 
@@ -310,6 +313,10 @@ class EndpointReader:
 def _is_damaged(response: Response) -> bool:
     """Whether the endpoint says that what was asked for is damaged, which asking again does not change."""
     return response.status == 500 and b'"damaged"' in response.body[:200]
+
+
+def _histories_in(response: Response) -> list[HistoryAnswer]:
+    return [_history_answer(*its) for its in decode_histories(response.body)]
 
 
 def _values_in(body: bytes) -> Iterator[Value]:

@@ -71,7 +71,7 @@ class PageRun:
         return self._asks().value(self.id, key, step)
 
     def values(self, key: str, *, limit: int = _MOST_VALUES) -> Answer[list[PastValue]]:
-        """Read the values of a key by rising step, as `value` does; of more than `limit`, so many, evenly spread."""
+        """Read the values of a key by rising step, as `value` does; of more than `limit`, at most so many, evenly spread."""
         if not (isinstance(limit, int) and 0 < limit <= _MOST_VALUES):
             raise UsageError(f"limit is {limit!r}. Give a whole number from 1 to {_MOST_VALUES:,}.")
         return self._asks().values(self.id, key, limit)

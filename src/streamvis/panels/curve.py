@@ -92,7 +92,8 @@ class Curve:
         source = source_for(LiveSpec(key, x, [self._column], _MOST_BAND_ROWS, None, **also))
         line = plot.add_glyph(source, Line(x=x, y=middle, **style), view=whole_view())
         band = plot.varea(x, low, high, source=source, fill_color=style["line_color"], fill_alpha=0.2)
-        mark = Scatter(x=x, y=end, marker="x", size=9, line_width=2, line_color=style["line_color"])
+        color = style["line_color"]
+        mark = Scatter(x=x, y=end, marker="x", size=9, line_width=2, line_color=color, fill_color=color)
         self.lines = self.renderers = [line, band, plot.add_glyph(source, mark, view=whole_view())]
         source.on_change("data", lambda attr, old, new: self._look(source, middle, new))
 

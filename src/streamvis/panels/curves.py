@@ -199,10 +199,12 @@ class _Curves(Filler):
             self._list(names, self._legend)
 
     def _arrange(self) -> None:
-        """Put the renderers into the order of the curves, those of the author between them stay in their places."""
-        curves = self._drawn.values()
+        """Put the renderers into the order of the curves. Those of the author stay in their places, and what an author took out
+        stays out."""
+        curves, there = self._drawn.values(), set(self._plot.renderers)
         ours = [one for curve in curves for one in curve.renderers] + [curve.dot for curve in curves if curve.dot is not None]
-        rest, are_ours = iter(ours), set(ours)
+        are_ours = there.intersection(ours)
+        rest = (one for one in ours if one in are_ours)
         arranged = [next(rest) if one in are_ours else one for one in self._plot.renderers]
         if arranged != self._plot.renderers:
             self._plot.renderers = arranged

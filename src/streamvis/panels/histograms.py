@@ -11,6 +11,7 @@ from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, NoOverlap, Ro
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
+from streamvis.even_steps import kept_steps, stretch_of
 from streamvis.page.fillers import attach
 from streamvis.page.look import CARD, PANEL_HEIGHT
 from streamvis.palette import PALETTE
@@ -68,31 +69,37 @@ class _Histograms(ValueFiller):
     ) -> None:
         super().__init__(key)
         self._column, self._bins, self._source, self._bars, self._now = column, bins, source, bars, now
-        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._found: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
         self._known_to = -1
         self._is_asking = False
         self._seeks = 0
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
+        self._found[step] = binned = self._binned(data)
         self._ask_for_others()
-        binned = self._binned(data)
         if binned is None:
             there = ", ".join(map(repr, data))
             raise UsageError(f"The value of {self.key!r} has no numbers in {self._column or 'any column'!r}. It has {there}.")
-        self._found[step] = counts, edges = binned
+        counts, edges = binned
         self._bars.data = {"left": edges[:-1], "right": edges[1:], "count": counts}
         if isinstance(self._now.title, Title):
             self._now.title.text = f"step {step:,}"
         self._draw()
 
     def _ask_for_others(self) -> None:
-        """Ask for the values that came together with a newer one: a page is given only the newest."""
-        if self._step == self._known_to + 1:
-            self._known_to = self._step
-        if not self._is_asking and self._step > self._known_to:
-            self._is_asking, after, until, seeks = True, self._known_to, self._step, self._seeks
-            ask = lambda reader, run: reader.values(run, self.key, limit=_MOST_STEPS, after=after)  # noqa: E731
-            self.page.ask(ask, lambda values: self._learn(values, until) if self._seeks == seeks else None)
+        """Ask for values that came together with a newer one, of which a page is given only the newest: for those that stay."""
+        after, until, seeks = self._known_to, self._step, self._seeks
+        if self._is_asking or until <= after:
+            return
+        length = stretch_of(min(self._found), until, _MOST_STEPS)
+        if (after + 1) // length == until // length:
+            self._known_to = until
+            return
+        self._is_asking = True
+        # As long as nothing is known it is not known where the steps begin.
+        limit = _MOST_STEPS if after < 0 else until // length - (after + 1) // length + 2
+        ask = lambda reader, run: reader.values(run, self.key, limit=limit, after=after, until=until)  # noqa: E731
+        self.page.ask(ask, lambda values: self._learn(values, until) if self._seeks == seeks else None)
 
     def seek(self) -> None:
         # What was asked for as of another step is not answered any more.
@@ -101,14 +108,12 @@ class _Histograms(ValueFiller):
 
     def _learn(self, values: Sequence[Value], until: int) -> None:
         """Take what lies before a step: one answer, also where it could not hold all, as it does not of very large values."""
-        self._is_asking, self._known_to = False, max(self._known_to, until)
+        self._is_asking, self._known_to = False, until
         for value in values:
-            self._known_to = max(self._known_to, value.step)
             # Of what cannot be shown, only the newest is said.
-            if value.step not in self._found and (binned := self._binned(value.data)) is not None:
-                self._found[value.step] = binned
-        if self._found:
-            self._draw()
+            if value.step not in self._found:
+                self._found[value.step] = self._binned(value.data)
+        self._draw()
         self._ask_for_others()
 
     def _binned(self, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -122,17 +127,15 @@ class _Histograms(ValueFiller):
         return _counted(np.asarray(data[name], np.float64).ravel(), self._bins)
 
     def _draw(self) -> None:
-        steps = sorted(self._found)
-        if len(steps) > 2 * _MOST_STEPS:
-            # Every other one, but the newest stays.
-            for step in steps[-2::-2]:
-                del self._found[step]
-            steps = sorted(self._found)
+        self._found = {step: self._found[step] for step in kept_steps(self._found, _MOST_STEPS)}
+        drawn = {step: binned for step, binned in self._found.items() if binned is not None}
+        if not (steps := list(drawn)):
+            return
         columns: dict[str, list[np.ndarray]] = {name: [] for name in self._source.data}
         # Each is drawn from its own step to the next; the newest as wide as the one before.
         ends = [*steps[1:], steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)]
         for step, end in zip(steps, ends, strict=True):
-            counts, edges = self._found[step]
+            counts, edges = drawn[step]
             density = counts / np.maximum(np.diff(edges), 1e-300)
             most = density.max() if len(density) else 0
             filled = counts > 0

@@ -4,15 +4,16 @@ steps."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from streamvis.alerts import ALERTS, alerts_in
+from streamvis.alerts import ALERTS, Alert, alerts_in
 from streamvis.errors import LiveSourceRefused
 from streamvis.page.reader import EndpointReader
-from streamvis.records import HistoryQuery
+from streamvis.records import HistoryQuery, Rows
 from streamvis.transport import path
 
 __all__ = ["past_of", "scale_of", "time_of"]
@@ -36,21 +37,29 @@ def past_of(reader: EndpointReader, run: str) -> dict[str, Any]:
 
 def _alerts_of(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> list[dict[str, Any]]:
     """The newest alerts, each with its step, time, title and level."""
-    names = [name for name in ("title", "level") if dtypes.get(name) == "string"]
-    if "title" not in names:
-        return []
-    # A bucket for each row, and some to spare: none of them is left out.
-    asked = HistoryQuery(x="row", columns=names, window=_MOST_ALERTS - 1, buckets=4 * _MOST_ALERTS, having=["title"])
+    names = [name for name in ("title", "level") if name in dtypes]
+    newest: deque[Alert] = deque(maxlen=_MOST_ALERTS)
     try:
-        found = reader.history(run, ALERTS, asked)
+        for rows in _newest_rows(reader, run, {name: dtypes[name] for name in names}) if "title" in names else ():
+            columns = {name: {"data": _cells(rows.columns[name])} for name in names if name in rows.columns}
+            newest.extend(alerts_in(run, {"steps": rows.steps.tolist(), "times": rows.times.tolist(), "columns": columns}))
     except LiveSourceRefused:
-        return []  # such as where they are damaged: the bar has its steps anyway
-    if found is None:
-        return []
-    columns = {name: {"data": found.rows.columns[name].tolist()} for name in names}
-    its = {"steps": found.rows.steps.tolist(), "times": found.rows.times.tolist(), "columns": columns}
-    newest = alerts_in(run, its)[-_MOST_ALERTS:]
+        pass  # such as where they are damaged: the bar has its steps anyway
     return [{"step": one.step, "time": one.time, "title": one.title, "level": one.level} for one in newest]
+
+
+def _newest_rows(reader: EndpointReader, run: str, dtypes: Mapping[str, str]) -> Iterable[Rows]:
+    """The newest alerts' rows; all rows if not all cells are texts, since histories have no columns of mixed kinds."""
+    if set(dtypes.values()) != {"string"}:
+        return reader.rows_of(run, ALERTS)
+    # A bucket for each row, and some to spare: none of them is left out.
+    asked = HistoryQuery(x="row", columns=list(dtypes), window=_MOST_ALERTS - 1, buckets=4 * _MOST_ALERTS, having=["title"])
+    found = reader.history(run, ALERTS, asked)
+    return [] if found is None else [found.rows]
+
+
+def _cells(column: Any) -> list[Any]:
+    return column.tolist() if isinstance(column, np.ndarray) else [cell.tolist() for cell in column]
 
 
 def _drawable(dtypes: Mapping[str, str]) -> list[str]:

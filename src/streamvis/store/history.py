@@ -120,11 +120,12 @@ class _Selection:
         rises = all(part.rises for part in parts) and all(
             one.x[-1] <= other.x[0] for one, other in zip(parts, parts[1:], strict=False)
         )
-        first_x, last_x = _span(parts)
+        first_x, last_x = (self._end(level, parts, is_last) for is_last in (False, True)) if rises and parts else _span(parts)
         start = first_x if self._axis.start is None else self._axis.start
         stop = last_x if self._axis.stop is None else self._axis.stop
         newest, highest = self._newest(level, parts)
-        if rises and newest:
+        if rises and math.isfinite(highest):
+            # Rows before it that lack what is drawn do not count.
             start, newest = max(start, highest - self._axis.window), 0
         if self._axis.log and (start is None or start <= 0):
             start = self._first_positive(level, parts, stop)
@@ -170,6 +171,18 @@ class _Selection:
             # Where x does not rise, most of what lies between may have nothing in the range.
             closer = [(first, last)] if rises else spans.ranges(np.concatenate([before, hit, after]))
             parts = self._load(level, [(one, min(other, self._levels.count)) for one, other in closer])
+
+    def _end(self, level: int, parts: list[Part], is_last: bool) -> float | None:
+        """The x of the first or last row that is there, where x rises; None where none is."""
+        spans = Spans.of(parts)
+        there = np.flatnonzero(spans.there).tolist()
+        for i in reversed(there) if is_last else there:
+            if level == 0 or spans.full[i]:
+                return float((spans.high if is_last else spans.low)[i])
+            closer = self._load(level - 1, [(int(spans.begins[i]), min(self._levels.count, int(spans.ends[i])))])
+            if (found := self._end(level - 1, closer, is_last)) is not None:
+                return found
+        return None
 
     def _first_positive(self, level: int, parts: list[Part], stop: float | None) -> float | None:
         """The lowest x above zero."""

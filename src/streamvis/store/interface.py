@@ -316,7 +316,8 @@ class Store(Protocol):
     def values(
         self, run: str, key: str, *, from_step: int = 0, to_step: int | None = None, limit: int, max_bytes: int
     ) -> list[bytes]:
-        """The bodies of the key's values from one step to another, by step: at most `limit`, evenly spread over the steps.
+        """The bodies of the key's values from one step to another, by step: at most `limit`, evenly spread over the steps
+        (see `even_steps`).
 
         They end early where they would be more than `max_bytes` together, but for the first. Raises UnknownKey or RunConflict.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamvis.even_steps import stretch_ends
 from streamvis.records import KeyInfo
 from streamvis.store import statements as sql
 from streamvis.store.bodies import read_chunks_of, read_value
@@ -50,8 +51,8 @@ def spread_values(db: Database, key: int, *, from_step: int, to_step: int | None
     if first is None:
         return []
     # A search in the index for each, however many values there are.
-    at = [first + (last - first) * i // max(1, limit - 1) for i in range(limit - 1)] + [last]
-    found = dict(one.fetchone() for one in db.execute_each(sql.GET_LATEST_VALUE, [(key, first, step) for step in at]))
+    asked = [(key, first, end) for end in stretch_ends(first, last, limit)]
+    found = dict(one.fetchone() for one in db.execute_each(sql.GET_LATEST_VALUE, asked))
     bodies: list[bytes] = []
     for step, size in found.items():
         max_bytes -= size

@@ -89,8 +89,8 @@ def _likeness(ask: HistoryQuery) -> HistoryQuery | None:
 
 def _asked_together(
     reader: EndpointReader, run: str, key: str, likeness: HistoryQuery, asked: Sequence[HistoryQuery]
-) -> list[HistoryAnswer] | list[StreamvisError] | None:
-    """The answers; None where one of the questions was refused, or nothing was found: an older endpoint cannot be asked so."""
+) -> list[HistoryAnswer | None] | list[StreamvisError] | None:
+    """The answers; None where one of the questions was refused, or the endpoint cannot be asked so."""
     columns = [column for ask in asked for column in ask.columns or ()]
     wanted = list(dict.fromkeys(columns))
     try:

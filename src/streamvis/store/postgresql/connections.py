@@ -95,6 +95,7 @@ class Connections:
         begin = [kind] if prepares else [kind, self._settings]
         self._begin = "; ".join([*begin, SOUND] if kind == READING else begin)
         self._kind, self._prepares, self._most = kind, prepares, most
+        self._prepare_threshold = 3 if prepares else None
         for name in ("psycopg", "psycopg.pool"):
             logging.getLogger(name).addFilter(_is_news)
         self._pool = ConnectionPool(
@@ -113,7 +114,7 @@ class Connections:
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         connection.adapters.register_dumper(bool, _NumberOfBool)
         connection.adapters.register_dumper(Column, ColumnDumper)
-        connection.prepare_threshold = 3 if self._prepares else None
+        connection.prepare_threshold = self._prepare_threshold
         connection.prepared_max = _PREPARED
         if self._prepares:
             connection.execute(self._settings.replace("SET LOCAL", "SET"))
@@ -125,12 +126,12 @@ class Connections:
         try:
             if self._kind == READING:
                 yield ReadingDatabase(connection)
-                connection.execute("ROLLBACK")
+                self._roll_back(connection)
             else:
                 with connection.pipeline() as pipeline:
                     db = WritingDatabase(connection, pipeline)
                     yield db
-                    db.write_kept()
+                    db.finish()
                     ended = connection.execute("COMMIT")
                 if ended.statusmessage != "COMMIT":
                     raise psycopg.OperationalError(f"the transaction ended with {ended.statusmessage}")
@@ -140,10 +141,17 @@ class Connections:
             raise
         except BaseException:  # also Ctrl-C: no connection goes back to the pool inside a transaction
             with suppress(psycopg.Error):
-                connection.execute("ROLLBACK")
+                self._roll_back(connection)
             raise
         finally:
             self._pool.putconn(connection)
+
+    def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
+        if connection.prepare_threshold == self._prepare_threshold:
+            connection.execute("ROLLBACK")
+        else:  # it met damage: see `ReadingDatabase`
+            connection.rollback()  # psycopg counts no statement as prepared after this
+            connection.prepare_threshold = self._prepare_threshold
 
     def _begun(self) -> psycopg.Connection[Any]:
         """A connection with an open transaction. Those that broke while they were idle are passed over."""

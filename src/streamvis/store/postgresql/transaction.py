@@ -25,6 +25,7 @@ from streamvis.store.postgresql.wording import found_by, given_to, in_words
 
 __all__ = [
     "ADD_APPS",
+    "DROP_APPS",
     "HOLD_APPS",
     "HOLD_LOGS",
     "HOLD_RUNS",
@@ -39,8 +40,9 @@ HOLD_RUNS = "SELECT no FROM runs WHERE id = ANY($1::text[]) ORDER BY no FOR UPDA
 HOLD_LOGS = "SELECT no FROM runs WHERE log = ANY($1::bigint[]) ORDER BY no FOR UPDATE"
 ADD_APPS = """
 INSERT INTO apps (name) SELECT name FROM unnest($1::text[]) AS given (name)
-WHERE NOT EXISTS (SELECT FROM apps WHERE apps.name = given.name) ORDER BY name ON CONFLICT (name) DO NOTHING
+WHERE NOT EXISTS (SELECT FROM apps WHERE apps.name = given.name) ORDER BY name ON CONFLICT (name) DO NOTHING RETURNING name
 """
+DROP_APPS = "DELETE FROM apps WHERE name = ANY($1::text[]) AND made = 0"
 HOLD_APPS = """
 SELECT no FROM apps WHERE no = ANY(ARRAY(
     SELECT app FROM runs WHERE id = ANY($1::text[]) UNION SELECT no FROM apps WHERE name = ANY($2::text[])
@@ -217,12 +219,14 @@ class ReadingDatabase(PostgresDatabase):
 
 
 class WritingDatabase(PostgresDatabase):
-    """A transaction that writes. `write_kept` is called before it ends."""
+    """A transaction that writes. `finish` is called before it ends."""
 
     def __init__(self, connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline) -> None:
         super().__init__(connection)
         self._pipeline = pipeline
         self._held = HeldRuns()
+        self._added: Found | None = None
+        self._is_refused = False
         self._kept: list[tuple[str, Sequence[Any]]] = []
         self._kept_bytes = 0
         self._savepoint: tuple[str, int] | None = None
@@ -240,7 +244,7 @@ class WritingDatabase(PostgresDatabase):
         held = self._cursor().execute(HOLD_BATCHES, [runs])
         if changed := [batch for batch in batches if any(isinstance(chunk, Start | Finish) for chunk in batch.chunks)]:
             apps = Column("text", _checked(sorted({batch.app for batch in changed if batch.app})))
-            self._cursor().execute(ADD_APPS, [apps])
+            self._added = self._cursor().execute(ADD_APPS, [apps])
             self._cursor().execute(HOLD_APPS, [Column("text", [batch.run for batch in changed]), apps])
         self._held.take(held, self._cursor().execute(READ_HELD, others))
 
@@ -283,6 +287,7 @@ class WritingDatabase(PostgresDatabase):
             return _Known()
         is_back = word == "ROLLBACK"
         if is_back:
+            self._is_refused = True
             self._held.forget()
             del self._kept[self._savepoint[1] if self._savepoint else 0 :]
         if self._savepoint is not None:
@@ -292,6 +297,12 @@ class WritingDatabase(PostgresDatabase):
             with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
                 self._pipeline.sync()
         return self._set(statement)
+
+    def finish(self) -> None:
+        """Send what is left. Apps that were added for batches of which none is stored go again."""
+        self.write_kept()
+        if self._is_refused and self._added is not None and (names := [name for (name,) in self._added]):
+            self._cursor().execute(DROP_APPS, [Column("text", names)])
 
     def write_kept(self) -> None:
         """Send what was kept, for many rows at once."""
