@@ -128,11 +128,12 @@ def test_a_chart_enlarges_goes_back_with_escape_and_gives_all_its_rows(show, sit
 
 
 # Where the board's cards are, from the window's left and top edge.
-_BOXES = """() => { const control = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
-    .find((m) => "layout" in m.attributes && "settings" in m.attributes)
-    return (JSON.parse(control?.layout ?? "{}").cards ?? []).map(({id}) => { const model = Bokeh.documents[0].get_model_by_id(id)
-      const box = model && Bokeh.index.find_one(model)?.el.getBoundingClientRect()
-      return box == null ? null : [box.left, box.top, box.right, box.bottom] }) }"""
+_BOXES = """() => { const models = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
+    const control = models.find((m) => "layout" in m.attributes && "settings" in m.attributes)
+    return (JSON.parse(control?.layout ?? "{}").cards ?? []).map(({id}) => {
+      const frame = models.find((m) => m.type == "Pane" && m.elements[0]?.id == id)
+      const box = frame && Bokeh.index.find_one(frame)?.el.getBoundingClientRect()
+      return box == null || box.width == 0 ? null : [box.left, box.top, box.right, box.bottom] }) }"""
 # The titles of the figures that the page draws: Bokeh keeps models that were let go of for a while, but not their views.
 _TITLES = """() => Array.from(Bokeh.documents[0]._all_models.values())
     .filter((model) => model.type == "Figure" && Bokeh.index.find_one(model) != null).map((model) => model.title.text)"""

@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Line, Pane, Plot
+from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Line, Plot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -139,9 +139,8 @@ class OpenPage:
 def shown(page: OpenPage) -> list:
     """What each panel holds, as far as a person sees it; its place in the document is its name."""
     found = [what(root) for root in page.site.doc.roots if type(root).__name__ != "StreamvisLiveControl"]
-    frames = {child.id: child for root in page.site.doc.roots for child in root.select({"type": Pane})}
     cards = layout_of(page.site)["cards"]
-    found[-1] = {card["name"]: (card["series"], what(frames[card["id"]])) for card in cards}
+    found[-1] = {card["name"]: (card["series"], what(page.site.doc.models[card["id"]])) for card in cards}
     return found
 
 

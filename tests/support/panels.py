@@ -103,14 +103,17 @@ class Panels:
     def settle(self) -> None:
         """Let everything that panels asked for arrive."""
         for _ in range(100):
+            is_going_on = self.fillers.go_on()
             self.fillers.look()
             if self.live is not None and self.live.is_changed:
                 self.live.sync()
-            if not self.fillers.has_news and not (self.live is not None and self.live.has_news):
+            if self.fillers.has_news or (self.live is not None and self.live.has_news):
+                if self.live is not None:
+                    self.live.update({})
+                    self.fillers.fill(self.live.are_filled)
+                self.fillers.update([(NewData(self.run, {}, {}), [])])
+            elif not is_going_on:
                 return
-            if self.live is not None:
-                self.live.update({})
-            self.fillers.update([(NewData(self.run, {}, {}), [])])
         raise AssertionError("panels ask for more and more")
 
     def learn(self, **columns: Mapping[str, str]) -> None:

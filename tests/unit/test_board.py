@@ -44,10 +44,13 @@ def choose(site, **settings):
     site.settle()
 
 
+def space_of(site):
+    return site.doc.roots[0].children[1]
+
+
 def made(site):
-    """The styles of the frames that exist, each by its card's name."""
-    space = site.doc.roots[0].children[1]
-    styles = {child.id: child.styles for child in space.children if child.elements}
+    """The styles of the frames with panels, each by its card's name."""
+    styles = {child.elements[0].id: child.styles for child in space_of(site).children if child.elements}
     return {one["name"]: styles[one["id"]] for one in layout_of(site)["cards"]}
 
 
@@ -82,13 +85,28 @@ def test_cards_come_in_sizes(size):
 def test_however_many_cards_there_are_only_those_near_the_view_exist():
     site = opened(lambda keys: boxes(5_000))
     counts = []
-    for top in (0, 100_000, 300_000, 0):
+    for top in (0, 100_000, 300_000, 0, 300_000, 0):
         look(site, top)
         counts.append(len(site.doc.models))
         assert 8 <= len(made(site)) <= 40
-    assert counts[0] == counts[-1] and max(counts) < 200
+    assert counts[3] == counts[-1] and max(counts) < 200
     look(site, 0, height=10**7)
     assert len(made(site)) <= 300, "in a frame as high as its page, all is in view"
+
+
+def test_a_large_window_is_filled_without_waiting_for_the_browser_which_lays_out_what_there_is_once():
+    site = Panels(panels.board(lambda keys: boxes(5000)))
+    site.settle()
+    layouts, updates = [], []
+    space_of(site).on_change("children", lambda attr, old, new: layouts.append(len(new)))
+    site.fillers.update = updates.append  # only once the browser has painted what came before
+    look(site, 0, width=2500, height=1300)
+    assert len(made(site)) == 7 * 7
+    assert len(layouts) <= 1 and not updates
+    for top in (3000, 1_000, 0):
+        look(site, top, width=2500, height=1300)
+        assert len(made(site)) >= 7 * 6
+    assert len(layouts) <= 2
 
 
 def test_the_search_finds_by_words_in_any_order_and_case():
@@ -205,16 +223,31 @@ def test_settings_are_sound_whatever_the_address_says(said):
 )
 def test_a_hostile_address_opens_the_page_as_it_is(query):
     arguments = parse_qs_bytes(query)
-    request = type("Request", (), {"arguments": arguments, "headers": {}})()
-    context = type("Context", (), {"request": request})()
-    panel = panels.board(lambda keys: boxes(3))
-    site = Panels()
-    site.doc._session_context = lambda: context
-    site.doc.add_root(panel)
-    site.settle()
+    site = asked_for(boxes(3), arguments=arguments)
     look(site, 0)
     assert not site.troubles
     json.loads(control_of(site).settings)
+
+
+def asked_for(cards, *, arguments=None, headers=None):
+    """A page with a board, as a browser asks for it."""
+    request = type("Request", (), {"arguments": arguments or {}, "headers": headers or {}})()
+    context = type("Context", (), {"request": request})()
+    site = Panels()
+    site.doc._session_context = lambda: context
+    site.doc.add_root(panels.board(lambda keys: cards))
+    site.settle()
+    return site
+
+
+@pytest.mark.parametrize(
+    ("said", "across", "count"),
+    [({}, 3, 9), ({"Streamvis-Frame": "2580x1360"}, 6, 30), ({"Streamvis-Frame": "0x0"}, 3, 9), ({"User-Agent": "Mobi"}, 1, 3)],
+)
+def test_the_first_panels_have_their_places_for_the_frame_that_they_are_asked_for(said, across, count):
+    site = asked_for(boxes(100), headers=said)
+    assert {round(100 / left_and_width(its)[1]) for its in made(site).values()} == {across}
+    assert len(made(site)) == count
 
 
 KEYS, COLUMNS = st.sampled_from(["a", "b", "a/b", "a/b/c"]), st.sampled_from(["c", "b/c", "a/b/c", "d", "a/c"])

@@ -10,14 +10,14 @@ A filler that fails says so in the page and is left alone; the other panels, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future
 from importlib.resources import files
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.model import Model
-from bokeh.models import CustomJS
+from bokeh.models import ColumnDataSource, CustomJS
 from tornado.ioloop import IOLoop
 
 from streamvis.descriptions import Description, pattern_of
@@ -46,8 +46,15 @@ class Page:
     `is_open` tells that the page has shown the past before this filler came. `all` has the same of each run of the page.
     """
 
-    def __init__(self, doc: Document, run: PageRun, ask: Callable[..., None], soon: Callable[..., None]) -> None:
-        self.doc, self.run, self._ask, self._soon = doc, run, ask, soon
+    def __init__(
+        self,
+        doc: Document,
+        run: PageRun,
+        ask: Callable[..., None],
+        soon: Callable[..., None],
+        when_filled: Callable[..., None],
+    ) -> None:
+        self.doc, self.run, self._ask, self._soon, self._when_filled = doc, run, ask, soon, when_filled
         self.keys: Mapping[str, KeyInfo] = {}
         self.described: dict[str, Description] = {}
         self.is_open = False
@@ -62,8 +69,12 @@ class Page:
         self._ask(lambda reader, run: reader.value(run, key), self.run.id, then, shared=key)
 
     def soon(self, function: Callable[[], object]) -> None:
-        """Call the function with the next update, which waits until the browser has painted the last one."""
+        """Call the function when other pages of this server had their turn, once the browser shows the page's first state."""
         self._soon(function)
+
+    def when_filled(self, sources: Iterable[ColumnDataSource], function: Callable[[], object]) -> None:
+        """Call the function once these live sources show what there is, with the update that brings it."""
+        self._when_filled(sources, function)
 
 
 class Filler:
@@ -125,11 +136,12 @@ class Fillers:
         wake: Callable[[], None],
     ) -> None:
         self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
-        self._pages = {run.id: Page(doc, run, self._ask, self._put_off) for run in runs}
+        self._pages = {run.id: Page(doc, run, self._ask, self._put_off, self._wait) for run in runs}
         self._first = self._pages[runs[0].id]
         for page in self._pages.values():
             page.all = tuple(self._pages.values())
-        self._put_off_until_next: list[Callable[[], object]] = []
+        self._next: list[Callable[[], object]] = []
+        self._unfilled: list[tuple[set[str], Callable[[], object]]] = []
         self._all: dict[int, Filler] = {}
         self._answers: list[tuple[Callable[[Any], object], Future, Callable[..., Any], str]] = []
         self._asked_keys: set[str] = set()
@@ -153,8 +165,8 @@ class Fillers:
 
     @property
     def has_news(self) -> bool:
-        """Whether answers wait for their fillers, or something was put off until now."""
-        return bool(self._answers or self._put_off_until_next)
+        """Whether answers wait for their fillers."""
+        return bool(self._answers)
 
     @property
     def is_reading(self) -> bool:
@@ -238,10 +250,30 @@ class Fillers:
         for new_data, pieces in news:
             self._pages[new_data.run.id].is_open |= bool(pieces)
 
+    @property
+    def has_put_off(self) -> bool:
+        """Whether panels put off something until `go_on`."""
+        return bool(self._next)
+
+    def go_on(self) -> bool:
+        """Do what was put off until now; whether there was anything."""
+        put_off, self._next = self._next, []
+        if put_off:
+            with computed_once(self._doc):
+                for function in put_off:
+                    self._guard(function)
+        return bool(put_off)
+
+    def fill(self, are_filled: Callable[[Set[str]], bool]) -> None:
+        """Tell who waited for live sources that are filled now."""
+        waiting, self._unfilled = self._unfilled, []
+        for sources, function in waiting:
+            if are_filled(sources):
+                self._guard(function)
+            else:
+                self._unfilled.append((sources, function))
+
     def _take_answers(self) -> None:
-        put_off, self._put_off_until_next = self._put_off_until_next, []
-        for function in put_off:
-            self._guard(function)
         answers, self._answers = self._answers, []
         for then, future, read, run in answers:
             try:
@@ -267,8 +299,11 @@ class Fillers:
                 self._troubles.pop(id(filler), None)
 
     def _put_off(self, function: Callable[[], object]) -> None:
-        self._put_off_until_next.append(function)
+        self._next.append(function)
         self._wake()
+
+    def _wait(self, sources: Iterable[ColumnDataSource], function: Callable[[], object]) -> None:
+        self._unfilled.append(({source.id for source in sources}, function))
 
     def _ask(
         self, read: Callable[[EndpointReader, str], Any], run: str, then: Callable[[Any], object], *, shared: str = ""

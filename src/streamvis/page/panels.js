@@ -241,13 +241,14 @@ if (window.streamvisPanels == null) {
     control.properties.layout.change.connect(draw)
     draw()
 
+    // The frame that a card's panel is in.
+    const frame_of_card = ({id}) => space.children.find((frame) => frame.elements[0]?.id == id)
     // Small tools over the card where the mouse is.
     let shown_for = null
     const show_tools = (entry, el) => {
       if (shown_for == entry.id && tools.style.display == "flex") return
       shown_for = entry.id
       const name = entry.title.replace(/[^\w.-]+/g, "_").slice(0, 80) || "chart"
-      const model = space.children.find((child) => child.id == entry.id)
       const made = []
       const add = (text, title, act) => { const one = Object.assign(element("button", text), {title}); one.onclick = act; made.push(one) }
       if (!is_file) add(settings.big == entry.name ? "✕" : "⤢", settings.big == entry.name ? "Back to its place" : "Enlarge", () => {
@@ -256,7 +257,7 @@ if (window.streamvisPanels == null) {
         shown_for = null
         tell()
       })
-      const plot = plot_in(view_of(model))
+      const plot = plot_in(view_of(frame_of_card(entry)))
       if (plot != null) {
         add("↺", "Show all, and follow", () => plot.model.reset.emit())
         for (const type of ["png", "svg"]) add(type.toUpperCase(), `Download as ${type.toUpperCase()}`, async () => save(await plot.export(type).to_blob(), `${name}.${type}`))
@@ -275,7 +276,7 @@ if (window.streamvisPanels == null) {
       const path = event.composedPath()
       if (path.includes(tools)) return
       for (const entry of layout.cards) {
-        const model = space.children.find((child) => child.id == entry.id), el = model && view_of(model)?.el
+        const frame = frame_of_card(entry), el = frame && view_of(frame)?.el
         if (el != null && path.includes(el)) return show_tools(entry, el)
       }
       tools.style.display = "none"

@@ -15,6 +15,7 @@ Never is more than one update under way to the browser: the next waits for the e
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -50,6 +51,8 @@ UpdatePage = Callable[[Document, NewData], object]
 _LEAST_SHOWN_S = 5.0
 """How long the runs of a choice are shown before the page reloads for others: a sweep may start one every second."""
 _BEAT_S = 10
+_FILL_FIRST_S = 0.4
+"""For how long a browser that asks for the page waits for data that are on their way: with them, it draws the page once."""
 _MANY_ROWS = 300_000
 """So many rows of the past and a browser begins to be slow."""
 
@@ -83,6 +86,7 @@ class Session:
         self._takes_runs = takes_runs(init_page)
         self._loop = IOLoop.current()
         self._is_woken = self._is_over = False
+        self._woken: asyncio.Event | None = None
         self._selected = SelectedRuns(reader, selection)
         self._asking = Asking(doc, reader, shared.executor, at=selection.at)
         self._followings: list[Following] = []
@@ -193,7 +197,9 @@ class Session:
     def _plan(self, delay_s: float = 0.0) -> None:
         if self._is_over:
             return
-        if delay_s:
+        if self._woken is not None:
+            self._woken.set()
+        elif delay_s:
             self._doc.add_timeout_callback(self._advance, max(1, round(delay_s * 1000)))
         else:
             self._doc.add_next_tick_callback(self._advance)
@@ -208,9 +214,37 @@ class Session:
         self._shared.heap.trim_later(self._loop)
 
     def _advance(self) -> Awaitable[None] | None:
+        rest = self._step()
+        return self._fill_first(rest) if self._is_filling_first else rest
+
+    @property
+    def _is_filling_first(self) -> bool:
+        """Whether the browser has not got the page yet, and the page will soon have its first data."""
+        return not self._is_over and self._is_ahead and self._data is not None and self._data.is_awaited
+
+    async def _fill_first(self, rest: Awaitable[None] | None) -> None:
+        """Fill the page, for a moment at most, before the browser gets it: under the document lock, for which it waits."""
+        until = time.monotonic() + _FILL_FIRST_S
+        if rest is not None:
+            await rest
+        while self._is_filling_first and (left_s := until - time.monotonic()) > 0:
+            self._woken = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._woken.wait(), left_s)
+            except TimeoutError:
+                return
+            finally:
+                self._woken = None
+            rest = self._step()
+            if rest is not None:
+                await rest
+
+    def _step(self) -> Awaitable[None] | None:
         self._is_woken = False
         if self._is_over:
             return None
+        if self._data is not None and self._link.is_seen and not self._failures.has_ended:
+            self._data.go_on()
         self._sync()
         self._tell()
         if self._is_outdated():

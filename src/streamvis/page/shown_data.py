@@ -64,6 +64,11 @@ class ShownData:
                 self._fillers.look()
                 self._failures.run("A live figure of the page", self._live.sync, ends_page=True)
 
+    def go_on(self) -> None:
+        """Let panels do what they put off until others had their turn."""
+        with self._failures.ours():
+            self._fillers.go_on()
+
     def seek(self, reader: EndpointReader, at: int | None) -> None:
         """Show the runs as of another step, which `reader` reads."""
         self._missing.expect(at)
@@ -101,8 +106,8 @@ class ShownData:
 
     @property
     def is_filled(self) -> bool:
-        """Whether the page shows the past up to now: nothing is being read for the first time."""
-        if any(its.is_reading for its in self._followings):
+        """Whether the page shows the past up to now: nothing is being read for the first time, nor still to be made."""
+        if self._fillers.has_put_off or any(its.is_reading for its in self._followings):
             return False
         # Where data come all the time, something is always being read again.
         self._are_panels_filled |= not self._fillers.is_reading
@@ -152,6 +157,7 @@ class ShownData:
         told: list[NewData] = []
         with self._failures.ours():
             is_live_changed = self._live.update({its.run.id: pieces for its, pieces in news}, is_ahead=is_ahead)
+            self._fillers.fill(self._live.are_filled)
             is_answered = self._fillers.has_news
             for its, pieces in news:
                 told.append(its.fold(pieces, without=self._without(its, pieces)).noting(self._asked))

@@ -12,20 +12,22 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from bokeh.layouts import column as column_of
 from bokeh.model import DataModel
-from bokeh.models import Column, CustomJS, Div, LayoutDOM, Pane
+from bokeh.models import Column, ColumnDataSource, CustomJS, Div, LayoutDOM, Pane
 
 from streamvis.descriptions import pattern_of
 from streamvis.errors import UsageError
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live.figures import computed_once
-from streamvis.page.live.sources import of_run
+from streamvis.page.live.sources import of_run, spec_of
+from streamvis.page.models import reachable
 from streamvis.page.new_data import NewData
 from streamvis.page.properties import references, string
-from streamvis.panels.board_layout import Layout, Place, Settings, View, arguments_of, usual_view
+from streamvis.panels.board_layout import Layout, Place, Settings, View, arguments_of, first_view
 from streamvis.panels.boxes import Parts
 from streamvis.panels.cards import Card, Shared, card, described, differs
 from streamvis.panels.contents import Key, contents_of
@@ -82,6 +84,7 @@ class _Board(Filler):
         self._seen_live: set[str] = set()
         self._cards: dict[str, Card] = {}
         self._layout = Layout()
+        self._frames: list[Pane] = []
         self._made: dict[str, Pane] = {}
         self._parts = Parts()
         self._is_unfinished = self._is_seen = False
@@ -98,7 +101,7 @@ class _Board(Filler):
         super().begin(page)
         self._settings = Settings.of(arguments_of(page.doc))
         # Charts are made while the browser still loads its scripts.
-        self._view = usual_view(page.doc)
+        self._view = first_view(page.doc)
         self._control.settings = json.dumps(asdict(self._settings))
         args = {"control": self._control, "bar": self._bar, "space": self._space}
         start = CustomJS(args=args, code="window.streamvisPanels.board(control, bar, space)")
@@ -196,49 +199,74 @@ class _Board(Filler):
         """Make the panels that came into view, and release those that left it."""
         if not self._view.width:
             return
+        seen = self._seen()
+        self._made = {name: frame for name, frame in self._made.items() if name in seen}
+        self._make([name for name in seen if name not in self._made])
+        shown = []
+        for name in seen:
+            if (frame := self._made.get(name)) is not None:
+                styles = _BIG if name == self._settings.big else self._layout.styles(seen[name])
+                if frame.styles != styles:
+                    frame.styles = styles
+                one = self._cards[name]
+                shown.append({"id": frame.elements[0].id, "name": name, "series": one.series, "title": one.title})
+        # Last: a frame that comes into the document is sent as it is then.
+        if len(self._frames) >= len(self._space.children):
+            self._space.children = [self._space.children[0], *self._frames]
+        columns = sorted({name for info in self._keys.values() for name in list(info.columns)[:50]})
+        about = {"heads": self._layout.heads, "cards": shown, "total": len(self._cards), "found": len(self._layout.places)}
+        self._control.layout = json.dumps({**about, "runs": [page.run.id for page in self.page.all], "columns": columns[:200]})
+
+    def _seen(self) -> dict[str, Place]:
+        """The cards near what the viewer sees, those in front of it last."""
         ahead = _AHEAD_PX if self._is_seen else 0
         seen = self._layout.seen(self._view.top - ahead, self._view.bottom + ahead)
-        # Those that the viewer sees come first.
         ordered = sorted(seen.items(), key=lambda item: item[1].top + self._layout.card_height < self._view.top)
         seen = dict(ordered[:_MOST_MADE])
         if self._settings.big in self._cards:
             seen.setdefault(self._settings.big, Place(0, 0, 1))
-        self._made = {name: made for name, made in self._made.items() if name in seen}
+        return seen
+
+    def _make(self, names: Sequence[str]) -> None:
+        """Make these panels: the first of them now, the others when others had their turn."""
+        taken = {frame.id for frame in self._made.values()}
+        free = [frame for frame in self._frames if frame.id not in taken]
+        new = [Pane(visible=False) for _ in range(len(names) - len(free))]
+        free += new
         shared = Shared(self._settings.x, self._settings.smooth, self._settings.log)
-        shown, new = [], 0
-        for name, place in seen.items():
-            if name not in self._made:
-                if new == _AT_A_TIME:
-                    # What there is gets painted and filled first.
-                    if not self._is_unfinished:
-                        self._is_unfinished = True
-                        self.page.soon(self._go_on)
-                    break
-                new += 1
-                # A board that is told of a run's news makes panels of all of them.
-                with of_run(""), self._parts.used():
-                    self._made[name] = _framed(self._cards[name].make(shared))
-            made = self._made[name]
-            styles = _BIG if name == self._settings.big else self._layout.styles(place)
-            if made.styles != styles:
-                made.styles = styles
-            shown.append({"id": made.id, "name": name, "series": self._cards[name].series, "title": self._cards[name].title})
+        for name, frame in zip(names[:_AT_A_TIME], free, strict=False):
+            # A board that is told of a run's news makes panels of all of them.
+            with of_run(""), self._parts.used():
+                panel = _fitted(self._cards[name].make(shared))
+            # One that the browser lays out and draws only once it has its data.
+            unfilled = [one for one in reachable([panel]) if isinstance(one, ColumnDataSource) and spec_of(one) is not None]
+            frame.update(elements=[panel], visible=not unfilled)
+            if unfilled:
+                self.page.when_filled(unfilled, partial(_reveal, frame, panel))
+            self._made[name] = frame
+        for frame in free[len(names[:_AT_A_TIME]) :]:
+            if frame.elements:
+                frame.update(elements=[], visible=False)
+        # All that are needed at once: Bokeh lays out and draws the panels of all frames whenever one comes or goes.
+        self._frames += new
         if self._parts.made != self._control.parts:
             self._control.parts = self._parts.made
-        children = [self._space.children[0], *self._made.values()]
-        if children != self._space.children:
-            self._space.children = children
-        columns = sorted({name for info in self._keys.values() for name in list(info.columns)[:50]})
-        about = {"heads": self._layout.heads, "cards": shown, "total": len(self._cards), "found": len(self._layout.places)}
-        self._control.layout = json.dumps({**about, "runs": [page.run.id for page in self.page.all], "columns": columns[:200]})
+        if len(names) > _AT_A_TIME and not self._is_unfinished:
+            self._is_unfinished = True
+            self.page.soon(self._go_on)
 
     def _go_on(self) -> None:
         self._is_unfinished = False
         self._show()
 
 
-def _framed(panel: LayoutDOM) -> Pane:
-    """The panel in a frame whose size it takes. In a pane it is laid out alone: in a column, with all others at each change."""
+def _reveal(frame: Pane, panel: LayoutDOM) -> None:
+    if frame.elements == [panel]:
+        frame.visible = True
+
+
+def _fitted(panel: LayoutDOM) -> LayoutDOM:
+    """The panel with the size of the frame that it is put into."""
     for part in (panel, *parts_of(panel).values()):
         part.update(sizing_mode="stretch_both", width=None, height=None)
-    return Pane(elements=[panel])
+    return panel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,13 +13,16 @@ from bokeh.document import Document
 
 from streamvis.panels.cards import Card
 
-__all__ = ["Layout", "Place", "Settings", "View", "arguments_of", "usual_view"]
+__all__ = ["Layout", "Place", "Settings", "View", "arguments_of", "first_view"]
 
 _GAP, _HEAD = 10, 38
 _SIZES = {"s": (240, 180), "m": (330, 250), "l": (620, 400)}
 """The least width and the height of a card, in pixels, for each size that a viewer can choose."""
 _USUAL_SIZE, _PHONE_SIZE, _AROUND = (1366, 768), (390, 844), (280, 60)
 """What of a window is taken to be in view until the browser has told it, and what of that is not the board's, in pixels."""
+_FRAME = "Streamvis-Frame"
+_MOST_PX = 20_000
+"""No screen has more; whoever asks for a page could say anything."""
 _FOLD_FROM = 30
 """With more sections than this, only the first few are open at first."""
 _LEAST_HEIGHT = 60
@@ -120,8 +124,11 @@ class Layout:
 
     def styles(self, place: Place) -> dict[str, str]:
         """The styles that put a panel into a place."""
+        # The browser keeps the styles of the place where a frame was before, unless others replace them.
         return {
             "position": "absolute",
+            "inset": "auto",
+            "z-index": "auto",
             "top": f"{place.top:.0f}px",
             "height": f"{self.card_height}px",
             "left": f"calc({place.left * 100:.3f}% + {place.left * _GAP:.1f}px)",
@@ -129,12 +136,14 @@ class Layout:
         }
 
 
-def usual_view(doc: Document) -> View:
-    """What is taken to be in view until the browser has told it."""
+def first_view(doc: Document) -> View:
+    """What is taken to be in view until the browser has told it. The shell says how large the frame is that it asks for."""
     request = getattr(doc.session_context, "request", None)
-    agent = request.headers.get("User-Agent", "") if request else ""
-    width, height = _PHONE_SIZE if "Mobi" in agent else _USUAL_SIZE
-    return View(0.0, float(height - _AROUND[1]), float(max(width - _AROUND[0], _PHONE_SIZE[0])))
+    headers = request.headers if request else {}
+    width, height = _PHONE_SIZE if "Mobi" in headers.get("User-Agent", "") else _USUAL_SIZE
+    if found := re.fullmatch(r"(\d{3,5})x(\d{3,5})", headers.get(_FRAME, ""), re.ASCII):
+        width, height = (min(int(side), _MOST_PX) for side in found.groups())
+    return View(0.0, float(max(height - _AROUND[1], 0)), float(max(width - _AROUND[0], _PHONE_SIZE[0])))
 
 
 def arguments_of(doc: Document) -> dict[str, Any]:

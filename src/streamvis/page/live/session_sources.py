@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -135,6 +135,10 @@ class LiveSources:
     def is_filled(self) -> bool:
         """Whether the endpoint has answered for each source once."""
         return all(shown.is_filled for shown in self._shown.values())
+
+    def are_filled(self, sources: Set[str]) -> bool:
+        """Whether the endpoint has answered for these sources once, of those that are still in the document."""
+        return all(self._shown[source].is_filled for source in sources if source in self._shown)
 
     @property
     def notices(self) -> list[Notice]:

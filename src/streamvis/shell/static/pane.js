@@ -100,7 +100,9 @@ export class Pane {
     const {url} = this, {signal} = this.#coming = new AbortController()
     let answer = null, html = null
     try {
-      answer = this.#is_cold ? null : await fetch(url, {signal})
+      const {clientWidth, clientHeight} = this.box
+      // So that the page can be made for its place.
+      answer = this.#is_cold ? null : await fetch(url, {signal, headers: {"Streamvis-Frame": `${clientWidth}x${clientHeight}`}})
     } catch {
       // The page server is away, perhaps for a moment. If it stays away, the browser says in the frame what is wrong.
       if (tries < MOST_TRIES) return this.#later(() => { if (frame.isConnected) this.#fill(frame, bokeh, tries + 1) }, RETRY_MS)
