@@ -221,7 +221,7 @@ if (window.streamvisPanels == null) {
         x.replaceChildren(...options.map((name) => new Option(name == "elapsed" ? "time since start" : name.slice(0, 40), name)))
         x.value = settings.x
       }
-      count.textContent = layout.total == null ? "" : settings.q ? `${layout.found} of ${layout.total}` : `${layout.total} panels`
+      count.textContent = layout.total == null ? "" : settings.q ? `${layout.found} of ${layout.total}` : `${layout.total} ${layout.total == 1 ? "panel" : "panels"}`
       cover.hidden = !settings.big
       heads.replaceChildren(...layout.heads.map((head) => {
         const made = element("button")
