@@ -218,7 +218,7 @@ class EndpointReader:
         response = self._ask_history(path("runs", run, "histories"), run, key, query)
         if response.status != 404:
             return _histories_in(response)
-        return None if json.loads(response.body)["error"]["code"] == "no_such_route" else [None] * len(query.columns)
+        return None if json.loads(response.body)["error"]["code"] == "no_such_route" else [None] * len(query.columns or ())
 
     def _ask_history(self, where: str, run: str, key: str, query: HistoryQuery) -> Response:
         asked = {"key": key, "x": query.x, "columns": query.columns, "from": query.start, "to": query.stop}

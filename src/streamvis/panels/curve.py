@@ -124,7 +124,7 @@ class Curve:
 
     def remove(self) -> None:
         """Take the curve out of its figure."""
-        mine = {*self.renderers, self.dot}
+        mine = [*self.renderers, self.dot]
         self._its.plot.renderers = [one for one in self._its.plot.renderers if one not in mine]
 
     def _look(self, source: ColumnDataSource, y: str, data: Mapping[str, Any]) -> None:
