@@ -147,7 +147,7 @@ def remove(held: int, folder: Path) -> None:
     """Take the folder away, in which no batch is left; it stays where others put something there."""
     with suppress(OSError):  # somebody else took it away
         ours = [path for path in folder.iterdir() if path.name in (OWNER, DROPPED) or path.name.endswith((BEGIN, ".new"))]
-        for path in sorted(ours, key=lambda path: path.name == OWNER):  # without it, nobody knows what the rest is
+        for path in sorted(ours, key=lambda path: path.name == OWNER):  # without it, the rest is not known as a spool
             with suppress(OSError):
                 path.unlink()
     os.close(held)
