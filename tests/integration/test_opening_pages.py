@@ -29,6 +29,14 @@ def init_page(doc, config):
     figure_of_k.line("step", "y", source=live_source("k", x="step", columns=["y"], name="main_plot"))
     doc.add_root(figure_of_k)
 """
+# The answer comes just as the time to wait for it is up.
+AS_TIME_IS_UP = """
+import asyncio
+async def wait_for(waiting, timeout):
+    await waiting
+    raise TimeoutError
+session.asyncio = type("asyncio", (), {"Event": asyncio.Event, "wait_for": staticmethod(wait_for)})
+"""
 LARGE = {"top": 0, "bottom": 1300, "width": 2500}
 ACROSS, DOWN = 7, 7
 
@@ -61,14 +69,26 @@ def pages(share_pages):
     return share_pages(lines=LINES)
 
 
-def test_a_browser_that_asks_before_the_endpoint_has_answered_gets_the_page_with_its_data(pages, shared_endpoint):
-    with Client(shared_endpoint.url, "lines") as client:
+def has_data(address, endpoint):
+    """Whether a browser that opens the page at once gets its data with it."""
+    with Client(endpoint.url, "lines") as client:
         client.init()
         client.sendl(0, "k", {"y": [0.5, 1.5]})
         assert client.flush(timeout_s=20)
-        session = pull_session(url=f"{pages.url}/lines")
-        assert list(session.document.get_model_by_name("main_plot").data["y"]) == [0.5, 1.5]
+        session = pull_session(url=f"{address}?app=lines")
+        found = list(session.document.get_model_by_name("main_plot").data["y"])
         session.close()
+        return found == [0.5, 1.5]
+
+
+def test_a_browser_that_asks_before_the_endpoint_has_answered_gets_the_page_with_its_data(pages, shared_endpoint):
+    assert has_data(f"{pages.url}/lines", shared_endpoint)
+
+
+def test_an_answer_that_comes_as_the_time_to_wait_for_it_is_up_is_not_lost(tmp_path, start_pages, shared_endpoint):
+    page = tmp_path / "late.py"
+    page.write_text(LINES + AS_TIME_IS_UP)
+    assert has_data(f"{start_pages(page, url=shared_endpoint.url).url}/late", shared_endpoint)
 
 
 def test_all_charts_in_the_window_are_made_while_the_browser_is_busy_and_shown_once_with_their_data(pages, shared_endpoint):

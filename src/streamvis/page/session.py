@@ -19,6 +19,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from bokeh.document import Document
@@ -228,13 +229,13 @@ class Session:
         if rest is not None:
             await rest
         while self._is_filling_first and (left_s := until - time.monotonic()) > 0:
-            self._woken = asyncio.Event()
-            try:
-                await asyncio.wait_for(self._woken.wait(), left_s)
-            except TimeoutError:
+            woken = self._woken = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), left_s)
+            self._woken = None
+            # It may have been set as the time was up: then nobody else goes on.
+            if not woken.is_set():
                 return
-            finally:
-                self._woken = None
             rest = self._step()
             if rest is not None:
                 await rest
