@@ -75,7 +75,7 @@ def has_data(address, endpoint):
         client.init()
         client.sendl(0, "k", {"y": [0.5, 1.5]})
         assert client.flush(timeout_s=20)
-        session = pull_session(url=f"{address}?app=lines")
+        session = pull_session(url=address, arguments={"app": "lines"})
         found = list(session.document.get_model_by_name("main_plot").data["y"])
         session.close()
         return found == [0.5, 1.5]
