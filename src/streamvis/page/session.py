@@ -233,7 +233,7 @@ class Session:
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), left_s)
             self._woken = None
-            # It may have been set as the time was up: then nobody else goes on.
+            # It may have been set just as the time was up: no other callback continues then.
             if not woken.is_set():
                 return
             rest = self._step()
