@@ -7,6 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
 from streamvis.integrations.accelerate import StreamvisTracker
 from streamvis.integrations.transformers import StreamvisCallback
+from support.conditions import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,7 +49,9 @@ def test_the_history_of_a_trainer_is_stored_once(app, only_run, calls_of, tmp_pa
         row = {name.removeprefix(f"{key}_") if key != "train" else name: cell for name, cell in entry.items()}
         rows.setdefault(key, []).append((key, step, row | {"epoch": epoch}))
     assert {key: len(its) for key, its in rows.items()} == {"train": 7, "eval": 3, "test": 1}
-    assert calls_of(run) == [row for _, its in sorted(rows.items()) for row in its]
+    logged = [row for _, its in sorted(rows.items()) for row in its]
+    wait_until(lambda: len(calls_of(run)) == len(logged), what="the evaluation after the end of the run is stored")
+    assert calls_of(run) == logged
 
 
 def test_what_an_accelerator_logs_is_stored_once(app, only_run, calls_of):
