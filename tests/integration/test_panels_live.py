@@ -9,6 +9,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+from bokeh.document.models import DocumentModelManager
 from bokeh.models import ColumnDataSource, DataTable, Div, Legend, Line, Plot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -336,3 +337,34 @@ def test_a_curve_of_one_row_is_a_dot_until_there_is_a_line(tmp_path, streamvis_p
     page.sendl(1, "train", {"loss": 2.0})
     assert [type(one.glyph).__name__ for one in plot.renderers] == ["Line"]
     page.check()
+
+
+MANY = """
+from streamvis import panels
+
+def init_page(doc, config):
+    for i in range(9):
+        doc.add_root(panels.curves("train", f"y{i}"))
+    doc.add_root(panels.numbers("train", ["y1"]))
+    doc.add_root(panels.table("train"))
+"""
+
+
+def test_an_update_of_many_panels_lets_bokeh_walk_the_document_twice_at_most_and_not_when_no_model_comes(
+    tmp_path, streamvis_page, monkeypatch
+):
+    walks, compute = [], DocumentModelManager.recompute
+    monkeypatch.setattr(DocumentModelManager, "recompute", lambda models: (walks.append(len(walks)), compute(models)))
+    (tmp_path / "page.py").write_text(MANY)
+    row = {f"y{i}": float(i) for i in range(9)}
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "train", row)])
+    drawn = [type(one.glyph).__name__ for plot in page.doc.roots[:9] for one in plot.renderers]
+    assert drawn == ["Line", "Scatter"] * 9
+    counts = []
+    for step in range(1, 4):
+        walks.clear()
+        page.sendl(step, "train", row)
+        assert [plot.renderers[0].data_source.data["step"][-1] for plot in page.doc.roots[:9]] == [step] * 9
+        counts.append(len(walks))
+    assert [len(plot.renderers) for plot in page.doc.roots[:9]] == [1] * 9
+    assert counts[0] <= 2 and counts[1:] == [0, 0], counts

@@ -23,7 +23,7 @@ from tornado.ioloop import IOLoop
 from streamvis.descriptions import Description, pattern_of
 from streamvis.errors import StreamvisError
 from streamvis.page.link import Notice
-from streamvis.page.live.figures import computed_once
+from streamvis.page.live.figures import computed_if_changed, computed_once
 from streamvis.page.live.sources import bound_run, of_run
 from streamvis.page.new_data import NewData
 from streamvis.page.reader import EndpointReader, Piece
@@ -53,8 +53,10 @@ class Page:
         ask: Callable[..., None],
         soon: Callable[..., None],
         when_filled: Callable[..., None],
+        in_update: Callable[..., None],
     ) -> None:
         self.doc, self.run, self._ask, self._soon, self._when_filled = doc, run, ask, soon, when_filled
+        self._in_update = in_update
         self.keys: Mapping[str, KeyInfo] = {}
         self.described: dict[str, Description] = {}
         self.is_open = False
@@ -75,6 +77,13 @@ class Page:
     def when_filled(self, sources: Iterable[ColumnDataSource], function: Callable[[], object]) -> None:
         """Call the function once these live sources show what there is, with the update that brings it."""
         self._when_filled(sources, function)
+
+    def in_update(self, function: Callable[[], object]) -> None:
+        """Call the function in the update that brings what live sources were just given, with the other changes of panels.
+
+        For what adds or removes models: Bokeh computes a document's models at each such change, but in an update once for all.
+        """
+        self._in_update(function)
 
 
 class Filler:
@@ -136,7 +145,8 @@ class Fillers:
         wake: Callable[[], None],
     ) -> None:
         self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
-        self._pages = {run.id: Page(doc, run, self._ask, self._put_off, self._wait) for run in runs}
+        self._changes: list[Callable[[], object]] = []
+        self._pages = {run.id: Page(doc, run, self._ask, self._put_off, self._wait, self._changes.append) for run in runs}
         self._first = self._pages[runs[0].id]
         for page in self._pages.values():
             page.all = tuple(self._pages.values())
@@ -241,9 +251,13 @@ class Fillers:
         if news:
             # A panel that comes now and asks for a value would be given one from before these.
             self._waiting = {}
-        with computed_once(self._doc):
+        changes = self._changes[:]
+        self._changes.clear()
+        with computed_if_changed(self._doc):
             for new_data, _ in news:
                 self._pages[new_data.run.id].run = new_data.run
+            for change in changes:
+                self._guard(change)
             self._take_answers()
             for new_data, pieces in news:
                 self._hand_over(self._pages[new_data.run.id], new_data, pieces)

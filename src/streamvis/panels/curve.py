@@ -29,7 +29,8 @@ _MOST_ROWS, _MOST_BAND_ROWS = 8000, 4000
 class Drawing:
     """What all curves of a figure have in common; see `curves`.
 
-    `dotted` is called when a curve got or lost its dot, `gapped` when it has values that a logarithmic axis cannot show.
+    `in_update` calls a function with the page's other changes, `dotted` is called when a curve got or lost its dot, `gapped` when
+    it has values that a logarithmic axis cannot show.
     """
 
     plot: figure
@@ -38,6 +39,7 @@ class Drawing:
     window: float | None
     line: Mapping[str, Any]
     is_log: bool
+    in_update: Callable[[Callable[[], object]], None]
     dotted: Callable[[], None]
     gapped: Callable[[], None]
 
@@ -132,8 +134,12 @@ class Curve:
         # The lowest of all values is among those that are drawn.
         if self._its.is_log and isinstance(values, np.ndarray) and values.dtype.kind == "f" and (values <= 0).any():
             self._its.gapped()
+        if (len(data[self._its.x]) == 1) != (self.dot is not None):
+            self._its.in_update(lambda: self._dot_or_line(source, y))
+
+    def _dot_or_line(self, source: ColumnDataSource, y: str) -> None:
         plot, x = self._its.plot, self._its.x
-        if (len(data[x]) == 1) == (self.dot is not None):
+        if (len(source.data[x]) == 1) == (self.dot is not None):
             return
         if self.dot is None:
             color = self._style["line_color"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,7 +136,11 @@ class _Curves(Filler):
         line: dict[str, Any],
     ) -> None:
         self._plot, self._keys, self._columns, self._x, self._band = plot, keys, columns, x, tuple(band or ())
-        told = {"dotted": self._arrange, "gapped": lambda: self._say(1, "Values of 0 and below are not shown on this axis")}
+        told: dict[str, Callable[..., None]] = {
+            "in_update": lambda function: self.page.in_update(function),
+            "dotted": self._arrange,
+            "gapped": lambda: self.page.in_update(lambda: self._say(1, "Values of 0 and below are not shown on this axis")),
+        }
         self._its = Drawing(plot, x, smooth, window, line, is_log=options_log(plot), **told)
         self.things = things_shown()
         self._drawn: dict[_Place, Curve] = {}

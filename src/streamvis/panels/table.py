@@ -102,7 +102,7 @@ class _Table(ValueFiller):
             most = 2 * len(shown) * self._rows
             spec = LiveSpec(self.key, "row", list(shown), most, float(self._rows), carry=("step", "time"))
             source = self._source = source_for(spec)
-            source.on_change("data", lambda attr, old, new: self._show_rows(source))
+            source.on_change("data", lambda attr, old, new: self.page.in_update(lambda: self._show_rows(source)))
             # In the place of the one before, so that it alone is in the document and is filled.
             self._kept = keep_sources(self._grid, [source], instead_of=self._kept)
 
