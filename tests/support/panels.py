@@ -11,6 +11,7 @@ from bokeh.document import Document
 from bokeh.models import Div, LayoutDOM
 
 from streamvis.even_steps import stretch_ends
+from streamvis.page.document import adopt
 from streamvis.page.fillers import Fillers
 from streamvis.page.live.session_sources import LiveSources
 from streamvis.page.new_data import NewData
@@ -71,6 +72,7 @@ class Panels:
 
     def __init__(self, *roots: LayoutDOM, reader: Any = None, run: PageRun = RUN, live: bool = False) -> None:
         self.reader, self.run, self.doc, self.step = reader or Shelf(), run, Document(), 0
+        adopt(self.doc)
         with self.doc.models.freeze():
             for root in roots:
                 self.doc.add_root(root)

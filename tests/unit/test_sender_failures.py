@@ -204,7 +204,6 @@ def test_threads_that_copy_the_process_at_the_same_time_leave_nothing_held(scrip
     script.sendl(0)
     assert script.flush()
     producer, both = script.producer, threading.Barrier(2)
-    real = producer._sender.importing.acquire
     first = threading.Event()
 
     def fork():
@@ -223,7 +222,9 @@ def test_threads_that_copy_the_process_at_the_same_time_leave_nothing_held(scrip
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert real(timeout=1) and producer._forming.acquire(timeout=1) and producer.log.lock.acquire(timeout=1)
+    for lock in (producer._sender.importing, producer._forming, producer.log.lock):
+        assert lock.acquire(timeout=1)
+        lock.release()
 
 
 def test_an_endpoint_in_trouble_is_not_asked_more_often_because_callers_wait(script, endpoint, monkeypatch):

@@ -23,7 +23,7 @@ from tornado.ioloop import IOLoop
 from streamvis.descriptions import Description, pattern_of
 from streamvis.errors import StreamvisError
 from streamvis.page.link import Notice
-from streamvis.page.live.figures import computed_if_changed, computed_once
+from streamvis.page.live.figures import computed_once
 from streamvis.page.live.sources import bound_run, of_run
 from streamvis.page.new_data import NewData
 from streamvis.page.reader import EndpointReader, Piece
@@ -253,7 +253,7 @@ class Fillers:
             self._waiting = {}
         changes = self._changes[:]
         self._changes.clear()
-        with computed_if_changed(self._doc):
+        with computed_once(self._doc):
             for new_data, _ in news:
                 self._pages[new_data.run.id].run = new_data.run
             for change in changes:

@@ -10,7 +10,7 @@ Knows Bokeh's models and which of their sources are live. Knows nothing of runs,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, Glyph, Gly
 
 from streamvis.page.live.sources import LiveSpec, spec_of
 
-__all__ = ["Changes", "Figures", "computed_if_changed", "computed_once", "moved_range"]
+__all__ = ["Changes", "Figures", "computed_once", "moved_range"]
 
 _SECONDS_TO_MS = 1000.0
 _MOVED_TAG = "streamvis moves this range"
@@ -235,29 +235,6 @@ def computed_once(doc: Document) -> Iterator[None]:
             failure = error
     if failure is not None:
         raise failure
-
-
-@contextmanager
-def computed_if_changed(doc: Document) -> Iterator[None]:
-    """As `computed_once`, for an update that seldom brings models.
-
-    `computed_once` lets Bokeh walk all models also when none came. Here it walks them at the first change that may bring some,
-    and once for all others.
-    """
-    is_held = False
-
-    def hold(event: DocumentChangedEvent) -> None:
-        nonlocal is_held
-        if not is_held and isinstance(event, ModelChangedEvent) and _may_bring_models(event):
-            is_held = True
-            held.enter_context(computed_once(doc))
-
-    with ExitStack() as held:
-        doc.on_change(hold)
-        try:
-            yield
-        finally:
-            doc.remove_on_change(hold)
 
 
 def _age(model: Model) -> tuple[int, str]:
