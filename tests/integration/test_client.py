@@ -4,6 +4,7 @@ import collections
 import gc
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -428,10 +429,11 @@ def test_parameters_changed_in_place_arrive_as_they_were_when_sent(client, store
     assert all(type(loss) is np.float64 for loss in stored.rows(run, "loss", "loss"))
 
 
-def test_the_example_of_a_training_loop_runs(start_program, endpoint, stored):
-    pytest.importorskip("torch")
+def test_the_example_of_a_training_loop_runs(endpoint, stored, monkeypatch):
+    pytest.importorskip("torch")  # in this process, which has loaded it for the tests above
     example = Path(__file__).parents[2] / "examples" / "training_pytorch.py"
-    assert start_program([sys.executable, example, endpoint.url, "training", "--steps", "50"], is_warm=True).wait(60) == 0
+    monkeypatch.setattr(sys, "argv", [str(example), endpoint.url, "training", "--steps", "50"])
+    runpy.run_path(str(example), run_name="__main__")
     (run,) = stored.runs("training")
     losses = stored.rows(run["run"], "loss", "loss")
     assert len(losses) == 50 and losses[-1] < losses[0]

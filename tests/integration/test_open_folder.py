@@ -52,29 +52,36 @@ def test_a_folder_is_read_directly_after_a_kill_and_through_the_endpoint_that_ta
 
 READ = """
 import sys, streamvis
-with streamvis.open(sys.argv[1]) as reader:
-    print(reader.url, reader.run("r").rows("train")["x"].to_pylist())
+for folder in sys.stdin:
+    try:
+        with streamvis.open(folder.strip()) as reader:
+            print(reader.url, reader.run("r").rows("train")["x"].to_pylist(), flush=True)
+    except streamvis.StreamvisError as error:
+        print(str(error).splitlines()[-1], flush=True)
 """
 
 
 @pytest.fixture
 def read_by_others(tmp_path):
     """`read_by_others(folder)`: what a program prints that reads the folder and may not write to it."""
+    # Root may write anywhere, unless it gives that right up.
+    rights = "-dac_override,-dac_read_search"
+    as_others = ["setpriv", "--bounding-set", rights, "--inh-caps", rights] if os.geteuid() == 0 else []
+    command = [*as_others, sys.executable, "-c", READ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
 
-    def read(folder):
-        # Root may write anywhere, unless it gives that right up.
-        rights = "-dac_override,-dac_read_search"
-        as_others = ["setpriv", "--bounding-set", rights, "--inh-caps", rights] if os.geteuid() == 0 else []
-        before = {path.name for path in folder.iterdir()}
-        folder.chmod(0o555)
-        try:
-            done = subprocess.run([*as_others, sys.executable, "-c", READ, folder], capture_output=True, text=True)
-        finally:
-            folder.chmod(0o755)
-        assert {path.name for path in folder.iterdir()} == before
-        return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+        def read(folder):
+            before = {path.name for path in folder.iterdir()}
+            folder.chmod(0o555)
+            try:
+                program.stdin.write(f"{folder}\n")
+                program.stdin.flush()
+                return program.stdout.readline().strip()
+            finally:
+                folder.chmod(0o755)
+                assert {path.name for path in folder.iterdir()} == before
 
-    return read
+        yield read
 
 
 def filled(folder):

@@ -23,6 +23,8 @@ from streamvis.selection import Selection
 from support.conditions import wait_until
 
 ROUNDS = 2
+COUNT_EVERY_S = 3.0
+"""To count, the page server looks at each of its objects."""
 SHARED = 6
 """So many connections and threads to the endpoint may be there after a round that were not there before: sessions share them."""
 
@@ -45,11 +47,13 @@ def test_closed_sessions_of_all_kinds_leave_no_object_task_or_connection(start_e
     with Client(endpoint.url, "long") as client, Client(endpoint.url, "past") as past:
         site = soak.Site(client, past, f"{pages.url}/long", pages.pid, answer)
         asyncio.run(site.open_and_close(len(soak.KINDS)))
-        before = wait_until(lambda: (now := count())["Bokeh's connections"] == 0 and now, what="the first tabs are gone")
+        before = wait_until(
+            lambda: (now := count())["Bokeh's connections"] == 0 and now, every_s=1.0, what="the first tabs are gone"
+        )
         assert before["Bokeh's sessions"] == before["documents"] == len(soak.KINDS)
         for _ in range(ROUNDS):
             asyncio.run(site.open_and_close(len(soak.KINDS)))
-        after = wait_until(have_ended, within_s=60, every_s=0.5, what="all sessions end")
+        after = wait_until(have_ended, within_s=60, every_s=COUNT_EVERY_S, what="all sessions end")
     assert after["tasks"] <= before["tasks"]
     for name in ("connections", "files", "threads"):
         assert after[name] <= before[name] + SHARED < before[name] + ROUNDS * len(soak.KINDS)

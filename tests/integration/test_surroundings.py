@@ -13,7 +13,7 @@ import pytest
 from streamvis import Client
 from support.stored import Stored
 
-# What a program has before it gives up a right, or a folder, that Python itself would need to find modules.
+# What a program has before it gives up a right, or a folder, that Python itself would need to find modules. So it may start warm.
 HEAD = """
     import os, resource, sys, threading, warnings
     import encodings.idna, numpy, psutil, pyarrow, urllib3
@@ -35,7 +35,7 @@ def run_program(start_program, tmp_path):
     def run(source, url, *, head=HEAD, **options):
         path = tmp_path / "program.py"
         path.write_text(textwrap.dedent(head) + source + textwrap.dedent(TAIL))
-        program = start_program([sys.executable, path, url], cwd=tmp_path, **options)
+        program = start_program([sys.executable, path, url], cwd=tmp_path, is_warm=head is HEAD, **options)
         assert program.wait(60) == 0, program.output()
         return program
 

@@ -266,7 +266,7 @@ def test_the_pace_is_that_of_chunks_where_batches_hold_many_keys(store):
 
     start(store, "few", "run")
     assert not any(ack.pace_s for ack in acks_of(store, many("few", 150, 1), clock=clock))
-    assert acks_of(store, many("run", 150, 90), clock=clock)[-1].pace_s > 0.1
+    assert acks_of(store, many("run", 110, 90), clock=clock)[-1].pace_s > 0.1
 
 
 def test_while_a_long_resume_is_under_way_others_are_acknowledged(store):

@@ -21,8 +21,8 @@ SPEC = LiveSpec("k", "step", [], 400, None)
 def run(trial_endpoint):
     random = np.random.default_rng(5)
     run = TrialRun(trial_endpoint, {})
-    for step in range(0, 3000, 10):
-        run.store([rows(step, "k", {"a": random.normal(size=10), "b": random.normal(size=10), "c": random.normal(size=10)})])
+    for step in range(0, 3000, 100):
+        run.store([rows(step, "k", {name: random.normal(size=100) for name in "abc"})])
     return run
 
 

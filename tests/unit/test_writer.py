@@ -52,8 +52,9 @@ def rows_in(bodies):
     for body in bodies:
         for chunk in decode_batch_body(body)[1 if body is bodies[0] else 0 :]:
             (rows,) = decode_tail_body(chunk.body)
+            names, cells = [*rows.columns], np.array([*rows.columns.values()])
             for i, step in enumerate(rows.steps.tolist()):
-                found.append((step, [name for name, cells in rows.columns.items() if cells[i] == cells[i]]))
+                found.append((step, [names[at] for at in np.flatnonzero(cells[:, i] == cells[:, i])]))
     return found
 
 
