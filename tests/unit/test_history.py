@@ -308,7 +308,7 @@ def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):
     random = np.random.default_rng(1)
     store = filled(tmp_path, [], 0)
     count = 0
-    for number, target in enumerate((1_000, 4_000, 16_000), 1):
+    for number, target in enumerate((500, 2_000, 8_000), 1):
         row = np.arange(count, target)
         rows = encode_rows("k", row, row / 2, {"x": row, "a": random.normal(size=len(row))})
         store.append([Batch("run", "app", "p", 2 * number, [rows])])
@@ -327,7 +327,7 @@ def test_what_a_view_loads_does_not_grow_with_the_run(tmp_path):
         count += 1
         kept[target] = store.history("run", "k", HistoryQuery(x="x", buckets=20)).table.num_rows
     store.close()
-    # From 1,000 rows to 16,000 there are four levels more, each of which adds a little; reading all rows would add 15,000.
+    # From 500 rows to 8,000 there are four levels more, each of which adds a little; reading all rows would add 7,500.
     for name, counts in loaded.items():
         assert counts[-1] < counts[0] + 3_000, (name, counts)
     assert max(tail_bytes.values()) - min(tail_bytes.values()) < 64 and max(kept.values()) <= 2 * 20 + 4

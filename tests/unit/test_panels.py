@@ -239,7 +239,7 @@ def test_a_curve_whose_renderer_an_author_took_out_does_not_come_back_and_costs_
 
 def test_a_group_s_curve_that_got_another_number_looks_like_one_that_had_it_from_the_start():
     def looks(*numbers):
-        its = Drawing(figure(), "step", 0.0, None, {}, is_log=False, dotted=lambda: None, gapped=lambda: None)
+        its = Drawing(figure(), "step", 0.0, None, {}, is_log=False, in_update=list, dotted=list, gapped=list)
         curve = Curve(its, Thing(("a", "b"), "group", "#123456", "std"), "k", "y", numbers[0])
         for number in numbers[1:]:
             curve.renumber(number)
