@@ -32,7 +32,7 @@ def pytest_collection_finish() -> None:
     """What was imported and collected stays: the garbage collector need not look at it, and seldom at what tests make."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
 
 
 _USER_FOLDERS = ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
