@@ -69,7 +69,7 @@ def site(tmp_path, keep):
         with Client(endpoint.url, "lines") as client:
             client.init()
             step = 0
-            while not is_over.wait(0.1):
+            while not is_over.wait(0.4):  # each row is drawn in two tabs
                 client.sendl(step, "k", {"x": step})
                 step += 1
 

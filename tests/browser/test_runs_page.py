@@ -202,7 +202,7 @@ def test_of_five_thousand_columns_only_what_is_near_the_view_is_drawn(show):
     total = tab.page.get_by_text("5000 of 5000")
     total.wait_for()
     counts = []
-    for place in (0, 0.2, 0.5, 0.8, 1.0, 0):
+    for place in (0, 0.5, 1.0, 0):
         tab.evaluate("place => scrollTo(0, place * document.documentElement.scrollHeight)", place)
         wait_until(
             lambda: any(box and 0 < box[1] < 700 for box in tab.evaluate(_BOXES)),

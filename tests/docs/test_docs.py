@@ -106,7 +106,7 @@ class Reader:
         if needs:
             ready = r"Bokeh app running at: (?P<url>http://localhost:(?P<port>\d+))/\S+"
             command = [sys.executable, "-m", "bokeh", "serve", name]
-            service = self.start_service(command, ready=ready, cwd=self.folder)
+            service = self.start_service(command, ready=ready, cwd=self.folder, is_warm=True)
             self.expect_growth(f"{service.url}/{path.stem}")
         elif "def update_page" in block.text:
             pages = self.start_pages(path, url=self.endpoint.url)
@@ -118,12 +118,13 @@ class Reader:
 
     def serve(self, block: Block, page: str) -> None:
         """Run a block of `streamvis serve PAGE &` and a producer, on ports of their own."""
-        command, producer = (line for line in block.text.strip().splitlines() if not line.startswith("#"))
-        words = command.removesuffix("&").split()
+        start, producer = (line for line in block.text.strip().splitlines() if not line.startswith("#"))
+        words = start.removesuffix("&").split()
         assert words[:2] == ["streamvis", "serve"]
         options = ["--no-browser", "--data", str(self.folder / "served"), "--rest-port", "0"]
         ready = r"Open (?P<url>http://\S+:(?P<port>\d+))/\S+ in a browser"
-        served = self.start_service([sys.executable, "-m", "streamvis.cli", *words[1:], *options], ready=ready, cwd=self.folder)
+        command = [sys.executable, "-m", "streamvis.cli", *words[1:], *options]
+        served = self.start_service(command, ready=ready, cwd=self.folder, is_warm=True)
         url = served.wait_for_line(r"Producers send to (\S+)\.").group(1)
         script = self.folder / producer.split()[1]
         script.write_text(script.read_text().replace(self.endpoint.url, url))

@@ -2,7 +2,7 @@
 
 Each process of the tests has one starter. It imports what an endpoint and a page server need, and forks for every program that
 is to start. The program is a process of its own, with its own session, environment and descriptors, and runs from its first
-line. The tests of `streamvis serve` and of the docs start programs the usual way.
+line. Commands of the docs, and tests of starting itself, start programs the usual way.
 """
 
 from __future__ import annotations
