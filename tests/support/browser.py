@@ -24,6 +24,8 @@ CHROMIUM_ARGUMENTS = (
     "--no-first-run",
     "--disable-dev-shm-usage",
     "--force-prefers-reduced-motion",  # what turns while a page waits is drawn 60 times a second
+    # Parsed when it is needed, a script that the renderer has compiled before is not parsed again.
+    "--js-flags=--no-script-streaming",
     "--process-per-site",  # the tabs of a context share a renderer, which has compiled BokehJS
 )
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
