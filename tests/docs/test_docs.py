@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 from streamvis import Client
+from support.browser import Tab
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,6 +62,7 @@ class Reader:
         self.folder, self.endpoint = folder, endpoint
         self.start_pages, self.start_service, self.open_page = start_pages, start_service, open_page
         self.names: dict[str, object] = {"__name__": "docs"}
+        self.tab: Tab | None = None
         binaries = Path(sys.executable).parent
         # Of all plugins of pytest that the tests need installed, this one takes three seconds to import.
         self.env = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTEST_ADDOPTS": "-pno:schemathesis"}
@@ -115,7 +117,13 @@ class Reader:
 
     def expect_growth(self, address: str) -> None:
         send_something(self.endpoint.url)
-        self.open_page(address).wait_for_source("main_plot", lambda columns: len(columns.get("x", [])) >= 50)
+        self.show(address).wait_for_source("main_plot", lambda columns: len(columns.get("x", [])) >= 50)
+
+    def show(self, address: str) -> Tab:
+        """The reader's browser, which shows this page now."""
+        self.tab = self.tab or self.open_page("about:blank")
+        self.tab.page.goto(address)
+        return self.tab
 
     def serve(self, block: Block, page: str) -> None:
         """Run a block of `streamvis serve PAGE &` and a producer, on ports of their own."""
@@ -130,7 +138,7 @@ class Reader:
         script = self.folder / producer.split()[1]
         script.write_text(script.read_text().replace(self.endpoint.url, url))
         self.bash(producer)
-        tab = self.open_page(f"{served.url}/{Path(page).stem}")
+        tab = self.show(f"{served.url}/{Path(page).stem}")
         tab.wait_for_source("main_plot", lambda columns: len(columns.get("x", [])) == 300)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support import warm
 from support.conditions import wait_until
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
@@ -19,6 +20,7 @@ PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 def play(*options) -> tuple[int, str]:
     """The exit status of the fault program, and what it printed."""
     command = [sys.executable, PROGRAM, "--seed", "7", "--producers", "2", "--window-ms", "2000", "--warm", *map(str, options)]
+    warm.share()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(done.stdout)
     return done.returncode, done.stdout
