@@ -2,7 +2,8 @@
 
 There is one starter for all processes of the tests, and for the programs that they start. When it is asked for a program for the
 first time, it imports what an endpoint and a page server need; then it forks for every program. The program is a process of its
-own, with its own session, environment and descriptors, and runs from its first line. Commands of the docs, and tests of starting itself, start programs the usual way.
+own, with its own session, environment and descriptors, and runs from its first line. Commands of the docs, and tests of starting
+itself, start programs the usual way.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from typing import BinaryIO, NoReturn
 __all__ = ["Started", "share", "start"]
 
 _LIBRARIES = (
+    "streamvis.cli",
     "streamvis.endpoint.process",
     "streamvis.page.web.process",
     "streamvis.panels",
+    "streamvis.shell.routes",
     "streamvis.store.sqlite",
     # What they import when they need it first, and what page scripts import.
     "anyio._backends._asyncio",
@@ -38,6 +41,7 @@ _LIBRARIES = (
     "bokeh.plotting",
     "numpy.ma",
     "pyarrow.compute",
+    "uvicorn.lifespan.on",
 )
 _OPTIONAL = ("uvloop", "httptools", "pydantic.v1", "streamvis.store.postgresql.store")
 _MOST_BYTES = 2**20
