@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support import warm
+
 pytest_plugins = [
     "support.browser",
     "support.postgresql",
@@ -26,6 +28,11 @@ settings.load_profile(os.environ.get("STREAMVIS_HYPOTHESIS_PROFILE", "ci"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell leaves it for what it starts in the background: the programs that tests start would ignore Ctrl-C too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):
+        warm.share()  # with the processes that are about to start
 
 
 def pytest_collection_finish() -> None:

@@ -33,11 +33,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """One endpoint, and one page server for all examples that are made of panels."""
+    """One endpoint and one page server for all examples."""
     folder = tmp_path_factory.mktemp("gallery")
     endpoint = processes.endpoint(folder / "data", log=folder / "endpoint.log")
     try:
-        scripts = [f"{name}={EXAMPLES / name / 'page.py'}" for name in OF_PANELS]
+        scripts = [f"{name}={EXAMPLES / name / 'page.py'}" for name in (*OF_PANELS, "field")]
         pages = processes.page_server(*scripts, url=endpoint.url, log=folder / "pages.log")
         try:
             yield endpoint, pages
@@ -47,14 +47,19 @@ def served(tmp_path_factory):
         endpoint.close()
 
 
+def show(name, served, start_program, open_page, *steps):
+    """Start an example, and open its page."""
+    endpoint, pages = served
+    start_program([sys.executable, str(EXAMPLES / name / "producer.py"), endpoint.url, name, *steps], is_warm=True)
+    return open_page(f"{pages.url}/{name}")
+
+
 @pytest.mark.parametrize("name", OF_PANELS)
 def test_all_panels_of_an_example_fill(name, served, start_program, open_page):
     if name == "convolution" and importlib.util.find_spec("torch") is None:
         pytest.skip("needs PyTorch")
-    endpoint, pages = served
-    steps = ["61"] if name == "convolution" else []  # its pages are filled by then
-    start_program([sys.executable, str(EXAMPLES / name / "producer.py"), endpoint.url, name, *steps], is_warm=True)
-    tab = open_page(f"{pages.url}/{name}")
+    steps = ["21"] if name == "convolution" else []  # its pages are filled by then
+    tab = show(name, served, start_program, open_page, *steps)
 
     def is_filled():
         empty = tab.evaluate(EMPTY)
@@ -62,19 +67,6 @@ def test_all_panels_of_an_example_fill(name, served, start_program, open_page):
         return True
 
     wait_until(is_filled, within_s=90, what=f"all panels of {name} to be filled", pause=tab._pause_s)
-
-
-@pytest.fixture
-def show(start_endpoint, start_pages, start_program, open_page):
-    """Start an example, and open its page."""
-
-    def show(name):
-        endpoint = start_endpoint()
-        pages = start_pages(EXAMPLES / name / "page.py", url=endpoint.url)
-        start_program([sys.executable, str(EXAMPLES / name / "producer.py"), endpoint.url, name], is_warm=True)
-        return open_page(f"{pages.url}/page")
-
-    return show
 
 
 def view(tab, title):
@@ -85,8 +77,8 @@ def view(tab, title):
     return tab.evaluate(script, title)
 
 
-def test_a_field_moves_and_is_cut_where_the_viewer_taps(show):
-    tab = show("field")
+def test_a_field_moves_and_is_cut_where_the_viewer_taps(served, start_program, open_page):
+    tab = show("field", served, start_program, open_page)
     tab.wait_for_source("energy", lambda columns: len(columns["step"]) > 20, within_s=30)
     before = tab.source("cut")["height"]
     tab.wait_for_source("cut", lambda columns: columns["height"] != before, within_s=10)

@@ -25,8 +25,8 @@ def init_page(doc, config):
 def update_page(doc, new_data):
     assert "main" not in new_data
 """
-COUNT, SPIKE = 2_500_000, 654_321
-MANY = 1_000_000
+COUNT, SPIKE = 1_200_000, 654_321
+MANY = 700_000
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 

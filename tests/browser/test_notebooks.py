@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
@@ -37,7 +38,8 @@ def open_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMVIS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("STREAMVIS_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    # Each process of the tests collects this file, and importing them takes seconds.
+    # Each process of the tests collects this file, and importing them takes a second, and three with the one left out.
+    monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)
     import nbformat
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient

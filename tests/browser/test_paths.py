@@ -75,12 +75,12 @@ def scripts(tmp_path):
 
 @pytest.mark.parametrize("name", FRONTS)
 def test_a_page_below_a_path_is_found_in_the_index_and_lives(
-    name, scripts, start_endpoint, start_pages, start_nginx, start_jupyter, open_page
+    name, scripts, shared_endpoint, start_pages, start_nginx, share_jupyter, open_page
 ):
-    endpoint, port, front = start_endpoint(), free_port(), FRONTS[name]
+    endpoint, port, front = shared_endpoint, free_port(), FRONTS[name]
     shown = scripts[list(FRONTS).index(name)]
     pages = start_pages(*scripts, url=endpoint.url, port=port, args=front.options(port), env={"STREAMVIS_PAGE_TOKEN": TOKEN})
-    root = front.start(port, start_nginx, start_jupyter)
+    root = front.start(port, start_nginx, share_jupyter)
     with Client(endpoint.url, "paths") as client:
         client.init()
         client.sendl(0, "k", {"x": 0})
@@ -102,14 +102,13 @@ def test_a_page_below_a_path_is_found_in_the_index_and_lives(
 
 
 @pytest.mark.parametrize("path", ["/", "/viz/"])
-def test_the_nginx_lines_of_the_docs_work_on_any_port(path, scripts, start_endpoint, start_pages, start_nginx, open_page):
+def test_the_nginx_lines_of_the_docs_work_on_any_port(path, scripts, shared_endpoint, start_pages, start_nginx, open_page):
     documented = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
     blocks = re.findall(r"```nginx\n(.*?)```", documented, re.DOTALL)
     (lines,) = [block for block in blocks if block.startswith(f"location {path} {{")]
-    endpoint = start_endpoint()
-    pages = start_pages(scripts[0], url=endpoint.url, env={"STREAMVIS_PAGE_TOKEN": TOKEN})
+    pages = start_pages(scripts[0], url=shared_endpoint.url, env={"STREAMVIS_PAGE_TOKEN": TOKEN})
     address = start_nginx(lines.replace("127.0.0.1:5006", f"127.0.0.1:{pages.port}"))
-    with Client(endpoint.url, "paths") as client:
+    with Client(shared_endpoint.url, "paths") as client:
         client.init()
         client.sendl(0, "k", {"x": 7})
         client.flush()

@@ -202,7 +202,7 @@ def test_of_five_thousand_columns_only_what_is_near_the_view_is_drawn(show):
     total = tab.page.get_by_text("5000 of 5000")
     total.wait_for()
     counts = []
-    for place in (0, 0.2, 0.5, 0.8, 1.0, 0):
+    for place in (0, 0.5, 1.0, 0):
         tab.evaluate("place => scrollTo(0, place * document.documentElement.scrollHeight)", place)
         wait_until(
             lambda: any(box and 0 < box[1] < 700 for box in tab.evaluate(_BOXES)),
@@ -248,15 +248,15 @@ def test_the_address_shows_a_second_tab_what_the_first_one_shows(show, open_page
     assert other.page.get_by_label("Size").input_value() == "l" and other.page.get_by_label("Log y").is_checked()
 
 
-def test_the_board_fills_the_window_in_light_and_dark_whatever_names_are(show, open_page):
+def test_the_board_fills_the_window_in_light_and_dark_whatever_names_are(show):
     names = ["🦊🚀 loss", "x" * 300, "<b>bold</b>", "$$x^2$$", *(f"c{i}" for i in range(6))]
     tab = show("names", lambda client: client.sendl(0, "a key 🙂" + "y" * 300, dict.fromkeys(names, 0.5)))
     backgrounds = []
     for width, height, scheme in ((1366, 1200, "light"), (2560, 800, "dark"), (390, 3000, "light")):
+        tab.page.set_viewport_size({"width": width, "height": height})
         if backgrounds:
-            tab = open_page(tab.page.url, viewport={"width": width, "height": height}, color_scheme=scheme)
-        else:
-            tab.page.set_viewport_size({"width": width, "height": height})
+            tab.page.emulate_media(color_scheme=scheme)
+            tab.page.reload()
         found = boxes(tab, len(names))
         assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{width}: it scrolls sideways"
         assert width - 25 <= max(right for _, _, right, _ in found) <= width, f"{width}: {found}"

@@ -30,7 +30,7 @@ def open_hurried(open_page):
     """`open_hurried(address)` opens a tab whose timers a test moves on: with each look, the page is seconds older."""
 
     def open_tab(address):
-        tab = open_page("about:blank", viewport={"width": 1280, "height": 720})
+        tab = open_page("about:blank", is_new=True)
         tab.page.clock.install()
         tab.page.goto(address)
         return tab
@@ -86,7 +86,7 @@ def test_a_page_behind_a_proxy_that_passes_no_websockets_on_says_so(page, start_
 
 def test_a_page_that_the_browser_kept_for_too_long_reloads(page, start_pages, open_page):
     pages = start_pages(page, url="http://127.0.0.1:9")
-    tab = open_page("about:blank", viewport={"width": 1280, "height": 720})
+    tab = open_page("about:blank", is_new=True)
     tab.expect_errors()  # the connection that is refused
     tab.page.clock.install()
     kept = []

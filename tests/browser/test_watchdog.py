@@ -28,7 +28,7 @@ def test_a_script_that_hangs_is_held_back_and_other_pages_go_on(tmp_path, start_
     bad.write_text(PAGE + '    if "boom" in new_data:\n        while True:\n            pass\n')
     command = [sys.executable, "-m", "streamvis.cli", "serve", good, bad, "--data", tmp_path / "data", "--rest-port", "0"]
     served = start_service(
-        [*command, "--no-browser"], ready=r"Open (?P<url>http://[^:]+:(?P<port>\d+))", env={"STREAMVIS_HANG_S": "2"}
+        [*command, "--no-browser"], ready=r"Open (?P<url>http://[^:]+:(?P<port>\d+))", env={"STREAMVIS_HANG_S": "2"}, is_warm=True
     )
     url = served.wait_for_line(r"Producers send to (\S+)\.")[1]
     with Client(url, "hanging") as client:

@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 from streamvis import Client
+from support.browser import Tab
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,8 +62,10 @@ class Reader:
         self.folder, self.endpoint = folder, endpoint
         self.start_pages, self.start_service, self.open_page = start_pages, start_service, open_page
         self.names: dict[str, object] = {"__name__": "docs"}
+        self.tab: Tab | None = None
         binaries = Path(sys.executable).parent
-        self.env = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+        # Of all plugins of pytest that the tests need installed, this one takes three seconds to import.
+        self.env = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PYTEST_ADDOPTS": "-pno:schemathesis"}
 
     def run(self, block: Block) -> None:
         what, _, rest = block.what.partition(": ")
@@ -106,7 +109,7 @@ class Reader:
         if needs:
             ready = r"Bokeh app running at: (?P<url>http://localhost:(?P<port>\d+))/\S+"
             command = [sys.executable, "-m", "bokeh", "serve", name]
-            service = self.start_service(command, ready=ready, cwd=self.folder)
+            service = self.start_service(command, ready=ready, cwd=self.folder, is_warm=True)
             self.expect_growth(f"{service.url}/{path.stem}")
         elif "def update_page" in block.text:
             pages = self.start_pages(path, url=self.endpoint.url)
@@ -114,21 +117,28 @@ class Reader:
 
     def expect_growth(self, address: str) -> None:
         send_something(self.endpoint.url)
-        self.open_page(address).wait_for_source("main_plot", lambda columns: len(columns.get("x", [])) >= 50)
+        self.show(address).wait_for_source("main_plot", lambda columns: len(columns.get("x", [])) >= 50)
+
+    def show(self, address: str) -> Tab:
+        """The reader's browser, which shows this page now."""
+        self.tab = self.tab or self.open_page("about:blank")
+        self.tab.page.goto(address)
+        return self.tab
 
     def serve(self, block: Block, page: str) -> None:
         """Run a block of `streamvis serve PAGE &` and a producer, on ports of their own."""
-        command, producer = (line for line in block.text.strip().splitlines() if not line.startswith("#"))
-        words = command.removesuffix("&").split()
+        start, producer = (line for line in block.text.strip().splitlines() if not line.startswith("#"))
+        words = start.removesuffix("&").split()
         assert words[:2] == ["streamvis", "serve"]
         options = ["--no-browser", "--data", str(self.folder / "served"), "--rest-port", "0"]
         ready = r"Open (?P<url>http://\S+:(?P<port>\d+))/\S+ in a browser"
-        served = self.start_service([sys.executable, "-m", "streamvis.cli", *words[1:], *options], ready=ready, cwd=self.folder)
+        command = [sys.executable, "-m", "streamvis.cli", *words[1:], *options]
+        served = self.start_service(command, ready=ready, cwd=self.folder, is_warm=True)
         url = served.wait_for_line(r"Producers send to (\S+)\.").group(1)
         script = self.folder / producer.split()[1]
         script.write_text(script.read_text().replace(self.endpoint.url, url))
         self.bash(producer)
-        tab = self.open_page(f"{served.url}/{Path(page).stem}")
+        tab = self.show(f"{served.url}/{Path(page).stem}")
         tab.wait_for_source("main_plot", lambda columns: len(columns.get("x", [])) == 300)
 
 

@@ -2,26 +2,32 @@
 
 import re
 import socket
-import subprocess
 import sys
 import textwrap
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from support import warm
 from support.conditions import wait_until
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 
 
-def play(*options) -> tuple[int, str]:
-    """The exit status of the fault program, and what it printed."""
-    command = [sys.executable, PROGRAM, "--seed", "7", "--producers", "2", "--window-ms", "2000", "--warm", *map(str, options)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    print(done.stdout)
-    return done.returncode, done.stdout
+@pytest.fixture
+def play(start_program) -> Callable[..., tuple[int, str]]:
+    """`play(*options)`: the exit status of the fault program, and what it printed."""
+    warm.share()
+
+    def play(*options) -> tuple[int, str]:
+        command = [sys.executable, PROGRAM, "--seed", "7", "--producers", "2", "--window-ms", "2000", "--warm"]
+        program = start_program([*command, *map(str, options)], is_warm=True)
+        return program.wait(280), program.output()
+
+    return play
 
 
 def count(told: str, what: str) -> int:
@@ -34,7 +40,7 @@ def count(told: str, what: str) -> int:
 @pytest.mark.parametrize(
     "options", [(), ("--crowded",), ("--store", "postgresql", "--endpoints", 2)], ids=["", "crowded", "postgresql"]
 )
-def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order(options):
+def test_whatever_is_killed_stopped_or_cut_nothing_is_lost_doubled_or_out_of_order(options, play):
     status, told = play("--rounds", 4, *options)
     assert status == 0
     assert "\n4 rounds in " in told and told.endswith("passed\n")
@@ -66,7 +72,7 @@ FAULTS = {"lost": "kill endpoint", "doubled": "cut producer"}
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", BROKEN)
-def test_an_endpoint_that_is_broken_on_purpose_is_found_out(what, tmp_path):
+def test_an_endpoint_that_is_broken_on_purpose_is_found_out(what, tmp_path, play):
     program = tmp_path / "broken.py"
     head = """
         import asyncio

@@ -1,6 +1,7 @@
 """Pages in a real Chromium, and what their Bokeh documents hold there: what a person would see, not what a server sent."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,34 +23,37 @@ CHROMIUM_ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
     "--disable-dev-shm-usage",
+    "--force-prefers-reduced-motion",  # what turns while a page waits is drawn 60 times a second
+    # Parsed when it is needed, a script that the renderer has compiled before is not parsed again.
+    "--js-flags=--no-script-streaming",
     "--process-per-site",  # the tabs of a context share a renderer, which has compiled BokehJS
 )
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
-# Plain arrays from what Bokeh keeps: typed arrays, n-dimensional ones (which carry a shape), lists of either.
+# As text that Python's `json` reads, NaN and infinities too: one string passes to Python far sooner than thousands of numbers.
+# Bokeh keeps plain arrays, typed ones, n-dimensional ones (which carry a shape), and lists of all of these.
 _READ_SOURCE = """
 name => {
-  const plain = value => {
+  const listed = texts => "[" + texts.join(",") + "]"
+  const entry = ([key, item]) => JSON.stringify(String(key)) + ":" + text(item)
+  const text = value => {
+    if (typeof value === "number") return String(value)
     if (ArrayBuffer.isView(value)) {
-      const flat = Array.from(value, item => typeof item === "bigint" ? Number(item) : item)
-      const shape = value.shape ?? [flat.length]
-      return shape.slice(1).reduceRight((items, size) => {
+      const shape = value.shape ?? [value.length]
+      return listed(shape.slice(1).reduceRight((items, size) => {
         const rows = []
-        for (let i = 0; i < items.length; i += size) rows.push(items.slice(i, i + size))
+        for (let i = 0; i < items.length; i += size) rows.push(listed(items.slice(i, i + size)))
         return rows
-      }, flat)
+      }, Array.from(value, String)))
     }
-    if (Array.isArray(value)) return value.map(plain)
-    if (value instanceof Map) return Object.fromEntries(Array.from(value, ([key, item]) => [String(key), plain(item)]))
-    if (value !== null && typeof value === "object" && Symbol.iterator in value) return Array.from(value, plain)
-    return value
+    if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null"
+    if (value instanceof Map) return "{" + Array.from(value, entry).join(",") + "}"
+    if (Symbol.iterator in value) return listed(Array.from(value, text))
+    return "{" + Object.entries(value).map(entry).join(",") + "}"
   }
   for (const doc of window.Bokeh?.documents ?? []) {
     const source = doc?.get_model_by_name(name)
-    if (source != null) {
-      const data = source.data instanceof Map ? source.data : Object.entries(source.data)
-      return Object.fromEntries(Array.from(data, ([column, values]) => [column, plain(values)]))
-    }
+    if (source != null) return text(source.data)
   }
   return null
 }
@@ -121,7 +125,7 @@ class Tab:
         if columns is None and self.frame is not None:
             columns = self.in_page(_READ_SOURCE, name)
         assert columns is not None, f"no Bokeh document in the browser has a source named {name!r}"
-        return columns
+        return json.loads(columns)
 
     def wait_for_source(
         self, name: str, predicate: Callable[[dict[str, list[Any]]], Any] = bool, within_s: float = 40
@@ -236,9 +240,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture
 def open_page(chromium: _Chromium, request: pytest.FixtureRequest) -> Iterator[Callable[..., Tab]]:
-    """`open_page(url, **context_options)` opens a tab in a browser context of its own, and returns it as a `Tab`.
+    """`open_page(url, viewport=None, color_scheme=None, is_new=False, **context_options)` opens a tab in a browser context of
+    its own, and returns it as a `Tab`.
 
-    With options, that context is nobody else's before or after: what changes it for good, such as a clock, needs one.
+    A context that is new, as one with options always is, is nobody else's before or after: what changes it for good, such as a
+    clock, needs one.
 
     At the end, a tab whose console holds an error fails the test, unless it called `expect_errors()`.
     """
@@ -246,14 +252,18 @@ def open_page(chromium: _Chromium, request: pytest.FixtureRequest) -> Iterator[C
     contexts: list[BrowserContext] = []
     tabs: list[Tab] = []
 
-    def open_tab(url: str, **context_options) -> Tab:
-        if context_options:
+    def open_tab(url: str, *, viewport=None, color_scheme=None, is_new=False, **context_options) -> Tab:
+        if is_new or context_options:
             contexts.append(context := chromium.browser.new_context(**context_options))
         else:
             borrowed.append(chromium.borrow())
             context, _ = borrowed[-1]
         context.set_default_timeout(40_000)
         tabs.append(Tab(context.new_page()))
+        if viewport:
+            tabs[-1].page.set_viewport_size(viewport)
+        if color_scheme:
+            tabs[-1].page.emulate_media(color_scheme=color_scheme)
         tabs[-1].page.goto(url)
         return tabs[-1]
 

@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,30 @@ def start_nginx(start_program, tmp_path: Path) -> Callable[[str], str]:
     return start
 
 
+def _jupyter(base: str, port: int, home: Path, *, is_remote: bool = False) -> tuple[list[str], dict[str, str]]:
+    """The command that starts Jupyter with jupyter-server-proxy below the path `base`, and its settings."""
+    home.mkdir(exist_ok=True)
+    options = {
+        "ServerApp.base_url": base,
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,
+        "ServerApp.open_browser": False,
+        "ServerApp.allow_root": True,
+        "ServerApp.allow_remote_access": is_remote,
+        "ServerApp.root_dir": home,
+        "ServerApp.jpserver_extensions": {"jupyter_server_proxy": True},
+        "IdentityProvider.token": "",
+    }
+    words = [sys.executable, "-m", "jupyter_server", *(f"--{name}={value}" for name, value in options.items())]
+    folders = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    # What Jupyter checks international addresses with, if it is there, takes half of its start to import.
+    (home / "without").mkdir()
+    (home / "without" / "rfc3987_syntax.py").write_text("raise ImportError\n")
+    paths = filter(None, [str(home / "without"), os.environ.get("PYTHONPATH")])
+    return words, {"HOME": str(home), "PYTHONPATH": os.pathsep.join(paths), **folders}
+
+
 @pytest.fixture
 def start_jupyter(start_program, tmp_path: Path) -> Callable[..., str]:
     """`start_jupyter(base)` starts Jupyter with jupyter-server-proxy below the path `base`, and returns its address there.
@@ -73,26 +98,30 @@ def start_jupyter(start_program, tmp_path: Path) -> Callable[..., str]:
     """
 
     def start(base: str, *, is_remote: bool = False) -> str:
-        port, home = free_port(), tmp_path / "jupyter"
-        home.mkdir(exist_ok=True)
-        options = {
-            "ServerApp.base_url": base,
-            "ServerApp.ip": "127.0.0.1",
-            "ServerApp.port": port,
-            "ServerApp.port_retries": 0,
-            "ServerApp.open_browser": False,
-            "ServerApp.allow_root": True,
-            "ServerApp.allow_remote_access": is_remote,
-            "ServerApp.root_dir": home,
-            "ServerApp.jpserver_extensions": {"jupyter_server_proxy": True},
-            "IdentityProvider.token": "",
-        }
-        words = [sys.executable, "-m", "jupyter_server", *(f"--{name}={value}" for name, value in options.items())]
-        folders = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-        wait_until_open(start_program(words, env={"HOME": str(home), **folders}), port)
+        port = free_port()
+        words, settings = _jupyter(base, port, tmp_path / "jupyter", is_remote=is_remote)
+        wait_until_open(start_program(words, env=settings), port)
         return f"http://127.0.0.1:{port}{base}"
 
     return start
+
+
+@pytest.fixture(scope="module")
+def share_jupyter(tmp_path_factory) -> Iterator[Callable[[str], str]]:
+    """`share_jupyter(base)`: as `start_jupyter`, but one Jupyter for all tests of a file."""
+    programs: list[Program] = []
+
+    @cache
+    def share(base: str) -> str:
+        port, folder = free_port(), tmp_path_factory.mktemp("jupyter")
+        words, settings = _jupyter(base, port, folder / "home")
+        programs.append(Program(words, log=folder / "jupyter.log", env=settings))
+        wait_until_open(programs[-1], port)
+        return f"http://127.0.0.1:{port}{base}"
+
+    yield share
+    for program in programs:
+        program.close()
 
 
 def wait_until_open(program: Program, port: int) -> None:

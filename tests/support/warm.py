@@ -1,8 +1,9 @@
 """Starts Python programs from a process that has already imported the libraries of a server: importing takes most of a start.
 
-Each process of the tests has one starter. It imports what an endpoint and a page server need, and forks for every program that
-is to start. The program is a process of its own, with its own session, environment and descriptors, and runs from its first
-line. The tests of `streamvis serve` and of the docs start programs the usual way.
+There is one starter for all processes of the tests, and for the programs that they start. When it is asked for a program for the
+first time, it imports what an endpoint and a page server need; then it forks for every program. The program is a process of its
+own, with its own session, environment and descriptors, and runs from its first line. Commands of the docs, and tests of starting
+itself, start programs the usual way.
 """
 
 from __future__ import annotations
@@ -13,22 +14,26 @@ import gc
 import json
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-__all__ = ["Started", "start"]
+__all__ = ["Started", "share", "start"]
 
 _LIBRARIES = (
+    "streamvis.cli",
     "streamvis.endpoint.process",
     "streamvis.page.web.process",
     "streamvis.panels",
+    "streamvis.shell.routes",
     "streamvis.store.sqlite",
     # What they import when they need it first, and what page scripts import.
     "anyio._backends._asyncio",
@@ -36,9 +41,12 @@ _LIBRARIES = (
     "bokeh.plotting",
     "numpy.ma",
     "pyarrow.compute",
+    "uvicorn.lifespan.on",
 )
 _OPTIONAL = ("uvloop", "httptools", "pydantic.v1", "streamvis.store.postgresql.store")
 _MOST_BYTES = 2**20
+_ADDRESS = "STARTER_OF_TESTS"
+"""The variable of the environment that says where the starter listens, if there is one already."""
 
 
 class Started:
@@ -84,29 +92,34 @@ class Started:
 
 def start(words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, log: BinaryIO) -> Started:
     """Start `python WORDS`, where the words begin with `-m MODULE`, `-c SOURCE` or a file; what it prints goes to `log`."""
-    connection = _starter().connect()
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(os.environ.get(_ADDRESS) or _starter().address)
     os.umask(mask := os.umask(0o077))
     asked = json.dumps([list(words), dict(env), os.fspath(cwd or Path.cwd()), mask])
     socket.send_fds(connection, [asked.encode()], [log.fileno()])
     return Started(connection, int(connection.recv(64)))
 
 
+def share() -> None:
+    """Have one starter for this process and all that it starts."""
+    os.environ.setdefault(_ADDRESS, _starter().address)
+
+
 class _Starter:
     """The process that forks. It ends with this one."""
 
     def __init__(self) -> None:
+        # Tests change where temporary files go, and the address of a socket has 107 characters at most.
+        self.address = f"{tempfile.mkdtemp(prefix='streamvis-starter-', dir='/tmp')}/socket"
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+            listening.bind(self.address)
+            listening.listen(64)
             # A library that starts threads as it is imported makes forks unsafe.
             env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-            command = [sys.executable, "-u", __file__, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()], start_new_session=True)
-
-    def connect(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            socket.send_fds(self._control, [b"start"], [theirs.fileno()])
-        return ours
+            passed = [theirs.fileno(), listening.fileno()]
+            command = [sys.executable, "-u", __file__, *map(str, passed)]
+            self._process = subprocess.Popen(command, env=env, pass_fds=passed, start_new_session=True)
 
 
 @functools.cache
@@ -114,7 +127,7 @@ def _starter() -> _Starter:
     return _Starter()
 
 
-def _serve(control: socket.socket) -> tuple[list[str], dict[str, str], str, int, int]:
+def _serve(control: socket.socket, listening: socket.socket) -> tuple[list[str], dict[str, str], str, int, int]:
     """Fork for each start that is asked for. Returns in each child, with what it is to do; never in the starter itself."""
     woken, wakes = socket.socketpair()
     for end in (woken, wakes):
@@ -124,29 +137,37 @@ def _serve(control: socket.socket) -> tuple[list[str], dict[str, str], str, int,
     running: dict[int, socket.socket] = {}
     waiting = selectors.DefaultSelector()
     waiting.register(control, selectors.EVENT_READ)
+    waiting.register(listening, selectors.EVENT_READ)
     waiting.register(woken, selectors.EVENT_READ)
     while True:
         ready = [key.fileobj for key, _ in waiting.select()]
         if woken in ready:
             woken.recv(2**16)
             _tell_ended(running)
-        if control not in ready:
+        if control in ready:
+            _end(listening)
+        if listening not in ready:
             continue
-        said, descriptors, *_ = socket.recv_fds(control, 16, 1)
-        if not said:
-            os._exit(0)  # the tests have ended
-        connection = socket.socket(fileno=descriptors[0])
+        connection, _ = listening.accept()
         asked, (log,), *_ = socket.recv_fds(connection, _MOST_BYTES, 1)
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for one in (waiting, control, woken, wakes, connection, *running.values()):
+            for one in (waiting, control, listening, woken, wakes, connection, *running.values()):
                 one.close()
             return *json.loads(asked), log
         os.close(log)
         connection.send(str(pid).encode())
         running[pid] = connection
+
+
+def _end(listening: socket.socket) -> NoReturn:
+    """The tests have ended: leave nothing."""
+    address = Path(listening.getsockname())
+    address.unlink()
+    address.parent.rmdir()
+    os._exit(0)
 
 
 def _tell_ended(running: dict[int, socket.socket]) -> None:
@@ -195,6 +216,9 @@ def _run(words: list[str], env: dict[str, str], cwd: str, mask: int, log: int) -
 
 
 if __name__ == "__main__":
+    control, listening = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
+    if control in select.select([control, listening], [], [])[0]:
+        _end(listening)  # nothing was ever started
     for library in _LIBRARIES:
         __import__(library)
     for library in _OPTIONAL:
@@ -203,4 +227,4 @@ if __name__ == "__main__":
     # A program that ends collects garbage among all objects. Those of the libraries are none, and looking takes half a second.
     gc.collect()
     gc.freeze()
-    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    _run(*_serve(control, listening))

@@ -124,8 +124,9 @@ class _Selection:
             one.x[-1] <= other.x[0] for one, other in zip(parts, parts[1:], strict=False)
         )
         first_x, last_x = _span(parts)
+        spans = Spans.of(parts)
         if rises and parts and self._knows_rows:
-            first_x, last_x = (self._end(level, parts, is_last) for is_last in (False, True))
+            first_x, last_x = (self._end(level, spans, is_last) for is_last in (False, True))
         start = first_x if self._axis.start is None else self._axis.start
         stop = last_x if self._axis.stop is None else self._axis.stop
         newest, highest = self._newest(level, parts)
@@ -143,7 +144,7 @@ class _Selection:
             # Of blocks with an infinity summaries do not also know the lowest and highest x.
             start = -math.inf if self._axis.start is None else start
             stop = math.inf if self._axis.stop is None else stop
-        level, first, last, parts = self._located(level, parts, start, stop, rises, newest)
+        level, first, last, parts = self._located(level, parts, spans, start, stop, rises, newest)
         parts = [part.only((part.row >= first) & (part.row < last)) for part in parts]
         parts = [part for part in parts if len(part.row)]
         frame = Frame(start, stop, max(first, newest), last, rises)
@@ -153,11 +154,10 @@ class _Selection:
     # Finding where to look
 
     def _located(
-        self, level: int, parts: list[Part], start: float, stop: float, rises: bool, newest: int
+        self, level: int, parts: list[Part], spans: Spans, start: float, stop: float, rises: bool, newest: int
     ) -> tuple[int, int, int, list[Part]]:
         """The level to read, the rows that matter from a first to a last (exclusive), and what was loaded of them."""
         while True:
-            spans = Spans.of(parts)
             is_recent = np.append(spans.begins[1:], self._levels.count) > newest
             hit = np.flatnonzero((spans.high >= start) & (spans.low <= stop) & is_recent)
             if not len(hit) and rises:
@@ -176,17 +176,17 @@ class _Selection:
             # Where x does not rise, most of what lies between may have nothing in the range.
             closer = [(first, last)] if rises else spans.ranges(np.concatenate([before, hit, after]))
             parts = self._load(level, [(one, min(other, self._levels.count)) for one, other in closer])
+            spans = Spans.of(parts)
 
-    def _end(self, level: int, parts: list[Part], is_last: bool) -> float | None:
+    def _end(self, level: int, spans: Spans, is_last: bool) -> float | None:
         """The x of the first or last row that is there, where x rises; None where none is."""
-        spans = Spans.of(parts)
-        there = np.flatnonzero(spans.there).tolist()
-        for i in reversed(there) if is_last else there:
+        there = np.flatnonzero(spans.there)
+        for i in reversed(there) if is_last else there:  # most often ends with the first, however many there are
             if level == 0 or spans.full[i]:
                 return float((spans.high if is_last else spans.low)[i])
             rows = (int(spans.begins[i]), min(self._levels.count, int(spans.ends[i])))
             try:
-                found = self._end(level - 1, self._load(level - 1, [rows]), is_last)
+                found = self._end(level - 1, Spans.of(self._load(level - 1, [rows])), is_last)
             except Broken:  # what is damaged can still be shown from afar
                 found = float((spans.high if is_last else spans.low)[i])
             if found is not None:

@@ -104,6 +104,8 @@ class Spans:
     @classmethod
     def of(cls, parts: Sequence[Part]) -> Spans:
         """The blocks of these parts."""
+        if not parts:
+            return cls(*[np.empty(0)] * 4, *[np.empty(0, bool)] * 2)
         found = [np.concatenate(column) for column in zip(*map(_spans, parts), strict=True)]
         order = np.argsort(found[0], kind="stable")
         return cls(*(column[order] for column in found))
@@ -117,6 +119,10 @@ class Spans:
 
 
 def _spans(part: Part) -> tuple[np.ndarray, ...]:
+    if part.level == 0:
+        full = part.there & (not len(part.sent) or np.logical_or.reduce(part.sent))
+        is_gap = np.isnan(part.x)
+        return part.row, part.row + 1, np.where(is_gap, np.inf, part.x), np.where(is_gap, -np.inf, part.x), part.there, full
     starts, ends = part.blocks()
     begins = part.row[starts]
     ended = (begins // part.block + 1) * part.block
