@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
         warm.share()  # with the processes that are about to start
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Each worker rewrites the asserts of its share of the files, and finds those of the others done when it collects them.
+
+    Each would rewrite those of all files otherwise. In a version of pytest without these private parts, each does.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
+        return
+    with suppress(ImportError, AttributeError):
+        from _pytest.assertion import rewrite
+
+        state, first = session.config.stash[rewrite.assertstate_key], int(worker["workerid"].removeprefix("gw"))
+        for path in sorted(Path(__file__).parent.rglob("test_*.py"))[first :: worker["workercount"]]:
+            folder = rewrite.get_cache_dir(path)
+            cached = folder / f"{path.stem}{rewrite.PYC_TAIL}"
+            if rewrite.try_makedirs(folder) and rewrite._read_pyc(path, cached) is None:
+                about, code = rewrite._rewrite_test(path, session.config)
+                rewrite._write_pyc(state, code, about, cached)
 
 
 def pytest_collection_finish() -> None:
