@@ -21,7 +21,7 @@ def init_page(doc, config):
     doc.add_root(Div(text=f"{shapes.TITLE} one", name="title"))
     doc.add_root(plot)
     doc.add_root(Slider(start=0, end=10, value=2, title="Window"))
-    doc.add_root(Tabs(tabs=[TabPanel(child=figure(height=800), title=title) for title in "ab"]))
+    doc.add_root(Tabs(tabs=[TabPanel(child=Div(height=800), title=title) for title in "ab"]))
 def update_page(doc, new_data):
     if "k" in new_data:
         doc.get_model_by_name("main_plot").stream({"x": new_data["k"]["x"]})

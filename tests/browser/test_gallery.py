@@ -14,6 +14,8 @@ from support.conditions import wait_until
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 OF_PANELS = ("audio", "convolution", "point_cloud", "producers", "reinforcement", "seeds", "sensor", "sweep", "widgets")
+# Of those that compute much: their pages are filled by then.
+STEPS = {"convolution": ["21"]}
 # What is still empty: figures that draw nothing, tables without rows, boxes with nothing below their title.
 EMPTY = """() => {
   const found = [], models = [...(window.Bokeh?.documents?.[0]?._all_models.values() ?? [])]
@@ -51,14 +53,15 @@ def show(name, served, start_program, open_page, *steps):
     """Start an example, and open its page."""
     endpoint, pages = served
     start_program([sys.executable, str(EXAMPLES / name / "producer.py"), endpoint.url, name, *steps], is_warm=True)
-    return open_page(f"{pages.url}/{name}")
+    # What draws by WebGL computes each pixel on the processor here.
+    return open_page(f"{pages.url}/{name}", viewport={"width": 800, "height": 600})
 
 
 @pytest.mark.parametrize("name", OF_PANELS)
 def test_all_panels_of_an_example_fill(name, served, start_program, open_page):
     if name == "convolution" and importlib.util.find_spec("torch") is None:
         pytest.skip("needs PyTorch")
-    steps = ["21"] if name == "convolution" else []  # its pages are filled by then
+    steps = STEPS.get(name, [])
     tab = show(name, served, start_program, open_page, *steps)
 
     def is_filled():

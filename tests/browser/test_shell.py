@@ -15,7 +15,7 @@ from support import processes
 from support.conditions import wait_until
 
 PAGE = """
-from bokeh.models import ColumnDataSource, Slider, TabPanel, Tabs
+from bokeh.models import ColumnDataSource, Div, Slider, TabPanel, Tabs
 from bokeh.plotting import figure
 def init_page(doc, config):
     source = ColumnDataSource({"x": []}, name="main_plot")
@@ -23,7 +23,7 @@ def init_page(doc, config):
     plot.line("x", "x", source=source, name="curve")
     doc.add_root(plot)
     doc.add_root(Slider(start=0, end=10, value=2))
-    doc.add_root(Tabs(tabs=[TabPanel(child=figure(height=800), title=title) for title in "ab"]))
+    doc.add_root(Tabs(tabs=[TabPanel(child=Div(height=800), title=title) for title in "ab"]))
 def update_page(doc, new_data):
     if "k" in new_data:
         doc.get_model_by_name("main_plot").stream({"x": new_data["k"]["x"]})

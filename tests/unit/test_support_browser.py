@@ -45,8 +45,8 @@ IOLoop.current().start()
 
 @pytest.fixture
 def bokeh_url(start_service) -> str:
-    server = start_service([sys.executable, "-c", BOKEH_SERVER], ready=r"listens at (?P<url>http://\S+:(?P<port>\d+)/)")
-    return server.url
+    ready = r"listens at (?P<url>http://\S+:(?P<port>\d+)/)"
+    return start_service([sys.executable, "-c", BOKEH_SERVER], ready=ready, is_warm=True).url
 
 
 def a_page(tmp_path: Path, script: str) -> str:
