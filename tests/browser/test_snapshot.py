@@ -55,7 +55,7 @@ def taken(path):
     event loop may run."""
     records = [record for step in range(121) for record in send(step)]
     with testing.open_page(path, config={"lr": 0.25}, records=records) as live:
-        made, expected = take_snapshot(read_script(path), live.reader, [live.run], moments=3), {}
+        made, expected = take_snapshot(read_script(path), live.reader, [live.run], moments=5), {}
         for step in made.steps:
             live.at(step=step)
             columns = {name: {column: list(cells) for column, cells in live[name].data.items()} for name in ("live", "own")}
@@ -68,11 +68,11 @@ def test_a_file_without_a_network_shows_the_numbers_of_the_live_page_at_each_mom
     path.write_text(PAGE)
     with ThreadPoolExecutor(1) as executor:
         made, expected = executor.submit(taken, path).result()
-    assert made.steps == [0, 60, 120]
+    assert made.steps == [0, 30, 60, 90, 120]
     file.write_text(made.html)
     tab = open_page(file.as_uri(), offline=True).page
     tab.wait_for_function("() => window.Bokeh?.documents?.[0]?.is_idle")
-    for step in (120, 0, 60, 120):
+    for step in (120, 30, 90, 0, 60, 120):
         tab.evaluate("(step) => streamvisSnapshot.show(step)", step)
         wait_until(lambda step=step: tab.evaluate(READ) == expected[step], 5, f"the numbers of step {step}")
     assert '"lr": 0.25' in tab.locator("#streamvis-snapshot pre").text_content()
