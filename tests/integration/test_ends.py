@@ -255,6 +255,33 @@ def test_a_child_that_sends_nothing_handles_the_signal_as_ever_and_ends_no_run(s
     assert sorted(stored.rows(run, "k", "x")) == [0, 1] and stored.run(run)["state"] == "interrupted"
 
 
+def test_a_worker_that_waits_for_a_lock_which_no_one_releases_ends_at_sigterm_whichever_thread_got_it(start_script, stored):
+    program = start_script(
+        """
+        def work(lock, has_sent):
+            client.sendl(0, "k", {"x": 0})
+            def get_signal():
+                # As if it had come just before the main thread began to wait, which then does not hear it.
+                has_sent.set()
+                signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            threading.Timer(0.5, get_signal).start()
+            lock.acquire()
+
+        context = multiprocessing.get_context("fork")
+        lock, has_sent = context.Lock(), context.Event()
+        lock.acquire()
+        worker = context.Process(target=work, args=(lock, has_sent))
+        worker.start()
+        assert has_sent.wait(30)
+        worker.join(20)
+        print("worker", worker.exitcode, flush=True)
+        worker.kill()
+        """
+    )
+    assert program.wait() == 0 and program.wait_for_line(r"worker (\S+)")[1] == str(-signal.SIGTERM), program.output()
+    assert stored.rows(run_of(program), "k", "x") == [0]
+
+
 def test_a_pool_that_is_terminated_does_not_interrupt_the_run(start_script, stored):
     program = start_script(
         """

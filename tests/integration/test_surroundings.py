@@ -22,19 +22,22 @@ HEAD = """
     url = None if sys.argv[1] == "none" else sys.argv[1]
 """
 TAIL = """
-    print("flush", client.flush(3), "close", client.close(timeout_s=2), "unsettled", client._road.unsettled_records)
+    print("flush", client.flush({0}), "close", client.close(timeout_s={0}), "unsettled", client._road.unsettled_records)
 """
 # In one write, which no warning can come between.
 CALLS = 'print("run " + client.init({"a": 1}) + "\\n", end="")\nfor step in range(5): client.sendl(step, "k", {"x": step})\n'
 
 
 @pytest.fixture
-def run_program(start_program, tmp_path):
-    """`run_program(source, url, env=None)` runs a program to its end, which is to be a good one."""
+def run_program(start_program, endpoint, tmp_path):
+    """`run_program(source, url, env=None)` runs a program to its end, which is to be a good one.
+
+    The program waits three seconds at most until all is stored, and one where no endpoint answers.
+    """
 
     def run(source, url, *, head=HEAD, **options):
         path = tmp_path / "program.py"
-        path.write_text(textwrap.dedent(head) + source + textwrap.dedent(TAIL))
+        path.write_text(textwrap.dedent(head) + source + textwrap.dedent(TAIL.format(3 if url == endpoint.url else 1)))
         program = start_program([sys.executable, path, url], cwd=tmp_path, is_warm=head is HEAD, **options)
         assert program.wait(60) == 0, program.output()
         return program

@@ -10,7 +10,8 @@ is kept by the interpreter. A `raise SystemExit(...)` that no one notes counts a
 SIGTERM, by which schedulers end a job: where the program does not handle it, deliver first, then end as it would have ended.
 A handler that the program has stays. One that it sets later takes the place of ours, and where that calls ours, ours does
 nothing. A forked child handles the signal as before, until it sends something. Python runs handlers in the main thread, between
-two steps of Python: while that thread is inside other code, the signal waits.
+two steps of Python: while that thread is inside other code, the signal waits. In workers of `multiprocessing`, which are ended
+in this way while they wait for each other, it is repeated (`unheard`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from streamvis.client import unheard
 from streamvis.client.outbox import Marker
 from streamvis.client.road import Road
 from streamvis.thread_frames import frame_of
@@ -287,6 +289,9 @@ def _catch_sigterm() -> None:
     try:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _end)
+            process = sys.modules.get("multiprocessing.process")
+            if process is not None and process.parent_process() is not None:
+                unheard.repeat(signal.SIGTERM, _end)
     except ValueError:
         pass  # not the main thread
 
@@ -322,6 +327,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    unheard.stop()
     _release_sigterm()
     for road in list(_roads):
         road.after_fork_in_child()
