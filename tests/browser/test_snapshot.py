@@ -91,7 +91,7 @@ def test_the_command_writes_an_animation_with_a_frame_for_each_moment(tmp_path, 
     asked = ["--run", run, "--url", shared_endpoint.url, "--moments", "3", "--gif", str(gif), "--size", "600x400", "--dark"]
     asked += ["--mp4", str(film)] if shutil.which("ffmpeg") else []
     command = start_streamvis("snapshot", path, *asked)
-    assert command.wait() == 0, command.output()
+    assert command.wait(within_s=100) == 0, command.output()
     image = Image.open(gif)
     assert image.n_frames == 3 and image.size == (600, 400)
     if film.exists():

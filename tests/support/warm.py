@@ -209,6 +209,7 @@ def _run(words: list[str], env: dict[str, str], cwd: str, mask: int, log: int) -
     sys.path[0] = cwd
     sys.argv = [how, *words]
     if how == "-m":
+        sys.modules.pop(what, None)  # imported already, it would not be run as a module is
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:
         names = {"__name__": "__main__", "__builtins__": __builtins__}
