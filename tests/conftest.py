@@ -44,7 +44,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     worker = getattr(session.config, "workerinput", None)
     if worker is None:
         return
-    with suppress(ImportError, AttributeError):
+    with suppress(ImportError, AttributeError, KeyError, TypeError, SyntaxError):
         from _pytest.assertion import rewrite
 
         state, first = session.config.stash[rewrite.assertstate_key], int(worker["workerid"].removeprefix("gw"))

@@ -282,6 +282,30 @@ def test_a_worker_that_waits_for_a_lock_which_no_one_releases_ends_at_sigterm_wh
     assert stored.rows(run_of(program), "k", "x") == [0]
 
 
+def test_a_child_that_is_ended_as_soon_as_it_is_there_ends_and_its_parent_does_not(start_script, stored):
+    program = start_script(
+        """
+        def work():
+            client.sendl(0, "k", {"x": 0})
+            for i in range(20):
+                child = os.fork()
+                if child == 0:
+                    signal.pause()
+                os.kill(child, signal.SIGTERM)
+                assert os.waitpid(child, 0)[1] == signal.SIGTERM
+            client.sendl(1, "k", {"x": 1})
+
+        worker = multiprocessing.get_context("fork").Process(target=work)
+        worker.start()
+        worker.join(30)
+        print("worker", worker.exitcode, flush=True)
+        worker.kill()
+        """
+    )
+    assert program.wait(60) == 0 and program.wait_for_line(r"worker (\S+)")[1] == "0", program.output()
+    assert stored.rows(run_of(program), "k", "x") == [0, 1]
+
+
 def test_a_pool_that_is_terminated_does_not_interrupt_the_run(start_script, stored):
     program = start_script(
         """

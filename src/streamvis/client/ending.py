@@ -11,7 +11,8 @@ SIGTERM, by which schedulers end a job: where the program does not handle it, de
 A handler that the program has stays. One that it sets later takes the place of ours, and where that calls ours, ours does
 nothing. A forked child handles the signal as before, until it sends something. Python runs handlers in the main thread, between
 two steps of Python: while that thread is inside other code, the signal waits. In workers of `multiprocessing`, which are ended
-in this way while they wait for each other, it is repeated (`unheard`).
+in this way while they wait for each other, that wait is interrupted (`unheard`). Around a fork the signal is held back: one for
+the child would find the parent's handler there, and be lost.
 """
 
 from __future__ import annotations
@@ -289,9 +290,10 @@ def _catch_sigterm() -> None:
     try:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _end)
-            process = sys.modules.get("multiprocessing.process")
-            if process is not None and process.parent_process() is not None:
-                unheard.repeat(signal.SIGTERM, _end)
+        process = sys.modules.get("multiprocessing.process")
+        is_worker = process is not None and process.parent_process() is not None
+        if is_worker and signal.getsignal(signal.SIGTERM) is _end:
+            unheard.interrupt_waits(signal.SIGTERM, _end)
     except ValueError:
         pass  # not the main thread
 
@@ -316,7 +318,23 @@ def _end(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)  # the first process of a container ignores signals that it does not handle
 
 
+_masks: dict[int, set[int]] = {}
+"""The signals that threads which fork had held back before."""
+
+
+def _hold_back_sigterm() -> None:
+    if signal.getsignal(signal.SIGTERM) is _end:
+        _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _let_sigterm_come() -> None:
+    mask = _masks.pop(threading.get_ident(), None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _before_fork() -> None:
+    _hold_back_sigterm()
     for road in list(_roads):
         road.producer.before_fork()
 
@@ -324,6 +342,7 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     for road in list(_roads):
         road.producer.after_fork()
+    _let_sigterm_come()
 
 
 def _after_fork_in_child() -> None:
@@ -331,6 +350,8 @@ def _after_fork_in_child() -> None:
     _release_sigterm()
     for road in list(_roads):
         road.after_fork_in_child()
+    _let_sigterm_come()
+    _masks.clear()
 
 
 atexit.register(_close_at_exit)

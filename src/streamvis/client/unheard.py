@@ -3,72 +3,88 @@
 Python handles signals in the main thread, between two steps of Python. One that comes just as that thread begins to wait inside
 other code is handled when the wait is over, which may be never: where `multiprocessing.Pool` terminates its workers, those that
 wait for a task wait for a lock that no one releases any more, and the pool waits for them. A process without a handler would end.
+
+So a thread is told of signals by Python's wake-up descriptor, and interrupts the main thread's wait with another signal, one that
+processes ignore and that does nothing here either. A program that reads its signals itself, as asyncio does for handlers of its
+own, takes the descriptor; then a wait ends when it ends.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["repeat", "stop"]
+__all__ = ["interrupt_waits", "stop"]
 
 _HEARD_WITHIN_S = 0.1
+_MOST_TRIES = 100
 _NONE = -1
 
-_writing = _NONE
+_pipe: tuple[int, int] | None = None
 
 
-def repeat(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
-    """Send the signal to the main thread again while it has not begun to handle it, which the handler shows by not staying it.
+def interrupt_waits(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
+    """From now on, end the main thread's wait while it has a signal of this number to handle; the handler does not stay it.
 
-    To be called in the main thread. Does nothing where the program reads its signals itself, or where no thread or descriptor
-    can be had.
+    Does nothing in another thread, where the program uses what it needs, or where no thread or descriptor can be had.
     """
-    global _writing
-    if _writing != _NONE:
+    global _pipe
+    if _pipe is not None or threading.current_thread() is not threading.main_thread():
+        return
+    # Trio warns of descriptors that it finds.
+    if "trio" in sys.modules or signal.getsignal(signal.SIGURG) not in (signal.SIG_DFL, _nothing):
         return
     try:
-        reading, writing = os.pipe()
+        pipe = reading, writing = os.pipe()
     except OSError:
         return
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         if before == _NONE:
+            signal.signal(signal.SIGURG, _nothing)
             threading.Thread(target=_listen, args=(reading, number, handler), name="streamvis-signals", daemon=True).start()
-            _writing = writing
+            _pipe = pipe
             return
     except (RuntimeError, MemoryError):
         pass
     signal.set_wakeup_fd(before)
-    os.close(reading)
-    os.close(writing)
+    _close(pipe)
 
 
 def stop() -> None:
     """In a forked child: its signals are not those of the parent, whose pipe it has. What the program set stays."""
-    global _writing
-    writing, _writing = _writing, _NONE
-    if writing == _NONE:
+    global _pipe
+    pipe, _pipe = _pipe, None
+    if pipe is None:
         return
     try:
-        if (there := signal.set_wakeup_fd(_NONE)) not in (_NONE, writing):
+        if (there := signal.set_wakeup_fd(_NONE)) not in (_NONE, pipe[1]):
             signal.set_wakeup_fd(there)
-    except ValueError:
+    except (ValueError, OSError):
         pass  # not the main thread
+    _close(pipe)
+
+
+def _close(pipe: tuple[int, int]) -> None:
+    for end in pipe:
+        os.close(end)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _listen(reading: int, number: int, handler: Callable[[int, FrameType | None], object]) -> None:
-    while number not in (came := os.read(reading, 256)):
-        if not came:
-            return
     main = threading.main_thread().ident
-    while main is not None:
-        time.sleep(_HEARD_WITHIN_S)
-        if signal.getsignal(number) is not handler:
-            return
-        signal.pthread_kill(main, number)
+    while main is not None and (came := os.read(reading, 256)):
+        tries = _MOST_TRIES if number in came else 0
+        while tries and signal.getsignal(number) is handler:
+            time.sleep(_HEARD_WITHIN_S)
+            signal.pthread_kill(main, signal.SIGURG)
+            tries -= 1

@@ -137,9 +137,9 @@ class _Curves(Filler):
     ) -> None:
         self._plot, self._keys, self._columns, self._x, self._band = plot, keys, columns, x, tuple(band or ())
         told: dict[str, Callable[..., None]] = {
-            "in_update": lambda function: self.page.in_update(function),
+            "in_update": self._in_update,
             "dotted": self._arrange,
-            "gapped": lambda: self.page.in_update(lambda: self._say(1, "Values of 0 and below are not shown on this axis")),
+            "gapped": lambda: self._in_update(lambda: self._say(1, "Values of 0 and below are not shown on this axis")),
         }
         self._its = Drawing(plot, x, smooth, window, line, is_log=options_log(plot), **told)
         self.things = things_shown()
@@ -150,6 +150,13 @@ class _Curves(Filler):
 
     def begin(self, page: Page) -> None:
         self.page = page
+
+    def _in_update(self, function: Callable[[], object]) -> None:
+        page: Page | None = getattr(self, "page", None)
+        if page is not None:
+            page.in_update(function)
+        else:
+            function()  # another figure shows the source: this one is in no document
 
     def add_legend(self) -> None:
         """Give the figure a legend, before it is drawn: what comes later gets no room."""
