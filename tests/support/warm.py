@@ -149,7 +149,11 @@ def _serve(control: socket.socket, listening: socket.socket) -> tuple[list[str],
         if listening not in ready:
             continue
         connection, _ = listening.accept()
-        asked, (log,), *_ = socket.recv_fds(connection, _MOST_BYTES, 1)
+        try:
+            asked, (log,), *_ = socket.recv_fds(connection, _MOST_BYTES, 1)
+        except (OSError, ValueError):  # who asked has ended
+            connection.close()
+            continue
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -158,8 +162,9 @@ def _serve(control: socket.socket, listening: socket.socket) -> tuple[list[str],
                 one.close()
             return *json.loads(asked), log
         os.close(log)
-        connection.send(str(pid).encode())
         running[pid] = connection
+        with contextlib.suppress(OSError):
+            connection.send(str(pid).encode())
 
 
 def _end(listening: socket.socket) -> NoReturn:
