@@ -121,7 +121,8 @@ def test_a_band_is_what_the_slow_reference_says(runs, stat, span, at_once, weigh
             told = shown(found, column)
             assert list(told) == list(its)
             for x, cells in its.items():
-                assert told[x] == pytest.approx(cells, rel=1e-9, abs=1e-9), (column, x)
+                # A bound near zero is the difference of a middle and a width that are not.
+                assert told[x] == pytest.approx(cells, rel=1e-9, abs=1e-9 * (1 + max(map(abs, cells[:3])))), (column, x)
     ends = {f"r{i}": max(row[0] for row in rows_of(*one[:2], one[3])) for i, one in enumerate(runs) if one[1]}
     assert {run: x for run, x, _ in whole.ends} == ends and part.ends == whole.ends and whole.runs == len(ends)
     assert (whole.first_x is None) == (not ends) and (not ends or whole.last_x == max(ends.values()))
