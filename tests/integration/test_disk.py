@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -209,6 +210,33 @@ def test_nothing_is_acknowledged_into_a_log_that_was_deleted_and_an_orderly_end_
         endpoint.restart()
         wait_until(lambda: client.flush(timeout_s=5))
         assert steps(endpoint, run) == [0, 1, 2, 3, 4, 5]
+
+
+READ_WITHOUT_A_LOG = """
+import sys
+from pathlib import Path
+from streamvis.errors import StreamvisError
+from streamvis.records import Batch, Start
+from streamvis.store import SqliteStore
+store = SqliteStore(Path(sys.argv[1]))
+store.append([Batch("run", "app", "p", 0, [Start("{}", 0.0)])])
+with store._reading() as first:
+    (Path(sys.argv[1]) / "streamvis.sqlite-wal").unlink()
+    try:
+        with store._reading() as second:
+            second.execute("SELECT count(*) FROM runs").fetchone()
+    except StreamvisError as error:
+        print(error)
+store.close()
+"""
+
+
+def test_an_orderly_end_saves_what_was_in_a_deleted_log_also_where_someone_read_meanwhile(tmp_path):
+    done = subprocess.run([sys.executable, "-c", READ_WITHOUT_A_LOG, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "damaged" in done.stdout, done.stderr
+    store = SqliteStore(tmp_path)
+    assert store.run("run").app == "app"
+    store.close()
 
 
 def test_nothing_is_acknowledged_into_a_file_that_was_deleted(start_endpoint, tmp_path):

@@ -10,7 +10,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from streamvis.errors import FolderUnusable, StoreError, StoreUnavailable
@@ -103,6 +103,9 @@ class SqliteStore(Writes):
         """Close all connections."""
         with self._write_lock:
             self._readers.close()
+            # By the connection that wrote it: where the log was deleted, one that was opened later has another, empty one.
+            with suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._writer.close()
 
     def tidy(self, *, only_merge: bool = False) -> bool:
