@@ -25,7 +25,7 @@ import numpy as np
 import urllib3
 from setting import Endpoint
 
-from streamvis.client.frames import Outgoing, frames_of, read_segment
+from streamvis.client.spool.frames import Outgoing, frames_of, read_segment
 from streamvis.errors import InvalidData
 from streamvis.records import Cursor, Finish, Start
 from streamvis.wire.arrow import ARROW, decode_batch_body, encode_control, encode_rows, encode_value

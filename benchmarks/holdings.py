@@ -23,8 +23,8 @@ from bokeh.model import Model
 from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
 
-from streamvis.page.feed import ChoiceFeed, RunFeed
-from streamvis.page.inbox import Inbox
+from streamvis.page.feeds.feed import ChoiceFeed, RunFeed
+from streamvis.page.feeds.inbox import Inbox
 from streamvis.page.session import Session
 from streamvis.page.shared import SHARED
 

@@ -30,7 +30,7 @@ from setting import number
 from tabs import Tab
 
 from streamvis.errors import EndpointError
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import Rows
 
 PAGE = """

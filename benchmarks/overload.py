@@ -22,14 +22,14 @@ import psutil
 from lines import Line
 from setting import Endpoint, number
 
-from streamvis.client.frames import read_segment
+from streamvis.client.spool.frames import read_segment
 
 PRODUCER = """
 import json, sys, threading, time
 from pathlib import Path
 import numpy as np
 from streamvis import Client
-from streamvis.client import segments
+from streamvis.client.spool import segments
 
 url, folder, kind, seconds, write_s, max_spool = json.loads(sys.argv[1])
 if write_s:

@@ -1,7 +1,7 @@
 """The programs: `streamvis serve`, `demo`, `rest` and `page`. The only place that wires the parts together.
 
-`rest` and `page` are one process each. `serve` and `demo` start those as children, watch them, and restart what dies
-(see `streamvis.supervisor`). Each program prints one line with its address when it is ready; a problem that the user can fix is a
+`rest` and `page` are one process each. `serve` and `demo` start those as children, watch them, and restart what dies (see
+`commands.supervisor`). Each program prints one line with its address when it is ready; a problem that the user can fix is a
 message on stderr and exit status 1.
 """
 
@@ -21,16 +21,19 @@ from pathlib import Path
 
 import click
 
-from streamvis import cli_options, data_commands, init_command, run_commands
-from streamvis.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
-from streamvis.address import checked_token
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.access import READ_TOKEN, WRITE_TOKEN, Tokens, door_key, is_loopback, kept_token
+from streamvis.addresses.database import DatabaseAddress
+from streamvis.addresses.endpoint import checked_token
+from streamvis.commands import cli_options
+from streamvis.commands.data import backup, check, copy, migrate, restore, sync
+from streamvis.commands.init import init
+from streamvis.commands.notebook import notebook
+from streamvis.commands.runs import COMMANDS
+from streamvis.commands.snapshot import snapshot
+from streamvis.commands.supervisor import Child, Supervisor, end_with_parent
+from streamvis.commands.two_servers import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens, say_tunnel
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import LogFormatter, one_line
-from streamvis.notebook_server import notebook
-from streamvis.snapshot.command import snapshot
-from streamvis.supervisor import Child, Supervisor, end_with_parent
-from streamvis.two_servers import PAGE_READY, REST_READY, WRITER_KEY, Both, say, say_other_hosts, say_tokens, say_tunnel
 
 __all__ = ["main"]
 
@@ -320,15 +323,7 @@ def demo(
         supervisor.watch()
 
 
-_DATA = (
-    data_commands.backup,
-    data_commands.restore,
-    data_commands.check,
-    data_commands.copy,
-    data_commands.migrate,
-    data_commands.sync,
-)
-for command in (init_command.init, *_DATA, notebook, snapshot, *run_commands.COMMANDS):
+for command in (init, backup, restore, check, copy, migrate, sync, notebook, snapshot, *COMMANDS):
     cli.add_command(command)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from streamvis.access import is_loopback
-from streamvis.address import default_url
+from streamvis.addresses.access import is_loopback
+from streamvis.addresses.endpoint import default_url
 from streamvis.errors import EndpointError, EndpointUnreachable, StreamvisError, UsageError
 from streamvis.transport import Transport, check
 

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from streamvis.access import READ_TOKEN
+from streamvis.addresses.access import READ_TOKEN
 from streamvis.errors import EndpointUnreachable, UsageError
 from streamvis.reading import Reader
 

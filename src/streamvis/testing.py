@@ -26,9 +26,9 @@ from typing import Any
 
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import NoSuchName
-from streamvis.page.click import click
-from streamvis.page.differences import differences
-from streamvis.page.reader import EndpointReader, Piece
+from streamvis.page.documents.click import click
+from streamvis.page.documents.differences import differences
+from streamvis.page.feeds.reader import EndpointReader, Piece
 from streamvis.page.scripts.script import PageScript, add_to_path, read_script
 from streamvis.page.stepped_page import SteppedPage
 from streamvis.testing_run import Record, TrialRun, rows, value

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamvis.client.describing import described
 from streamvis.client.encoding import encode, encode_begin
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, Begin, Clear, End, fetched
+from streamvis.client.values.describing import described
 from streamvis.endpoint.in_process import InProcessEndpoint
 from streamvis.errors import StreamvisError
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.transport import Response, path
 from streamvis.wire.arrow import ARROW
 

@@ -22,8 +22,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
-from streamvis.access import WRITE_TOKEN, is_loopback, to_copy, user_folder
-from streamvis.address import addresses_in, checked_token, checked_url
+from streamvis.addresses.access import WRITE_TOKEN, is_loopback, to_copy, user_folder
+from streamvis.addresses.endpoint import addresses_in, checked_token, checked_url
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.protocol import PROTOCOL
 

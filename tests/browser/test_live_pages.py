@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 # Holds less for a session that does not take its data than it otherwise would.
 SMALL_INBOXES = """
 import sys
-from streamvis.page.inbox import Inbox
+from streamvis.page.feeds.inbox import Inbox
 Inbox.__init__.__kwdefaults__["limit_bytes"] = 2 * 2**20
 from streamvis.cli import main
 sys.argv[1:] = ["page", *sys.argv[1:]]

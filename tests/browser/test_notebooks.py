@@ -14,7 +14,7 @@ import pytest
 
 import streamvis
 from streamvis import notebook
-from streamvis.notebook_server import proxied
+from streamvis.commands.notebook import proxied
 from streamvis.transport import Transport
 from support.conditions import wait_until
 from support.processes import is_gone

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streamvis.endpoint.in_process import InProcessEndpoint
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
 from streamvis.page.scripts.script import read_script
 from streamvis.page.stepped_page import SteppedPage
 from streamvis.testing_run import TrialRun, rows, value

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from streamvis import Client
-from streamvis.page.feeds import Feeds
-from streamvis.page.first_history import Past
+from streamvis.page.feeds.first_history import Past
+from streamvis.page.feeds.inbox import Inbox
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.folding import fold
-from streamvis.page.inbox import Inbox
-from streamvis.page.reader import EndpointReader
 from support.conditions import wait_until
 
 ROWS, BUDGET = 50_000, 1000

@@ -8,7 +8,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.errors import LiveSourceRefused
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import HistoryQuery
 from streamvis.transport import Transport
 from support.damage import break_page, flip_byte

@@ -13,7 +13,7 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from streamvis.page.diagnosis import PageLog, reasons
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
 from streamvis.page.live.sources import live_source
 from streamvis.testing import rows, value
 

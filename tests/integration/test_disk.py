@@ -17,7 +17,7 @@ import pytest
 
 from streamvis import Client
 from streamvis.errors import FolderUnusable
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import Batch, Start
 from streamvis.store import DataFolder, SqliteStore, backup, folder, restore, sqlite
 from streamvis.transport import Transport

@@ -42,7 +42,7 @@ def test_the_producer_sends_what_its_page_shows(tmp_path, start_endpoint):
     producer.write_text(producer.read_text().replace("STEPS = 500", "STEPS = 12").replace("pause_s=0.05", "pause_s=0"))
     sent = subprocess.run([sys.executable, producer, endpoint.url], capture_output=True, text=True, timeout=60, check=False)
     assert sent.returncode == 0, sent.stderr
-    from streamvis.page.reader import EndpointReader
+    from streamvis.page.feeds.reader import EndpointReader
 
     reader = EndpointReader(endpoint.url)
     newest = reader.app_tail("mine", after=None, wait_s=0).newest

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from streamvis.client.frames import read_segment
+from streamvis.client.spool.frames import read_segment
 from support.stored import Stored
 
 HEAD = """
@@ -185,10 +185,10 @@ LATE = """
     def late():
         {late}
 
-    import streamvis.client.ending
-    atexit.unregister(streamvis.client.ending._close_at_exit)
+    import streamvis.client.process.ending
+    atexit.unregister(streamvis.client.process.ending._close_at_exit)
     atexit.register(late)  # called after what was registered later
-    atexit.register(streamvis.client.ending._close_at_exit)
+    atexit.register(streamvis.client.process.ending._close_at_exit)
     client = Client(url, "app")
     print("run", client.init(), flush=True)
     client.sendl(0, "k", {{"x": 0}})

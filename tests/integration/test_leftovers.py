@@ -12,7 +12,7 @@ from glob import glob
 import pytest
 
 from streamvis import Client
-from streamvis.client.frames import read_segment
+from streamvis.client.spool.frames import read_segment
 from support.conditions import wait_until
 from support.stored import Stored
 

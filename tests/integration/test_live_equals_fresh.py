@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamvis import Client
-from streamvis.page.feeds import Feeds
-from streamvis.page.inbox import Inbox
+from streamvis.page.feeds.inbox import Inbox
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.new_data import NewData
-from streamvis.page.reader import EndpointReader
 from streamvis.selection import Selection
 from support.cells import NANOSECONDS
 from support.conditions import wait_until

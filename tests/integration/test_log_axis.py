@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from streamvis import Client
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import LiveTrack
-from streamvis.page.reader import EndpointReader
 
 MAX_ROWS = 400
 SPEC = LiveSpec("main", "x", ("y",), MAX_ROWS, None)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from streamvis.errors import PageScriptError
-from streamvis.page.error_text import Mistake
+from streamvis.page.author.error_text import Mistake
 from streamvis.page.scripts.notebook import parts_of
 from streamvis.page.scripts.script import read_script
 from streamvis.testing import rows

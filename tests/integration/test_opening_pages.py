@@ -17,7 +17,7 @@ import threading
 from bokeh.plotting import figure
 from streamvis import live_source
 from streamvis.page import session
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 session._FILL_FIRST_S = 30
 history = EndpointReader.history
 def slow(*args):

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streamvis import Client, panels
-from streamvis.page import document
-from streamvis.page.feeds import Feeds
+from streamvis.page.documents import document
+from streamvis.page.feeds.inbox import Inbox
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.folding import fold as fold_pieces
-from streamvis.page.inbox import Inbox
-from streamvis.page.reader import EndpointReader
 from streamvis.pages import runs
 from streamvis.palette import PALETTE
 from streamvis.testing import rows

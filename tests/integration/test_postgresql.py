@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from streamvis import Client
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.endpoint import other_endpoints
 from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError

@@ -12,9 +12,9 @@ import pytest
 
 from streamvis import Client
 from streamvis.client import exchange
-from streamvis.page.feeds import Feeds
-from streamvis.page.inbox import Inbox
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.inbox import Inbox
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.transport import Transport, path
 from support.conditions import wait_until
 from support.stored import Stored

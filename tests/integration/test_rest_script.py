@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamvis import Client
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from support.conditions import wait_until
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "quickstart" / "rest-server-test.sh"

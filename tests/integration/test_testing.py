@@ -16,7 +16,7 @@ from streamvis import Client
 from streamvis.cli import cli
 from streamvis.errors import InvalidData, NoSuchName, PageScriptError
 from streamvis.page import stepped_page
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
 from streamvis.page.scripts.application import page_application
 from streamvis.testing import open_page, rows, value
 

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from streamvis import Client
+from streamvis.addresses.server import tunnel
 from streamvis.errors import TokenRefused
 from streamvis.naming import readable_name
-from streamvis.page.reader import EndpointReader
-from streamvis.server_addresses import tunnel
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.transport import Transport
 from support.processes import PAGES_READY
 

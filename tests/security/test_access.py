@@ -21,7 +21,7 @@ from tornado.web import create_signed_value, decode_signed_value
 from tornado.websocket import websocket_connect
 
 from streamvis import Client
-from streamvis.access import door_key, kept_token
+from streamvis.addresses.access import door_key, kept_token
 from streamvis.errors import TokenRefused
 from streamvis.transport import PROTOCOL_HEADER, Transport
 from support.conditions import wait_until

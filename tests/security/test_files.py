@@ -11,9 +11,9 @@ import zlib
 import pytest
 
 from streamvis import Client, StreamvisError
-from streamvis.access import kept_token
-from streamvis.client.frames import Outgoing, frames_of
-from streamvis.client.leftovers import set_aside
+from streamvis.addresses.access import kept_token
+from streamvis.client.spool.frames import Outgoing, frames_of
+from streamvis.client.spool.leftovers import set_aside
 from streamvis.errors import FolderUnusable
 from streamvis.transport import Transport
 from support.stored import Stored

@@ -10,14 +10,14 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.models import Div, LayoutDOM
 
-from streamvis.even_steps import stretch_ends
-from streamvis.page.document import adopt
+from streamvis.page.documents.document import adopt
+from streamvis.page.feeds.reader import Piece
 from streamvis.page.fillers import Fillers
 from streamvis.page.live.session_sources import LiveSources
 from streamvis.page.new_data import NewData
-from streamvis.page.reader import Piece
 from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Rows, Value
+from streamvis.series.even_steps import stretch_ends
 
 RUN = PageRun("run", "", {}, "running")
 

@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.store.postgresql.schema import SCHEMA
 from streamvis.store.postgresql.store import PostgresStore
 from support.conditions import wait_until

@@ -1,11 +1,11 @@
 """A road in this process with a caller's words, and what a test asks of it and of the endpoint that it sends to."""
 
 from streamvis import records
-from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import Begin
 from streamvis.client.producer_log import Settings
 from streamvis.client.road import Road
+from streamvis.client.spool.folders import SpoolPlace
 from streamvis.wire.arrow import decode_tail_body
 
 

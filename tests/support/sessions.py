@@ -12,7 +12,7 @@ from bokeh.client import ClientSession, pull_session
 from bokeh.events import DocumentReady, Event
 
 # The pulled document holds its link; without the class Bokeh could not read it.
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
 from support.conditions import wait_until
 from support.faults import browser  # noqa: F401  # teaches Bokeh's client to take any number of messages
 

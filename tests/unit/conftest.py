@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from streamvis.client.ending import close
+from streamvis.client.process.ending import close
 from support.fake_endpoint import FakeEndpoint
 from support.roads import Script
 

@@ -7,7 +7,7 @@ import pytest
 from bokeh.core.serialization import Deserializer, Serializer
 from bokeh.models import ColumnDataSource
 
-from streamvis.page import arrays
+from streamvis.page.documents import arrays
 
 IMAGES = {
     "int64": np.array([[-(2**40), 7], [2**53, 0]]),

@@ -10,8 +10,8 @@ from bokeh.document import Document
 from bokeh.events import ConnectionLost
 from bokeh.models import ColumnDataSource, Slider
 
-from streamvis.page.author import Failures
-from streamvis.page.link import BrowserLink, StreamvisLink
+from streamvis.page.author.code import Failures
+from streamvis.page.documents.link import BrowserLink, StreamvisLink
 
 
 @pytest.fixture

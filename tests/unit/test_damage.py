@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import DamagedData
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore

@@ -20,9 +20,9 @@ import numpy as np
 import pydantic
 import pytest
 
-from streamvis.client.describing import described
 from streamvis.client.encoding import encode_begin
 from streamvis.client.outbox import Begin
+from streamvis.client.values.describing import described
 from streamvis.errors import InvalidData
 
 
@@ -225,7 +225,7 @@ def test_a_config_is_a_copy():
 
 def test_two_processes_describe_a_config_alike():
     program = (
-        "import functools, json; from streamvis.client.describing import described\n"
+        "import functools, json; from streamvis.client.values.describing import described\n"
         "class Odd: pass\n"
         "def work(): pass\n"
         "print(json.dumps(described({'s': set('abcdefgh'), 'o': Odd(), 'w': work, 'p': functools.partial(work), 'l': [Odd]})))"
@@ -236,7 +236,7 @@ def test_two_processes_describe_a_config_alike():
 
 def test_describing_a_plain_config_imports_no_library():
     program = (
-        "import sys; from streamvis.client.describing import described; described({'a': {1, 2}, 'b': len})\n"
+        "import sys; from streamvis.client.values.describing import described; described({'a': {1, 2}, 'b': len})\n"
         "print(*sys.modules.keys() & {'numpy', 'torch', 'pydantic', 'omegaconf', 'argparse'})"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == []

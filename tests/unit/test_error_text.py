@@ -9,7 +9,7 @@ import pytest
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
-from streamvis.page.error_text import Mistake
+from streamvis.page.author.error_text import Mistake
 from streamvis.page.new_data import Names, NewData
 from streamvis.page.runs import PageRun
 from streamvis.records import Rows

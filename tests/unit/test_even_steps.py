@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamvis.even_steps import kept_steps, stretch_ends
+from streamvis.series.even_steps import kept_steps, stretch_ends
 
 STEPS = st.sets(st.integers(0, 2**63 - 1) | st.integers(0, 300), min_size=1)
 

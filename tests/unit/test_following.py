@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from streamvis.client.encoding import encode, encode_begin
 from streamvis.client.outbox import ROW, Begin
 from streamvis.endpoint.in_process import InProcessEndpoint
-from streamvis.page.feed import RunFeed
-from streamvis.page.feeds import Feeds
-from streamvis.page.following import Following
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.feed import RunFeed
+from streamvis.page.feeds.following import Following
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.shared import Shared
 from streamvis.transport import path
 from streamvis.wire.arrow import ARROW

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from streamvis.client import copying
 from streamvis.client.encoding import encode
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import ROW, ROWS, VALUE
+from streamvis.client.values import copying
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.arrow import decode_tail_body
 

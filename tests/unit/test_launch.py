@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from streamvis.client.launch import attempt_of, run_of
+from streamvis.client.process.launch import attempt_of, run_of
 from streamvis.errors import UsageError
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
@@ -102,7 +102,7 @@ def test_a_rank_whose_launch_is_not_known_has_no_run_of_its_launch(unnamed):
 RANKS = """
 import subprocess, sys
 rank, size, local_size, through_a_shell = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "shell"
-tell = "import os; from streamvis.client.launch import run_of; print(run_of(os.environ, 'app'))"
+tell = "import os; from streamvis.client.process.launch import run_of; print(run_of(os.environ, 'app'))"
 for number in range(2):
     command = [sys.executable, "-c", tell]
     if through_a_shell and number:

@@ -14,9 +14,9 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from streamvis.endpoint.responses import history_answer
+from streamvis.page.feeds.reader import HistoryAnswer, Piece
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import LiveTrack
-from streamvis.page.reader import HistoryAnswer, Piece
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes

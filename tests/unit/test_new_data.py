@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamvis.page import folding
+from streamvis.page.feeds.reader import Piece
 from streamvis.page.new_data import Names, NewData, column_form, merge_rows
-from streamvis.page.reader import Piece
 from streamvis.page.runs import PageRun
 from streamvis.page.shared import Shared
 from streamvis.records import Rows, Value

@@ -8,9 +8,9 @@ import math
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamvis.client.describing import described
-from streamvis.client.frames import entries_of, notes_of
 from streamvis.client.outbox import CONTROL, Begin
+from streamvis.client.spool.frames import entries_of, notes_of
+from streamvis.client.values.describing import described
 
 LEAVES = st.one_of(
     st.none(),

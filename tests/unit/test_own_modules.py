@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bokeh.model import Model
 
-from streamvis.page.author import Failures
+from streamvis.page.author.code import Failures
 from streamvis.page.scripts.own_modules import OwnModules
 
 MODEL = """
@@ -67,7 +67,7 @@ def test_what_the_page_server_runs_on_is_not_there_twice(tmp_path):
     import streamvis
 
     beside = OwnModules("page", Path(streamvis.__file__).parents[1])
-    assert run(beside, tmp_path, "import streamvis.page.feed as feed").feed is sys.modules["streamvis.page.feed"]
+    assert run(beside, tmp_path, "import streamvis.page.feeds.feed as feed").feed is sys.modules["streamvis.page.feeds.feed"]
     beside.close()
 
 

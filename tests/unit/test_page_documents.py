@@ -13,9 +13,9 @@ from bokeh.models import Button, Column, CustomJS, Div, HoverTool, Range1d, Slop
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
-from streamvis.page import document, models
-from streamvis.page.document import adopt
-from streamvis.page.models import own_names, reachable
+from streamvis.page.documents import document, models
+from streamvis.page.documents.document import adopt
+from streamvis.page.documents.models import own_names, reachable
 
 
 @pytest.mark.parametrize("has_parts", [True, False])

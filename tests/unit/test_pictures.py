@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from streamvis.client.copying import Copier, Refused
+from streamvis.client.values.copying import Copier, Refused
 from streamvis.panels.contents import contents_of
 from streamvis.panels.png_images import are_pictures, pictures_of
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from streamvis.client.exchange import post
-from streamvis.client.folders import OWNER, SpoolPlace, leave, take
-from streamvis.client.frames import Outgoing, entries_of, notes_of, read_segment, scan_segment
-from streamvis.client.leftovers import Leftover, forget_refused, refused_in, set_aside
 from streamvis.client.outbox import CONTROL, ROW, Begin, Marker, Outbox
 from streamvis.client.producer_log import Log, Settings
+from streamvis.client.spool.folders import OWNER, SpoolPlace, leave, take
+from streamvis.client.spool.frames import Outgoing, entries_of, notes_of, read_segment, scan_segment
+from streamvis.client.spool.leftovers import Leftover, forget_refused, refused_in, set_aside
 from streamvis.records import RowsChunk, ValueChunk
 from streamvis.wire.arrow import decode_tail_body
 from support.fake_endpoint import FakeEndpoint
@@ -333,8 +333,8 @@ def test_what_was_in_memory_keeps_its_place_when_the_disk_takes_it(new_log, monk
     log = new_log(max_memory_bytes=10**5)
     batches = append(log)
     with monkeypatch.context() as full:
-        full.setattr("streamvis.client.segments.write_whole", lambda file, content: False)
-        full.setattr("streamvis.client.segments.Path.replace", no_room)
+        full.setattr("streamvis.client.spool.segments.write_whole", lambda file, content: False)
+        full.setattr("streamvis.client.spool.segments.Path.replace", no_room)
         batches += append(log, 2)
     assert log.segments.memory_bytes and log.kept_records == 1
     batches += append(log, 3)
@@ -347,8 +347,8 @@ def test_a_frame_that_the_disk_does_not_take_is_no_part_of_a_batch_that_is_there
     log = new_log(max_memory_bytes=10**5)
     append(log, 2, sealed=False)
     with monkeypatch.context() as full:
-        full.setattr("streamvis.client.segments.write_whole", lambda file, content: False)
-        full.setattr("streamvis.client.segments.Path.replace", no_room)
+        full.setattr("streamvis.client.spool.segments.write_whole", lambda file, content: False)
+        full.setattr("streamvis.client.spool.segments.Path.replace", no_room)
         append(log, 2, sealed=False)
     append(log, 1, sealed=False)
     assert [(one.number, len(one.bodies)) for one in taken(log)] == [(1, 2), (2, 2), (3, 1)]
@@ -401,7 +401,7 @@ def test_what_a_disk_failed_to_sync_once_is_never_called_synced(new_log, monkeyp
     marker, later = Marker(durable=True), Marker(durable=True)
     log.hold_for(marker)
     with monkeypatch.context() as failing:
-        failing.setattr("streamvis.client.segments.os.fsync", no_room)
+        failing.setattr("streamvis.client.spool.segments.os.fsync", no_room)
         log.release_kept()
     log.release_kept()  # the system reports the error once, and says that all is well from then on
     assert not marker.reached.is_set()
@@ -504,7 +504,7 @@ def test_a_folder_that_was_taken_away_meanwhile_is_nobodys(log, monkeypatch):
         os.unlink(path)
         return held
 
-    monkeypatch.setattr("streamvis.client.folders.os.open", opened_late)
+    monkeypatch.setattr("streamvis.client.spool.folders.os.open", opened_late)
     assert take(folder) is None
 
 
@@ -535,7 +535,7 @@ def test_where_nothing_can_be_locked_the_process_tells(log, new_log, monkeypatch
     def no_locks(*args):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("streamvis.client.folders.fcntl.flock", no_locks)
+    monkeypatch.setattr("streamvis.client.spool.folders.fcntl.flock", no_locks)
     folder = owned(log)
     assert take(folder) is None
     # A process that began after the spool was written only has the number of the one that wrote it.

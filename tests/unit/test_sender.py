@@ -7,15 +7,15 @@ import time
 import pytest
 
 from streamvis import records
-from streamvis.client.copying import Deferred, Unfetched
 from streamvis.client.encoding import encode_bodies
-from streamvis.client.ending import close
-from streamvis.client.folders import SpoolPlace
-from streamvis.client.frames import are_notes, notes_of, read_segment
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, ROW, Begin, Outbox
+from streamvis.client.process.ending import close
 from streamvis.client.producer_log import Log, Settings
-from streamvis.client.segments import Segments
+from streamvis.client.spool.folders import SpoolPlace
+from streamvis.client.spool.frames import are_notes, notes_of, read_segment
+from streamvis.client.spool.segments import Segments
+from streamvis.client.values.copying import Deferred, Unfetched
 from streamvis.errors import DeletedRun, EndpointRefused, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.transport import Response
 from streamvis.wire.arrow import decode_batch_body
@@ -620,7 +620,7 @@ def test_what_another_left_is_delivered_late_and_behind_ones_own(make_script, en
 
 
 def test_what_was_left_is_delivered_on_after_a_moment_without_the_endpoint(make_script, endpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamvis.client.leftovers._AGAIN_AFTER_S", 0.0)
+    monkeypatch.setattr("streamvis.client.spool.leftovers._AGAIN_AFTER_S", 0.0)
     folder = left_behind(tmp_path / "spool", endpoint, range(1, 4))
     failed = threading.Event()
 
@@ -644,7 +644,7 @@ def test_anothers_folder_that_cannot_be_read_costs_none_of_ones_own_records(make
     def broken(path):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("streamvis.client.leftovers.scan_segment", broken)
+    monkeypatch.setattr("streamvis.client.spool.leftovers.scan_segment", broken)
     script = make_script()
     script.start_run()
     wait_until(lambda: any("cannot be delivered from here" in text for text in said()))

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 
 from streamvis import Client
-from streamvis.client import producer_log, sender, syncing, writer
-from streamvis.client.ending import close
-from streamvis.client.frames import read_segment
+from streamvis.client import producer_log, sender, writer
 from streamvis.client.outbox import Begin
-from streamvis.client.syncing import Sync
+from streamvis.client.process.ending import close
+from streamvis.client.spool import syncing
+from streamvis.client.spool.frames import read_segment
+from streamvis.client.spool.syncing import Sync
 from support.conditions import wait_until
 from support.fake_endpoint import away
 from support.roads import fail, is_kept, spooled, steps

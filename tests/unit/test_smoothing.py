@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamvis.exponential_mean import DebiasedMean
 from streamvis.records import Batch, HistoryQuery, Start
+from streamvis.series.exponential_mean import DebiasedMean
 from streamvis.store import SqliteStore
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import numbers_of

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from streamvis.supervisor import Child, Supervisor
+from streamvis.commands.supervisor import Child, Supervisor
 from support.conditions import wait_until
 
 # Writes a line into its file with each start, says that it is ready, and then ends or waits.

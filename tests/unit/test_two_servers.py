@@ -8,10 +8,10 @@ import click
 import pytest
 from click.core import ParameterSource
 
-from streamvis.access import Tokens
+from streamvis.addresses.access import Tokens
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.cli import cli
-from streamvis.database_address import DatabaseAddress
-from streamvis.two_servers import Both
+from streamvis.commands.two_servers import Both
 
 ENVIRONMENT = {
     "STREAMVIS_ALERT_WEBHOOK": "http://127.0.0.1:1/other",

@@ -7,8 +7,8 @@ import multiprocessing.process
 
 import pytest
 
-from streamvis.client.launch import tell_page
 from streamvis.client.outbox import Begin
+from streamvis.client.process.launch import tell_page
 from streamvis.naming import readable_name
 
 PAGE = "http://localhost:5006/runs?run=one"

@@ -9,12 +9,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from streamvis.client import copying, encoding
-from streamvis.client.copying import MAX_CALL_BYTES
-from streamvis.client.folders import SpoolPlace
+from streamvis.client import encoding
 from streamvis.client.intake import Intake
 from streamvis.client.outbox import CONTROL, Begin, Outbox
 from streamvis.client.producer_log import Log, Settings
+from streamvis.client.spool.folders import SpoolPlace
+from streamvis.client.values import copying
+from streamvis.client.values.copying import MAX_CALL_BYTES
 from streamvis.client.writer import Writer
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import decode_batch_body, decode_tail_body

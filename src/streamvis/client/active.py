@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from streamvis.address import default_url
+from streamvis.addresses.endpoint import default_url
 from streamvis.client.client import Client
-from streamvis.client.ending import state_of
 from streamvis.client.intake import checked_step
+from streamvis.client.process.ending import state_of
 from streamvis.errors import InvalidData, UsageError
 from streamvis.metrics import Keys, sorted_metrics
 

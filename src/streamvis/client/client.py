@@ -13,16 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from streamvis.address import checked_token, checked_url
+from streamvis.addresses.endpoint import checked_token, checked_url
 from streamvis.alerts import ALERTS, alert_row
-from streamvis.client import ending, launch
-from streamvis.client.describing import described
-from streamvis.client.folders import SpoolPlace
 from streamvis.client.intake import Intake, checked_step, checked_text
 from streamvis.client.outbox import Begin, Clear
+from streamvis.client.process import ending, launch
 from streamvis.client.producer import new_id
 from streamvis.client.producer_log import Settings
 from streamvis.client.road import Road, Traveller, arrived, known
+from streamvis.client.spool.folders import SpoolPlace
+from streamvis.client.values.describing import described
 from streamvis.descriptions import key_of
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import RUN_ID

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis import records
-from streamvis.client.copying import Refused
-from streamvis.client.frames import are_notes, entries_of
 from streamvis.client.outbox import CONTROL, ROW, VALUE, Begin, Clear, End, Entry, Extent, Kept, row_count
+from streamvis.client.spool.frames import are_notes, entries_of
+from streamvis.client.values.copying import Refused
 from streamvis.errors import InvalidData
 from streamvis.wire.arrow import body_of, encode_control, encode_rows_apart, encode_value, streams_of
 from streamvis.wire.tree import pack

@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from streamvis.client.encoding import Encoded, encode_bodies
-from streamvis.client.frames import Outgoing, notes_of_begin
-from streamvis.client.launch import tell_page
-from streamvis.client.leftovers import Adopter, set_aside
+from streamvis.client.process.launch import tell_page
 from streamvis.client.producer_log import Log
+from streamvis.client.spool.frames import Outgoing, notes_of_begin
+from streamvis.client.spool.leftovers import Adopter, set_aside
 from streamvis.errors import (
     DeletedRun,
     EndpointError,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
-from streamvis.client.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
 from streamvis.client.notices import tell
 from streamvis.client.outbox import ROW, ROWS, VALUE, Entry, Kept
+from streamvis.client.values.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
 from streamvis.errors import InvalidData, UsageError
 from streamvis.wire.limits import MAX_COLUMNS, MAX_NAME_CHARS
 

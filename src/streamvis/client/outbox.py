@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from streamvis.client.copying import Unfetched
-from streamvis.client.threads import Bell, Latch
+from streamvis.client.process.threads import Bell, Latch
+from streamvis.client.values.copying import Unfetched
 from streamvis.wire.limits import MAX_COLUMNS
 
 __all__ = [

@@ -17,9 +17,9 @@ from typing import Any
 
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
+from streamvis.client.process.threads import Threads
 from streamvis.client.producer_log import Log, Settings
 from streamvis.client.sender import Sender
-from streamvis.client.threads import Threads
 from streamvis.client.writer import Writer
 
 __all__ = ["Producer", "new_id"]

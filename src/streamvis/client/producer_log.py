@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamvis.client.folders import BEGIN, DROPPED, SpoolPlace
-from streamvis.client.frames import Outgoing, are_notes, frames_of, notes_of_begin
 from streamvis.client.outbox import Begin, Marker, Outbox
-from streamvis.client.segments import Segments
+from streamvis.client.spool.folders import BEGIN, DROPPED, SpoolPlace
+from streamvis.client.spool.frames import Outgoing, are_notes, frames_of, notes_of_begin
+from streamvis.client.spool.segments import Segments
 
 __all__ = ["Log", "Runs", "Settings"]
 

@@ -14,11 +14,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from streamvis.client.folders import Owner
 from streamvis.client.notices import say
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Marker, Outbox
 from streamvis.client.producer import Producer
 from streamvis.client.producer_log import Settings
+from streamvis.client.spool.folders import Owner
 
 __all__ = ["Road", "Traveller", "arrived", "known"]
 

@@ -18,11 +18,11 @@ import threading
 import time
 from typing import Any
 
-from streamvis.client.frames import Outgoing
 from streamvis.client.notices import say
 from streamvis.client.outbox import Outbox
+from streamvis.client.process.threads import Bell, Latch
 from streamvis.client.producer_log import Log
-from streamvis.client.threads import Bell, Latch
+from streamvis.client.spool.frames import Outgoing
 from streamvis.client.writer import PASSING, Writer
 from streamvis.errors import EndpointError, NotAnEndpoint, TokenRefused, VersionMismatch
 

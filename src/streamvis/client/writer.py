@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamvis.client.copying import Refused
-from streamvis.client.frames import notes_of
 from streamvis.client.outbox import CONTROL, Begin, End, Entry, Extent, Marker, Outbox, fetched
+from streamvis.client.process.threads import Latch
 from streamvis.client.producer_log import Log
-from streamvis.client.threads import Latch
+from streamvis.client.spool.frames import notes_of
+from streamvis.client.values.copying import Refused
 from streamvis.errors import InvalidData
 
 __all__ = ["PASSING", "Writer"]

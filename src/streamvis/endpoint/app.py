@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
-from streamvis.access import Hosts, Tokens
+from streamvis.addresses.access import Hosts, Tokens
 from streamvis.endpoint import band_routes, deletion_routes, read_routes, run_routes, tail_routes, write_routes
 from streamvis.endpoint.authorization import Guard
 from streamvis.endpoint.disconnects import GivenUp

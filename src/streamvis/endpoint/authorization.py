@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamvis.access import READ_TOKEN, WRITE_TOKEN, Hosts, Tokens
+from streamvis.addresses.access import READ_TOKEN, WRITE_TOKEN, Hosts, Tokens
 from streamvis.endpoint.responses import error_answer
 
 __all__ = ["Guard", "may_read"]

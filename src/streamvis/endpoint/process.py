@@ -18,15 +18,15 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from streamvis.access import Hosts, Tokens
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.access import Hosts, Tokens
+from streamvis.addresses.database import DatabaseAddress
+from streamvis.addresses.server import local_host
 from streamvis.endpoint.alert_file import JOURNAL, AlertFile
 from streamvis.endpoint.app import VANISH_AFTER_S, create_app
 from streamvis.endpoint.connections import ConnectionLimits, Connections, Requests
 from streamvis.endpoint.webhook import Webhook
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.open_files import room_for_connections
-from streamvis.server_addresses import local_host
 from streamvis.store import DataFolder, KeepValues, SharedStore, SqliteStore, end_copying
 from streamvis.store.postgresql import importing
 

@@ -11,7 +11,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from streamvis.client.active import ActiveRun
 from streamvis.client.client import Client
-from streamvis.client.ending import state_of
+from streamvis.client.process.ending import state_of
 from streamvis.integrations.sending import Sending
 
 __all__ = ["LoggerMethods"]

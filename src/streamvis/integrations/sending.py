@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from streamvis.address import default_url
+from streamvis.addresses.endpoint import default_url
 from streamvis.client.active import ActiveRun, active_run
 from streamvis.client.client import Client
-from streamvis.client.describing import described
 from streamvis.client.notices import say
+from streamvis.client.values.describing import described
 from streamvis.errors import InvalidData, StreamvisError
 from streamvis.metrics import Keys, sorted_metrics, whole_step
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from streamvis.client.active import ActiveRun
-from streamvis.client.arrays import is_torch_tensor
 from streamvis.client.client import Client
-from streamvis.client.ending import state_of
+from streamvis.client.process.ending import state_of
+from streamvis.client.values.arrays import is_torch_tensor
 from streamvis.errors import DeletedRun, InvalidData
 from streamvis.integrations.sending import Sending
 from streamvis.integrations.shapes import channels_last, curve_of, gifs_of, numbers, projected, with_boxes

@@ -23,9 +23,9 @@ from bokeh.models import ColumnDataSource, Plot
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.link import BrowserLink
+from streamvis.page.documents.link import BrowserLink
+from streamvis.page.feeds.reader import EndpointReader, Piece
 from streamvis.page.live.sources import spec_of
-from streamvis.page.reader import EndpointReader, Piece
 from streamvis.records import Rows, Value
 
 __all__ = ["Counts", "Diagnosis", "PageLog", "reasons"]

@@ -22,11 +22,11 @@ from tornado.ioloop import IOLoop
 
 from streamvis.descriptions import Description, pattern_of
 from streamvis.errors import StreamvisError
-from streamvis.page.link import Notice
+from streamvis.page.documents.link import Notice
+from streamvis.page.feeds.reader import EndpointReader, Piece
 from streamvis.page.live.figures import computed_once
 from streamvis.page.live.sources import bound_run, of_run
 from streamvis.page.new_data import NewData
-from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Value
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 from operator import is_
 
+from streamvis.page.feeds.reader import Piece
 from streamvis.page.new_data import NewData, merge_rows, own_copy
-from streamvis.page.reader import Piece
 from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
 

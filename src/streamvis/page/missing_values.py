@@ -8,8 +8,8 @@ from concurrent.futures import Executor, Future
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.link import Notice
-from streamvis.page.reader import EndpointReader
+from streamvis.page.documents.link import Notice
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import KeyInfo
 
 __all__ = ["Missing"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from streamvis.page.following import Following
-from streamvis.page.link import Notice
+from streamvis.page.documents.link import Notice
+from streamvis.page.feeds.following import Following
 from streamvis.page.time_text import moment
 from streamvis.records import VANISHED
 

@@ -15,7 +15,7 @@ from bokeh.models import ColumnDataSource
 
 from streamvis.errors import UsageError
 from streamvis.filters import Filter
-from streamvis.page.author_requests import Answer, Asking, PastValue
+from streamvis.page.author.requests import Answer, Asking, PastValue
 from streamvis.page.live.sources import live_source, of_run
 from streamvis.selection import Selection
 

@@ -14,8 +14,8 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.link import BrowserLink
-from streamvis.page.reader import EndpointReader
+from streamvis.page.documents.link import BrowserLink
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import KeyInfo
 
 __all__ = ["Seeking"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
-from streamvis.page.feed import MOST_RUNS, ChoiceFeed, Lost, RunFeed
-from streamvis.page.feeds import Feeds
-from streamvis.page.link import Notice
-from streamvis.page.reader import EndpointReader, RunHead
+from streamvis.page.documents.link import Notice
+from streamvis.page.feeds.feed import MOST_RUNS, ChoiceFeed, Lost, RunFeed
+from streamvis.page.feeds.reader import EndpointReader, RunHead
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.runs import PageRun
 from streamvis.selection import Selection
 

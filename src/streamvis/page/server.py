@@ -11,7 +11,7 @@ from bokeh.document import Document
 from bokeh.settings import settings
 
 from streamvis.errors import UsageError
-from streamvis.page import arrays  # noqa: F401  # tells Bokeh how to send them
+from streamvis.page.documents import arrays  # noqa: F401  # tells Bokeh how to send them
 from streamvis.page.session import InitPage, Session, UpdatePage
 from streamvis.page.shared import shared_of
 from streamvis.selection import FOLLOWS, NEWEST, Selection

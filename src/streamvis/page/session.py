@@ -25,16 +25,17 @@ from dataclasses import replace
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
-from streamvis.page import look, run_notices
-from streamvis.page.author import Failures
-from streamvis.page.author_requests import Asking
+from streamvis.page import run_notices
+from streamvis.page.author.code import Failures
+from streamvis.page.author.requests import Asking
 from streamvis.page.diagnosis import Counts, Diagnosis
-from streamvis.page.document import on_unsendable
-from streamvis.page.following import Following
-from streamvis.page.link import BrowserLink, Notice, Shown, ShownRun
+from streamvis.page.documents import look
+from streamvis.page.documents.document import on_unsendable
+from streamvis.page.documents.link import BrowserLink, Notice, Shown, ShownRun
+from streamvis.page.feeds.following import Following
+from streamvis.page.feeds.reader import EndpointReader, RunHead
 from streamvis.page.live.figures import computed_once
 from streamvis.page.new_data import Names, NewData
-from streamvis.page.reader import EndpointReader, RunHead
 from streamvis.page.runs import PageRun, Showing, grouped, labelled, show_in
 from streamvis.page.seeking import Seeking
 from streamvis.page.selected_runs import SelectedRuns

@@ -14,9 +14,9 @@ from weakref import WeakSet
 from bokeh.document import Document
 
 from streamvis.pace import Pace
-from streamvis.page.feeds import Feeds
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.memory import Heap
-from streamvis.page.reader import EndpointReader
 
 __all__ = ["SHARED", "Shared", "share_with", "shared_of"]
 

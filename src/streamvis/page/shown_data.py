@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
-from streamvis.page.author import Failures
+from streamvis.page.author.code import Failures
 from streamvis.page.diagnosis import Counts
+from streamvis.page.documents.link import Notice
+from streamvis.page.feeds.following import Following
+from streamvis.page.feeds.reader import EndpointReader, Piece
 from streamvis.page.fillers import Fillers
-from streamvis.page.following import Following
-from streamvis.page.link import Notice
 from streamvis.page.live.session_sources import LiveSources
 from streamvis.page.missing_values import Missing
 from streamvis.page.new_data import NewData
-from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.shared import Shared
 from streamvis.records import KeyInfo
 

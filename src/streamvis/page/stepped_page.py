@@ -22,11 +22,11 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.feed import Feed
-from streamvis.page.feeds import Feeds
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
+from streamvis.page.feeds.feed import Feed
+from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.feeds.table import Feeds
 from streamvis.page.memory import Heap
-from streamvis.page.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.script import PageScript
 from streamvis.page.session import Session

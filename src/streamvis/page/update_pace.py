@@ -10,7 +10,7 @@ from collections import deque
 from bokeh.document import Document
 
 from streamvis.page.diagnosis import reasons
-from streamvis.page.link import Notice
+from streamvis.page.documents.link import Notice
 from streamvis.page.shared import Shared
 
 __all__ = ["UpdatePace"]

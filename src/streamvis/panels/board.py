@@ -21,12 +21,12 @@ from bokeh.models import Column, ColumnDataSource, CustomJS, Div, LayoutDOM, Pan
 
 from streamvis.descriptions import pattern_of
 from streamvis.errors import UsageError
+from streamvis.page.documents.models import reachable
+from streamvis.page.documents.properties import references, string
 from streamvis.page.fillers import Filler, Page, attach
 from streamvis.page.live.figures import computed_once
 from streamvis.page.live.sources import of_run, spec_of
-from streamvis.page.models import reachable
 from streamvis.page.new_data import NewData
-from streamvis.page.properties import references, string
 from streamvis.panels.board_layout import Layout, Place, Settings, View, arguments_of, first_view
 from streamvis.panels.boxes import Parts
 from streamvis.panels.cards import Card, Shared, card, described, differs

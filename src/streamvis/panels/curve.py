@@ -13,11 +13,11 @@ import numpy as np
 from bokeh.models import ColumnDataSource, GlyphRenderer, Line, Scatter, VArea
 from bokeh.plotting import figure
 
-from streamvis.exponential_mean import smoothed_name
 from streamvis.page.live.sources import LiveSpec, band_columns, source_for
 from streamvis.palette import PALETTE
 from streamvis.panels.boxes import whole_view
 from streamvis.panels.side_by_side import Thing
+from streamvis.series.exponential_mean import smoothed_name
 
 __all__ = ["Curve", "Drawing"]
 

@@ -11,14 +11,14 @@ from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, NoOverlap, Ro
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
-from streamvis.even_steps import kept_steps, stretch_of
+from streamvis.page.documents.look import CARD, PANEL_HEIGHT
 from streamvis.page.fillers import attach
-from streamvis.page.look import CARD, PANEL_HEIGHT
 from streamvis.palette import PALETTE
 from streamvis.panels.boxes import plot_frame, title_of
 from streamvis.panels.side_by_side import for_each_run
 from streamvis.panels.value_filler import ValueFiller
 from streamvis.records import Value
+from streamvis.series.even_steps import kept_steps, stretch_of
 
 __all__ = ["histograms"]
 

@@ -21,9 +21,9 @@ from bokeh.models import (
     TableColumn,
 )
 
+from streamvis.page.documents.look import CARD
 from streamvis.page.fillers import attach
 from streamvis.page.live.sources import LiveSpec, source_for
-from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NUMBER, TIME, NewData, column_form
 from streamvis.panels.boxes import boxed, keep_sources, title_of
 from streamvis.panels.side_by_side import for_each_run

@@ -11,11 +11,11 @@ import numpy as np
 from bokeh.layouts import column as column_of
 from bokeh.models import Column, ColumnDataSource, CustomJS, Div, InlineStyleSheet, TextInput
 
+from streamvis.page.documents.look import CARD
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.page.fillers import attach
 from streamvis.page.live.sources import LiveSpec, source_for
-from streamvis.page.look import CARD
 from streamvis.page.new_data import LIST, NewData, column_form
-from streamvis.page.reader import EndpointReader
 from streamvis.panels.boxes import box, boxed, keep_sources, title_of
 from streamvis.panels.side_by_side import for_each_run
 from streamvis.panels.value_filler import ValueFiller

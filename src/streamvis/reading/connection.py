@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamvis.access import READ_TOKEN, WRITE_TOKEN
+from streamvis.addresses.access import READ_TOKEN, WRITE_TOKEN
 from streamvis.errors import (
     DamagedData,
     DeletedRun,

@@ -18,8 +18,8 @@ from tornado.web import RequestHandler
 
 from streamvis.alerts import ALERTS, alerts_in
 from streamvis.errors import PageScriptError, StreamvisError
-from streamvis.page.feed import ChoiceFeed
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.feed import ChoiceFeed
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.page.scripts.script import PageScript, read_script
 from streamvis.page.shared import SHARED
 from streamvis.page.web.paths import page_path

@@ -12,7 +12,7 @@ import numpy as np
 
 from streamvis.alerts import ALERTS, Alert, alerts_in
 from streamvis.errors import LiveSourceRefused
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import HistoryQuery, Rows
 from streamvis.transport import path
 

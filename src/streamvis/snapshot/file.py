@@ -26,13 +26,13 @@ from bokeh.models import ColumnDataSource, CustomJS, InlineStyleSheet, Markup, T
 from bokeh.resources import Resources
 
 from streamvis.errors import UsageError
-from streamvis.extremes import extreme_rows
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
+from streamvis.page.feeds.reader import EndpointReader, RunHead
 from streamvis.page.live.sources import spec_of
-from streamvis.page.reader import EndpointReader, RunHead
 from streamvis.page.scripts.script import PageScript, add_to_path
 from streamvis.page.stepped_page import SteppedPage
 from streamvis.records import RUNNING
+from streamvis.series.extremes import extreme_rows
 from streamvis.snapshot.graph import Graph
 from streamvis.snapshot.moments import Default, Moments, evenly, spread
 from streamvis.snapshot.static_files import StaticFiles
@@ -42,7 +42,7 @@ __all__ = ["Snapshot", "take_snapshot"]
 
 _ROWS = (None, 2000, 1000, 500)
 """To how many rows live sources are reduced, one after the other, until the file is small enough."""
-_LINK, _BOARD = "streamvis.page.link.StreamvisLink", "StreamvisBoard"
+_LINK, _BOARD = "streamvis.page.documents.link.StreamvisLink", "StreamvisBoard"
 _WHOLE_BOARD = {"top": 0, "bottom": 100_000, "width": 1086}
 """What a board takes to be in view: all of its cards, in a window of a laptop."""
 _MARK = """

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streamvis.exponential_mean import DebiasedMean
-from streamvis.extremes import extreme_rows
 from streamvis.records import Band
+from streamvis.series.exponential_mean import DebiasedMean
+from streamvis.series.extremes import extreme_rows
 from streamvis.store.downsampling import Axis
 from streamvis.store.levels import Levels, Loader, as_floats
 from streamvis.store.smoothing import first_that_counts

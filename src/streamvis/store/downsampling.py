@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streamvis.extremes import extreme_rows
+from streamvis.series.extremes import extreme_rows
 from streamvis.store.levels import Part
 from streamvis.store.tables import concat_common, is_missing, numbers_of
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamvis.errors import InvalidData
-from streamvis.extremes import Extremes
 from streamvis.records import History
+from streamvis.series.extremes import Extremes
 from streamvis.store.damage import Broken
 from streamvis.store.downsampling import Axis, Choice, Frame, table_of_names
 from streamvis.store.levels import Across, Levels, Loader, Part, Spans

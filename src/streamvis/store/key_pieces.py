@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streamvis.even_steps import stretch_ends
 from streamvis.records import KeyInfo
+from streamvis.series.even_steps import stretch_ends
 from streamvis.store import statements as sql
 from streamvis.store.bodies import read_chunks_of, read_value
 from streamvis.store.database import Database

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from streamvis.extremes import Extremes
+from streamvis.series.extremes import Extremes
 from streamvis.store.packed_rows import unpack
 from streamvis.store.summaries import Sizes
 from streamvis.store.tables import concat_common, is_missing, numbers_of

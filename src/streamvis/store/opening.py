@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import FolderUnusable, StoreError
 from streamvis.store.checking import Checked, Progress, check, check_all
 from streamvis.store.copying import Copied, Snapshot, copy_store

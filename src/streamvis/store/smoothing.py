@@ -16,9 +16,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from streamvis.exponential_mean import DebiasedMean, smoothed_name
-from streamvis.extremes import extreme_rows
 from streamvis.records import History
+from streamvis.series.exponential_mean import DebiasedMean, smoothed_name
+from streamvis.series.extremes import extreme_rows
 from streamvis.store.downsampling import Axis
 from streamvis.store.levels import Levels, as_floats
 from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streamvis.extremes import extreme_rows, is_gap
+from streamvis.series.extremes import extreme_rows, is_gap
 from streamvis.store.packed_rows import pack, unpack
 from streamvis.store.tables import concat_common, is_measurable, is_missing, numbers_of
 

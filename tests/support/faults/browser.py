@@ -16,7 +16,7 @@ from bokeh.client.connection import ClientConnection
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
-from streamvis.page.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink
 
 # The pulled document holds its link; without the class Bokeh could not read it.
 from streamvis.page.live import session_sources, track  # noqa: F401  # their models are in the pages

@@ -20,7 +20,7 @@ import psutil
 import pyarrow as pa
 
 from streamvis.client.encoding import encode_bodies
-from streamvis.client.frames import read_segment
+from streamvis.client.spool.frames import read_segment
 from streamvis.records import Rows, RowsChunk, ValueChunk
 from streamvis.transport import Response, Transport, path
 from streamvis.wire.arrow import ARROW, decode_batch_body, decode_tail_body

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from streamvis.page.feeds.reader import BandAnswer, EndpointReader, Piece
 from streamvis.page.live.sources import LiveSpec, band_columns
 from streamvis.page.live.track import Change
-from streamvis.page.reader import BandAnswer, EndpointReader, Piece
 
 __all__ = ["BandTrack"]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from streamvis.errors import LiveSourceRefused, StreamvisError
-from streamvis.page.reader import EndpointReader, HistoryAnswer
+from streamvis.page.feeds.reader import EndpointReader, HistoryAnswer
 from streamvis.records import HistoryQuery
 
 __all__ = ["Asks", "Fetched", "Questions", "fetch_together"]

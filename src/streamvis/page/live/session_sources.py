@@ -26,15 +26,15 @@ from bokeh.models import ColumnDataSource, CustomJS
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import LiveSourceRefused, StreamvisError
-from streamvis.page.link import Notice
+from streamvis.page.documents.link import Notice
+from streamvis.page.documents.properties import integer, string
+from streamvis.page.feeds.reader import EndpointReader, Piece
 from streamvis.page.live.band_track import BandTrack
 from streamvis.page.live.figures import Figures
 from streamvis.page.live.first_ranges import fit_once
 from streamvis.page.live.questions import fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import Change, LiveTrack
-from streamvis.page.properties import integer, string
-from streamvis.page.reader import EndpointReader, Piece
 from streamvis.page.runs import PageRun
 
 __all__ = ["LiveSources"]

@@ -15,8 +15,8 @@ from typing import Any
 from bokeh.models import ColumnDataSource
 
 from streamvis.errors import UsageError
-from streamvis.exponential_mean import smoothed_name
 from streamvis.selection import STATS
+from streamvis.series.exponential_mean import smoothed_name
 
 __all__ = ["LiveSpec", "band_columns", "band_source", "bound_run", "live_source", "of_run", "source_for", "spec_of"]
 

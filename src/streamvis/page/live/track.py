@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamvis.errors import StreamvisError
-from streamvis.exponential_mean import DebiasedMean
-from streamvis.extremes import extreme_rows
+from streamvis.page.feeds.reader import EndpointReader, HistoryAnswer, Piece
 from streamvis.page.live.questions import Fetched, Questions, fetch_together
 from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.table import ELAPSED, Column, Table, newest_start, rises
-from streamvis.page.reader import EndpointReader, HistoryAnswer, Piece
 from streamvis.records import HistoryQuery, Rows
+from streamvis.series.exponential_mean import DebiasedMean
+from streamvis.series.extremes import extreme_rows
 
 __all__ = ["Change", "LiveTrack"]
 

@@ -25,8 +25,8 @@ from bokeh.io.doc import patch_curdoc
 from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import UsageError
-from streamvis.page.author import Failures
-from streamvis.page.link import BrowserLink, Notice, say_edited
+from streamvis.page.author.code import Failures
+from streamvis.page.documents.link import BrowserLink, Notice, say_edited
 from streamvis.page.scripts.application_folder import Folder, try_template
 from streamvis.page.scripts.file_watcher import Watch
 from streamvis.page.scripts.files import Stamp, folders_of, is_part_of, stamp_of

@@ -17,7 +17,7 @@ from bokeh.themes import Theme
 from jinja2 import Environment, FileSystemLoader
 
 from streamvis.errors import PageScriptError
-from streamvis.page.look import has_house_template
+from streamvis.page.documents.look import has_house_template
 
 __all__ = ["Folder", "try_template"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from bokeh.application.application import ServerContext
 from tornado.httputil import HTTPServerRequest
 
-from streamvis.page.author import Failures
+from streamvis.page.author.code import Failures
 from streamvis.page.scripts.application_folder import Folder
 from streamvis.page.scripts.custom_models import CustomModels
 from streamvis.page.scripts.own_modules import OwnModules

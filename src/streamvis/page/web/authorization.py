@@ -26,7 +26,7 @@ from tornado.routing import AnyMatches, Matcher, Router, Rule, RuleRouter
 from tornado.template import Template
 from tornado.web import Application, RequestHandler, create_signed_value, decode_signed_value
 
-from streamvis.access import Hosts, door_key, is_loopback
+from streamvis.addresses.access import Hosts, door_key, is_loopback
 from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
 from streamvis.page.web.paths import Mount

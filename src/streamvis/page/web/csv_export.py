@@ -21,7 +21,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from streamvis.errors import DeletedRun, StreamvisError, UnknownRun
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.records import Rows
 
 __all__ = ["RowsHandler", "csv_pieces"]

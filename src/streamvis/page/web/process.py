@@ -19,10 +19,11 @@ from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 
-from streamvis.access import Hosts
+from streamvis.addresses.access import Hosts
+from streamvis.addresses.server import local_host
 from streamvis.errors import PageScriptError, PortTaken, StreamvisError
 from streamvis.open_files import room_for_connections
-from streamvis.page.reader import EndpointReader
+from streamvis.page.feeds.reader import EndpointReader
 from streamvis.page.scripts.application import page_application
 from streamvis.page.scripts.file_watcher import Watch
 from streamvis.page.scripts.script import PageScript, add_to_path
@@ -34,7 +35,6 @@ from streamvis.page.web.connections import ConnectionLimits, LimitedServer
 from streamvis.page.web.csv_export import RowsHandler
 from streamvis.page.web.paths import Mount, Mounted
 from streamvis.page.web.watchdog import held_back, watch
-from streamvis.server_addresses import local_host
 
 __all__ = ["Routes", "Site", "run_pages"]
 

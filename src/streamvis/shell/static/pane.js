@@ -1,5 +1,5 @@
 // A place for one page: the frame that is shown, and beside it, out of sight, the one that takes its place once it has painted. What
-// a person set in the old one is carried over (see page/carry.js). A frame loads BokehJS while the page server makes the page, and
+// a person set in the old one is carried over (see carry.js). A frame loads BokehJS while the page server makes the page, and
 // becomes that page (see warm.html). Where pages were swapped before, one waits that has BokehJS already.
 import {address_of} from "./api.js"
 

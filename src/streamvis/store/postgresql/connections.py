@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool
 
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import StoreError
 from streamvis.store.postgresql.many_rows import Column, ColumnDumper
 from streamvis.store.postgresql.transaction import SOUND, Found, PostgresDatabase, ReadingDatabase, WritingDatabase

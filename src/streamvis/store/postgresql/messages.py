@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 
-from streamvis.database_address import DatabaseAddress
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.store.interface import Changes
 from streamvis.store.postgresql.connections import connect
 from streamvis.store.writes import Changed

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import psycopg
 
+from streamvis.addresses.database import DatabaseAddress
 from streamvis.alerts import AlertJournal
-from streamvis.database_address import DatabaseAddress
 from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
 from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
