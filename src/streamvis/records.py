@@ -274,7 +274,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryQuery:
-    """Which rows of one key to give for a screen, see `History` and `streamvis.store.history.Axis`.
+    """Which rows of one key to give for a screen, see `History` and `streamvis.store.views.history.Axis`.
 
     Args:
         x: a column of numbers or times, else "step", "time" or "row"

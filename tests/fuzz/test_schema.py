@@ -17,7 +17,8 @@ OPTIONS = ["--token", TOKEN, "--vanish-after", "3600"]
 
 BROKEN = """
 import sys
-from streamvis.endpoint import read_routes, responses
+from streamvis.endpoint import responses
+from streamvis.endpoint.routes import read as read_routes
 from streamvis.errors import InvalidData
 from streamvis.store.sqlite import SqliteStore
 {broken}

@@ -20,13 +20,14 @@ from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
 from streamvis.records import Ack, Batch, Description, Finish, Start
-from streamvis.store import RunQuery, SqliteStore, check_place, checking, end_copying, tidying, writes
-from streamvis.store.discarding import discard_piece
+from streamvis.store import RunQuery, SqliteStore, check_place, end_copying, tidying, writes
 from streamvis.store.postgresql import connections, messages, transaction
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
 from streamvis.store.postgresql.wording import in_words
-from streamvis.store.summaries import Sizes
+from streamvis.store.removing.discarding import discard_piece
+from streamvis.store.repairing import checking
+from streamvis.store.views.summaries import Sizes
 from streamvis.transport import Transport, path
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.balancers import BALANCERS, Balancer

@@ -11,8 +11,8 @@ import streamvis
 from streamvis import Client
 from streamvis.errors import UsageError
 from streamvis.records import Batch, Start
-from streamvis.store import retention
-from streamvis.store.retention import Keeping, KeepValues
+from streamvis.store.removing import retention
+from streamvis.store.removing.retention import Keeping, KeepValues
 from streamvis.testing import open_page
 from streamvis.testing_run import rows
 from streamvis.wire.arrow import decode_tail_body, encode_value

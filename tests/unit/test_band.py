@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from streamvis.errors import UnknownRun
 from streamvis.records import Batch, Start
-from streamvis.store import STATISTICS_OF_RUNS, SqliteStore, band
-from streamvis.store.downsampling import Axis
-from streamvis.store.spread import t_of_95
-from streamvis.store.summaries import Sizes
+from streamvis.store import STATISTICS_OF_RUNS, SqliteStore
+from streamvis.store.views import band
+from streamvis.store.views.downsampling import Axis
+from streamvis.store.views.spread import t_of_95
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import encode_rows
 from support.stores import hasty_store
 
@@ -215,7 +216,7 @@ def test_a_close_look_reads_the_rows_in_its_range_once_and_few_others(tmp_path):
     while store.tidy():
         pass
     read = []
-    from streamvis.store import rows
+    from streamvis.store.chunks import rows
 
     chunks = rows.read_chunks_of
 

@@ -11,7 +11,7 @@ from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import DamagedData
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
-from streamvis.store.summaries import Sizes
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.damage import FILE, break_page, break_page_of_database, flip_byte
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from streamvis.filters import STATISTICS, Filter, parse_path
 from streamvis.records import Batch, Clear, Start
-from streamvis.store import RunQuery, SqliteStore, cutting, digests
-from streamvis.store.summaries import Sizes
+from streamvis.store import RunQuery, SqliteStore
+from streamvis.store.removing import cutting
+from streamvis.store.views import digests
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows
 from support.stores import ask
 

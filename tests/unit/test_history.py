@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from streamvis.errors import InvalidData
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
-from streamvis.store.history import Axis, select, select_each
-from streamvis.store.packed_rows import unpack
-from streamvis.store.rows import KeyLevels
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import numbers_of
+from streamvis.store.chunks.packed_rows import unpack
+from streamvis.store.chunks.rows import KeyLevels
+from streamvis.store.chunks.tables import numbers_of
+from streamvis.store.views.history import Axis, select, select_each
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import encode_rows
 
 # So small that a few hundred rows have summaries on four levels, and some rows have none yet.

@@ -12,8 +12,9 @@ import pytest
 from streamvis.endpoint.app import create_app
 from streamvis.endpoint.writer import Writer
 from streamvis.records import Ack, Batch, Clear, HistoryQuery, Start
-from streamvis.store import SqliteStore, cutting, discarding, tidying
+from streamvis.store import SqliteStore, tidying
 from streamvis.store.fair_lock import Turns
+from streamvis.store.removing import cutting, discarding
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.conditions import wait_until
 

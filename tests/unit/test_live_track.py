@@ -19,7 +19,7 @@ from streamvis.page.live.sources import LiveSpec
 from streamvis.page.live.track import LiveTrack
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
-from streamvis.store.summaries import Sizes
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_history, decode_tail_body, encode_rows
 
 SIZES = Sizes(seal_rows=16, merge_at=3, body_rows=32, fanout=2, block=2)

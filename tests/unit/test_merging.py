@@ -14,8 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamvis.records import Batch, HistoryQuery, Start
-from streamvis.store import SqliteStore, summaries, tables, tidying
-from streamvis.store.summaries import Sizes
+from streamvis.store import SqliteStore, tidying
+from streamvis.store.chunks import tables
+from streamvis.store.views import summaries
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import encode_rows, encode_rows_apart, table_of
 from streamvis.wire.joining import join_rows
 from support.cells import as_moment, cells_of

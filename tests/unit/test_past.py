@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from streamvis.errors import UnknownKey
 from streamvis.records import Batch, HistoryQuery, Rows, Start
-from streamvis.store.history import Axis
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import numbers_of
+from streamvis.store.chunks.tables import numbers_of
+from streamvis.store.views.history import Axis
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 
 # So small that a few hundred rows have summaries on four levels, and some rows have none yet.

@@ -14,7 +14,7 @@ import pytest
 from streamvis.errors import DamagedData, FolderUnusable, StoreError
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import DataFolder, SqliteStore, check, repair
-from streamvis.store.summaries import Sizes
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.damage import FILE, break_page, flip_byte
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.series.exponential_mean import DebiasedMean
 from streamvis.store import SqliteStore
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import numbers_of
+from streamvis.store.chunks.tables import numbers_of
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import encode_rows
 
 SIZES = Sizes(seal_rows=16, merge_at=3, body_rows=32, fanout=2, block=2)

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from streamvis.errors import DeletedRun, FolderUnusable, RunConflict, UnknownRun
 from streamvis.records import Ack, Batch, Clear, Cursor, Finish, HistoryQuery, Start
-from streamvis.store import SqliteStore, cutting
-from streamvis.store.packed_rows import unpack
-from streamvis.store.summaries import Sizes
+from streamvis.store import SqliteStore
+from streamvis.store.chunks.packed_rows import unpack
+from streamvis.store.removing import cutting
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value, table_of
 from support.cells import cells_of
 from support.stores import ask

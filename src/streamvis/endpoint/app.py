@@ -15,7 +15,6 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from streamvis.addresses.access import Hosts, Tokens
-from streamvis.endpoint import band_routes, deletion_routes, read_routes, run_routes, tail_routes, write_routes
 from streamvis.endpoint.authorization import Guard
 from streamvis.endpoint.disconnects import GivenUp
 from streamvis.endpoint.news import News
@@ -23,6 +22,12 @@ from streamvis.endpoint.openapi import describe
 from streamvis.endpoint.other_endpoints import watch_others
 from streamvis.endpoint.presence import Presence
 from streamvis.endpoint.responses import ProtocolHeader, add_error_answers
+from streamvis.endpoint.routes import band as band_routes
+from streamvis.endpoint.routes import deletion as deletion_routes
+from streamvis.endpoint.routes import read as read_routes
+from streamvis.endpoint.routes import run as run_routes
+from streamvis.endpoint.routes import tail as tail_routes
+from streamvis.endpoint.routes import write as write_routes
 from streamvis.endpoint.served import Endpoint
 from streamvis.endpoint.webhook import Webhook
 from streamvis.endpoint.writer import Writer

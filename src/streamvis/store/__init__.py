@@ -1,17 +1,17 @@
 """What an endpoint keeps: the interface of a store, the one in SQLite, and its data folder."""
 
 from streamvis.store.backup import backup, restore
-from streamvis.store.checking import check
 from streamvis.store.copying import Copied, end_copying
 from streamvis.store.folder import DataFolder, endpoint_of
 from streamvis.store.interface import Changes, Damage, FoundRuns, RowsPiece, RunNames, RunQuery, Store
 from streamvis.store.opening import check_place, copy_places, migrate_place
 from streamvis.store.read_only import ReadOnlySqliteStore, is_store
-from streamvis.store.repair import repair
-from streamvis.store.retention import KeepValues
+from streamvis.store.removing.retention import KeepValues
+from streamvis.store.repairing.checking import check
+from streamvis.store.repairing.repair import repair
 from streamvis.store.shared import SharedStore
-from streamvis.store.spread import STATISTICS_OF_RUNS
 from streamvis.store.sqlite import SqliteStore
+from streamvis.store.views.spread import STATISTICS_OF_RUNS
 
 __all__ = [
     "STATISTICS_OF_RUNS",

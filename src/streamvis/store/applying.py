@@ -18,14 +18,14 @@ from streamvis.records import (
     ValueChunk,
 )
 from streamvis.store import statements as sql
-from streamvis.store.attempts import Attempt, attempt_of, before_step, join_attempt, resume
-from streamvis.store.bodies import chunk_row, value_row
-from streamvis.store.column_types import columns_with, dtypes_of
-from streamvis.store.cutting import Reach, cut_log
+from streamvis.store.chunks.bodies import chunk_row, value_row
+from streamvis.store.chunks.column_types import columns_with, dtypes_of
 from streamvis.store.database import Database
-from streamvis.store.retention import keep_newest
-from streamvis.store.run_rows import RunRow
-from streamvis.store.summaries import Sizes
+from streamvis.store.removing.cutting import Reach, cut_log
+from streamvis.store.removing.retention import keep_newest
+from streamvis.store.runs.attempts import Attempt, attempt_of, before_step, join_attempt, resume
+from streamvis.store.runs.rows import RunRow
+from streamvis.store.views.summaries import Sizes
 from streamvis.wire.limits import MAX_COLUMNS
 
 __all__ = ["apply_batch", "end_run", "start_over"]

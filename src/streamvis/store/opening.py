@@ -9,11 +9,11 @@ from pathlib import Path
 
 from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import FolderUnusable, StoreError
-from streamvis.store.checking import Checked, Progress, check, check_all
 from streamvis.store.copying import Copied, Snapshot, copy_store
 from streamvis.store.database import SqliteDatabase
 from streamvis.store.folder import DataFolder
 from streamvis.store.postgresql import importing
+from streamvis.store.repairing.checking import Checked, Progress, check, check_all
 from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE, SqliteStore
 from streamvis.store.writes import Writes

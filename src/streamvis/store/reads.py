@@ -15,24 +15,24 @@ from dataclasses import replace
 from streamvis.errors import DamagedData, RunConflict, StoreError, UnknownKey
 from streamvis.records import RUNNING, AppHead, AppInfo, AttemptInfo, Band, Cursor, History, HistoryQuery, KeyInfo, RunInfo, Tail
 from streamvis.store import statements as sql
-from streamvis.store.as_of_step import levels_of
-from streamvis.store.band import BandAxis, band_of
-from streamvis.store.band_rows import rows_of_runs
-from streamvis.store.bodies import read_value
-from streamvis.store.column_types import dtypes_of
-from streamvis.store.damage import Broken, Damages
+from streamvis.store.chunks.bodies import read_value
+from streamvis.store.chunks.column_types import dtypes_of
+from streamvis.store.chunks.key_pieces import rows_piece, spread_values
+from streamvis.store.chunks.log_pieces import read_parts
+from streamvis.store.chunks.tables import inner_name
 from streamvis.store.database import Database
-from streamvis.store.finding import find_runs
-from streamvis.store.history import Axis, axis_name, drawn_names, select, select_each
 from streamvis.store.interface import TAIL_BYTES, Damage, FoundRuns, RowsPiece, RunNames, RunQuery
-from streamvis.store.key_pieces import rows_piece, spread_values
-from streamvis.store.levels import Levels
-from streamvis.store.log_pieces import read_parts
-from streamvis.store.run_names import names_of_runs
-from streamvis.store.run_rows import RunRow, info_of, required_run
-from streamvis.store.smoothing import smoothed
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import inner_name
+from streamvis.store.repairing.damage import Broken, Damages
+from streamvis.store.runs.finding import find_runs
+from streamvis.store.runs.names import names_of_runs
+from streamvis.store.runs.rows import RunRow, info_of, required_run
+from streamvis.store.views.as_of_step import levels_of
+from streamvis.store.views.band import BandAxis, band_of
+from streamvis.store.views.band_rows import rows_of_runs
+from streamvis.store.views.history import Axis, axis_name, drawn_names, select, select_each
+from streamvis.store.views.levels import Levels
+from streamvis.store.views.smoothing import smoothed
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["Reads"]
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from streamvis.errors import FolderUnusable, StoreError, StoreUnavailable
 from streamvis.store import statements as sql
-from streamvis.store.damage import is_damage
 from streamvis.store.database import SqliteDatabase
 from streamvis.store.fair_lock import Turns
 from streamvis.store.folder import make_own
 from streamvis.store.readers import Readers
-from streamvis.store.retention import KeepValues
+from streamvis.store.removing.retention import KeepValues
+from streamvis.store.repairing.damage import is_damage
 from streamvis.store.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
-from streamvis.store.summaries import Sizes
+from streamvis.store.views.summaries import Sizes
 from streamvis.store.writes import Changed, Writes
 
 __all__ = ["FILE", "SqliteStore", "files_of"]

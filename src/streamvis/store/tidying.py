@@ -23,14 +23,14 @@ import pyarrow as pa
 
 from streamvis.errors import DamagedData, StoreUnavailable
 from streamvis.store import statements as sql
-from streamvis.store.bodies import chunk_row, read_chunks_of, read_summary, summary_row
+from streamvis.store.chunks.bodies import chunk_row, read_chunks_of, read_summary, summary_row
+from streamvis.store.chunks.packed_rows import Marks, pack
+from streamvis.store.chunks.rows import read_rows
+from streamvis.store.chunks.tables import body_of_rows, concat_exact, numbers_of
 from streamvis.store.database import Database
-from streamvis.store.digests import Digesting
-from streamvis.store.discarding import discard_piece
-from streamvis.store.packed_rows import Marks, pack
-from streamvis.store.rows import read_rows
-from streamvis.store.summaries import Sizes, summary_of_rows, summary_of_summaries
-from streamvis.store.tables import body_of_rows, concat_exact, numbers_of
+from streamvis.store.removing.discarding import discard_piece
+from streamvis.store.views.digests import Digesting
+from streamvis.store.views.summaries import Sizes, summary_of_rows, summary_of_summaries
 
 __all__ = ["Tidier"]
 

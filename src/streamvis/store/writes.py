@@ -16,17 +16,17 @@ from streamvis.errors import DamagedData, DeletedRun, RunConflict, StreamvisErro
 from streamvis.records import RUNNING, Ack, Batch, Description, Refusal, RunInfo, Start
 from streamvis.store import statements as sql
 from streamvis.store.applying import apply_batch, end_run, start_over
-from streamvis.store.background_cuts import begin_cut, go_on_cutting
-from streamvis.store.damage import is_damage
 from streamvis.store.database import Database
-from streamvis.store.deleting import bury_next, delete_run, is_any_due, restore_run
 from streamvis.store.interface import RESTORABLE_S, Changes
 from streamvis.store.reads import Reads
-from streamvis.store.retention import Keeping, KeepValues
-from streamvis.store.run_labels import describe_run
-from streamvis.store.run_rows import RunRow, find_run, info_of, required_run, save_run
-from streamvis.store.summaries import Sizes
+from streamvis.store.removing.background_cuts import begin_cut, go_on_cutting
+from streamvis.store.removing.deleting import bury_next, delete_run, is_any_due, restore_run
+from streamvis.store.removing.retention import Keeping, KeepValues
+from streamvis.store.repairing.damage import is_damage
+from streamvis.store.runs.labels import describe_run
+from streamvis.store.runs.rows import RunRow, find_run, info_of, required_run, save_run
 from streamvis.store.tidying import Tidier
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["Changed", "Writes"]
 

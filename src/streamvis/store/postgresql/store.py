@@ -20,15 +20,15 @@ from streamvis.alerts import AlertJournal
 from streamvis.errors import DamagedData, InvalidData, StoreError, StoreUnavailable, StreamvisError
 from streamvis.records import RUNNING, Ack, Batch, Cursor, Description, RunInfo
 from streamvis.store import statements as sql
-from streamvis.store.damage import is_damage
 from streamvis.store.interface import RESTORABLE_S, Changes
 from streamvis.store.postgresql.alerts import AlertTable
 from streamvis.store.postgresql.connections import READING, WRITING, Connections, connect, is_pooled, usable
 from streamvis.store.postgresql.installing import check_durability, install, lock_number
 from streamvis.store.postgresql.messages import Messages
 from streamvis.store.postgresql.transaction import PostgresDatabase
-from streamvis.store.retention import KeepValues
-from streamvis.store.summaries import Sizes
+from streamvis.store.removing.retention import KeepValues
+from streamvis.store.repairing.damage import is_damage
+from streamvis.store.views.summaries import Sizes
 from streamvis.store.writes import Changed, Writes
 
 __all__ = ["GET_HEARD", "HEARD", "PostgresStore"]

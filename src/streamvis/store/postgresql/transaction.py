@@ -18,10 +18,10 @@ import psycopg
 from streamvis.errors import InvalidData
 from streamvis.records import Batch, Finish, Start
 from streamvis.store import statements as sql
-from streamvis.store.damage import is_damage
 from streamvis.store.postgresql.held import HOLD_BATCHES, READ_HELD, HeldRuns, asked_of
 from streamvis.store.postgresql.many_rows import FOR_MANY, KEPT, Column, columns_of, merged, text_for_many
 from streamvis.store.postgresql.wording import found_by, given_to, in_words
+from streamvis.store.repairing.damage import is_damage
 
 __all__ = [
     "ADD_APPS",

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
-from streamvis.store.checking import Checked, Progress, check_file
 from streamvis.store.folder import DataFolder, make_own, sync
 from streamvis.store.interface import Damage
-from streamvis.store.recovery import save_readable
+from streamvis.store.repairing.checking import Checked, Progress, check_file
+from streamvis.store.repairing.recovery import save_readable
 from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE, SqliteStore, files_of
 

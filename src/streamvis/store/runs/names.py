@@ -12,8 +12,8 @@ from typing import Any
 from streamvis.filters import Path, format_path
 from streamvis.store import statements as sql
 from streamvis.store.database import Database
-from streamvis.store.finding import plain_config
 from streamvis.store.interface import ConfigName, RunNames
+from streamvis.store.runs.finding import plain_config
 
 __all__ = ["names_of_runs"]
 

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from streamvis.records import FINISHED
-from streamvis.store import scan_statements as whole
 from streamvis.store import statements as sql
-from streamvis.store.bodies import StoredChunk, checked_value, chunk_row, decode_value, read_chunk, value_row
-from streamvis.store.checking import Progress
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.bodies import StoredChunk, checked_value, chunk_row, decode_value, read_chunk, value_row
+from streamvis.store.chunks.tables import columns_of
 from streamvis.store.interface import Damage
-from streamvis.store.salvage import one_row, row_numbers, rows_from_both_ends
-from streamvis.store.tables import columns_of
+from streamvis.store.repairing import scan_statements as whole
+from streamvis.store.repairing.checking import Progress
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.repairing.salvage import one_row, row_numbers, rows_from_both_ends
 
 __all__ = ["RECOVERED", "save_readable"]
 

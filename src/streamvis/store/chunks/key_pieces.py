@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from streamvis.records import KeyInfo
 from streamvis.series.even_steps import stretch_ends
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunks_of, read_value
+from streamvis.store.chunks.bodies import read_chunks_of, read_value
+from streamvis.store.chunks.tables import body_of_rows
 from streamvis.store.database import Database
 from streamvis.store.interface import RowsPiece
-from streamvis.store.tables import body_of_rows
 
 __all__ = ["rows_piece", "spread_values"]
 

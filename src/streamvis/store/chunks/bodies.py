@@ -19,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.damage import Broken, is_damage
+from streamvis.store.chunks.packed_rows import Marks, unpack
+from streamvis.store.chunks.tables import numbers_of, rows_of_body
 from streamvis.store.database import Database
-from streamvis.store.packed_rows import Marks, unpack
-from streamvis.store.tables import numbers_of, rows_of_body
+from streamvis.store.repairing.damage import Broken, is_damage
 from streamvis.wire.arrow import table_of, value_of
 
 __all__ = [

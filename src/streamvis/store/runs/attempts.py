@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from streamvis.records import RowsChunk, Start, ValueChunk
 from streamvis.store import statements as sql
+from streamvis.store.chunks.tables import body_of_rows, numbers_of, rows_of_body
 from streamvis.store.database import Database
-from streamvis.store.tables import body_of_rows, numbers_of, rows_of_body
 
 __all__ = ["Attempt", "attempt_of", "before_step", "join_attempt", "resume", "would_join"]
 

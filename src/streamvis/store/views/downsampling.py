@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.series.extremes import extreme_rows
-from streamvis.store.levels import Part
-from streamvis.store.tables import concat_common, is_missing, numbers_of
+from streamvis.store.chunks.tables import concat_common, is_missing, numbers_of
+from streamvis.store.views.levels import Part
 
 __all__ = ["Axis", "Choice", "Frame", "table_of_names"]
 

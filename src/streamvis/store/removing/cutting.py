@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.bodies import chunk_row, read_chunk
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.bodies import chunk_row, read_chunk
+from streamvis.store.chunks.packed_rows import Marks
+from streamvis.store.chunks.tables import body_of_rows, numbers_of
 from streamvis.store.database import Database
-from streamvis.store.packed_rows import Marks
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import body_of_rows, numbers_of
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["ALL", "Cut", "Place", "Reach", "cut_log", "cut_piece", "log_steps"]
 

@@ -10,7 +10,7 @@ from streamvis.endpoint.openapi import OF_A_BODY, OF_A_RUN, WRITE, router, told
 from streamvis.endpoint.parameters import Run
 from streamvis.endpoint.request_bodies import read_object
 from streamvis.endpoint.responses import JsonAnswer, run_json
-from streamvis.endpoint.run_routes import run_ids
+from streamvis.endpoint.routes.run import run_ids
 from streamvis.endpoint.served import Served
 
 __all__ = ["routes"]

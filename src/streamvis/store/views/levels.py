@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.series.extremes import Extremes
-from streamvis.store.packed_rows import unpack
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import concat_common, is_missing, numbers_of
+from streamvis.store.chunks.packed_rows import unpack
+from streamvis.store.chunks.tables import concat_common, is_missing, numbers_of
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["Across", "Levels", "Loader", "Part", "Spans", "as_floats"]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunks_of, read_summaries
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.bodies import read_chunks_of, read_summaries
+from streamvis.store.chunks.tables import with_numbers
 from streamvis.store.database import Database
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import with_numbers
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["KeyLevels", "positions", "read_rows"]
 

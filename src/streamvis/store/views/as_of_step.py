@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunk
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.bodies import read_chunk
+from streamvis.store.chunks.rows import KeyLevels, positions
+from streamvis.store.chunks.tables import numbers_of, with_numbers
 from streamvis.store.database import Database
-from streamvis.store.rows import KeyLevels, positions
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import numbers_of, with_numbers
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["levels_of", "rows_until"]
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from streamvis.records import Batch, Clear, Start
 from streamvis.store import statements as sql
-from streamvis.store.attempts import would_join
-from streamvis.store.cutting import Place, Reach, cut_piece, log_steps
 from streamvis.store.database import Database
-from streamvis.store.run_rows import RunRow
-from streamvis.store.summaries import Sizes
+from streamvis.store.removing.cutting import Place, Reach, cut_piece, log_steps
+from streamvis.store.runs.attempts import would_join
+from streamvis.store.runs.rows import RunRow
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["CutDone", "begin_cut", "go_on_cutting"]
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from streamvis.filters import MISSING
 from streamvis.store import statements as sql
-from streamvis.store.bodies import read_chunk
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.bodies import read_chunk
+from streamvis.store.chunks.tables import numbers_of
 from streamvis.store.database import Database
-from streamvis.store.tables import numbers_of
+from streamvis.store.repairing.damage import Broken
 from streamvis.wire.columns import column_dtype
 
 __all__ = ["Digest", "Digesting", "digests_of", "joined", "read_digests", "value_in"]

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamvis.series.extremes import extreme_rows, is_gap
-from streamvis.store.packed_rows import pack, unpack
-from streamvis.store.tables import concat_common, is_measurable, is_missing, numbers_of
+from streamvis.store.chunks.packed_rows import pack, unpack
+from streamvis.store.chunks.tables import concat_common, is_measurable, is_missing, numbers_of
 
 __all__ = ["Sizes", "summary_of_rows", "summary_of_summaries"]
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from streamvis.store import statements as sql
-from streamvis.store.as_of_step import rows_until
-from streamvis.store.bodies import StoredChunk, read_chunks, read_value
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.bodies import StoredChunk, read_chunks, read_value
+from streamvis.store.chunks.tables import body_of_rows
 from streamvis.store.database import Database
-from streamvis.store.tables import body_of_rows
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.views.as_of_step import rows_until
 
 __all__ = ["Part", "read_parts"]
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from streamvis.errors import InvalidData, UnknownRun
 from streamvis.records import RUNNING
 from streamvis.store import statements as sql
-from streamvis.store.as_of_step import levels_of
-from streamvis.store.band import RunRows
-from streamvis.store.column_types import dtypes_of
-from streamvis.store.damage import Broken
+from streamvis.store.chunks.column_types import dtypes_of
+from streamvis.store.chunks.tables import inner_name
 from streamvis.store.database import Database
-from streamvis.store.history import axis_name
-from streamvis.store.run_rows import find_run
-from streamvis.store.summaries import Sizes
-from streamvis.store.tables import inner_name
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.runs.rows import find_run
+from streamvis.store.views.as_of_step import levels_of
+from streamvis.store.views.band import RunRows
+from streamvis.store.views.history import axis_name
+from streamvis.store.views.summaries import Sizes
 
 __all__ = ["rows_of_runs"]
 

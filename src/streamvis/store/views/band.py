@@ -20,11 +20,11 @@ import pyarrow as pa
 from streamvis.records import Band
 from streamvis.series.exponential_mean import DebiasedMean
 from streamvis.series.extremes import extreme_rows
-from streamvis.store.downsampling import Axis
-from streamvis.store.levels import Levels, Loader, as_floats
-from streamvis.store.smoothing import first_that_counts
-from streamvis.store.spread import spread_of
-from streamvis.store.tables import is_missing, numbers_of
+from streamvis.store.chunks.tables import is_missing, numbers_of
+from streamvis.store.views.downsampling import Axis
+from streamvis.store.views.levels import Levels, Loader, as_floats
+from streamvis.store.views.smoothing import first_that_counts
+from streamvis.store.views.spread import spread_of
 
 __all__ = ["BandAxis", "RunRows", "band_of"]
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 from streamvis.records import History
 from streamvis.series.exponential_mean import DebiasedMean, smoothed_name
 from streamvis.series.extremes import extreme_rows
-from streamvis.store.downsampling import Axis
-from streamvis.store.levels import Levels, as_floats
-from streamvis.store.tables import concat_common, inner_name, is_missing, numbers_of
+from streamvis.store.chunks.tables import concat_common, inner_name, is_missing, numbers_of
+from streamvis.store.views.downsampling import Axis
+from streamvis.store.views.levels import Levels, as_floats
 
 __all__ = ["first_that_counts", "smoothed"]
 

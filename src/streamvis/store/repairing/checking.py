@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamvis.errors import FolderUnusable, StoreError
-from streamvis.store import scan_statements as whole
 from streamvis.store import statements as sql
-from streamvis.store.bodies import decode_value, read_chunk, read_summary, read_value
-from streamvis.store.damage import Broken, is_damage
+from streamvis.store.chunks.bodies import decode_value, read_chunk, read_summary, read_value
+from streamvis.store.chunks.packed_rows import unpack
 from streamvis.store.database import Database
 from streamvis.store.interface import Damage
-from streamvis.store.packed_rows import unpack
+from streamvis.store.repairing import scan_statements as whole
+from streamvis.store.repairing.damage import Broken, is_damage
 from streamvis.store.schema import SCHEMA_VERSION
 from streamvis.store.sqlite import FILE
 

@@ -21,9 +21,9 @@ from streamvis.naming import readable_name
 from streamvis.records import RUNNING, VANISHED
 from streamvis.store import statements as sql
 from streamvis.store.database import Database
-from streamvis.store.digests import read_digests, value_in
 from streamvis.store.interface import FoundRun, FoundRuns, RunQuery
-from streamvis.store.run_rows import RunRow, info_of
+from streamvis.store.runs.rows import RunRow, info_of
+from streamvis.store.views.digests import read_digests, value_in
 from streamvis.wire.tree import to_plain, unpack
 
 __all__ = ["config_value", "find_runs", "plain_config"]

@@ -8,7 +8,7 @@ from streamvis.errors import InvalidData
 from streamvis.records import Description
 from streamvis.store import statements as sql
 from streamvis.store.database import Database
-from streamvis.store.run_rows import RunRow
+from streamvis.store.runs.rows import RunRow
 from streamvis.wire.limits import MAX_TAGS
 
 __all__ = ["describe_run", "set_newest"]

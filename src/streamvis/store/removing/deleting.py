@@ -10,8 +10,8 @@ from streamvis.errors import DeletedRun
 from streamvis.store import statements as sql
 from streamvis.store.applying import start_over
 from streamvis.store.database import Database
-from streamvis.store.run_labels import set_newest
-from streamvis.store.run_rows import RunRow, save_run
+from streamvis.store.runs.labels import set_newest
+from streamvis.store.runs.rows import RunRow, save_run
 
 __all__ = ["bury_next", "delete_run", "is_any_due", "restore_run"]
 

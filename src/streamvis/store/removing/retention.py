@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from streamvis.errors import UsageError
-from streamvis.store import scan_statements as whole
 from streamvis.store import statements as sql
 from streamvis.store.database import Database
+from streamvis.store.repairing import scan_statements as whole
 
 __all__ = ["KeepValues", "Keeping", "keep_newest"]
 

@@ -21,10 +21,10 @@ import numpy as np
 from streamvis.errors import InvalidData
 from streamvis.records import History
 from streamvis.series.extremes import Extremes
-from streamvis.store.damage import Broken
-from streamvis.store.downsampling import Axis, Choice, Frame, table_of_names
-from streamvis.store.levels import Across, Levels, Loader, Part, Spans
-from streamvis.store.tables import inner_name, numbers_of
+from streamvis.store.chunks.tables import inner_name, numbers_of
+from streamvis.store.repairing.damage import Broken
+from streamvis.store.views.downsampling import Axis, Choice, Frame, table_of_names
+from streamvis.store.views.levels import Across, Levels, Loader, Part, Spans
 
 __all__ = ["Axis", "axis_name", "drawn_names", "select", "select_each"]
 

@@ -1,0 +1,1 @@
+"""Runs in a store: their rows, attempts, names and labels, and how runs are found."""
