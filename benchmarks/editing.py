@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,9 +22,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
-from pages import CHROMIUM, running
+from pages import running
 from playwright.sync_api import Page, sync_playwright
-from setting import Endpoint
+from setting import Endpoint, chromium
 
 from streamvis.testing import open_page, rows, value
 
@@ -67,8 +66,7 @@ def editing(rounds: int) -> list[float]:
         train = psutil.Popen([sys.executable, "-m", "streamvis.demo.train", endpoint.url], stdout=subprocess.DEVNULL)
         try:
             address = pages.stdout.readline().split()[-1]
-            path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, "--no-sandbox"])
+            browser = chromium(playwright)
             tab = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
             tab.goto(f"{address}/digits")
             tab.wait_for_function(SHOWN, arg="Loss", polling=50, timeout=LIMIT_MS)

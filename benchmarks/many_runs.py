@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -30,10 +29,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-from pages import CHROMIUM, memory_mib, pages_of, running
+from pages import memory_mib, pages_of, running
 from playwright.sync_api import Browser, Page, sync_playwright
 from run import PEERS
-from setting import Endpoint, folder_bytes, installed, number
+from setting import Endpoint, chromium, folder_bytes, installed, number
 
 from streamvis.records import Batch, Finish, Start
 from streamvis.store import SqliteStore
@@ -88,9 +87,8 @@ def main() -> None:
     arguments.add_argument("--compared", type=int, default=1_000, help="runs of each library; 0: compare nothing")
     arguments.add_argument("--rounds", type=int, default=5)
     given = arguments.parse_args()
-    args = [*CHROMIUM, *(["--no-sandbox"] if os.getuid() == 0 else [])]
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(prefix="streamvis-bench-") as folder:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=args)
+        browser = chromium(playwright)
         if given.compared:
             compare(browser, Path(folder) / "compared", given.compared, given.rounds)
         measure(browser, Path(folder) / "alone", given.runs, given.apps, given.rounds)

@@ -30,7 +30,7 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
-from setting import Endpoint, installed, number
+from setting import Endpoint, chromium, installed, number
 from tabs import Tab
 
 from streamvis import Client
@@ -42,13 +42,6 @@ PAINTED_S = 60.0
 """How long the newest of them may take to be painted."""
 BOKEH_LIMIT, VISDOM_LIMIT, VISDOM_LEAST = 1_000_000, 10_000, 100
 """Beyond so many rows the others are not asked: a page of a million rows takes Bokeh most of a minute to open."""
-CHROMIUM = [
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 PAGE = """
 from bokeh.plotting import figure
@@ -485,13 +478,9 @@ def table(found: dict[str, dict[int, dict[str, float]]]) -> list[str]:
 
 def tables_of_pages(lengths: list[int], tabs: int, *, with_peers: bool = True) -> str:
     """Measure, and give the tables as Markdown."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        return "Not measured: there was no Chromium."
     found: dict[str, Any] = {}
     with sync_playwright() as playwright:
-        sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, *sandbox])
+        browser = chromium(playwright)
         found["Streamvis"] = ours(browser, lengths)
         if with_peers:
             found["plain Bokeh"] = plain_bokeh(browser, [rows for rows in lengths if rows <= BOKEH_LIMIT])

@@ -14,7 +14,6 @@ import argparse
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from pages import CHROMIUM, running
+from pages import running
 from playwright.sync_api import Page, sync_playwright
-from setting import Endpoint, number
+from setting import Endpoint, chromium, number
 
 from streamvis import Client
 
@@ -118,8 +117,7 @@ def main() -> None:
         pages = psutil.Popen(serve, stdout=subprocess.PIPE, text=True)
         try:
             address = READY.search(pages.stdout.readline())[1]
-            path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, "--no-sandbox"])
+            browser = chromium(playwright)
             tab = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
             took = moves(tab, f"{address}/digits?app=digits", DEMO_STEPS, rounds)
             print(told("the demo's page, in place", took), flush=True)

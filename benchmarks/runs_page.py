@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -30,10 +29,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 from many_runs import Side, come, spread
-from pages import CHROMIUM, memory_mib, pages_of, running, tab_mib
+from pages import memory_mib, pages_of, running, tab_mib
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from run import PEERS
-from setting import Endpoint, installed, number
+from setting import Endpoint, chromium, installed, number
 
 from streamvis import Client
 
@@ -80,11 +79,6 @@ class Opened:
     all_s: float
     busy_s: float
     held_mib: float
-
-
-def chromium() -> str | None:
-    """The browser that shows no pages of its own beside ours, where it is there."""
-    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 def opened(context: BrowserContext, address: str, last: float, in_view: int) -> Opened:
@@ -220,18 +214,17 @@ def main() -> None:
     options.add_argument("--compared", type=int, default=100_000, help="rows of each library's long run; 0: compare nothing")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
-    args = [*CHROMIUM, *(["--no-sandbox"] if os.getuid() == 0 else [])]
     if given.rows:
-        measure(given, args)
+        measure(given)
     if given.compared:
         with sync_playwright() as playwright, tempfile.TemporaryDirectory(prefix="streamvis-bench-") as folder:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=args)
+            browser = chromium(playwright)
             compare(browser, Path(folder) / "long", given.compared, given.charts, given.rounds)
             compare(browser, Path(folder) / "wide", WIDE_ROWS, given.columns, given.rounds)
             browser.close()
 
 
-def measure(given: argparse.Namespace, args: list[str]) -> None:
+def measure(given: argparse.Namespace) -> None:
     """Streamvis alone: when each chart in view has its data, and which part took the time."""
     endpoint = Endpoint()
     with running(endpoint), tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -241,7 +234,7 @@ def measure(given: argparse.Namespace, args: list[str]) -> None:
         print(f"{given.charts} charts of {given.rows:,} rows, {given.columns:,} columns, load {os.getloadavg()[0]:.1f}")
         with pages_of(endpoint.url, Path(folder)) as (other, process):
             address = other.rpartition("/")[0]
-            browser = playwright.chromium.launch(executable_path=chromium(), args=args)
+            browser = chromium(playwright)
             context = browser.new_context(viewport={"width": 1366, "height": 768})
             found: list[Opened] = []
             for app, x, last, in_view in (("long", "n", given.rows - 1, 6), ("wide", "step", 29, 9)):

@@ -1,8 +1,9 @@
-"""What all benchmarks share: peers in environments of their own, an endpoint of our own, how figures are printed."""
+"""What all benchmarks share: peers in environments of their own, an endpoint of our own, a browser, how figures are printed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,28 @@ import time
 from pathlib import Path
 
 import psutil
+from playwright.sync_api import Browser, Playwright
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "streamvis-bench"
 INSTALL_LIMIT_S = 600
+# The first shows no pages of its own beside ours.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = (
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+def chromium(playwright: Playwright) -> Browser:
+    """The system's Chromium, started. Raises RuntimeError where there is none."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        raise RuntimeError("There is no Chromium to measure pages with. Install it: sudo apt-get install chromium")
+    sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
+    return playwright.chromium.launch(executable_path=path, args=[*QUIET, *sandbox])
 
 
 def installed(peer: str, packages: list[str]) -> tuple[str, str] | None:
