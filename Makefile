@@ -148,7 +148,7 @@ nginx: | $(VENV)/bin/python
 
 # Debian's package would start a server and keep it running: told not to make one, it only brings the programs.
 postgresql:
-	@$(POSTGRES) >/dev/null && exit 0; \
+	@{ $(POSTGRES); } >/dev/null && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
 		echo "Installing Debian's postgresql for the tests of the store in a database ..."; \
@@ -157,7 +157,7 @@ postgresql:
 		{ $$sudo apt-get update -qq && \
 		  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql; } </dev/null >/dev/null 2>&1; \
 	fi; \
-	$(POSTGRES) >/dev/null || echo "There is no PostgreSQL for the tests of the store in a database. Install it: sudo apt-get install postgresql" >&2
+	{ $(POSTGRES); } >/dev/null || echo "There is no PostgreSQL for the tests of the store in a database. Install it: sudo apt-get install postgresql" >&2
 
 # Unpacked with what it needs, as nginx is: an installed one would start to listen.
 pgbouncer: | $(VENV)/bin/python
