@@ -1,6 +1,6 @@
 """Kill anything, any time: `python benchmarks/faults.py --rounds 200`; `--help` says more.
 
-Real producers, an endpoint, a page server, a reader and a page session run while, round after round, one of them is killed or
+Real producers, endpoints, page servers with a session each, and a reader run while, round after round, one of them is killed or
 stopped, ends by an exit or SIGTERM, or a connection is cut in mid-request; in every third round two such things at once.
 Producers have children: forked ones, and processes to which the client is pickled. Then all is brought back, and what was sent,
 acknowledged, stored and seen is compared, record by record. The last lines say what was found; the exit status is 1 when anything
@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--endpoint", metavar="COMMAND", help="another program to start in place of `streamvis rest`")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="postgresql: a server of its own")
     parser.add_argument("--endpoints", type=int, default=1, help="how many on one database")
+    parser.add_argument("--page-servers", type=int, default=1, help="how many, each with a browser")
     parser.add_argument("--standby", action="store_true", help="the database has a synchronous standby, which is promoted")
     parser.add_argument("--balancer", choices=BALANCERS, help="stands before the endpoints; all others know its address alone")
     parser.add_argument("--crowded", action="store_true", help="the endpoint asks producers to gather, as if there were many")
@@ -126,6 +127,7 @@ def play(
         crowded=options.crowded,
         database=database,
         endpoints=options.endpoints,
+        page_servers=options.page_servers,
         balancer=options.balancer,
         all_warm=options.warm,
     )

@@ -1,7 +1,7 @@
 """The processes of the fault program, what can be done to them, and the check of a run.
 
-A run has producers and a reader of its own; endpoint, page server and browser live on. All go through proxies: the producers, the
-reader and the page server to the endpoint, the browser to the page server.
+A run has producers and a reader of its own; endpoints, page servers and their browsers live on. All go through proxies: the
+producers, the reader and the page servers to the endpoints, each browser to its page server.
 """
 
 from __future__ import annotations
@@ -73,9 +73,19 @@ class Stuck(Exception):
     """Something did not come back within the time it had."""
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A page server, the browser that is on its page, and what that was told."""
+
+    pages: Service
+    browser: Program
+    told: Told
+
+
 class Scene:
     """All processes, in `folder`. `endpoint` is another command to start in place of `streamvis rest`. With a `database` there
-    are so many `endpoints` on it, and everybody knows the addresses of all, or that of a `balancer` before them.
+    are so many `endpoints` on it, and everybody knows the addresses of all, or that of a `balancer` before them. Each of the
+    `page_servers` has a browser.
 
     In a crowded one the endpoint asks producers to gather, and they seldom flush, which would make them send at once. If all are
     warm, they start as `support.warm` says: sooner, but a producer then has its libraries before it sends for the first time.
@@ -93,6 +103,7 @@ class Scene:
         crowded: bool = False,
         database: PostgresServer | StandbyPair | None = None,
         endpoints: int = 1,
+        page_servers: int = 1,
         balancer: str | None = None,
         all_warm: bool = False,
     ) -> None:
@@ -113,18 +124,25 @@ class Scene:
         ]
         ports = [one.port for one in self.endpoints]
         ports = [self._open(Balancer(balancer, ports, folder=folder / balancer)).port] if balancer else ports
-        self._proxies = {name: [self._open(Proxy(port)) for port in ports] for name in ("producer", "reader", "page server")}
-        pages = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._address_for("page server")]
-        self.pages = self._open(Service(pages, ready=PAGES_READY, log=folder / "pages.log", is_warm=True))
-        self._proxies["browser"] = [self._open(Proxy(self.pages.port))]
-        shown = folder / "browser.journal"
-        self.browser = self._start("browser", f"{self._address_for('browser')}/view/page", shown)
-        self._told_browser = Told("browser", shown)
+        self._proxies: dict[str, list[Proxy]] = {"producer": [], "reader": [], "page server": [], "browser": []}
+        self._to_producers, self._to_reader = self._through("producer", ports), self._through("reader", ports)
+        self._shown = [self._show(i, ports) for i in range(page_servers)]
         self._transport = Transport(",".join(one.url for one in self.endpoints))
         self.begin_run()
 
-    def _address_for(self, who: str) -> str:
-        return ",".join(proxy.url for proxy in self._proxies[who])
+    def _through(self, who: str, ports: Sequence[int]) -> str:
+        """The addresses of proxies of their own to these ports."""
+        proxies = [self._open(Proxy(port)) for port in ports]
+        self._proxies[who] += proxies
+        return ",".join(proxy.url for proxy in proxies)
+
+    def _show(self, number: int, ports: Sequence[int]) -> _Shown:
+        """Start a page server, and a browser on its page."""
+        serve = [sys.executable, "-m", "streamvis.cli", "page", HERE / "page.py", "--url", self._through("page server", ports)]
+        pages = self._open(Service(serve, ready=PAGES_READY, log=self.folder / f"pages-{number}.log", is_warm=True))
+        journal = self.folder / f"browser-{number}.journal"
+        browser = self._start("browser", f"{self._through('browser', [pages.port])}/view/page", journal)
+        return _Shown(pages, browser, Told(f"browser {number}", journal))
 
     @property
     def runs(self) -> int:
@@ -133,8 +151,8 @@ class Scene:
 
     @property
     def sessions(self) -> int:
-        """How many sessions of the page the browser had."""
-        return self._told_browser.sessions
+        """How many sessions of the page the browsers had."""
+        return sum(shown.told.sessions for shown in self._shown)
 
     def _open(self, one):
         self._opened.append(one)
@@ -162,7 +180,7 @@ class Scene:
         for slot in self.slots:
             self._start_producer(slot)
         seen = self.folder / self.run / "reader.journal"
-        self.reader = self._start("reader", self._address_for("reader"), self.run, seen)
+        self.reader = self._start("reader", self._to_reader, self.run, seen)
         self._told_reader = Told("reader", seen)
 
     def end_run(self) -> None:
@@ -193,7 +211,7 @@ class Scene:
         journal = self.folder / self.run / f"life-{self._life}.journal"
         spool = self.folder / self.run / f"spool-{slot}"
         about = (APP, self.run, slot, self._life, spool, journal, self._flush_every_s)
-        program = self._start("producer", self._address_for("producer"), *about)
+        program = self._start("producer", self._to_producers, *about)
         life = Life(self._life, journal)
         self._lives.append(life)
         self._producers[slot] = program, life
@@ -212,8 +230,8 @@ class Scene:
             if fault.kind in _ENDS:
                 return self._end_producer(program, life, slot, *_ENDS[fault.kind])
             return self._stop(program) if fault.kind == "stop" else self._kill_producer(program, life, slot)
-        endpoint = self._dice.choice(self.endpoints)
-        programs = {"endpoint": endpoint, "page server": self.pages, "reader": self.reader, "browser": self.browser}
+        endpoint, shown = self._dice.choice(self.endpoints), self._dice.choice(self._shown)
+        programs = {"endpoint": endpoint, "page server": shown.pages, "reader": self.reader, "browser": shown.browser}
         program = programs[fault.target]
         if fault.kind == "stop":
             return self._stop(program)
@@ -312,7 +330,7 @@ class Scene:
         self._read_lives()
         compare_store(self.findings, self._lives, rows, self._values, spooled=spooled, window_s=self._window_s)
         ids = {key: [(row.life, row.n) for row in of_key] for key, of_key in rows.items()}
-        for told in (self._told_reader, self._told_browser):
+        for told in (self._told_reader, *(shown.told for shown in self._shown)):
             try:
                 self._wait(lambda told=told: self._has_seen(told, ids, newest), f"the {told.who} to see what is stored")
             finally:
