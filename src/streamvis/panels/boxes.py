@@ -37,6 +37,8 @@ __all__ = ["GREY", "Parts", "box", "html_table", "keep_sources", "plain_number",
 
 GREY = "#76808a"
 _TOOLS = "pan,box_zoom,reset,save"
+_WIDE_TITLE, _NARROW_TITLE = 80, 40
+"""Characters of a title that fit into most charts, and into a narrow one. The end of a name may be what differs."""
 _READ = "window.streamvisPanels?.read(cb_obj)"
 _MOUSE = "window.streamvisPanels?.mouse(cb_obj)"
 _BOX = """
@@ -48,7 +50,8 @@ _BOX = """
   .muted { color: var(--muted, #76808a) }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums }
   td, th { padding: 2px 10px 2px 0; text-align: left; vertical-align: top }
-  th { color: var(--muted, #76808a); font-weight: 500; white-space: nowrap }
+  th { color: var(--muted, #76808a); font-weight: 500; white-space: nowrap; max-width: 12em;
+    overflow: hidden; text-overflow: ellipsis }
   details > :not(summary) { margin-left: 14px } summary { cursor: pointer }
 """
 
@@ -97,7 +100,7 @@ def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, *
     One without a toolbar has only what works without one: dragging zooms, a double click goes back, the wheel scrolls the page.
     """
     settings = {"height": PANEL_HEIGHT, "sizing_mode": "stretch_width", "tools": _TOOLS, "min_border_left": 46}
-    settings |= {"title": short(title, 80), "toolbar_location": "above", "min_border": 12, "styles": CARD} | defaults
+    settings |= {"title": short(title, _WIDE_TITLE), "toolbar_location": "above", "min_border": 12, "styles": CARD} | defaults
     if {"width", "frame_width"} & options.keys() and "sizing_mode" not in options:
         settings.pop("sizing_mode")
     settings |= options
@@ -119,7 +122,7 @@ def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, *
 def _lean(settings: dict[str, Any]) -> figure:
     """A figure of as few models as can be, since a page may show dozens. What tools would do, panels.js does."""
     if isinstance(settings["title"], str):
-        settings["title"] = Title(text=settings["title"])
+        settings["title"] = Title(text=short(settings["title"], _NARROW_TITLE))
     is_log = {side: settings.get(f"{side}_axis_type") == "log" for side in "xy"}
     axes = {side: settings.get(f"{side}_axis_type", "auto") for side in "xy"}
     for side in "xy":
@@ -176,7 +179,8 @@ def keep_sources(model: Model, sources: Sequence[ColumnDataSource], *, instead_o
 
 def html_table(rows: Mapping[str, str]) -> str:
     """A table of names and HTML."""
-    return "<table>" + "".join(f"<tr><th>{escape(name)}</th><td>{cell}</td></tr>" for name, cell in rows.items()) + "</table>"
+    told = ((escape(name), cell) for name, cell in rows.items())
+    return "<table>" + "".join(f'<tr><th title="{name}">{name}</th><td>{cell}</td></tr>' for name, cell in told) + "</table>"
 
 
 def short(text: str, most: int) -> str:
