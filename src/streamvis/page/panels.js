@@ -149,6 +149,7 @@ if (window.streamvisPanels == null) {
 
   const STYLE = `
     * { box-sizing: border-box; font: 13px/1.4 system-ui, sans-serif }
+    .bk-clearfix { display: none !important }
     .bar { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; color: var(--muted, #667) }
     .bar input, .bar select, button { background: var(--field, #fff); color: var(--text, #123); border: 1px solid var(--line, #ccc); border-radius: 6px; padding: 4px 8px }
     .bar select { max-width: 170px } .bar input[type=search] { min-width: 220px } .bar input[type=range] { padding: 0; width: 110px; accent-color: var(--accent, #2f7ed8) } .bar label { display: flex; gap: 6px; align-items: center }

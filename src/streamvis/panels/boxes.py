@@ -37,7 +37,7 @@ __all__ = ["GREY", "Parts", "box", "html_table", "keep_sources", "plain_number",
 
 GREY = "#76808a"
 _TOOLS = "pan,box_zoom,reset,save"
-_WIDE_TITLE, _NARROW_TITLE = 80, 40
+_WIDE_TITLE, _NARROW_TITLE = 80, 36
 """Characters of a title that fit into most charts, and into a narrow one. The end of a name may be what differs."""
 _READ = "window.streamvisPanels?.read(cb_obj)"
 _MOUSE = "window.streamvisPanels?.mouse(cb_obj)"
