@@ -188,6 +188,12 @@ class BrowserLink:
 
 def say_edited(doc: Document) -> None:
     """Tell the browser that files of the page in this document were saved. Under the document lock."""
-    link = doc.select_one({"type": StreamvisLink})
+    link = link_of(doc)
     if link is not None:
         link.edited += 1
+
+
+def link_of(doc: Document) -> StreamvisLink | None:
+    """The model in this document through which page and shell talk."""
+    found = doc.select_one({"type": StreamvisLink})
+    return found if isinstance(found, StreamvisLink) else None
