@@ -16,9 +16,9 @@ import holdings
 import soak
 
 from streamvis import Client
+from streamvis.page.feeds import feed as feeds_of_pages
 from streamvis.page.feeds.reader import EndpointReader
 from streamvis.page.feeds.table import Feeds
-from streamvis.page.feeds import feed as feeds_of_pages
 from streamvis.selection import Selection
 from support.conditions import wait_until
 
