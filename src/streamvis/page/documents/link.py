@@ -21,7 +21,7 @@ from bokeh.models import CustomJS
 
 from streamvis.page.documents.properties import boolean, integer, reference, string
 
-__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink", "say_edited"]
+__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink", "link_of", "say_edited"]
 
 _HEARD_EVERY_S = 1.0
 """How often the shell is told when producers were last heard of."""
