@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from streamvis.pictures import is_picture
 
@@ -82,7 +82,7 @@ def whole_step(step: Any) -> int:
 def _is_image(cell: Any) -> bool:
     if isinstance(cell, (list, tuple)):
         return bool(cell) and all(map(_is_image, cell))
-    shape: tuple[int, ...] = getattr(cell, "shape", None) or ()
+    shape = cast("tuple[int, ...]", getattr(cell, "shape", None) or ())
     return is_picture(cell) or (len(shape) in (3, 4) and shape[-1] in _CHANNELS)
 
 

@@ -3,7 +3,7 @@
 `Transport` owns connections and may be used from many threads; after a fork, make another. Given the addresses of several
 endpoints on one database, it stays with one until that is away, then switches to the next. Proxies of the
 environment are used for other machines, and ignored for loopback. What a status means is the caller's business, except what
-`check` finds out about who answered. A fake one for tests is any object with `request` and `close`.
+`check` finds out about who answered. Whoever asks takes any `Carrier`: an endpoint in this process, or a fake one for tests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
@@ -27,7 +27,7 @@ from streamvis.addresses.endpoint import addresses_in, checked_token, checked_ur
 from streamvis.errors import EndpointUnreachable, NotAnEndpoint, TokenRefused, VersionMismatch
 from streamvis.protocol import PROTOCOL
 
-__all__ = ["PROTOCOL_HEADER", "Response", "Transport", "check", "checked_url", "path"]
+__all__ = ["PROTOCOL_HEADER", "Carrier", "Response", "Transport", "check", "checked_url", "path"]
 
 log = logging.getLogger("streamvis")
 
@@ -44,6 +44,32 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Carrier(Protocol):
+    """What carries requests to the endpoint at `url`, and its answers back."""
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        ...
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 10.0,
+    ) -> Response:
+        """One exchange; see `Transport.request`."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
 
 
 class Transport:

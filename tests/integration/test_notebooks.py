@@ -58,6 +58,11 @@ def test_a_cell_that_is_not_python_and_a_file_that_is_no_notebook_are_named(writ
         read_script(tmp_path / "page.ipynb")
 
 
+def test_a_cell_with_half_a_character_names_the_notebook(write):
+    with pytest.raises(PageScriptError, match=r"page.ipynb is not Python"):
+        read_script(write([("code", ["a = '\ud800'"], [])]))
+
+
 @pytest.mark.parametrize("begin", ["", "%matplotlib inline\n!ls 'unbalanced (\n"])
 def test_a_line_within_an_expression_or_a_string_is_not_a_command(begin, write):
     cell = f"{begin}rest = (17\n  % 5)\ntext = '''\n%kept\n!kept\n'''\nmore = 17 \\\n  % 7"

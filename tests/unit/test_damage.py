@@ -11,6 +11,7 @@ from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import DamagedData
 from streamvis.records import Batch, HistoryQuery, Start
 from streamvis.store import SqliteStore
+from streamvis.store.chunks import key_pieces
 from streamvis.store.views.summaries import Sizes
 from streamvis.wire.arrow import decode_tail_body, encode_rows, encode_value
 from support.damage import FILE, break_page, break_page_of_database, flip_byte
@@ -199,3 +200,10 @@ def test_of_keys_that_are_read_together_the_damaged_one_is_named_and_all_others_
         store.rows("run", "key 13")
     assert (caught.value.run, caught.value.key) == ("run", "key 13") and len(store.rows("run", "key 14").bodies) == 1
     store.close()
+
+
+def test_a_value_that_only_an_index_still_has_is_named(tmp_path, monkeypatch):
+    store = filled(tmp_path, batches=3)
+    monkeypatch.setattr(key_pieces, "read_value", lambda db, key, step: None)
+    with pytest.raises(DamagedData, match="picture"):
+        store.values("run", "picture", limit=10, max_bytes=10**9)

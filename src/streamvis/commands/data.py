@@ -73,10 +73,12 @@ def check(what: Path | DatabaseAddress, is_repair: bool, run: str | None, url: s
         raise UsageError(f"There is no {what}.")
     if isinstance(what, Path) and (what.is_file() or (what / "main.py").is_file()):
         _check_page(what, run, url, app, token)
-    elif is_repair and not isinstance(what, Path):
-        raise UsageError("A database is repaired from its own backups. --repair is for a data folder.")
+    elif is_repair:
+        if not isinstance(what, Path):
+            raise UsageError("A database is repaired from its own backups. --repair is for a data folder.")
+        _check_store(what, to_repair=what)
     else:
-        _check_store(what, is_repair)
+        _check_store(what)
 
 
 def _check_page(path: Path, run: str | None, url: str, app: str | None, token: str | None) -> None:
@@ -108,11 +110,11 @@ def _check_page(path: Path, run: str | None, url: str, app: str | None, token: s
     click.echo("Nothing is wrong.")
 
 
-def _check_store(place: Path | DatabaseAddress, is_repair: bool) -> None:
+def _check_store(place: Path | DatabaseAddress, *, to_repair: Path | None = None) -> None:
     from streamvis.store import check_place, repair
 
     with _progress("Reading") as progress:
-        repaired = repair(place, progress=progress) if is_repair else None
+        repaired = repair(to_repair, progress=progress) if to_repair is not None else None
         checked = repaired.checked if repaired else check_place(place, progress=progress)
     for one in checked.damages:
         click.echo(f"Damaged: {_told(one)}")

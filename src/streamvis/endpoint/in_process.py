@@ -30,8 +30,11 @@ class InProcessEndpoint:
 
     def __init__(self, store: Store | None = None, *, url: str = "http://localhost") -> None:
         self.url = url
-        self._folder = Path(tempfile.mkdtemp(prefix="streamvis-")) if store is None else None
-        self._store = SqliteStore(self._folder) if store is None else store
+        self._folder: Path | None = None
+        if store is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="streamvis-"))
+            store = SqliteStore(self._folder)
+        self._store = store
         self._app = create_app(self._store, version=version("streamvis"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="streamvis endpoint", daemon=True)

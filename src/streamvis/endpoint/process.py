@@ -10,8 +10,10 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import uvicorn
@@ -27,8 +29,11 @@ from streamvis.endpoint.connections import ConnectionLimits, Connections, Reques
 from streamvis.endpoint.webhook import Webhook
 from streamvis.errors import PortTaken, StreamvisError
 from streamvis.open_files import room_for_connections
-from streamvis.store import DataFolder, KeepValues, SharedStore, SqliteStore, end_copying
+from streamvis.store import DataFolder, KeepValues, SqliteStore, end_copying
 from streamvis.store.postgresql import importing
+
+if TYPE_CHECKING:
+    from streamvis.store.postgresql.store import PostgresStore
 
 __all__ = ["run_endpoint"]
 
@@ -64,23 +69,25 @@ def run_endpoint(
     Raises StoreError where what keeps the runs cannot be used, and PortTaken, which names `port_option` as the one to choose
     another port with.
     """
-    held = DataFolder(data) if isinstance(data, Path) else None
+    held = None if isinstance(data, DatabaseAddress) else DataFolder(data)
     try:
         keep = KeepValues.read(keep_values)
         listener = _listen(host, port, port_option)
-        if held is not None:
-            store = SqliteStore(held.path, keep_values=keep)
-        else:
+        if isinstance(data, DatabaseAddress):
             store = _database_store(data, keep, allow_async_commit)
+            make_journal = store.alerts
+        else:
+            folder = data.absolute()
+            store = SqliteStore(folder, keep_values=keep)
+            make_journal = partial(AlertFile, folder / JOURNAL)
         end_copying(store)
         url = f"{'https' if certificate else 'http'}://{local_host(host)}:{listener.getsockname()[1]}"
 
         def page_of(run: str) -> str:
             return _page_of(pages_note, run)
 
-        def webhook() -> Webhook:
-            journal = store.alerts() if isinstance(store, SharedStore) else AlertFile(held.path / JOURNAL)
-            return Webhook(alert_webhook, journal, page_of=page_of)
+        def webhook(address: str) -> Webhook:
+            return Webhook(address, make_journal(), page_of=page_of)
 
         app = create_app(
             store,
@@ -89,7 +96,7 @@ def run_endpoint(
             hosts=Hosts.of(host, allowed_hosts),
             vanish_after_s=vanish_after_s,
             page_of=page_of,
-            make_webhook=webhook if alert_webhook else None,
+            make_webhook=partial(webhook, alert_webhook) if alert_webhook else None,
         )
         if held is not None:
             held.announce(url)
@@ -104,7 +111,7 @@ def run_endpoint(
             held.release()
 
 
-def _database_store(address: DatabaseAddress, keep: KeepValues, allow_async_commit: bool) -> SharedStore:
+def _database_store(address: DatabaseAddress, keep: KeepValues, allow_async_commit: bool) -> PostgresStore:
     with importing():
         from streamvis.store.postgresql.store import PostgresStore
     store = PostgresStore(address, may_lose=allow_async_commit, keep_values=keep)
@@ -157,7 +164,7 @@ async def _serve(
     certfile, keyfile = certificate or (None, None)
     config = uvicorn.Config(
         Requests(app),
-        http=connections.protocol(AutoHTTPProtocol),
+        http=connections.protocol(AutoHTTPProtocol),  # pyright: ignore[reportArgumentType]  # uvicorn only calls it
         ws="none",
         timeout_keep_alive=connections.limits.idle_s,
         access_log=False,

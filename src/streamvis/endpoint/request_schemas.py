@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamvis.records import STATES
 from streamvis.wire.limits import MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_RECORDS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS, RUN_ID
 
 __all__ = [
@@ -34,7 +33,8 @@ Step = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=0)]
 Time = Annotated[float, Field(gt=-1e12, lt=1e12, description="Seconds since 1970 UTC. By default, now.")]
 Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=MAX_TAG_CHARS)]], Field(max_length=MAX_TAGS)]
-EndState = Literal[STATES[1:]]
+EndState = Literal["finished", "interrupted", "failed"]
+"""Those of `records.STATES` in which a run can end."""
 
 
 class Description(BaseModel):

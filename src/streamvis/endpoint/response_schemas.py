@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from streamvis.endpoint.request_schemas import Count, Dtype, Name, RunId, Step, TypedCells
-from streamvis.records import STATES, VANISHED
 
 __all__ = [
     "Ack",
@@ -36,7 +35,8 @@ __all__ = [
 
 CursorText = Annotated[str, Field(pattern=r"^[^.]+\.[0-9]+\.[0-9]+$", description="A place in a log. Opaque.")]
 Color = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
-State = Literal[*STATES, VANISHED]
+State = Literal["running", "finished", "interrupted", "failed", "vanished"]
+"""Those of `records.STATES`, and VANISHED."""
 
 
 class ErrorText(BaseModel):

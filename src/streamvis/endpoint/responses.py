@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal, overload
 
 import pyarrow as pa
 from fastapi import FastAPI, Request, Response
@@ -149,6 +149,10 @@ def wants_arrow(request: Request) -> bool:
     return ARROW in request.headers.get("accept", "")
 
 
+@overload
+def history_answer(key: str, x: str, history: History, *, as_arrow: Literal[True]) -> bytes: ...
+@overload
+def history_answer(key: str, x: str, history: History, *, as_arrow: bool) -> bytes | dict[str, Any]: ...
 def history_answer(key: str, x: str, history: History, *, as_arrow: bool) -> bytes | dict[str, Any]:
     """Rows for a screen, as Arrow or as JSON. The columns of the key get their own names back."""
     names = ["row", "step", "time", *(name.removeprefix(".") for name in history.table.column_names[3:])]

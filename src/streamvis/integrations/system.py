@@ -62,7 +62,8 @@ class SystemMonitor:
 
     def _watch(self) -> None:
         process, gpus = psutil.Process(), _Gpus()
-        psutil.cpu_percent(), process.cpu_percent()  # both count from the call before
+        for count in (psutil.cpu_percent, process.cpu_percent):
+            count()  # both count from the call before
         before, at = _counters(), time.monotonic()
         while not self._stop.wait(self._every_s):
             now, elapsed = _counters(), max(1e-9, time.monotonic() - at)

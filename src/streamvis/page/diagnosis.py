@@ -10,7 +10,7 @@ import logging
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,9 +23,11 @@ from bokeh.models import ColumnDataSource, Plot
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
+from streamvis.page.documents.callbacks import call_next
 from streamvis.page.documents.link import BrowserLink
 from streamvis.page.feeds.reader import EndpointReader, Piece
 from streamvis.page.live.sources import spec_of
+from streamvis.page.thread_results import when_done
 from streamvis.records import Rows, Value
 
 __all__ = ["Counts", "Diagnosis", "PageLog", "reasons"]
@@ -197,12 +199,12 @@ class Diagnosis:
 
     def _look(self) -> None:
         found = self._executor.submit(self._keys)
-        self._loop.add_future(found, lambda done: self._doc.add_next_tick_callback(lambda: self._tell(done)))
+        when_done(self._loop, found, lambda done: call_next(self._doc, lambda: self._tell(done)))
 
     def _keys(self) -> dict[str, str]:
         return {key: info.kind for run in self._runs for key, info in self._reader.keys(run).items()}
 
-    def _tell(self, found: Future[Mapping[str, str]]) -> None:
+    def _tell(self, found: Future[dict[str, str]]) -> None:
         try:
             there = set(found.result())
         except StreamvisError:

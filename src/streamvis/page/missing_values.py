@@ -10,6 +10,7 @@ from tornado.ioloop import IOLoop
 from streamvis.errors import StreamvisError
 from streamvis.page.documents.link import Notice
 from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.thread_results import when_done
 from streamvis.records import KeyInfo
 
 __all__ = ["Missing"]
@@ -40,7 +41,7 @@ class Missing:
         self.expect(at)
         if at is not None:
             found = self._executor.submit(self._keys_at, at)
-            self._loop.add_future(found, lambda done: self._take(at, done))
+            when_done(self._loop, found, lambda done: self._take(at, done))
 
     def expect(self, at: int | None) -> None:
         """The page shows this step from now on, or is live, and whoever knows its keys will tell them."""

@@ -14,8 +14,10 @@ from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
+from streamvis.page.documents.callbacks import call_next
 from streamvis.page.documents.link import BrowserLink
 from streamvis.page.feeds.reader import EndpointReader
+from streamvis.page.thread_results import when_done
 from streamvis.records import KeyInfo
 
 __all__ = ["Seeking"]
@@ -76,7 +78,7 @@ class Seeking:
         before = self._at
         self._number, self._at, self._is_known, self.is_refused = number, at, False, False
         looked = self._executor.submit(self._look, before, at)
-        self._loop.add_future(looked, lambda done: self._doc.add_next_tick_callback(lambda: self._know(number, at, done)))
+        when_done(self._loop, looked, lambda done: call_next(self._doc, lambda: self._know(number, at, done)))
         self._show(self._reader.as_of(at), at)
 
     def _look(self, before: int | None, at: int | None) -> tuple[_Names, _Keys]:

@@ -12,6 +12,7 @@ from bokeh.settings import settings
 
 from streamvis.errors import UsageError
 from streamvis.page.documents import arrays  # noqa: F401  # tells Bokeh how to send them
+from streamvis.page.documents.callbacks import call_next
 from streamvis.page.session import InitPage, Session, UpdatePage
 from streamvis.page.shared import shared_of
 from streamvis.selection import FOLLOWS, NEWEST, Selection
@@ -89,7 +90,7 @@ class Server:
         """Begin to serve the document. An `async def init_page` continues when the document is shown."""
         rest = self.begin()
         if rest is not None:
-            self._doc.add_next_tick_callback(lambda: rest)  # pyright: ignore[reportArgumentType]  # Bokeh awaits it
+            call_next(self._doc, lambda: rest)
 
     def begin(self) -> Awaitable[None] | None:
         """As `start`, for callers that can await the rest of an `async def init_page`, which is returned."""

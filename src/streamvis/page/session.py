@@ -30,6 +30,7 @@ from streamvis.page.author.code import Failures
 from streamvis.page.author.requests import Asking
 from streamvis.page.diagnosis import Counts, Diagnosis
 from streamvis.page.documents import look
+from streamvis.page.documents.callbacks import call_later, call_next
 from streamvis.page.documents.document import on_unsendable
 from streamvis.page.documents.link import BrowserLink, Notice, Shown, ShownRun
 from streamvis.page.feeds.following import Following
@@ -202,9 +203,9 @@ class Session:
         if self._woken is not None:
             self._woken.set()
         elif delay_s:
-            self._doc.add_timeout_callback(self._advance, max(1, round(delay_s * 1000)))
+            call_later(self._doc, self._advance, after_ms=max(1, round(delay_s * 1000)))
         else:
-            self._doc.add_next_tick_callback(self._advance)
+            call_next(self._doc, self._advance)
 
     def _end(self, session_context: object) -> None:
         self._is_over = True
@@ -374,12 +375,14 @@ class Session:
             self.wake()
             return None
         waiting: list[Awaitable[object]] = []
-        for new_data in told if self._update_page is not None else ():
-            with self._counts.updating():
-                rest = self._failures.run("update_page", self._update_page, self._doc, new_data, ends_page=True)
-            waiting += [rest] if inspect.isawaitable(rest) else []
-            if self._failures.has_ended:
-                break
+        update_page = self._update_page
+        if update_page is not None:
+            for new_data in told:
+                with self._counts.updating():
+                    rest = self._failures.run("update_page", update_page, self._doc, new_data, ends_page=True)
+                waiting += [rest] if inspect.isawaitable(rest) else []
+                if self._failures.has_ended:
+                    break
         if waiting:
             return self._send_after(waiting, began)
         self._send(began)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
+from bokeh.core.types import ID
 from bokeh.document import Document
 from bokeh.events import DocumentReady, Event
 from bokeh.io.doc import patch_curdoc
@@ -22,7 +23,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.ioloop import IOLoop
 
 from streamvis.errors import StreamvisError
-from streamvis.page.documents.link import StreamvisLink
+from streamvis.page.documents.link import StreamvisLink, link_of
 from streamvis.page.feeds.feed import Feed
 from streamvis.page.feeds.reader import EndpointReader
 from streamvis.page.feeds.table import Feeds
@@ -130,7 +131,7 @@ class SteppedPage:
         line = RequestStartLine("GET", f"/page?{self._query}", "HTTP/1.1")
         request = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": "localhost"}))
         application.process_request(request)
-        return await self._context.create_session_if_needed("page", request)
+        return await self._context.create_session_if_needed(ID("page"), request)
 
     @property
     def doc(self) -> Document:
@@ -165,8 +166,12 @@ class SteppedPage:
             with patch_curdoc(self.doc):
                 action()
 
-        self._loop.run_until_complete(self._session.with_document_locked(act))
+        self._loop.run_until_complete(self._locked(act))
         self.settle()
+
+    def _locked(self, action: Callable[[], object]) -> Awaitable[object]:
+        # Bokeh's types say that this is what the action returns.
+        return cast(Awaitable[object], self._session.with_document_locked(action))
 
     def send_event(self, event: Event) -> None:
         """What a browser sends when something happens there, such as a click."""
@@ -180,7 +185,7 @@ class SteppedPage:
         until, steady = time.monotonic() + self._give_up_s, 0
         self._feeds.step()
         while steady < _STEADY:
-            await self._session.with_document_locked(self._echo)
+            await self._locked(self._echo)
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
             session = self._feeds.session
@@ -190,7 +195,7 @@ class SteppedPage:
 
     @property
     def _link(self) -> StreamvisLink | None:
-        return self.doc.select_one({"type": StreamvisLink})
+        return link_of(self.doc)
 
     def _echo(self) -> None:
         link = self._link
@@ -204,6 +209,7 @@ class SteppedPage:
     async def _close(self) -> None:
         # Bokeh's own way to end a session collects garbage each time, which takes longer than all the rest.
         context = self.doc.session_context
+        assert context is not None  # it is a session's document
         for callback in self.doc.session_destroyed_callbacks:
             callback(context)
         await self._context.application.on_session_destroyed(context)

@@ -14,7 +14,7 @@ APP = "start"
 STEPS = 500
 
 
-def main(url="http://localhost:8080", pause_s=0.05):
+def main(url="http://localhost:8080", *, pause_s=0.05):
     weights = [random.gauss(0, 1) for _ in range(1000)]
     with Client(url, APP) as client:
         client.init({"steps": STEPS, "lr": 0.01})

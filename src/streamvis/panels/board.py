@@ -56,7 +56,7 @@ def board(cards: Callable[[Sequence[Key]], Iterable[Card]], **options: Any) -> C
         raise UsageError(f"cards is {type(cards).__name__}. Give a function that returns a list of panels.card(...).")
     bar = Div(sizing_mode="stretch_width")
     # The first child stays: Bokeh warns of a column that has none.
-    space = Column(Pane(), sizing_mode="stretch_width", styles={"position": "relative", "height": "400px"})
+    space = Column(children=[Pane()], sizing_mode="stretch_width", styles={"position": "relative", "height": "400px"})
     control = StreamvisBoard()
     panel = column_of(bar, space, **{"sizing_mode": "stretch_width", "spacing": 8, **options})
     attach(panel, _Board(cards, bar, space, control))
@@ -207,7 +207,7 @@ class _Board(Filler):
             if (frame := self._made.get(name)) is not None:
                 styles = _BIG if name == self._settings.big else self._layout.styles(seen[name])
                 if frame.styles != styles:
-                    frame.styles = styles
+                    frame.update(styles=styles)
                 one = self._cards[name]
                 shown.append({"id": frame.elements[0].id, "name": name, "series": one.series, "title": one.title})
         # Last: a frame that comes into the document is sent as it is then.

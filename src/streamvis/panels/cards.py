@@ -69,7 +69,7 @@ def card(
 def described(one: Card, descriptions: Mapping[str, Description]) -> Card:
     """The card as the run's producer wants it, by what it said of keys and columns."""
     names = [column if "/" in column else f"{key}/{column}" for key, column in one.series]
-    said = next((said for name in names if (said := description_of(name, descriptions)) != Description()), None)
+    said = next((its for name in names if (its := description_of(name, descriptions)) != Description()), None)
     if said is None:
         return one
     x, log, make = said.x, said.scale and said.scale == "log", one.make

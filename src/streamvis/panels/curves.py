@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.models import GlyphRenderer, Legend, LegendItem, Line, Plot, Title
+from bokeh.models import ColumnDataSource, GlyphRenderer, Legend, LegendItem, Line, Plot, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
@@ -71,7 +71,9 @@ def curves(
 
     Raises UsageError when an argument makes no sense.
     """
-    pairs = [] if isinstance(key, str) else [tuple(part) for part in key if not isinstance(part, str)]
+    pairs: list[tuple[str, str]] = []
+    if not isinstance(key, str):
+        pairs = [(its, column) for its, column in (part for part in key if not isinstance(part, str))]
     keys = list(dict.fromkeys(its for its, _ in pairs)) if pairs else _names(key, "key")
     columns = None if y is None else _names(y, "y")
     if columns is not None and len(keys) == 1:
@@ -94,7 +96,7 @@ def curves(
     return plot
 
 
-def _names(given: str | Sequence[str], what: str) -> list[str]:
+def _names(given: str | Sequence[Any], what: str) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise UsageError(f"{what} is {given!r}. Give a name or several, such as {what}='loss'.")
@@ -266,8 +268,10 @@ def _x_of_bands(x: str) -> str:
 def mark_best(plot: Plot, best: str) -> None:
     """Let the title say the best value of all curves and its step; `best` is "min" or "max"."""
     # The first line of a source is the one as it was sent.
-    lines = [line for line in reversed(plot.renderers) if isinstance(line, GlyphRenderer) and isinstance(line.glyph, Line)]
-    sources = {line.data_source: line.glyph.y for line in lines}
+    sources = {}
+    for line in reversed(plot.renderers):
+        if isinstance(line, GlyphRenderer) and isinstance(line.glyph, Line) and isinstance(line.data_source, ColumnDataSource):
+            sources[line.data_source] = line.glyph.y
     heading = plot.title
     title = heading.text if isinstance(heading, Title) else ""
 

@@ -68,12 +68,12 @@ def matrix(
         text: whether to write the number on every cell; by default where there are at most 1,000
         options: of Bokeh's `figure`
     """
-    axes = {"x_axis_label": "predicted", "y_axis_label": "true"} if confusion else {}
-    axes |= {"x_range": Range1d(0, 1), "y_range": Range1d(1, 0), "tools": "save", "min_border_bottom": 40}
+    axes: dict[str, Any] = {"x_axis_label": "predicted", "y_axis_label": "true"} if confusion else {}
+    axes |= {"x_range": Range1d(start=0, end=1), "y_range": Range1d(start=1, end=0), "tools": "save", "min_border_bottom": 40}
     plot = plot_frame(title_of(title, key), options, **axes)
     source = ColumnDataSource({name: [] for name in ("x", "y", "color", "alpha", "text", "row", "column", "value")})
     plot.rect("x", "y", 0.96, 0.96, source=source, fill_color="color", fill_alpha="alpha", line_color=None)
-    style = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
+    style: dict[str, Any] = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
     ink = transform("alpha", CustomJSTransform(args={"source": source}, v_func=_INK))
     plot.text("x", "y", "text", source=source, text_color=ink, **style)
     words = "predicted @column, true @row: @value" if confusion else "@row, @column: @value"
@@ -102,7 +102,7 @@ class _Matrix(ValueFiller):
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
         name = self._column or next((name for name, cells in data.items() if is_matrix(cells)), None)
-        if name not in data or not is_matrix(data[name]):
+        if name is None or name not in data or not is_matrix(data[name]):
             raise UsageError(f"The value of {self.key!r} has no matrix in {name!r}. It has {', '.join(map(repr, data))}.")
         numbers = as_matrix(data[name])
         if numbers.size > _MOST_CELLS:
@@ -113,7 +113,8 @@ class _Matrix(ValueFiller):
         rows, columns = (_labels(names, size) for names, size in zip(self._names, numbers.shape, strict=True))
         if (height, width) != self._shape:
             self._shape = (height, width)
-            self._plot.update(x_range=Range1d(0, width, bounds="auto"), y_range=Range1d(height, 0, bounds="auto"))
+            x_range, y_range = (Range1d(start=a, end=b, bounds="auto") for a, b in ((0, width), (height, 0)))
+            self._plot.update(x_range=x_range, y_range=y_range)
             for axis, texts in ((self._plot.xaxis, columns), (self._plot.yaxis, rows)):
                 shown = range(0, len(texts), max(1, len(texts) // 24))
                 axis.ticker = FixedTicker(ticks=[i + 0.5 for i in shown])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from bokeh.core.properties import value
@@ -158,7 +158,7 @@ class _Points(ValueFiller):
             look: dict[str, Any] = {"background_fill_alpha": 0, "border_line_color": None, "padding": 2, "spacing": 0}
             self._legend = Legend(click_policy="none", label_text_color=GREY, **look)
             self._plot.add_layout(self._legend, "right")
-        if self._legend is None or names == [item.label.value for item in self._legend.items]:
+        if self._legend is None or names == [cast(Any, item).label.value for item in self._legend.items]:
             return
         if self._samples is None:
             # One renderer, of which each item shows a row: a renderer for each would be a hundred models.

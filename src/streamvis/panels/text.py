@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from bokeh.layouts import column as column_of
@@ -88,7 +88,7 @@ class _Text(ValueFiller):
     def show(self, data: Mapping[str, Any], step: int) -> None:
         texts = [cell for name, cell in data.items() if self._chosen in (None, name)]
         # Turned back: a text is read from its beginning.
-        self._div.styles = dict(self._div.styles) | {"flex-direction": "column"}
+        self._div.update(styles={**cast(Mapping[str, Any], self._div.styles), "flex-direction": "column"})
         self._div.text = boxed("", "".join(f"<pre>{escape(_joined(cell))}</pre>" for cell in texts))
 
     def update(self, new_data: NewData) -> None:
@@ -127,7 +127,7 @@ class _Text(ValueFiller):
         self._sought = sought.strip()
         if not self._sought:
             self._follow()
-        elif self._source is not None:
+        elif self._source is not None and self._column is not None:
             key, column, wanted = self.key, self._column, self._sought
             self.page.ask(lambda reader, run: _found(reader, run, key, column, wanted), self._show_found)
 

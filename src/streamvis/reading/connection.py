@@ -25,7 +25,7 @@ from streamvis.errors import (
     UsageError,
 )
 from streamvis.records import Value
-from streamvis.transport import Response, Transport, check, path
+from streamvis.transport import Carrier, Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, streams_of, value_of
 
 __all__ = ["Connection", "LogPiece", "NoValue", "near"]
@@ -60,8 +60,8 @@ class Connection:
     Raises an EndpointError of the kind that fits when there is no good answer.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, transport: Any = None) -> None:
-        self._transport = transport or Transport(url, token=token)
+    def __init__(self, url: str, *, token: str | None = None, transport: Carrier | None = None) -> None:
+        self._transport: Carrier = transport or Transport(url, token=token)
         self.url = self._transport.url
 
     def json(self, *parts: str, run: str = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:

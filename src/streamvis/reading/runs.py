@@ -195,6 +195,7 @@ class Run:
         where = path("runs", self.id, "value")
         answer = self._connection.ask("GET", where, run=self.id, key=key, params={"key": key, "step": step}, accept=ARROW)
         (value,) = decode_tail_body(answer.body)
+        assert isinstance(value, Value)  # that is what was asked for
         return value.data
 
     def values(self, key: str, steps: its_rows.Steps | None = None) -> Iterator[Value]:

@@ -147,7 +147,8 @@ class TableFile:
             if pa.types.is_string(column.type):
                 column = pc.cast(column, pa.timestamp("us", "UTC"))
             if pa.types.is_timestamp(column.type):
-                column = pc.divide(pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz)), pa.int64()).cast("double"), 1e6)
+                micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz)), pa.int64()).cast("double")
+                column = pc.divide(micros, 1e6)  # pyright: ignore[reportAttributeAccessIssue]  # made when it is imported
             return column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
         except (pa.ArrowException, ValueError) as error:
             raise UsageError(f"{self._path}: the column {name!r} has no times ({error}). Choose another with --time.") from None

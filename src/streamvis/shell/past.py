@@ -73,7 +73,9 @@ def time_of(reader: EndpointReader, run: str) -> dict[str, Any]:
     drawn = [(key, _drawable(its)) for key, its in reader.row_keys(run).items() if key != ALERTS]
     for key, column in [(key, columns[0]) for key, columns in drawn if columns][:_MOST_KEYS]:
         found = reader.history(run, key, HistoryQuery(x="step", columns=[column], buckets=1))
-        if found is not None and found.first_x is not None and found.last_x - found.first_x > most:
+        if found is None or found.first_x is None or found.last_x is None:
+            continue
+        if found.last_x - found.first_x > most:
             widest, most = (key, column), found.last_x - found.first_x
     return _scale(reader, run, *widest, is_time=True)
 

@@ -11,7 +11,7 @@ import mimetypes
 import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from tornado.template import Template
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
@@ -50,7 +50,8 @@ class _ShellHandler(RequestHandler):
         template = Template(files("streamvis.shell").joinpath("shell.html").read_text(encoding="utf-8"))
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Security-Policy", _POLICY)
-        scripts = [address for address in self.application.resources().js_files if "/static/js/bokeh" in f"/{address}"]
+        served = cast(Any, self.application)  # Bokeh's own, which this module does not import
+        scripts = [address for address in served.resources().js_files if "/static/js/bokeh" in f"/{address}"]
         self.finish(template.generate(root=to_root(self.request.path), path=path, bokeh=json.dumps(scripts)))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from bokeh.core.serialization import Serializer
@@ -22,11 +22,13 @@ from bokeh.document import Document
 from bokeh.embed.bundle import bundle_for_objs_and_resources
 from bokeh.embed.elements import html_page_for_render_items
 from bokeh.embed.util import standalone_docs_json_and_render_items, submodel_has_python_callbacks
+from bokeh.model import Model
 from bokeh.models import ColumnDataSource, CustomJS, InlineStyleSheet, Markup, TableWidget, Widget
 from bokeh.resources import Resources
 
 from streamvis.errors import UsageError
 from streamvis.page.documents.link import StreamvisLink
+from streamvis.page.documents.models import all_of
 from streamvis.page.feeds.reader import EndpointReader, RunHead
 from streamvis.page.live.sources import spec_of
 from streamvis.page.scripts.script import PageScript, add_to_path
@@ -37,6 +39,9 @@ from streamvis.snapshot.graph import Graph
 from streamvis.snapshot.moments import Default, Moments, evenly, spread
 from streamvis.snapshot.static_files import StaticFiles
 from streamvis.transport import path
+
+if TYPE_CHECKING:
+    from bokeh.document.json import DocJson
 
 __all__ = ["Snapshot", "take_snapshot"]
 
@@ -85,9 +90,9 @@ class _Page:
 
     def defaults(self, graph: Graph) -> Default:
         """Gives attributes that the graph lacks, since they have their defaults."""
-        models = {its.id: its for its in self.doc.models}
+        models: dict[str, Model] = {its.id: its for its in self.doc.models}
         # A model that is a default is not in the graph, but can be in the document.
-        known = {its for its in models.values() if its.id in graph.models}
+        known = set(map(models.__getitem__, models.keys() & graph.models.keys()))
 
         def default(model: str, name: str) -> Any:
             return graph.take(Serializer(references=known, deferred=False).encode(getattr(models.get(model), name, None)))
@@ -209,7 +214,7 @@ class _File:
         docs_json, render_items = standalone_docs_json_and_render_items(doc, suppress_callback_warning=True)
         (its,) = docs_json
         # All of them, since at some moments nothing mentions them.
-        docs_json[its] = moments.base.written(also=list(moments.base.models))
+        docs_json[its] = cast("DocJson", moments.base.written(also=list(moments.base.models)))
         bundle = bundle_for_objs_and_resources([page.doc for page in self.pages], Resources("inline"))
         look = {"template": doc.template, "template_variables": doc.template_variables}
         page = html_page_for_render_items(bundle, docs_json, render_items, doc.title, **look)
@@ -251,7 +256,9 @@ class _File:
 
 def _thin(doc: Document, rows: int | None) -> None:
     """Reduce live sources to about so many rows, with the extremes among them."""
-    for source in doc.select({"type": ColumnDataSource}) if rows is not None else ():
+    if rows is None:
+        return
+    for source in all_of(doc, ColumnDataSource):
         spec = spec_of(source)
         count = len(next(iter(source.data.values()), ()))
         if spec is None or count <= rows:
@@ -269,9 +276,9 @@ def _those(column: Any, kept: np.ndarray) -> Any:
 
 def _mark(doc: Document, said: list[str]) -> None:
     """Mark the widgets that do nothing without Python, and say which those are."""
-    read = {its.id for callback in doc.select({"type": CustomJS}) for its in _models_of(callback.args)}
+    read = {its.id for callback in all_of(doc, CustomJS) for its in _models_of(callback.args)}
     marked = []
-    for widget in doc.select({"type": Widget}):
+    for widget in all_of(doc, Widget):
         if isinstance(widget, (Markup, TableWidget)):
             continue
         has_script = bool(widget.js_property_callbacks or widget.js_event_callbacks or widget.id in read)

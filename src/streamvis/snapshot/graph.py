@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, TypeGuard
 
 __all__ = ["Graph", "Node", "Pairs", "is_reference", "pair"]
 
@@ -93,7 +93,7 @@ class Graph:
         return {"type": "object", "name": node.kind, "id": part["id"], "attributes": attributes}
 
 
-def is_reference(part: Any) -> bool:
+def is_reference(part: Any) -> TypeGuard[dict[str, str]]:
     """Whether the part mentions a model."""
     return isinstance(part, dict) and part.keys() == {"id"}
 

@@ -11,7 +11,7 @@ from streamvis.store.repairing.checking import check
 from streamvis.store.repairing.repair import repair
 from streamvis.store.shared import SharedStore
 from streamvis.store.sqlite import SqliteStore
-from streamvis.store.views.spread import STATISTICS_OF_RUNS
+from streamvis.store.views.spread import STATISTICS_OF_RUNS, StatisticOfRuns
 
 __all__ = [
     "STATISTICS_OF_RUNS",
@@ -27,6 +27,7 @@ __all__ = [
     "RunQuery",
     "SharedStore",
     "SqliteStore",
+    "StatisticOfRuns",
     "Store",
     "backup",
     "check",

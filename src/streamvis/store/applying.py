@@ -40,8 +40,8 @@ def apply_batch(db: Database, run: RunRow, batch: Batch, *, is_new: bool, sizes:
     attempt = attempt_of(db, run.no, batch.producer)
     for i, chunk in enumerate(batch.chunks):
         if isinstance(chunk, (RowsChunk, ValueChunk)):
-            chunk = _in_time(run, attempt, chunk, warnings)
-            reason = chunk and _add(db, run, attempt, chunk, sizes)
+            kept = _in_time(run, attempt, chunk, warnings)
+            reason = kept and _add(db, run, attempt, kept, sizes)
             if reason and all(refusal.key != chunk.key for refusal in refused):
                 refused.append(Refusal(chunk.key, reason))
         elif isinstance(chunk, Start):

@@ -43,7 +43,10 @@ class Found(Protocol):
 class Database(Protocol):
     """A connection with an open transaction. Raises `Error` and its kinds, see `damage.is_damage`."""
 
-    Error: type[Exception]
+    @property
+    def Error(self) -> type[Exception]:
+        """What is raised, or a kind of it."""
+        ...
 
     def execute(self, statement: str, given: Sequence[Any] = ..., /) -> Found:
         """Run a statement of `statements`, with its values."""

@@ -7,10 +7,11 @@ without end.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from streamvis.store.database import SqliteDatabase
 
 __all__ = ["KEPT", "Readers"]
 
@@ -21,15 +22,15 @@ KEPT = 8
 class Readers:
     """Lends what `connect` opens. From any thread."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], SqliteDatabase]) -> None:
         self._connect = connect
         self._changed = threading.Condition()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[SqliteDatabase] = []
         self._reading = 0
         self._is_paused = self._is_closed = False
 
     @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[SqliteDatabase]:
         """A connection for one read transaction. Raises what SQLite raises."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_paused)
@@ -45,7 +46,7 @@ class Readers:
         finally:
             self._take_back(db)
 
-    def _take_back(self, db: sqlite3.Connection | None) -> None:
+    def _take_back(self, db: SqliteDatabase | None) -> None:
         with self._changed:
             if db is not None and not db.in_transaction and len(self._idle) < KEPT and not self._is_closed:
                 self._idle.append(db)

@@ -155,8 +155,8 @@ class Reads(ABC):
             stop, parts, broken = read_parts(db, row.log, start, end, max_bytes=max_bytes, **which)
             keys = {}
             for key, first_row in {part.key: part.first_row for part in reversed(parts)}.items():
-                name, kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
-                keys[name] = KeyInfo(kind, dtypes_of(columns), first_row)
+                name, its_kind, columns = db.execute(sql.GET_KEY_BY_NO, (key,)).fetchone()
+                keys[name] = KeyInfo(its_kind, dtypes_of(columns), first_row)
             return Tail(
                 cursor=Cursor(row.store, row.epoch, max(start, stop)),
                 more=stop < end,
@@ -245,7 +245,8 @@ class Reads(ABC):
             if step is None and at is not None:
                 found = db.execute(sql.GET_LATEST_VALUE, (no, 0, at)).fetchone()
                 return read_value(db, no, found[0]) if found else None
-            return read_value(db, no, newest_step if step is None else step)
+            step = newest_step if step is None else step
+            return read_value(db, no, step) if step is not None else None
 
     def values(
         self, run: str, key: str, *, from_step: int = 0, to_step: int | None = None, limit: int, max_bytes: int

@@ -267,6 +267,7 @@ def _merged(db: Database, key: int, chunks: list[_OpenChunk], sizes: Sizes) -> l
     groups = _that_fit(parts)
     for i, group in enumerate(groups):
         table = concat_exact([table for table, _, _ in group])
+        assert table is not None  # `_that_fit` has seen to it
         marks = Marks.joined([marks for _, marks, _ in group])
         size, first_row = sum(chunk.size for _, _, chunk in group), group[0][2].first_row
         rows = max(1, min(sizes.seal_rows, table.num_rows * sizes.seal_bytes // max(1, size)))

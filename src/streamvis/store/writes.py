@@ -77,7 +77,7 @@ class Writes(Reads):
         """Call `listener` after every commit with what it changed."""
         self._listeners.append(listener)
 
-    def _tell(self, changes: Changed) -> None:
+    def _tell(self, changes: Changes | Changed) -> None:
         for listener in self._listeners:
             listener(Changes(frozenset(changes.runs), frozenset(changes.apps)))
 
@@ -213,7 +213,9 @@ class Writes(Reads):
         db.execute(sql.COUNT_MADE, (app_no,))
         if batch.live:
             db.execute(sql.TAKE_LIVE, (no, app_no))
-        return find_run(db, batch.run)
+        made = find_run(db, batch.run)
+        assert made is not None  # it was just added
+        return made
 
     def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
         """Change what people say of the runs, in one commit."""

@@ -14,7 +14,7 @@ from streamvis.endpoint.parameters import AsOf, Left
 from streamvis.endpoint.responses import answer_of, band_answer, wants_arrow
 from streamvis.endpoint.served import Served
 from streamvis.errors import InvalidData
-from streamvis.store import STATISTICS_OF_RUNS, RunQuery, Store
+from streamvis.store import RunQuery, StatisticOfRuns, Store
 
 __all__ = ["routes"]
 
@@ -36,7 +36,7 @@ async def band(
     app: Annotated[str | Left, _Name] = None,
     where: Annotated[str, Query(max_length=10_000, description="All runs of the app that fit, instead of ids.")] = "",
     x: Annotated[str, Query(min_length=1, max_length=1000, description="A column, step, time or row.")] = "step",
-    stat: Literal[STATISTICS_OF_RUNS] = "std",
+    stat: StatisticOfRuns = "std",
     start: Annotated[float | Left, Query(alias="from", allow_inf_nan=False)] = None,
     stop: Annotated[float | Left, Query(alias="to", allow_inf_nan=False)] = None,
     buckets: Annotated[int, Query(ge=1, le=100_000)] = 1000,

@@ -142,10 +142,10 @@ async def histories(
     query = replace(asked, columns=columns)
 
     def read() -> bytes | dict[str, Any]:
-        as_arrow = wants_arrow(request)
         found = endpoint.store.histories(run, key, query)
-        answers = [history_answer(key, query.x, one, as_arrow=as_arrow) for one in found]
-        return b"".join(answers) if as_arrow else {"histories": answers}
+        if wants_arrow(request):
+            return b"".join(history_answer(key, query.x, one, as_arrow=True) for one in found)
+        return {"histories": [history_answer(key, query.x, one, as_arrow=False) for one in found]}
 
     return answer_of(await run_in_threadpool(read))
 

@@ -47,8 +47,7 @@ async def app_tail(
             head = await run_in_threadpool(endpoint.store.app_head, app)
             cursor, left_s = str(head.cursor), deadline - time.monotonic()
             if cursor != after or endpoint.presence.changes_in(app) != changes or left_s <= 0 or news.is_closing:
-                is_listed = limit and app is not None
-                found = await run_in_threadpool(lambda: endpoint.store.runs(app, limit=limit)) if is_listed else []
+                found = await run_in_threadpool(endpoint.store.runs, app, limit=limit) if limit and app is not None else []
                 shown = [run_json(one, endpoint.presence) for one in found]
                 return JsonAnswer({"cursor": cursor, "newest": head.newest, "runs": shown})
             await news.wait(future, left_s)

@@ -89,8 +89,7 @@ async def start(endpoint: Served, request: Request) -> Response:
     With `resume_at`, what the run has of that step and later is taken back, once for every `attempt` that is named.
     """
     order = await read_object(request)
-    app, run, name = order.get("app"), order.get("run"), order.get("name")
-    checked_name(app, what="app", where="app")
+    app, run, name = checked_name(order.get("app"), what="app", where="app"), order.get("run"), order.get("name")
     if name is not None:
         checked_name(name, what="name", where="name")
     attempt, resume_at = checked_attempt(order.get("attempt"), order.get("resume_at"), where="attempt, resume_at")
@@ -129,10 +128,10 @@ async def _appended(endpoint: Endpoint, batch: Batch) -> Ack:
     try:
         ack = await endpoint.writer.append(batch)
     except StreamvisError:
-        if alerts:
+        if webhook is not None and alerts:
             await webhook.settle(alerts, is_stored=False)
         raise
-    if alerts:
+    if webhook is not None and alerts:
         await webhook.settle(alerts, is_stored=True)
     return ack
 

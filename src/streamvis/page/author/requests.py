@@ -13,6 +13,9 @@ from typing import Any, Generic, TypeVar
 from bokeh.document import Document
 from tornado.ioloop import IOLoop
 
+from streamvis.page.documents.callbacks import call_next
+from streamvis.page.thread_results import when_done
+
 __all__ = ["Answer", "Asking", "PastValue"]
 
 T = TypeVar("T")
@@ -45,7 +48,7 @@ class Answer(Awaitable[T], Generic[T]):
         def tell() -> object:
             return function(self._future.result())
 
-        self._loop.add_future(self._future, lambda _: self._doc.add_next_tick_callback(tell))
+        when_done(self._loop, self._future, lambda _: call_next(self._doc, tell))
 
 
 class Asking:

@@ -21,7 +21,7 @@ from bokeh.models import CustomJS
 
 from streamvis.page.documents.properties import boolean, integer, reference, string
 
-__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink", "say_edited"]
+__all__ = ["BrowserLink", "Notice", "Shown", "ShownRun", "StreamvisLink", "link_of", "say_edited"]
 
 _HEARD_EVERY_S = 1.0
 """How often the shell is told when producers were last heard of."""
@@ -188,6 +188,12 @@ class BrowserLink:
 
 def say_edited(doc: Document) -> None:
     """Tell the browser that files of the page in this document were saved. Under the document lock."""
-    link = doc.select_one({"type": StreamvisLink})
+    link = link_of(doc)
     if link is not None:
         link.edited += 1
+
+
+def link_of(doc: Document) -> StreamvisLink | None:
+    """The model in this document through which page and shell talk."""
+    found = doc.select_one({"type": StreamvisLink})
+    return found if isinstance(found, StreamvisLink) else None

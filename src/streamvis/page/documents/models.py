@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from functools import cache
+from typing import TypeVar, cast
 
 from bokeh.core.property.wrappers import PropertyValueContainer
+from bokeh.document import Document
 from bokeh.model import Model
 from bokeh.model.util import visit_value_and_its_immediate_references
 
-__all__ = ["own_names", "reachable"]
+__all__ = ["all_of", "own_names", "reachable"]
+
+M = TypeVar("M", bound=Model)
 
 _SET, _THEMED, _DEFAULTS = "_property_values", "_unstable_themed_values", "_unstable_default_values"
 
@@ -24,6 +28,11 @@ def _has_private_parts() -> bool:
     """Whether this version of Bokeh keeps what models hold where it is looked for here."""
     model = Model()
     return all(isinstance(getattr(model, name, None), dict) for name in (_SET, _THEMED, _DEFAULTS))
+
+
+def all_of(doc: Document, kind: type[M]) -> Iterable[M]:
+    """The models of the document that are of this class."""
+    return cast(Iterable[M], doc.select({"type": kind}))
 
 
 def reachable(roots: Iterable[Model]) -> set[Model]:

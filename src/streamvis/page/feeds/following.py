@@ -24,6 +24,7 @@ from streamvis.page.feeds.reader import EndpointReader, Piece, RunHead
 from streamvis.page.new_data import NewData, column_form, own_copy
 from streamvis.page.runs import PageRun
 from streamvis.page.shared import Shared
+from streamvis.page.thread_results import when_done
 from streamvis.records import Rows
 
 __all__ = ["Following"]
@@ -168,10 +169,12 @@ class Following:
 
     def _read_on(self, without: Set[str], no_rows: bool) -> None:
         """Read the next piece of the past in a thread, one at a time."""
+        target = self._target
+        assert target is not None  # reading on follows joining
         if self._reading is None:
-            ask = {"after": self._cursor, "until": self._target, "exclude": without, "no_rows": no_rows}
+            ask = {"after": self._cursor, "until": target, "exclude": without, "no_rows": no_rows}
             self._reading = self._executor.submit(self._past.read, **ask)
-            self._loop.add_future(self._reading, partial(self._take_reading, self._past, self._target))
+            when_done(self._loop, self._reading, partial(self._take_reading, self._past, target))
 
     def _take_reading(self, past: Past, until: str, reading: Future) -> None:
         self._reading = None

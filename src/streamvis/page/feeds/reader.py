@@ -14,7 +14,7 @@ from streamvis.addresses.access import READ_TOKEN, WRITE_TOKEN
 from streamvis.errors import DeletedRun, EndpointRefused, EndpointUnreachable, LiveSourceRefused, UnknownRun
 from streamvis.page.runs import PageRun
 from streamvis.records import HistoryQuery, KeyInfo, Rows, Value
-from streamvis.transport import Response, Transport, check, path
+from streamvis.transport import Carrier, Response, Transport, check, path
 from streamvis.wire.arrow import ARROW, decode_head, decode_histories, decode_tail_body, table_of
 from streamvis.wire.tree import unpack
 
@@ -111,8 +111,8 @@ class EndpointReader:
     Every method raises EndpointError (of the kind that fits) when there is no good answer, and UnknownRun or DeletedRun.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, transport: Transport | None = None) -> None:
-        self.transport = transport or Transport(url, token=token, most_kept=_MOST_KEPT)
+    def __init__(self, url: str, *, token: str | None = None, transport: Carrier | None = None) -> None:
+        self.transport: Carrier = transport or Transport(url, token=token, most_kept=_MOST_KEPT)
         self._at: int | None = None
         self.url = self.transport.url
 

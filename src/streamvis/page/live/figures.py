@@ -17,7 +17,8 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.document.events import DocumentChangedEvent, ModelChangedEvent, RootAddedEvent, RootRemovedEvent
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, Glyph, GlyphRenderer, LogScale, Plot, Range, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, GlyphRenderer, LogScale, Plot, Range, Range1d
+from bokeh.models.glyph import Glyph
 
 from streamvis.page.live.sources import LiveSpec, spec_of
 
@@ -191,6 +192,7 @@ class Figures:
             if not (isinstance(x, Range1d) and isinstance(y, Range1d) and x_fields):
                 continue
             spec = spec_of(self._sources[renderer.data_source.id])
+            assert spec is not None  # else it would not be among them
             for side, found, window in (("x", x, _window(plot, spec)), ("y", y, None)):
                 facts = {"is_x": side == "x", "log": _is_log(plot, side, getattr(renderer, f"{side}_range_name"))}
                 ranges.setdefault(found.id, {**facts, "window": window, "follows": _MOVED_TAG in found.tags})
@@ -207,10 +209,11 @@ class Figures:
             its.pop(plot, None)
             if not its:
                 self._log_plots.pop(curve["source"], None)
-        for curve in now["curves"] if now else ():
+        curves, ranges = (now["curves"], now["ranges"]) if now is not None else ((), {})
+        for curve in curves:
             concerned.add(curve["source"])
             its = self._log_plots.setdefault(curve["source"], {})
-            its[plot] = its.get(plot, False) or now["ranges"][curve["x"]]["log"]
+            its[plot] = its.get(plot, False) or ranges[curve["x"]]["log"]
         return concerned
 
 
@@ -278,7 +281,7 @@ def _fields(renderer: GlyphRenderer, names: Sequence[str]) -> Iterator[str]:
         found = getattr(glyph, name, None) if name in glyph.properties() else None
         if isinstance(found, str):
             yield found
-        elif hasattr(found, "field"):
+        elif found is not None and hasattr(found, "field"):
             yield found.field
         elif isinstance(found, dict) and "field" in found:
             yield found["field"]

@@ -35,7 +35,7 @@ def fit_once(doc: Document, drawn: Mapping[str, Mapping[str, Any]]) -> None:
                     doc.models[its].update(start=start, end=end)
 
 
-def _columns(doc: Document, curves: list[Mapping[str, Any]], range_: str, side: str) -> Iterator[np.ndarray]:
+def _columns(doc: Document, curves: list[Mapping[str, Any]], range_: str, side: str) -> Iterator[Any]:
     for curve in curves:
         if curve[side] == range_:
             for name in curve[f"{side}_fields"]:

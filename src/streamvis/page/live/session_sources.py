@@ -58,13 +58,16 @@ class StreamvisLiveControl(DataModel):
     tick = integer(0)
 
 
+_Track = LiveTrack | BandTrack
+
+
 @dataclass(slots=True)
 class _Shown:
     """A live source in the document, its rows, whether those are for a logarithmic x, and the range of x that its viewer sees."""
 
     source: ColumnDataSource
     spec: LiveSpec
-    track: LiveTrack
+    track: _Track
     log: bool
     view: tuple[float, float] | None = None
     width_px: int = _USUAL_WIDTH_PX
@@ -96,8 +99,8 @@ class LiveSources:
         self._states = {run.id: run.state for run in runs}
         self._shown: dict[str, _Shown] = {}
         self._by_place: dict[_Place, list[_Shown]] = {}
-        self._fetched: list[tuple[_Shown, LiveTrack | BandTrack, Any]] = []
-        self._resting: set[LiveTrack] = set()
+        self._fetched: list[tuple[_Shown, _Track, Any]] = []
+        self._resting: set[_Track] = set()
         self._begun: set[str] = set()
         self._is_read = False
         self._number = 0
@@ -176,7 +179,7 @@ class LiveSources:
         rows = spec.max_rows if spec.stat else max(_LEAST_ROWS, spec.max_rows // len(self._runs))
         return replace(spec, runs=list(spec.runs) or list(self._runs)[:1], max_rows=min(rows, spec.max_rows))
 
-    def _track(self, spec: LiveSpec, log: bool) -> LiveTrack | BandTrack:
+    def _track(self, spec: LiveSpec, log: bool) -> _Track:
         if spec.stat:
             return BandTrack(spec, log=log)
         run = self._runs.get(spec.runs[0])
@@ -261,7 +264,7 @@ class LiveSources:
                 for shown in self._shown.values():
                     shown.track.is_stale |= bool(shown.spec.stat) and run in shown.spec.runs
 
-    def _taken(self, track: LiveTrack | BandTrack, answer: Any) -> Change | None:
+    def _taken(self, track: _Track, answer: Any) -> Change | None:
         try:
             if isinstance(answer, Exception):
                 raise answer
@@ -288,7 +291,7 @@ class LiveSources:
             self._rest(track, _FAILED_RETRY_S)
             return False
 
-    def _rest(self, track: LiveTrack, for_s: float) -> None:
+    def _rest(self, track: _Track, for_s: float) -> None:
         """Leave a source alone for a while, and then read its rows again."""
         self._resting.add(track)
         self._loop.call_later(for_s, lambda: (self._resting.discard(track), self._fetch()))
@@ -336,7 +339,7 @@ class LiveSources:
         self._wake()
 
 
-def _apply(source: ColumnDataSource, change: Change | None, before: np.ndarray, track: LiveTrack) -> bool:
+def _apply(source: ColumnDataSource, change: Change | None, before: np.ndarray, track: _Track) -> bool:
     if change is None:
         return False
     if not change.is_new:

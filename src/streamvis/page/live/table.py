@@ -26,11 +26,16 @@ ELAPSED = "elapsed"
 class Shows(Protocol):
     """What a table has to know of what a source shows: its columns over x, their smoothed ones, and others that it carries."""
 
-    x: str
-    columns: Sequence[str]
-    smoothed: Mapping[str, str]
-    carry: Sequence[str]
-    origin: float
+    @property
+    def x(self) -> str: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def smoothed(self) -> Mapping[str, str]: ...
+    @property
+    def carry(self) -> Sequence[str]: ...
+    @property
+    def origin(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)

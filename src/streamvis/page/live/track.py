@@ -85,6 +85,12 @@ class LiveTrack:
         self._recent.clear()
 
     @property
+    def _held(self) -> Table:
+        """The rows. Only once there are any are others joined to them, or some of them dropped."""
+        assert self._table is not None
+        return self._table
+
+    @property
     def numbers(self) -> np.ndarray:
         """The numbers, in the key's log, of the rows that the source holds."""
         return self._table.numbers if self._table is not None else np.empty(0, np.int64)
@@ -137,13 +143,14 @@ class LiveTrack:
             found, width = yield from self._look_closely(self._around(view), ask)
             if found is None or found.rising:
                 return found, self._around(view), width
-        if view is None and self._expected is not None:
-            found, width = yield from self._look_closely(self._expected, ask)
-            if found is None or self._is_as_expected(found, width):
+        expected = self._expected
+        if view is None and expected is not None:
+            found, width = yield from self._look_closely(expected, ask)
+            if found is None or self._is_as_expected(found, width, expected):
                 return found, None, width
         window = spec.window if view is None else None
         whole = yield from self._history(replace(ask, window=window))
-        if whole is None or whole.first_x is None:
+        if whole is None or whole.first_x is None or whole.last_x is None:
             return whole, None, 0.0
         if view is None and window is None and whole.complete and whole.rising and not self._log:
             return whole, None, 0.0
@@ -157,16 +164,17 @@ class LiveTrack:
             if whole.start is None or last <= 0:
                 return whole, region, 0.0
             first = whole.start
+        assert first is not None  # there are rows, so it is known where they begin
         found, width = yield from self._look_closely((first, last), ask, more=region is None)
         if region is None and found is not None and found.last_x is not None and found.last_x > last:
             found = self._since(whole, found)
         return found, region, width
 
-    def _is_as_expected(self, found: HistoryAnswer, width: float) -> bool:
+    def _is_as_expected(self, found: HistoryAnswer, width: float, expected: tuple[float, float]) -> bool:
         """Whether the answer has just what it would have, had it been known where the rows begin and end."""
         if not found.rising or found.first_x is None or found.last_x is None:
             return False
-        is_inside = self._expected[0] <= found.first_x and found.last_x <= self._expected[1]
+        is_inside = expected[0] <= found.first_x and found.last_x <= expected[1]
         return is_inside and _width(found.first_x, found.last_x, self._most_buckets) == width
 
     def _since(self, whole: HistoryAnswer, found: HistoryAnswer) -> HistoryAnswer:
@@ -272,7 +280,7 @@ class LiveTrack:
         if new is None:
             self.is_stale |= bool(tables)
             return None
-        if self._rising and not rises(np.concatenate([self._table.x[-1:], new.x])):
+        if self._rising and not rises(np.concatenate([self._held.x[-1:], new.x])):
             self._rising, self.is_stale = False, True
         if self._region is not None:
             new = new.take(np.flatnonzero((new.x >= self._region[0]) & (new.x <= self._region[1])))
@@ -281,7 +289,7 @@ class LiveTrack:
         # Else how wide buckets are is known only when there are too many rows (`_shrink`).
         if not len(new.numbers):
             return None
-        before, whole = self._table, self._table.joined(new)
+        before, whole = self._held, self._held.joined(new)
         if whole is None:
             self.is_stale = True
             return None
@@ -290,32 +298,32 @@ class LiveTrack:
         if is_large:
             self._shrink()
         if self._follow_newest() or is_large or whole.forms != before.forms:
-            return Change(True, self._table.columns)
+            return Change(True, self._held.columns)
         return Change(False, whole.take(np.arange(len(before.numbers), len(whole.numbers))).columns)
 
     def _has_much_before_window(self) -> bool:
         """Whether more rows lie before the window than in it."""
         if self.spec.window is None or self._region is not None or not self._rising:
             return False
-        x = self._table.x
+        x = self._held.x
         before = int(np.searchsorted(x, x[-1] - self.spec.window))
         return before > max(len(x) - before, _FEW_ROWS)
 
     def _follow_newest(self) -> bool:
         """Where x does not rise, drop rows that are in the window but not among the newest; whether there were any."""
-        window, x = self.spec.window, self._table.x
+        window, x = self.spec.window, self._held.x
         if window is None or self._region is not None or self._rising or not len(x):
             return False
         start = newest_start(x, window)
         with np.errstate(invalid="ignore"):
             if not (x[:start] >= np.fmax.reduce(x[start:]) - window).any():
                 return False
-        self._table = self._table.take(np.arange(start, len(x)))
+        self._table = self._held.take(np.arange(start, len(x)))
         return True
 
     def _shrink(self) -> None:
         """Reduce the rows to about `max_rows`, with wider buckets where they span more by now."""
-        table = self._table
+        table = self._held
         if self.spec.window is not None and self._region is None:
             table = table.take(np.arange(newest_start(table.x, self.spec.window), len(table.x)))
         if self._rising:

@@ -26,6 +26,7 @@ from tornado.httputil import HTTPServerRequest
 
 from streamvis.errors import UsageError
 from streamvis.page.author.code import Failures
+from streamvis.page.documents.callbacks import call_next
 from streamvis.page.documents.link import BrowserLink, Notice, say_edited
 from streamvis.page.scripts.application_folder import Folder, try_template
 from streamvis.page.scripts.file_watcher import Watch
@@ -181,22 +182,22 @@ class _PageHandler(Handler):
         await page.version.loaded()
         page.failures.add(page.version.failures)
         await page.version.hook("on_session_created", page.failures, session_context)
-        await self._run(doc, page)
+        await self._run(doc, page, page.version)
         self._has_failed = page.failures.has_ended
         self._look_out(page.version)
         if page.failures.has_ended and doc not in self._shared.served:
             link = _link(doc)
             link.show(page.failures.notices)
             show = partial(_show, link, page.failures)
-            page.failures.on_new = lambda: doc.add_next_tick_callback(show)
+            page.failures.on_new = lambda: call_next(doc, show)
 
-    async def _run(self, doc: Document, page: _Page) -> None:
+    async def _run(self, doc: Document, page: _Page, version: Version) -> None:
         """Run the script, compile the models that it defines, and serve the document with its functions."""
         what = self._script.path.name
         # patch_curdoc does not put things back after an exception: none leaves `run`.
         with patch_curdoc(doc):
-            page.failures.run(what, self._execute, doc, page, ends_page=True)
-        await self._compile(doc, page)
+            page.failures.run(what, self._execute, doc, page, version, ends_page=True)
+        await self._compile(doc, page, version)
         if page.failures.has_ended:
             return
         if doc not in self._shared.served:
@@ -204,16 +205,16 @@ class _PageHandler(Handler):
                 rest = page.failures.run(what, self._serve, doc, page.module, ends_page=True)
             if inspect.isawaitable(rest):
                 await rest
-            await self._compile(doc, page)
+            await self._compile(doc, page, version)
         if not page.failures.has_ended:
             page.failures.run("The template", try_template, doc, ends_page=True)
 
-    def _execute(self, doc: Document, page: _Page) -> None:
-        page.module = page.version.modules.page(self._script.path)
+    def _execute(self, doc: Document, page: _Page, version: Version) -> None:
+        module = page.module = version.modules.page(self._script.path)
         if self._folder:
             self._folder.dress(doc)
         for part in parts_of(self._script.path):
-            exec(compile(part.source, part.name, "exec"), page.module.__dict__)
+            exec(compile(part.source, part.name, "exec"), module.__dict__)
 
     def _serve(self, doc: Document, module: ModuleType) -> Awaitable[None] | None:
         app = getattr(module, "app", None) or self._app or self._fallback
@@ -221,8 +222,8 @@ class _PageHandler(Handler):
         options = {"budget": budget, "follow": getattr(module, "follow", NEWEST), "token": self._token}
         return Server(doc, self._url, app, module.init_page, update_page, **options).begin()
 
-    async def _compile(self, doc: Document, page: _Page) -> None:
-        compiled = await page.failures.run("A custom model", page.version.models.prepare, ends_page=True)
+    async def _compile(self, doc: Document, page: _Page, version: Version) -> None:
+        compiled = await page.failures.run("A custom model", version.models.prepare, ends_page=True)
         page.models = compiled or ""
         if compiled is None:
             # The browser could not read a document with models that it does not know, nor what is said in it.
@@ -230,7 +231,8 @@ class _PageHandler(Handler):
 
     def modify_document(self, doc: Document) -> None:
         """Nothing but what Bokeh, which writes the page right after this, has to know of custom models."""
-        page = self._pages.get(doc.session_context.id)
+        context = doc.session_context
+        page = self._pages.get(context.id) if context is not None else None
         if page is not None and page.version is not None:
             page.version.models.show(page.models)
 

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from bokeh.core.has_props import HasProps
 from bokeh.model import Model
 from bokeh.util.compiler import (
     AttrDict,
@@ -46,7 +47,7 @@ _SUFFIXES = ("", ".ts", ".js", ".css", ".less")
 class _Custom:
     """A model class with code for the browser, as Bokeh's compiler wants to know it."""
 
-    model: type[Model]
+    model: type[HasProps]
     implementation: Implementation
     folder: str
     dependencies: dict[str, str]
@@ -81,7 +82,7 @@ class CustomModels:
     def __init__(self, package: str) -> None:
         self._package = package
         self._found: dict[str, _Custom] = {}
-        self._compiled: dict[str, asyncio.Future[None]] = {}
+        self._compiled: dict[str, asyncio.Future[str | None]] = {}
 
     def _adopt(self) -> None:
         """Take over the script's classes that Bokeh's registry holds. Bokeh compiles them by itself no more."""
@@ -111,7 +112,7 @@ class CustomModels:
             if model.__module__.startswith((_SHOWN, "streamvis_page_")) and vars(model).get(_IMPLEMENTATION) is not None:
                 setattr(model, _IMPLEMENTATION, None)
         for name, custom in self._found.items() if version else ():
-            type(custom.model)(name, (custom.model,), custom.attributes(version))
+            cast(type, type(custom.model))(name, (custom.model,), custom.attributes(version))
 
     def _version(self) -> str:
         seen = hashlib.sha256()
@@ -124,7 +125,7 @@ class CustomModels:
         return f"{_SHOWN}{seen.hexdigest()[:32]}"
 
 
-def _is_installed(model: type[Model]) -> bool:
+def _is_installed(model: type[HasProps]) -> bool:
     """Whether it is a custom model of an installed package, which Bokeh puts into every page."""
     is_ours = model.__module__.startswith((_SHOWN, "streamvis_page_"))
     return not is_ours and getattr(model, _IMPLEMENTATION, None) is not None

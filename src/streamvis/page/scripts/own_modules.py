@@ -16,7 +16,7 @@ import re
 import sys
 import uuid
 from collections.abc import Mapping, Sequence, Set
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -28,7 +28,7 @@ from importlib.machinery import (
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["OwnModules"]
 
@@ -98,7 +98,7 @@ class OwnModules(MetaPathFinder):
         """Where a module of this package is; part of Python's import system."""
         if not fullname.startswith(f"{self.package}."):
             return None
-        own = (lambda name, file: _OwnLoader(name, file, self), SOURCE_SUFFIXES)
+        own = (cast("type[Loader]", lambda name, file: _OwnLoader(name, file, self)), SOURCE_SUFFIXES)  # it is only called
         for folder in path or ():
             # A finder remembers what is in its folder: a new one sees a file that was just written.
             spec = FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), own).find_spec(fullname)

@@ -77,7 +77,8 @@ def read_script(given: str | Path) -> PageScript:
         raise PageScriptError(f"The page script {file} cannot be read: {error.strerror}.") from error
     except (SyntaxError, ValueError) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise PageScriptError(f"The page script {part.name}{where} is not Python: {getattr(error, 'msg', error)}.") from error
+        shown = part.name if part is not None else file
+        raise PageScriptError(f"The page script {shown}{where} is not Python: {getattr(error, 'msg', error)}.") from error
     names = _top_level_names(tree)
     if "init_page" not in names and "*" not in names:
         raise PageScriptError(f"The page script {file} does not define init_page. A page needs init_page(doc, config).")

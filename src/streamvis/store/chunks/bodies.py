@@ -124,7 +124,7 @@ def read_chunks(db: Database, places: Iterable[tuple[int, int]]) -> Iterator[Sto
         try:
             with _named_damage(db, key, "rows"):
                 found = next(rows, None)  # None where none can be read after one that could not
-                row = found and found.fetchone()
+                row = found.fetchone() if found is not None else None
             yield _checked_chunk(key, row)
         except Broken as broken:
             yield broken
@@ -178,7 +178,7 @@ def read_summaries(db: Database, key: int, level: int, firsts: Sequence[int]) ->
         try:
             with _named_damage(db, key, _SUMMARY):
                 found = next(rows, None)
-                row = found and found.fetchone()
+                row = found.fetchone() if found is not None else None
             yield _checked_summary(key, level, first, row)
         except Broken as broken:
             yield broken

@@ -11,6 +11,7 @@ from streamvis.store.chunks.bodies import read_chunks_of, read_value
 from streamvis.store.chunks.tables import body_of_rows
 from streamvis.store.database import Database
 from streamvis.store.interface import RowsPiece
+from streamvis.store.repairing.damage import Broken
 
 __all__ = ["rows_piece", "spread_values"]
 
@@ -58,5 +59,8 @@ def spread_values(db: Database, key: int, *, from_step: int, to_step: int | None
         max_bytes -= size
         if max_bytes < 0 and bodies:
             break
-        bodies.append(read_value(db, key, step))
+        body = read_value(db, key, step)
+        if body is None:
+            raise Broken(key, f"the value of step {step} is gone")
+        bodies.append(body)
     return bodies

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from streamvis.store import statements as sql
 from streamvis.store.chunks.bodies import StoredChunk, read_chunks, read_value
@@ -86,12 +87,12 @@ def _values(piece: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
     return (sql.GET_KEYS_WITH_NEWS, tuple(others)) if at is None else (sql.GET_KEYS_WITH_NEWS_UNTIL, piece)
 
 
-def _stop(db: Database, piece: tuple[object, ...], max_bytes: int) -> int:
+def _stop(db: Database, piece: tuple[Any, ...], max_bytes: int) -> int:
     """The last batch of a piece (log, start, end, which keys): at least one batch, and at most `max_bytes` if possible."""
     values = [(seq, size) for seq, size, *_ in db.execute(*_values(piece))]
     total, last = 0, None
     chunks = db.execute(sql.GET_CHUNK_SIZES, piece)
-    for seq, size in _in_order(chunks, iter(values)):
+    for seq, size in _in_order(chunks, values):
         total += size
         if total > max_bytes and last is not None and seq > last:
             return last
@@ -99,5 +100,5 @@ def _stop(db: Database, piece: tuple[object, ...], max_bytes: int) -> int:
     return piece[2]
 
 
-def _in_order(one: Iterator[tuple[int, int]], other: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _in_order(one: Iterable[tuple[int, int]], other: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     return heapq.merge(one, other, key=lambda item: item[0])

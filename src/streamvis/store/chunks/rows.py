@@ -29,7 +29,7 @@ def _read_ranges(
     # A chunk that ends before the range may be found with those in it.
     places = [[place for place in its if place[1] + place[2] > first] for its, (first, _) in zip(found, ranges, strict=True)]
     chunks = read_chunks_of(db, key, (no for its in places for no, _, _ in its))
-    wanted = names and (lambda _, schema: positions(schema, names))
+    wanted = None if names is None else lambda _, schema: positions(schema, names)
 
     def rows(its: Sequence[tuple[int, int, int]], first: int, last: int) -> Iterator[pa.Table]:
         for _, first_row, count in its:

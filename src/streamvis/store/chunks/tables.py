@@ -128,8 +128,8 @@ def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
         parts = _parts(tables, name)
         families = {family_of(field) for field, _ in parts} - {"null"}
         joined = None if any(field.metadata for field, _ in parts) and None not in families else join_column(parts)
-        if joined is None and len(families) == 1 and None not in families:
-            joined = json_of_measured(parts, *families)
+        if joined is None and len(families) == 1 and (family := next(iter(families))) is not None:
+            joined = json_of_measured(parts, family)
         columns[name] = joined
     return _table(columns)
 

@@ -7,11 +7,12 @@ where the database itself is at the other end, so that PgBouncer may hand connec
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
+from psycopg.adapt import Buffer
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool
@@ -20,8 +21,9 @@ from streamvis.addresses.database import DatabaseAddress
 from streamvis.errors import StoreError
 from streamvis.store.postgresql.many_rows import Column, ColumnDumper
 from streamvis.store.postgresql.transaction import SOUND, Found, PostgresDatabase, ReadingDatabase, WritingDatabase
+from streamvis.store.postgresql.wording import own
 
-__all__ = ["READING", "WRITING", "Connections", "connect", "is_pooled", "usable"]
+__all__ = ["READING", "WRITING", "Connections", "connect", "is_pooled", "the_one", "usable"]
 
 READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -45,7 +47,7 @@ _PLANNED_ONCE = "SET LOCAL plan_cache_mode TO force_generic_plan"
 
 
 class _NumberOfBool(Int8BinaryDumper):
-    def dump(self, obj: bool) -> bytes:
+    def dump(self, obj: bool) -> Buffer | None:
         """The bytes of 0 or 1: the tables have numbers where SQLite has no booleans."""
         return super().dump(int(obj))
 
@@ -74,7 +76,14 @@ def _settings(address: DatabaseAddress) -> dict[str, Any]:
 
 def is_pooled(connection: psycopg.Connection[Any]) -> bool:
     """Whether a pooler such as PgBouncer is between: it makes up the number of the process that it tells its clients."""
-    return connection.execute("SELECT pg_backend_pid()").fetchone()[0] != connection.info.backend_pid
+    return the_one(connection, "SELECT pg_backend_pid()") != connection.info.backend_pid
+
+
+def the_one(connection: psycopg.Connection[Any], statement: LiteralString, given: Sequence[Any] | None = None) -> Any:
+    """What a statement finds that always finds one row, of one column."""
+    found = connection.execute(statement, given).fetchone()
+    assert found is not None
+    return found[0]
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -98,7 +107,7 @@ class Connections:
         self._prepare_threshold = 3 if prepares else None
         for name in ("psycopg", "psycopg.pool"):
             logging.getLogger(name).addFilter(_is_news)
-        self._pool = ConnectionPool(
+        self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
             address.conninfo,
             kwargs={"autocommit": True, "cursor_factory": Found, **_settings(address)},
             open=True,
@@ -117,7 +126,7 @@ class Connections:
         connection.prepare_threshold = self._prepare_threshold
         connection.prepared_max = _PREPARED
         if self._prepares:
-            connection.execute(self._settings.replace("SET LOCAL", "SET"))
+            connection.execute(own(self._settings.replace("SET LOCAL", "SET")))
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresDatabase]:
@@ -158,7 +167,7 @@ class Connections:
         for left in range(self._most, -1, -1):
             connection = self._pool.getconn()
             try:
-                connection.execute(self._begin, prepare=False)  # several statements cannot be prepared
+                connection.execute(own(self._begin), prepare=False)  # several statements cannot be prepared
                 return connection
             except psycopg.OperationalError:
                 self._pool.putconn(connection)

@@ -10,7 +10,9 @@ from typing import Any
 import psycopg
 
 from streamvis.errors import StoreError
+from streamvis.store.postgresql.connections import the_one
 from streamvis.store.postgresql.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
+from streamvis.store.postgresql.wording import own
 
 __all__ = ["Durability", "check_durability", "check_installed", "continue_numbers", "install", "lock_number"]
 
@@ -44,11 +46,11 @@ def check_durability(connection: psycopg.Connection[Any], *, may_lose: bool) -> 
     version = connection.info.server_version
     if version < _LEAST_VERSION:
         raise StoreError(f"The database is PostgreSQL {version // 10_000}; Streamvis needs {_LEAST_VERSION // 10_000} or newer.")
-    (encoding,) = connection.execute("SELECT current_setting('server_encoding')").fetchone()
+    encoding = the_one(connection, "SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise StoreError(f"The database's encoding is {encoding}; Streamvis needs UTF8. Create it with ENCODING 'UTF8'.")
     names = ("synchronous_commit", "synchronous_standby_names", "fsync")
-    found = Durability(*(connection.execute("SELECT current_setting($1)", (name,)).fetchone()[0] for name in names))
+    found = Durability(*(the_one(connection, "SELECT current_setting($1)", (name,)) for name in names))
     fixes = {
         "synchronous_commit": "ALTER ROLE ... SET synchronous_commit = on",
         "fsync": "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()",
@@ -69,9 +71,9 @@ def install(connection: psycopg.Connection[Any], schema: str) -> None:
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock($1)", (lock_number(schema, "schema"),))
-        if connection.execute("SELECT to_regnamespace($1)", (f'"{schema}"',)).fetchone()[0] is None:
-            connection.execute(f'CREATE SCHEMA "{schema}"')
-        connection.execute(f'SET LOCAL search_path TO "{schema}"')
+        if the_one(connection, "SELECT to_regnamespace($1)", (f'"{schema}"',)) is None:
+            connection.execute(own(f'CREATE SCHEMA "{schema}"'))
+        connection.execute(own(f'SET LOCAL search_path TO "{schema}"'))
         version = _version(connection, schema)
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -84,7 +86,7 @@ def install(connection: psycopg.Connection[Any], schema: str) -> None:
             connection.execute(SCHEMA)
             connection.execute("INSERT INTO meta (name, value) VALUES ('id', $1)", (uuid.uuid4().hex[:12],))
         for older in range(version, SCHEMA_VERSION) if version else ():
-            connection.execute(MIGRATIONS[older])
+            connection.execute(own(MIGRATIONS[older]))
         connection.execute("DELETE FROM meta WHERE name = 'schema'")
         connection.execute("INSERT INTO meta (name, value) VALUES ('schema', $1)", (str(SCHEMA_VERSION),))
 
@@ -92,7 +94,7 @@ def install(connection: psycopg.Connection[Any], schema: str) -> None:
 def check_installed(connection: psycopg.Connection[Any], schema: str) -> None:
     """Raises StoreError where the schema holds no store of this version."""
     with connection.transaction():
-        connection.execute(f'SET LOCAL search_path TO "{schema}"')
+        connection.execute(own(f'SET LOCAL search_path TO "{schema}"'))
         version = _version(connection, schema)
     if not version:
         raise StoreError(f"There is no store in the schema {schema!r} of the database. Name another one with ?schema=NAME.")
@@ -105,13 +107,12 @@ def continue_numbers(connection: psycopg.Connection[Any], schema: str) -> None:
     """Have the next rows get numbers above those of rows that came with theirs, as from a copy."""
     for table in _NUMBERED:
         place = f'"{schema}".{table}'
-        connection.execute(
-            f"SELECT setval(pg_get_serial_sequence($1, 'no'), (SELECT coalesce(max(no), 0) + 1 FROM {place}), false)", (place,)
-        )
+        newest = f"SELECT coalesce(max(no), 0) + 1 FROM {place}"
+        connection.execute(own(f"SELECT setval(pg_get_serial_sequence($1, 'no'), ({newest}), false)"), (place,))
 
 
 def _version(connection: psycopg.Connection[Any], schema: str) -> int:
-    if connection.execute("SELECT to_regclass($1)", (f'"{schema}".meta',)).fetchone()[0] is None:
+    if the_one(connection, "SELECT to_regclass($1)", (f'"{schema}".meta',)) is None:
         return 0
     found = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
     return int(found[0]) if found else 0

@@ -18,6 +18,7 @@ import psycopg
 from streamvis.addresses.database import DatabaseAddress
 from streamvis.store.interface import Changes
 from streamvis.store.postgresql.connections import connect
+from streamvis.store.postgresql.wording import own
 from streamvis.store.writes import Changed
 
 __all__ = ["Messages"]
@@ -94,7 +95,7 @@ class Messages:
         while not self._ended.is_set():
             try:
                 with connect(self._address, prepare_threshold=None) as connection:
-                    connection.execute(f'LISTEN "{self._channel}"')
+                    connection.execute(own(f'LISTEN "{self._channel}"'))
                     while not self._ended.is_set():
                         for message in connection.notifies(timeout=_LOOK_S):
                             self._take(message.payload)

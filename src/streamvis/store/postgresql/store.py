@@ -114,7 +114,7 @@ class PostgresStore(Writes):
         super().listen(listener)
         self._messages.start()
 
-    def _tell(self, changes: Changed) -> None:
+    def _tell(self, changes: Changes | Changed) -> None:
         super()._tell(changes)
         self._messages.send(changes)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -20,7 +20,7 @@ from streamvis.records import Batch, Finish, Start
 from streamvis.store import statements as sql
 from streamvis.store.postgresql.held import HOLD_BATCHES, READ_HELD, HeldRuns, asked_of
 from streamvis.store.postgresql.many_rows import FOR_MANY, KEPT, Column, columns_of, merged, text_for_many
-from streamvis.store.postgresql.wording import found_by, given_to, in_words
+from streamvis.store.postgresql.wording import found_by, given_to, in_words, own
 from streamvis.store.repairing.damage import is_damage
 
 __all__ = [
@@ -98,10 +98,10 @@ class _Known:
     def __init__(self, *rows: Sequence[Any]) -> None:
         self._rows = iter(rows)
 
-    def fetchone(self) -> Sequence[Any] | None:
+    def fetchone(self) -> Any:
         return next(self._rows, None)
 
-    def fetchall(self) -> list[Sequence[Any]]:
+    def fetchall(self) -> list[Any]:
         return list(self._rows)
 
     def __iter__(self) -> Iterator[Sequence[Any]]:
@@ -139,13 +139,13 @@ class PostgresDatabase:
         return self._run(statement, _checked(given_to(statement, given)))
 
     def _cursor(self) -> Found:
-        return self._connection.cursor(binary=True)
+        return cast(Found, self._connection.cursor(binary=True))  # what all of `connections` are made with
 
     def _run(self, statement: str, given: Sequence[Any]) -> Found:
         cursor = self._cursor()
         if (made := found_by(statement)) is not None:
             cursor.row_factory = lambda _: made
-        return cursor.execute(in_words(statement), given)
+        return cursor.execute(own(in_words(statement)), given)
 
     def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found | _Failed]:
         """Run a statement that reads once for each of these; some are sent before the first is waited for."""
@@ -165,9 +165,13 @@ class PostgresDatabase:
         if len(rows) == 1:
             self._run(statement, rows[0])
         elif rows and statement in FOR_MANY:
-            self._cursor().execute(text_for_many(statement), columns_of(statement, rows))
+            self._cursor().execute(own(text_for_many(statement)), columns_of(statement, rows))
         elif rows:
-            self._connection.cursor().executemany(in_words(statement), rows)
+            self._connection.cursor().executemany(own(in_words(statement)), rows)
+
+    def hold_batches(self, batches: Sequence[Batch]) -> None:
+        """Hold the runs of these batches, and their apps, until the transaction ends."""
+        self.hold_runs([batch.run for batch in batches])
 
     def hold_runs(self, runs: Iterable[str]) -> None:
         """Hold these runs, and their apps, until the transaction ends."""
@@ -241,7 +245,7 @@ class WritingDatabase(PostgresDatabase):
         """Hold the runs of these batches until the transaction ends, and the apps of those that begin or end, and read what
         storing them asks for."""
         runs, *others = (Column("text", _checked(values)) for values in asked_of(batches))
-        held = self._cursor().execute(HOLD_BATCHES, [runs])
+        held = self._cursor().execute(own(HOLD_BATCHES), [runs])
         if changed := [batch for batch in batches if any(isinstance(chunk, Start | Finish) for chunk in batch.chunks)]:
             apps = Column("text", _checked(sorted({batch.app for batch in changed if batch.app})))
             self._added = self._cursor().execute(ADD_APPS, [apps])
@@ -267,7 +271,7 @@ class WritingDatabase(PostgresDatabase):
             self._held.forget()
         return super().execute(statement, given)
 
-    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
+    def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found | _Failed]:
         """Run a statement that reads once for each of these."""
         self.write_kept()
         return super().execute_each(statement, given)
@@ -316,7 +320,7 @@ class WritingDatabase(PostgresDatabase):
 
     def _set(self, savepoint: str) -> Found:
         # Not prepared: each has a name of its own, and would take the place of a statement that is needed again.
-        return self._cursor().execute(savepoint, prepare=False)
+        return self._cursor().execute(own(savepoint), prepare=False)
 
     def _write(self, kept: Sequence[tuple[str, Sequence[Any]]]) -> None:
         rows: dict[str, list[Sequence[Any]]] = {}
@@ -324,7 +328,7 @@ class WritingDatabase(PostgresDatabase):
             rows.setdefault(statement, []).append(given)
         if rows:
             columns = [columns_of(statement, merged(statement, given)) for statement, given in rows.items()]
-            self._cursor().execute(text_for_many(*rows), list(chain(*columns)))
+            self._cursor().execute(own(text_for_many(*rows)), list(chain(*columns)))
 
 
 def _checked(given: Sequence[Any]) -> Sequence[Any]:

@@ -46,18 +46,19 @@ class KeepValues:
     @classmethod
     def read(cls, texts: Sequence[str]) -> KeepValues:
         """Read what an operator says, such as "30d" or "20GB". Raises UsageError."""
-        found: dict[str, float] = {}
+        age_s: float | None = None
+        size_bytes: int | None = None
         for text in texts:
             said = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
-            unit = said[2] if said else ""
-            if unit not in _SECONDS and unit not in _BYTES or not float(said[1]):
+            count, unit = (float(said[1]), said[2]) if said else (0.0, "")
+            if unit not in _SECONDS and unit not in _BYTES or not count:
                 told = f"Give an age, such as 30d (s, min, h, d), or a size, such as 20GB ({', '.join(_BYTES)})."
                 raise UsageError(f"--keep-values is {text!r}. {told}")
             if unit in _SECONDS:
-                found["age_s"] = float(said[1]) * _SECONDS[unit]
+                age_s = count * _SECONDS[unit]
             else:
-                found["size_bytes"] = int(float(said[1]) * _BYTES[unit])
-        return cls(**found)
+                size_bytes = int(count * _BYTES[unit])
+        return cls(age_s, size_bytes)
 
 
 def keep_newest(db: Database, key: int, count: int) -> None:
@@ -128,7 +129,7 @@ class Keeping:
         if self._keep.size_bytes is None:
             return []
         if self._held_bytes is None:
-            (self._held_bytes,) = db.execute(whole.GET_VALUES_SIZE).fetchone()
+            self._held_bytes = int(db.execute(whole.GET_VALUES_SIZE).fetchone()[0])
         too_much, chosen = self._held_bytes - self._keep.size_bytes, []
         for value in self._oldest(db, before=self._clock()) if too_much > 0 else ():
             if too_much <= 0:

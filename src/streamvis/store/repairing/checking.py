@@ -15,7 +15,7 @@ from streamvis.errors import FolderUnusable, StoreError
 from streamvis.store import statements as sql
 from streamvis.store.chunks.bodies import decode_value, read_chunk, read_summary, read_value
 from streamvis.store.chunks.packed_rows import unpack
-from streamvis.store.database import Database
+from streamvis.store.database import Database, SqliteDatabase
 from streamvis.store.interface import Damage
 from streamvis.store.repairing import scan_statements as whole
 from streamvis.store.repairing.damage import Broken, is_damage
@@ -53,7 +53,7 @@ def check(folder: Path, *, progress: Progress) -> Checked:
         raise FolderUnusable(str(folder), f"there is no {FILE} in it. Name the data folder of an endpoint.")
     address = f"{source.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None)) as db:
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None, factory=SqliteDatabase)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version != SCHEMA_VERSION:
                 older = f"Start an endpoint on it once, or say --repair: either brings it to schema {SCHEMA_VERSION}."
@@ -64,7 +64,7 @@ def check(folder: Path, *, progress: Progress) -> Checked:
         raise StoreError(f"The store in {folder} cannot be opened: {error}. Restore a backup.") from error
 
 
-def check_file(db: sqlite3.Connection, progress: Progress) -> Checked:
+def check_file(db: SqliteDatabase, progress: Progress) -> Checked:
     """Read everything in a file of this version's schema."""
     checked = Checked()
     try:
@@ -155,7 +155,7 @@ def _is_of_file(error: Exception) -> bool:
 
 
 @contextmanager
-def _snapshot(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _snapshot(db: SqliteDatabase) -> Iterator[SqliteDatabase]:
     db.execute("BEGIN")
     try:
         yield db

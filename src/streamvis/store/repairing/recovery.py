@@ -17,6 +17,7 @@ from streamvis.records import FINISHED
 from streamvis.store import statements as sql
 from streamvis.store.chunks.bodies import StoredChunk, checked_value, chunk_row, decode_value, read_chunk, value_row
 from streamvis.store.chunks.tables import columns_of
+from streamvis.store.database import SqliteDatabase
 from streamvis.store.interface import Damage
 from streamvis.store.repairing import scan_statements as whole
 from streamvis.store.repairing.checking import Progress
@@ -38,7 +39,7 @@ class _Key:
     sealed: int
 
 
-def save_readable(source: sqlite3.Connection, target: sqlite3.Connection, progress: Progress) -> list[Damage]:
+def save_readable(source: SqliteDatabase, target: sqlite3.Connection, progress: Progress) -> list[Damage]:
     """Copy all that can be read; returns what was lost. `target` is a store without runs."""
     target.execute("BEGIN")
     lost = _Saving(source, target).run(progress)
@@ -47,7 +48,7 @@ def save_readable(source: sqlite3.Connection, target: sqlite3.Connection, progre
 
 
 class _Saving:
-    def __init__(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    def __init__(self, source: SqliteDatabase, target: sqlite3.Connection) -> None:
         self._source, self._target = source, target
         self._lost: list[Damage] = []
         self._run_of: dict[int, str] = {}
@@ -193,7 +194,10 @@ class _Saving:
     def _add_run(self, key: _Key) -> None:
         self._target.execute(sql.ADD_APP, (RECOVERED,))
         app = self._target.execute(sql.GET_APP, (RECOVERED,)).fetchone()[0]
-        key.log = key.log or self._target.execute(sql.ADD_LOG).lastrowid
+        if not key.log:
+            log = self._target.execute(sql.ADD_LOG).lastrowid
+            assert log is not None  # a row was added
+            key.log = log
         self._target.execute(whole.KEEP_LOG, (key.log,))
         run, now = f"{RECOVERED}-{key.log}", time.time()
         no = self._target.execute(sql.ADD_RUN, (run, app, None, FINISHED, now, now, None, key.log)).lastrowid

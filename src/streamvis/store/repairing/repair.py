@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamvis.errors import FolderInUse, FolderUnusable, StoreError
+from streamvis.store.database import SqliteDatabase
 from streamvis.store.folder import DataFolder, make_own, sync
 from streamvis.store.interface import Damage
 from streamvis.store.repairing.checking import Checked, Progress, check_file
@@ -78,8 +79,8 @@ def _repaired(store: Path, made: Path, progress: Progress) -> Repaired:
     return Repaired(checked, lost, _put_in_place(made / FILE, store))
 
 
-def _opened(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+def _opened(file: Path) -> SqliteDatabase:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, factory=SqliteDatabase)
 
 
 def _migrated(store: Path, folder: Path) -> Path:

@@ -201,7 +201,9 @@ class _Reader:
         summaries = self._summaries(where, given)
         for row in self._db.execute(text, given):
             fields = dict(zip(self._fields, row[len(_ALWAYS) :], strict=False))
-            yield _Run(*row[: len(_ALWAYS)], fields, row[-1] if self._with_config else None, summaries, self._query.vanished)
+            no, run, log, created, is_newest = row[: len(_ALWAYS)]
+            config = row[-1] if self._with_config else None
+            yield _Run(no, run, log, created, is_newest, fields, config, summaries, self._query.vanished)
 
     def _summaries(self, where: str, given: Sequence[Any]) -> Mapping[Path, Mapping[int, Sequence[Any]]]:
         """Of each column that is asked for the digest in each run's log."""

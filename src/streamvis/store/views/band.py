@@ -84,19 +84,20 @@ class _Rows:
 def band_of(runs: Sequence[RunRows], axis: BandAxis, names: Sequence[str], stat: str) -> Band:
     """The band of the columns, which are called `names` in the answer."""
     streams = [_Stream(one, axis) for one in runs]
-    streams = [one for one in streams if one.last_x is not None]
-    first_x = min((one.first_x for one in streams), default=None)
-    last_x = max((one.last_x for one in streams), default=None)
+    spans = [(one, *one.span) for one in streams if one.span is not None]
+    streams = [one for one, _, _ in spans]
+    first_x = min((low for _, low, _ in spans), default=None)
+    last_x = max((high for _, _, high in spans), default=None)
     start = first_x if axis.start is None else axis.start
     stop = last_x if axis.stop is None else axis.stop
-    answer = _Answer(axis, start, stop, names, ends=[one.last_x for one in streams])
+    answer = _Answer(axis, start, stop, names, ends=[high for _, _, high in spans])
     for window in _windows(streams):
         answer.add(_spread(window, len(names), stat))
     return Band(
         table=answer.table(),
         complete=answer.is_whole,
         runs=len(streams),
-        ends=tuple((one.run, one.last_x, one.is_running) for one in streams),
+        ends=tuple((one.run, high, one.is_running) for one, _, high in spans),
         first_x=first_x,
         last_x=last_x,
         start=answer.start,
@@ -116,7 +117,7 @@ class _Stream:
         parts = loader.load(top, [(0, levels.count)]) if levels.count else []
         known = np.concatenate([part.x for part in parts]) if parts else np.zeros(0)
         numbers = known[~np.isnan(known)]
-        self.first_x, self.last_x = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
+        self.span = (float(numbers.min()), float(numbers.max())) if len(numbers) else None
         rises = all(part.rises for part in parts) and bool((known[1:] >= known[:-1]).all())
         low = -math.inf if axis.start is None else axis.start
         high = math.inf if axis.stop is None else axis.stop
@@ -294,6 +295,8 @@ class _Answer:
         return np.concatenate(self._x), [np.concatenate(parts) for parts in zip(*self._columns, strict=True)]
 
     def _thin_out(self) -> None:
+        if self.start is None or self._stop is None:
+            return  # no run has a row
         x, columns = self._joined()
         axis = Axis("x", None, None, self._axis.buckets, self._axis.log)
         places = axis.places(x, self.start, self._stop)

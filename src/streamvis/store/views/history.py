@@ -130,9 +130,10 @@ class _Selection:
         start = first_x if self._axis.start is None else self._axis.start
         stop = last_x if self._axis.stop is None else self._axis.stop
         newest, highest = self._newest(level, parts)
-        if rises and (newest or (self._knows_rows and math.isfinite(highest))):
+        window = self._axis.window
+        if window is not None and start is not None and rises and (newest or (self._knows_rows and math.isfinite(highest))):
             # Rows before it that lack what is drawn do not count.
-            start, newest = max(start, highest - self._axis.window), 0
+            start, newest = max(start, highest - window), 0
         if self._axis.log and (start is None or start <= 0):
             start = self._first_positive(level, parts, stop)
         about = {"x": self._axis.x, "rising": rises, "count": self._levels.count, "first_x": first_x, "last_x": last_x}
@@ -223,10 +224,12 @@ class _Selection:
     ) -> tuple[int | None, float, float]:
         """The row after the last one that is too far off from those after it, which span `low` to `high`; None where none is.
         And what those that are not too far off span. Rows that are not there do not count."""
+        window = self._axis.window
+        assert window is not None  # else all rows are in it: see `_newest`
         spans = Spans.of(parts)
         for i in reversed(np.flatnonzero(spans.there).tolist()):
             its_low, its_high = min(low, float(spans.low[i])), max(high, float(spans.high[i]))
-            is_near = not its_high - its_low > self._axis.window
+            is_near = not its_high - its_low > window
             if is_near and (level == 0 or spans.full[i]):
                 low, high = its_low, its_high
                 continue

@@ -83,9 +83,9 @@ class Part:
         """The rows that are chosen."""
         if chosen.all():
             return self
-        columns = (column[chosen] for column in (self.row, self.x, self.raw_x, self.there))
+        row, x, raw_x, there = (column[chosen] for column in (self.row, self.x, self.raw_x, self.there))
         sent = [column[chosen] for column in self.sent]
-        return Part(self.level, self.block, self.rises, self.table.filter(pa.array(chosen)), *columns, sent)
+        return Part(self.level, self.block, self.rises, self.table.filter(pa.array(chosen)), row, x, raw_x, there, sent)
 
 
 @dataclass(frozen=True, slots=True)

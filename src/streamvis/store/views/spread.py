@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
-__all__ = ["STATISTICS_OF_RUNS", "Spread", "spread_of", "t_of_95"]
+__all__ = ["STATISTICS_OF_RUNS", "Spread", "StatisticOfRuns", "spread_of", "t_of_95"]
 
-STATISTICS_OF_RUNS = ("std", "sem", "ci95", "quartiles", "range")
+StatisticOfRuns = Literal["std", "sem", "ci95", "quartiles", "range"]
+STATISTICS_OF_RUNS: tuple[StatisticOfRuns, ...] = get_args(StatisticOfRuns)
 
 
 @dataclass(frozen=True, slots=True)
