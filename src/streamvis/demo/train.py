@@ -9,7 +9,6 @@ scikit-learn's MLPClassifier with mini-batches. The same seed gives the same run
 import argparse
 import sys
 import time
-from typing import Any, cast
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes  # SciPy is a dependency of scikit-learn
@@ -31,11 +30,10 @@ MAX_MISTAKES = 35
 
 def train(client: Client, *, steps: int, pace_s: float, seed: int) -> None:
     """Train for `steps` steps, `pace_s` seconds apart, and send metrics and predictions."""
-    digits = cast(Any, load_digits())
-    split = train_test_split(
+    digits = load_digits()
+    images, val_images, labels, val_labels = train_test_split(
         digits.data / 16, digits.target, test_size=VALIDATION_IMAGES, stratify=digits.target, random_state=seed
     )
-    images, val_images, labels, val_labels = cast("list[np.ndarray]", split)
     model = MLPClassifier(HIDDEN_UNITS, random_state=seed)
     batches = np.random.default_rng(seed)
     points = None
@@ -50,7 +48,7 @@ def train(client: Client, *, steps: int, pace_s: float, seed: int) -> None:
         client.sendl(step, "train", {"loss": model.loss_, "accuracy": accuracy})
 
         if step % STEPS_PER_EVALUATION == 0 or step == steps - 1:
-            probabilities = cast(np.ndarray, model.predict_proba(val_images))
+            probabilities = model.predict_proba(val_images)
             predicted = probabilities.argmax(axis=1)
             loss, accuracy = log_loss(val_labels, probabilities), np.mean(predicted == val_labels)
             client.sendl(step, "val", {"loss": loss, "accuracy": accuracy})
@@ -97,7 +95,7 @@ def project(activations: np.ndarray, *, previous: np.ndarray | None) -> np.ndarr
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo's producer; returns the exit status, which is 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m streamvis.demo.train", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m streamvis.demo.train", description=__doc__.partition("\n")[0])
     parser.add_argument("url", nargs="?", default="http://localhost:8080", help="the endpoint (default %(default)s)")
     parser.add_argument("app", nargs="?", default="digits", help="the app (default %(default)s)")
     parser.add_argument("--steps", type=int, default=2000, help="number of mini-batches (default %(default)s)")
