@@ -368,3 +368,24 @@ def test_an_update_of_many_panels_walks_the_document_once_and_one_that_brings_no
         counts.append(len(walks))
     assert [len(plot.renderers) for plot in page.doc.roots[:9]] == [1] * 9
     assert counts == [1, 0, 0]
+
+
+LAST = """
+from streamvis import panels
+
+def init_page(doc, config):
+    doc.add_root(panels.numbers("train", name="numbers"))
+"""
+
+
+@pytest.mark.parametrize(("last", "told"), [(math.nan, "NaN"), (math.inf, "∞"), (-math.inf, "−∞"), (0.25, "0.25")])
+def test_numbers_say_what_came_last_of_many_rows_also_where_it_is_not_finite(tmp_path, streamvis_page, last, told):
+    (tmp_path / "page.py").write_text(LAST)
+    random = np.random.default_rng(1)
+    sent = [rows(step, "train", {"y": random.normal(size=5)}) for step in range(600)]
+    page = streamvis_page(
+        tmp_path / "page.py", records=[rows(step, "train", {"y": random.normal(size=5)}) for step in range(600)]
+    )
+    page.sendl(600, "train", {"y": last})
+    assert f'<div class="now">{told}</div>' in page["numbers"].text
+    page.check()

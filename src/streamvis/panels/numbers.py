@@ -45,7 +45,7 @@ def numbers(
     total: int | None = None,
     **options: Any,
 ) -> Div:
-    """Make a box with the newest value of each column, its lowest and highest so far, and a small line of its past.
+    """Make a box with the newest value of each column, its lowest and highest finite ones so far, and a small line of its past.
 
     Where the number of steps is known, it says how far the run is, and how long the rest takes at the pace so far.
 
@@ -115,13 +115,13 @@ class _Numbers(Filler):
         good = values[np.isfinite(values)]
         name = escape(self._names.get(column, column))
         if not len(good):
-            return f'<div><div class="name">{name}</div><div class="now">–</div></div>'
+            return f'<div><div class="name">{name}</div><div class="now">{_newest(values)}</div></div>'
         low, high = plain_number(good.min()), plain_number(good.max())
         said = description_of(column if "/" in column else f"{self._key}/{column}", self.page.described)
         best = best_of(data, column, said.best) if said.best else None
         spread = f"{low} … {high}" + (f" · best {plain_number(best[0])} at step {best[1]:,}" if best else "")
         return (
-            f'<div><div class="name" title="{name}">{name}</div><div class="now">{plain_number(good[-1])}</div>'
+            f'<div><div class="name" title="{name}">{name}</div><div class="now">{_newest(values)}</div>'
             f'<div class="range">{spread}</div>{_line(np.asarray(data["step"], dtype=np.float64), values, color)}</div>'
         )
 
@@ -141,6 +141,14 @@ class _Numbers(Filler):
         return f'<div>{said}</div><div class="bar"><i style="width:{share:.2%};background:{PALETTE[0]}"></i></div>'
 
 
+def _newest(values: np.ndarray) -> str:
+    """What came last, as it is: a loss that is NaN now was a number before. Of the rows before, the source has only some."""
+    last = float(values[-1]) if len(values) else None
+    if last is None or math.isfinite(last):
+        return plain_number(last)
+    return "NaN" if math.isnan(last) else "∞" if last > 0 else "−∞"
+
+
 def _total_of(config: Mapping[str, Any]) -> int | None:
     found = next((config[name] for name in _TOTALS if name in config), None)
     return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
@@ -157,7 +165,7 @@ def _line(x: np.ndarray, y: np.ndarray, color: str) -> str:
     good = np.isfinite(y) & np.isfinite(x)
     x, y = x[good], y[good]
     if len(x) < 2 or x[-1] == x[0]:
-        return "<svg></svg>"
+        return '<svg class="past"></svg>'
     if len(x) > 2 * _LINE_POINTS:
         # The lowest and the highest of each piece, in their order.
         groups = np.array_split(np.arange(len(x)), _LINE_POINTS)
@@ -167,4 +175,4 @@ def _line(x: np.ndarray, y: np.ndarray, color: str) -> str:
     down = 24 - (y - y.min()) / spread * 22
     points = " ".join(f"{a:.1f},{d:.1f}" for a, d in zip(across, down, strict=True))
     style = f'fill="none" stroke="{color}" stroke-width="1.5" vector-effect="non-scaling-stroke"'
-    return f'<svg viewBox="0 0 100 26" preserveAspectRatio="none"><polyline points="{points}" {style}/></svg>'
+    return f'<svg class="past" viewBox="0 0 100 26" preserveAspectRatio="none"><polyline points="{points}" {style}/></svg>'

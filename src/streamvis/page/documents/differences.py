@@ -1,12 +1,15 @@
 """How two documents of one page differ, in words.
 
 Compared is what page code made: the models below the roots, pair by pair, with all that they hold. Left out is what viewers and
-browsers decide (ranges, sizes), and what sources hold that Streamvis fills.
+browsers decide (ranges, sizes), what sources hold that Streamvis fills, and the small lines that `numbers` draws of it: of a long
+run, pages that were opened at different times have different rows of the same extremes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ __all__ = ["differences"]
 
 _NOT_COMPARED = frozenset({"js_event_callbacks", "js_property_callbacks", "subscribed_events", "syncable", "tags", "inner_width"})
 _RANGES = frozenset({"start", "end", "reset_start", "reset_end"})
+_LINE = re.compile(r'<svg class="past".*?</svg>')
 _MOST_TOLD = 10
 _MOST_SHOWN = 60
 
@@ -51,7 +55,8 @@ def _of(live: Any, fresh: Any, where: str, seen: set[str]) -> Iterator[str]:
             yield from _of_lists(live, fresh, where, seen)
         case _:
             if not _is_same(live, fresh):
-                yield f"{where}: live {_told(live)}, fresh {_told(fresh)}"
+                one, other = _told_apart(live, fresh)
+                yield f"{where}: live {one}, fresh {other}"
 
 
 def _of_models(live: Model, fresh: Model, where: str, seen: set[str]) -> Iterator[str]:
@@ -104,6 +109,8 @@ def _are_equal(live: np.ndarray, fresh: np.ndarray) -> bool:
 
 
 def _is_same(live: Any, fresh: Any) -> bool:
+    if isinstance(live, str) and isinstance(fresh, str):
+        return live == fresh or _LINE.sub("", live) == _LINE.sub("", fresh)
     try:
         return bool(live is fresh or live == fresh or (live != live and fresh != fresh))
     except (TypeError, ValueError):
@@ -111,5 +118,17 @@ def _is_same(live: Any, fresh: Any) -> bool:
 
 
 def _told(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    return _cut(repr(value), 0)
+
+
+def _told_apart(one: Any, other: Any) -> tuple[str, str]:
+    """Both, from shortly before the place where they begin to differ."""
+    texts = repr(one), repr(other)
+    place = len(commonprefix(texts))
+    start = max(0, place - _MOST_SHOWN // 3) if max(map(len, texts)) > _MOST_SHOWN else 0
+    return _cut(texts[0], start), _cut(texts[1], start)
+
+
+def _cut(text: str, start: int) -> str:
+    end = start + _MOST_SHOWN
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
