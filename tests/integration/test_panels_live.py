@@ -205,6 +205,40 @@ def test_every_panel_that_is_open_shows_what_a_fresh_one_shows(start_endpoint):
         reader.close()
 
 
+SENT = {
+    "matrix": {"m": np.eye(2)},
+    "images": {"image": np.ones((2, 4, 5)), "n": [0, 1]},
+    "points": {"x": floats([1, 2]), "y": floats([3, 4]), "c": ["p", "q"]},
+    "weights": {"w": floats([1, 2, 3])},
+    "cells": {"name": ["a"], "n": np.arange(1)},
+    "note": {"said": "something"},
+    "sound": {"samples": np.ones(8), "rate": 8000},
+    "tree": {"what": {"k": 1}},
+}
+
+
+def test_every_panel_shows_what_came(start_endpoint):
+    assert SENT.keys() == VALUES.keys()
+    endpoint = start_endpoint()
+    reader, feeds = EndpointReader(endpoint.url), Feeds()
+    with Client(endpoint.url, "filled") as client:
+        client.init({"steps": 40})
+        assert client.flush(timeout_s=20)
+        page = OpenPage(reader, feeds, client.run, *all_panels())
+        before = shown(page)
+        for key in ("train", "val"):
+            client.sendl(0, key, {"a": [1.0, 2.0], "late": [3.0, 4.0]})
+        client.sendl(0, "log", {"line": ["one", "two"]})
+        for key, value in SENT.items():
+            client.send(0, key, value)
+        run = client.run
+    page.look(reader.run(run).cursor)
+    unchanged = [i for i, (one, other) in enumerate(zip(before, shown(page), strict=True)) if one == other]
+    assert not unchanged, f"panels of all_panels() that show nothing: {unchanged}"
+    page.close()
+    reader.close()
+
+
 def act(client, values, step, action, *details) -> None:
     if action == "rows":
         key, rows = details
@@ -383,9 +417,7 @@ def test_numbers_say_what_came_last_of_many_rows_also_where_it_is_not_finite(tmp
     (tmp_path / "page.py").write_text(LAST)
     random = np.random.default_rng(1)
     sent = [rows(step, "train", {"y": random.normal(size=5)}) for step in range(600)]
-    page = streamvis_page(
-        tmp_path / "page.py", records=[rows(step, "train", {"y": random.normal(size=5)}) for step in range(600)]
-    )
+    page = streamvis_page(tmp_path / "page.py", records=sent)
     page.sendl(600, "train", {"y": last})
     assert f'<div class="now">{told}</div>' in page["numbers"].text
     page.check()
