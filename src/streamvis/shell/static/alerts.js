@@ -1,6 +1,6 @@
 // The alerts of the runs that are shown: a mark in the bar while there are any, and the list that it opens.
 import {ask} from "./api.js"
-import {Icon} from "./bar.js"
+import {Icon} from "./icons.js"
 import {html, kept, moment, Store, useEffect, useRef, useState, useStore} from "./ui.js"
 
 const LOOK_MS = 3000, MOST_RUNS = 20, MOST_SHOWN = 200

@@ -1,6 +1,6 @@
 // The time bar below a page: the step as of which the page shows its runs, or live.
 import {ask} from "./api.js"
-import {Icon} from "./bar.js"
+import {Icon} from "./icons.js"
 import {html, kept, moment, number, useEffect, useRef, useState, useStore} from "./ui.js"
 
 const LOOK_MS = 3000, SCALE_MS = 10000, TICK_MS = 50, SPEEDS = [1, 10, 100]

@@ -2,7 +2,7 @@
 import {say} from "./actions.js"
 import {page_query} from "./address.js"
 import {address_of} from "./api.js"
-import {Icon} from "./bar.js"
+import {Icon} from "./icons.js"
 import {html, useState} from "./ui.js"
 
 const LONG_MS = 3000
