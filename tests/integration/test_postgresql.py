@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -61,6 +62,17 @@ def stores(database):
     yield made
     for store in made:
         store.close()
+
+
+def test_large_bodies_are_sent_whole_before_an_answer_to_them_is_waited_for(stores):
+    store, image = stores[0], np.random.default_rng(0).random(2**20)
+    begun(store)
+    batches = [Batch("run", "app", "p", n, [encode_value("v", n, 0.0, {"image": image})]) for n in range(1, 9)]
+    acks = []
+    sending = threading.Thread(target=lambda: acks.extend(store.append([batch])[0] for batch in batches), daemon=True)
+    sending.start()
+    sending.join(60)
+    assert [ack.seq for ack in acks] == list(range(2, 10))
 
 
 def test_postgresql_takes_every_statement(stores):

@@ -14,6 +14,9 @@ from itertools import chain, islice
 from typing import Any, cast
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Ready, Wait
 
 from streamvis.errors import InvalidData
 from streamvis.records import Batch, Finish, Start
@@ -59,6 +62,22 @@ _AHEAD = 16
 """How many statements a reader sends before it waits for the first: each may find a megabyte."""
 
 
+def _sync(connection: psycopg.Connection[Any], pipeline: psycopg.Pipeline) -> None:
+    """Tell the database that all was sent, and wait for what it found.
+
+    First the whole of it is sent: psycopg tries that once for each statement, and would then wait forever for the answer to a
+    large body of which the database has only a part.
+    """
+    connection.wait(_send_all(connection.pgconn))
+    pipeline.sync()
+
+
+def _send_all(server: PGconn) -> PQGen[None]:
+    while server.flush():  # something is left that the system does not take yet
+        if (yield Wait.RW) & Ready.R:
+            server.consume_input()  # else the database might wait in turn, until somebody takes what it says
+
+
 class Found(psycopg.RawCursor[Any]):
     """What a statement found. One of a `pipeline` is waited for when it is asked. The database is told then that all was sent:
     only from there on does it count how long it hears nothing."""
@@ -82,7 +101,7 @@ class Found(psycopg.RawCursor[Any]):
     def _arrive(self) -> None:
         pipeline, self.pipeline = self.pipeline, None
         if pipeline is not None:
-            pipeline.sync()
+            _sync(self.connection, pipeline)
 
     @property
     def lastrowid(self) -> int:
@@ -299,7 +318,7 @@ class WritingDatabase(PostgresDatabase):
             return _Known()
         if is_back:
             with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
-                self._pipeline.sync()
+                _sync(self._connection, self._pipeline)
         return self._set(statement)
 
     def finish(self) -> None:
