@@ -49,7 +49,7 @@ APPS = 10
 STEPS = 5
 LOOKS = 5
 TOLD_EVERY_S = 10.0
-SETTLED_S = 180.0
+SETTLED_S = 600.0
 """For so long autovacuum, which looks once a minute, may take for what is left at the end."""
 SMALL_ROWS = 2000
 GROWING = (
