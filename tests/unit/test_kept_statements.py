@@ -16,11 +16,20 @@ class Pipeline:
         pass
 
 
+class Connection:
+    """One whose server takes all at once."""
+
+    pgconn = None
+
+    def wait(self, sending):
+        sending.close()
+
+
 class Recorded(transaction.WritingDatabase):
     """A transaction that notes what it would send."""
 
     def __init__(self):
-        super().__init__(None, Pipeline())
+        super().__init__(Connection(), Pipeline())
         self.sent, self.most_bytes = [], 0
 
     def execute(self, statement, given=(), /):
