@@ -12,7 +12,10 @@ from glob import glob
 import pytest
 
 from streamvis import Client
+from streamvis.client.exchange import Answer
+from streamvis.client.spool.folders import take
 from streamvis.client.spool.frames import read_segment
+from streamvis.client.spool.leftovers import Leftover, spools_in
 from support.conditions import wait_until
 from support.stored import Stored
 
@@ -118,6 +121,20 @@ def test_the_next_producer_delivers_what_the_last_one_left(start_producer, start
         assert stored.rows(run, "k", "x") == list(range(ROWS))
         assert stored.rows(own, "mine", "x") == [1]
     wait_until(lambda: not glob(f"{spool}/*/*.spool"))
+
+
+def test_a_spool_is_gone_with_its_last_batch_also_if_no_more_is_asked_for(spool):
+    with Client(None, "app", spool=spool) as client:
+        client.init()
+        client.sendl(0, "k", {"x": 1})
+    (folder,) = spools_in(spool)
+    left = Leftover(folder, *take(folder))
+    deliveries = left.deliver(lambda batch, **_: Answer(None, 0, []))
+    batches = sum(1 for segment in folder.glob("*.spool") for _ in read_segment(segment))
+    assert batches and [next(deliveries).problem for _ in range(batches)] == [""] * batches
+    assert not list(folder.glob("*.spool"))
+    left.close()
+    assert not folder.exists()
 
 
 def test_a_spool_whose_producer_lives_is_left_alone(start_producer, start_streamvis, start_endpoint, spool):

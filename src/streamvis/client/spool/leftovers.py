@@ -56,17 +56,24 @@ class Leftover:
     def deliver(self, post: Post) -> Iterator[Delivered]:
         """Deliver all there is, batch by batch. Raises what `post` raises where the endpoint takes nothing now."""
         for segment in self._segments():
-            damaged_bytes = 0
-            for batch, size_bytes in scan_segment(segment):
+            damaged_bytes, found = 0, scan_segment(segment)
+            ahead = next(found, None)
+            while ahead is not None:
+                (batch, size_bytes), done = ahead, None
                 if batch is None:
                     damaged_bytes += size_bytes
                 else:
-                    yield Delivered(batch, size_bytes, *self._settle(batch, post))
+                    done = Delivered(batch, size_bytes, *self._settle(batch, post))
+                ahead = next(found, None)
+                if ahead is None and not damaged_bytes:
+                    segment.unlink()  # before it is told: who asks may stop with the last batch
+                if done is not None:
+                    yield done
             if damaged_bytes:
                 kept = keep_damaged(self.folder.parent, segment)
                 where = f"A copy is {kept}." if kept else "There was no room for a copy."
                 yield Delivered(None, damaged_bytes, f"{segment} is damaged: {damaged_bytes:,} bytes cannot be read. {where}")
-            segment.unlink()
+            segment.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let others have it; gone when nothing is left in it."""
