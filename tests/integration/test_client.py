@@ -1,6 +1,6 @@
 """The client in real processes against a real endpoint: every way to end, forks, and an endpoint that comes and goes."""
 
-import collections
+import ast
 import gc
 import multiprocessing
 import os
@@ -10,12 +10,10 @@ import socket
 import sys
 import threading
 import time
-import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from streamvis import Client
@@ -374,30 +372,41 @@ def test_a_client_that_nobody_holds_delivers_and_leaves_no_thread(endpoint, stor
     assert stored.rows(run, "k", "x") == [1] and stored.run(run)["state"] == "finished"
 
 
-def test_a_client_that_begins_and_closes_again_and_again_keeps_nothing_of_it(endpoint, stored):
-    def counts():
-        gc.collect()
+def test_a_client_that_begins_and_closes_again_and_again_keeps_nothing_of_it(start_script, endpoint):
+    # In a process of its own: what earlier tests left behind would come and go in these counts.
+    program = start_script(
+        """
+        import collections, gc, weakref
+
         kinds = ("Road", "Producer", "Writer", "Sender", "Outbox", "Log", "Transport", "Thread", "Marker", "Begin", "finalize")
-        found = collections.Counter(type(one).__name__ for one in gc.get_objects())
-        ends = len(weakref.finalize._registry)
-        return {kind: found[kind] for kind in kinds} | {"descriptors": psutil.Process().num_fds(), "ends": ends}
 
-    def use(client, times):
-        for step in range(times):
-            client.init({"step": step})
-            client.sendl(step, "k", {"x": step})
-            client.init({"step": step})
-            client.send(step, "k", {"x": [step]})
-            assert client.close()
+        def counts():
+            while threading.active_count() > 1:
+                time.sleep(0.01)
+            gc.collect()
+            found = collections.Counter(type(one).__name__ for one in gc.get_objects())
+            own = {"descriptors": len(os.listdir("/proc/self/fd")), "ends": len(weakref.finalize._registry)}
+            return {kind: found[kind] for kind in kinds} | own
 
-    client = Client(endpoint.url, "app")
-    use(client, 2)
-    before = counts()
-    use(client, 12)
-    wait_until(lambda: counts() == before, what=f"{before}")
-    assert before["Road"] == 1
-    del client
-    wait_until(lambda: counts()["Road"] == 0)
+        def counts_after(times):
+            for step in range(times):
+                client.init({"step": step})
+                client.sendl(step, "k", {"x": step})
+                client.init({"step": step})
+                client.send(step, "k", {"x": [step]})
+                assert client.close()
+            return counts()
+
+        client = Client(url, app)
+        few, many = counts_after(2), counts_after(12)
+        del client
+        print("counted", [few, many, counts()])
+        """,
+        head=False,
+    )
+    assert program.wait(60) == 0, program.output()
+    few, many, none = ast.literal_eval(program.wait_for_line(r"counted (.*)")[1])
+    assert few == many and few["Road"] == 1 and none["Road"] == none["ends"] == 0
 
 
 def test_parameters_changed_in_place_arrive_as_they_were_when_sent(client, stored):
