@@ -240,12 +240,21 @@ def test_a_group_is_one_smoothed_line_with_a_mark_where_a_run_of_it_ended(open_p
     assert its() == [[4, pytest.approx(middle)]]
 
 
+def opened_with(model: str, open_page, name: str, **query) -> OpenedPage:
+    """The page with the model of this name. One that is made before anything is known of its runs asks to be loaded again."""
+
+    def made():
+        page = open_page(name, **query)
+        page.wait_for(lambda: page.doc.get_model_by_name(model) is not None or page.link.reload)
+        return None if page.link.reload else page
+
+    return wait_until(made, within_s=60, what=f"the page {name} with {model}")
+
+
 def test_a_page_lists_other_runs_of_its_app_and_a_wrong_filter_is_the_author_s_mistake(open_page, sweep):
     rest, app, ids = sweep
-    page = open_page("listing", run=ids[0])
-    listed = lambda: page.doc.get_model_by_name("listed")  # noqa: E731
-    page.wait_for(lambda: listed() is not None)
-    (other,) = eval(listed().text)
+    page = opened_with("listed", open_page, "listing", run=ids[0])
+    (other,) = eval(page.doc.get_model_by_name("listed").text)
     assert other[:4] == [ids[1], "run 1", {"lr": 0.1, "seed": 1}, "finished"] and other[4].startswith("#")
     page.wait_for(lambda: "FilterError" in page.told(), what="the wrong filter in the page")
     with pytest.raises(UsageError, match="in init_page"):
@@ -260,16 +269,7 @@ def test_an_address_that_asks_for_what_there_is_not_is_said_in_the_page(open_pag
 def test_a_page_follows_what_its_script_says_unless_its_address_says_otherwise(open_page, sweep):
     rest, app, ids = sweep
     shown = lambda page: page.doc.get_model_by_name("run").text  # noqa: E731
-
-    def opened(name, **query):
-        def made():
-            page = open_page(name, **query)
-            # One that is made before anything is known of its app loads again.
-            page.wait_for(lambda: page.doc.get_model_by_name("run") is not None or page.link.reload)
-            return None if page.link.reload else page
-
-        return wait_until(made, within_s=30, what="the page with its run")
-
+    opened = lambda name, **query: opened_with("run", open_page, name, **query)  # noqa: E731
     with Client(rest.url, app) as one, Client(rest.url, app) as other:
         first, second = one.init({"lr": 1.0}), other.init({"lr": 2.0})
         pages = {name: opened(name) for name in ("pinned", "oldest")}
