@@ -412,6 +412,18 @@ def init_page(doc, config):
 """
 
 
+def test_numbers_of_many_columns_are_written_once_an_update(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(LAST)
+    columns = [f"y{i}" for i in range(9)]
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "train", dict.fromkeys(columns, 0.5))])
+    written = []
+    page["numbers"].on_change("text", lambda attr, old, new: written.append(new))
+    for step in (1, 2):
+        page.sendl(step, "train", dict.fromkeys(columns, float(step)))
+        assert len(written) == step and written[-1].count(f'<div class="now">{step}</div>') == 9
+    page.check()
+
+
 @pytest.mark.parametrize(("last", "told"), [(math.nan, "NaN"), (math.inf, "∞"), (-math.inf, "−∞"), (0.25, "0.25")])
 def test_numbers_say_what_came_last_of_many_rows_also_where_it_is_not_finite(tmp_path, streamvis_page, last, told):
     (tmp_path / "page.py").write_text(LAST)

@@ -385,6 +385,7 @@ def test_numbers_of_a_column_of_texts_are_said_to_be_none():
         (column,) = set(source.data) - {"step", "time"}
         cells = {"word": ["a", None], "flag": [True, False], "loss": np.array([NAN, INF])}[column]
         source.data = {"step": np.array([0.0, 1.0]), "time": np.array([0, 1], "M8[us]"), column: cells}
+    site.take([], NewData(site.run, {}, {}))
     assert panel.text.count("–") == 2 and panel.text.count("∞") == 1
 
 
@@ -394,6 +395,7 @@ def test_the_time_left_is_not_told_of_a_run_that_has_ended():
     site = Panels(panel, run=running)
     (source,) = (model for model in site.doc.models if hasattr(model, "data"))
     source.data = {"step": np.arange(10.0), "time": np.arange(10).astype("M8[s]").astype("M8[us]"), "loss": np.ones(10)}
+    site.take([], NewData(running, {}, {}))
     assert "left" in panel.text
     site.take([], NewData(ended, {}, {}))
     assert "left" not in panel.text and "10 of 100" in panel.text

@@ -74,7 +74,7 @@ class _Numbers(Filler):
         self.wants_keys = columns is None
         self._sources: dict[str, ColumnDataSource] = {}
         self._kept: CustomJS | None = None
-        self._state = ""
+        self._state, self._is_due = "", False
 
     def begin(self, page: Page) -> None:
         super().begin(page)
@@ -94,14 +94,21 @@ class _Numbers(Filler):
 
     def _source_of(self, column: str) -> ColumnDataSource:
         source = source_for(LiveSpec(self._key, "step", [column], 4 * _LINE_POINTS, None, carry=("time",)))
-        source.on_change("data", lambda attr, old, new: self._show())
+        source.on_change("data", lambda attr, old, new: self._show_once())
         return source
+
+    def _show_once(self) -> None:
+        """Show what this update brings, once for all columns."""
+        if not self._is_due:
+            self._is_due = True
+            self.page.in_update(self._show)
 
     def update(self, new_data: NewData) -> None:
         if self._state != new_data.run.state:
             self._show()
 
     def _show(self) -> None:
+        self._is_due = False
         self._state = self.page.run.state
         cells = [self._cell(column, i) for i, column in enumerate(self._sources)]
         self._div.text = boxed(self._title, f'{self._progress()}<div class="grid">{"".join(cells)}</div>')
