@@ -312,7 +312,7 @@ def demo(
         both = Both((script,), host, port, rest_port, folder, None, _tokens(host, folder, token, read_token), ())
         both.first = f"/{script.stem}"
         url, page_address = both.start(supervisor)
-        producer = [sys.executable, "-m", "streamvis.demo.train", url]
+        producer = [sys.executable, "-P", "-m", "streamvis.demo.train", url]
         supervisor.start(Child("training", producer, ready=None, restarts=False, environment=both.environment))
         (_, to_open), *others = both.to_tell(url, page_address)
         say(f"Open {to_open} in a browser to watch a network learn to classify digits. Ctrl-C ends the demo.")

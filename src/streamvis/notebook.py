@@ -142,7 +142,7 @@ _servers = _Servers()
 def _launched(url: str) -> _Served:
     # A session of its own: interrupting the kernel does not reach it.
     process = subprocess.Popen(
-        [sys.executable, "-m", "streamvis.cli", "notebook", "--with-parent", "--url", url],
+        [sys.executable, "-P", "-m", "streamvis.cli", "notebook", "--with-parent", "--url", url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

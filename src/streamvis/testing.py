@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,13 +153,13 @@ class OpenedPage:
 
         A page that is opened now, with the same widgets and selections set, shows the same as this one. As of a step (the one
         that is shown, or one in the middle of the run) it shows the same as a page to which only the records up to that step
-        were ever sent. The document can be sent to a browser. And keys that the page asks for are in the run, or at least no key
-        of the run is left unread instead.
+        were ever sent. The document can be sent to a browser. Keys that the page asks for are in the run, or at least no key
+        of the run is left unread instead. And every panel and live source has what it shows.
         """
         self._follow()
         self._load.doc.to_json()
         _raise(self._load)
-        found = _unknown_keys(self._load, self._run.reader.keys(self._run.id))
+        found = _unknown_keys(self._load, self._run.reader.keys(self._run.id)) + _empty_parts(self._load)
         if self._at is not None:
             found += self._compared(self._load, self._run.until(self._at))
         else:
@@ -233,7 +234,7 @@ def check_page(script: PageScript, reader: EndpointReader, run: str) -> Checked:
                 break
         _raise(fresh)
         _raise(live)
-        found += _unknown_keys(fresh, reader.keys(run))
+        found += _unknown_keys(fresh, reader.keys(run)) + _empty_parts(fresh)
         checked = Checked(found, opened_s, sorted(fresh.reads), len(fresh.doc.models))
         live.close()
         fresh.close()
@@ -297,6 +298,12 @@ def _unknown_keys(load: SteppedPage, there: Iterable[str]) -> list[str]:
     if not missing or not unread or load.takes_all_keys:
         return []
     return [f"The page reads {_listed(missing)}, which the run does not have. Nothing reads {_listed(unread)}."]
+
+
+def _empty_parts(load: SteppedPage) -> list[str]:
+    """What the page says of panels and live sources that cannot show their data."""
+    notices = json.loads(load.notices)
+    return [f"{its['title']}: {its['text']}" for its in notices if its["kind"] == "reading" and its["text"]]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamvis.client.encoding import encode, encode_begin
@@ -25,13 +25,14 @@ _PRODUCER = "test"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record to send: one `sendl` where `is_rows`, else one `send`."""
+    """A record to send: one `sendl` where `is_rows`, else one `send`; at a `time` in seconds since 1970 UTC, by default now."""
 
     step: int
     key: str
     data: Mapping[str, Any]
     is_rows: bool
     keep: int | None = None
+    time: float | None = None
 
 
 def rows(step: int, key: str, data: Mapping[str, Any]) -> Record:
@@ -45,26 +46,30 @@ def value(step: int, key: str, data: Mapping[str, Any], *, keep: int | None = No
 
 
 class TrialRun:
-    """A new run. `reader` reads it from the endpoint, and `records` are those of its past that nothing has taken back."""
+    """A new run, which began at the time `began` or now. `reader` reads it from the endpoint, and `records` are those of its past
+    that nothing has taken back."""
 
-    def __init__(self, endpoint: InProcessEndpoint, config: Any) -> None:
+    def __init__(self, endpoint: InProcessEndpoint, config: Any, *, began: float | None = None) -> None:
         self._endpoint, self._config, self.id = endpoint, config, f"test-{secrets.token_hex(6)}"
         self._numbers: dict[str, int] = {}
-        self._attempt = 0
+        self._attempt, self._state = 0, ""
+        self._began = self._now = time.time() if began is None else began
         self.records: list[Record] = []
         self.reader = EndpointReader(endpoint.url, transport=endpoint)
-        self._intake = Intake()
+        self._intake = Intake(now=lambda: self._now)
         self._begin(_PRODUCER)
 
     def store(self, records: Iterable[Record], *, producer: str = _PRODUCER) -> None:
         """Check and copy the records as a client does, and store them. A producer that is new joins the run."""
-        records = list(records)
+        records = [replace(record, time=time.time()) if record.time is None else record for record in records]
         self.records += records
         entries = [self._entry(record) for record in records]
         if entries:
             self._post_entries(entries, producer)
 
     def _entry(self, record: Record) -> Any:
+        assert record.time is not None
+        self._now = record.time
         if record.is_rows:
             return self._intake.rows(record.step, record.key, record.data)
         return self._intake.value(record.step, record.key, record.data, keep=record.keep)
@@ -79,12 +84,15 @@ class TrialRun:
         """Another attempt begins at a step: what was there from that step on is taken back."""
         self.records[:] = [record for record in self.records if record.step < at]
         self._attempt += 1
+        self._state = ""
         self._begin(_PRODUCER, resume_at=at)
 
     def until(self, step: int) -> TrialRun:
-        """Another run, to which only the records of steps up to that were ever sent."""
-        run = TrialRun(self._endpoint, self._config)
+        """Another run, to which only the records of steps up to that were ever sent. How a run ended belongs to no step."""
+        run = TrialRun(self._endpoint, self._config, began=self._began)
         run.store([record for record in self.records if record.step <= step])
+        if self._state:
+            run.finish(self._state)
         return run
 
     @property
@@ -95,12 +103,13 @@ class TrialRun:
 
     def finish(self, state: str) -> None:
         """End the run."""
+        self._state = state
         self._post_entries([(CONTROL, None, time.time(), None, End(state), 0)])
 
     def _begin(self, producer: str, *, resume_at: int | None = None) -> None:
         config = described({} if self._config is None else self._config)
         begin = Begin(self.id, config, "test", bool(self._numbers), f"attempt {self._attempt}", resume_at)
-        self._post(encode_begin(begin, time.time()), self._named(producer))
+        self._post(encode_begin(begin, self._began if not self._numbers else time.time()), self._named(producer))
 
     def _named(self, producer: str) -> str:
         """The producer in this attempt: one of an earlier attempt could add nothing from the step on at which this one began."""

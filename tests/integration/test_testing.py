@@ -208,3 +208,100 @@ def test_a_save_that_is_heard_of_twice_reloads_no_page_that_was_made_of_it(tmp_p
         assert told("settings.py", "page.py") == 1
         script.unlink()
         assert told("page.py") == 1
+
+
+MAPPED = """
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
+from bokeh.transform import linear_cmap
+from streamvis import panels
+
+def init_page(doc, config):
+    doc.add_root(panels.matrix("m"))
+    plot = figure()
+    source = ColumnDataSource({"x": [1, 2], "y": [1, 2]})
+    plot.scatter("x", "y", source=source, color=linear_cmap("y", "Viridis256", 0, 2))
+    doc.add_root(plot)
+"""
+
+
+def test_glyphs_whose_colours_come_from_a_model_are_compared_by_what_it_holds(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(MAPPED)
+    page = streamvis_page(tmp_path / "page.py", records=[value(0, "m", {"m": np.eye(3)})])
+    page.check()
+    mapper = page.doc.roots[1].renderers[0].glyph.fill_color.transform
+    page._load.do(lambda: setattr(mapper, "high", 7))
+    with pytest.raises(AssertionError, match=r"fill_color.*high: live 7"):
+        page.check()
+
+
+WHENS = """
+from bokeh.models import ColumnDataSource
+from streamvis import panels
+
+def init_page(doc, config):
+    doc.add_root(ColumnDataSource({"t": [], "y": []}, name="times"))
+    doc.add_root(panels.config())
+    doc.add_root(panels.numbers("k", total=20))
+
+def update_page(doc, new_data):
+    if "k" in new_data:
+        doc.get_model_by_name("times").stream({"t": new_data.times("k"), "y": new_data["k"]["y"]})
+"""
+
+
+def test_a_page_that_shows_when_things_were_sent_and_how_the_run_ended_passes_its_check(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(WHENS)
+    page = streamvis_page(tmp_path / "page.py", records=[rows(i, "k", {"y": float(i)}) for i in range(6)])
+    page.check()
+    page.finish("failed")
+    page.check()
+    page.at(step=3)
+    page.check()
+
+
+BAND = """
+from bokeh.plotting import figure
+from streamvis import band_source
+
+def init_page(doc, config, runs):
+    plot = figure()
+    plot.line("step", "y.middle", source=band_source("k", columns=["y"], runs=runs, name="band"))
+    doc.add_root(plot)
+"""
+
+
+def test_a_band_has_what_was_sent_when_the_call_returns(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(BAND)
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "k", {"y": 0.0})])
+    for step in range(1, 4):
+        page.sendl(step, "k", {"y": float(step)})
+        assert list(page["band"].data["step"]) == list(range(step + 1))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("live_source('k', columns=['los'])", "nothing to show.*'los'"),
+        ("live_source('v', columns=['y'])", "nothing to show"),
+    ],
+)
+def test_a_live_source_with_nothing_to_show_fails_the_check(tmp_path, streamvis_page, made, said):
+    source = (
+        f"from bokeh.plotting import figure\nfrom streamvis import live_source\n\ndef init_page(doc, config):\n    its = {made}\n"
+    )
+    (tmp_path / "page.py").write_text(
+        f"{source}    plot = figure()\n    plot.line('step', its.column_names[-1], source=its)\n    doc.add_root(plot)\n"
+    )
+    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "k", {"y": 0.0}), value(0, "v", {"y": 1})])
+    with pytest.raises(AssertionError, match=said):
+        page.check()
+
+
+def test_a_panel_that_cannot_show_its_data_fails_the_check(tmp_path, streamvis_page):
+    (tmp_path / "page.py").write_text(
+        "from streamvis import panels\n\ndef init_page(doc, config):\n    doc.add_root(panels.histograms('v'))\n"
+    )
+    page = streamvis_page(tmp_path / "page.py", records=[value(0, "v", {"y": "text"})])
+    with pytest.raises(AssertionError, match="no column of numbers. Its columns: 'y'"):
+        page.check()

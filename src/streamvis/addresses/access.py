@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SCHEME = re.compile("^https?://")
 WRITE_TOKEN, READ_TOKEN = "token", "read-token"
 """The files in a data folder that keep its tokens."""
 _AUTHORITY = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/\\?#\s]+))(?::[0-9]*)?")
@@ -135,8 +136,8 @@ class Hosts:
     @classmethod
     def of(cls, host: str, allowed: Iterable[str]) -> Hosts:
         """Those of a server on `host`: where others can connect, the machine's own names too, and the ones that were `allowed`,
-        each with a port or without."""
-        origins = frozenset(name.lower().rstrip(".") for name in allowed if name)
+        each with a port or without. They may stand as in a browser's address, with http:// or https://."""
+        origins = frozenset(_SCHEME.sub("", name.lower()).rstrip("/.") for name in allowed if name)
         own = {host, socket.gethostname(), socket.getfqdn()} if not is_loopback(host) else set()
         return cls(frozenset(name.lower().rstrip(".") for name in own if name) | {_name(one) for one in origins}, origins)
 

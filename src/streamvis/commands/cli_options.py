@@ -67,7 +67,13 @@ class _Data(click.ParamType):
     name = "folder"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | DatabaseAddress:
-        return value if not isinstance(value, str) else DatabaseAddress.of(value) if is_database(value) else Path(value)
+        if not isinstance(value, str):
+            return value
+        if is_database(value):
+            return DatabaseAddress.of(value)
+        if "://" in value:
+            self.fail("not a data folder or a PostgreSQL address. Use a folder, or postgresql://USER@HOST/DATABASE.", param, ctx)
+        return Path(value)
 
 
 DATA = _Data()
@@ -88,6 +94,7 @@ allow_async_commit = click.option(
     help="Use a database with synchronous_commit or fsync off: acknowledged data can be lost.",
 )
 app = _option("--app", env="APP", help="App to show if neither the address nor the script names one.")
+_port = click.IntRange(0, 65535)
 allow_host = click.option(
     "--allow-host",
     "allowed_hosts",
@@ -107,7 +114,9 @@ trust_proxy = click.option(
 )
 no_browser = _option("--no-browser", env="NO_BROWSER", is_flag=True, help="Do not open a browser.")
 no_reload = _option("--no-reload", env="NO_RELOAD", is_flag=True, help="Do not reload open pages when their files change.")
-rest_port = _option("--rest-port", env="REST_PORT", type=int, default=REST_PORT, help="Port of the endpoint; 0 for any free one.")
+rest_port = _option(
+    "--rest-port", env="REST_PORT", type=_port, default=REST_PORT, help="Port of the endpoint; 0 for any free one."
+)
 hang_note = click.option("--hang-note", type=click.Path(path_type=Path), hidden=True, help="Where to write what hung.")
 pages_note = click.option("--pages-note", type=click.Path(path_type=Path), hidden=True, help="Where the address of pages is.")
 hang_s = _option("--hang-s", env="HANG_S", type=float, default=20.0, hidden=True, help="How long the event loop may not move.")
@@ -140,7 +149,7 @@ def host(default: str = "127.0.0.1") -> Callable[[Any], Any]:
 
 def port(default: int, what: str) -> Callable[[Any], Any]:
     """The port of what is served."""
-    return _option("--port", env="PORT", type=int, default=default, help=f"Port of the {what}; 0 for any free one.")
+    return _option("--port", env="PORT", type=_port, default=default, help=f"Port of the {what}; 0 for any free one.")
 
 
 def certificate_of(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:

@@ -27,7 +27,7 @@ _HOST = "127.0.0.1"
 
 @click.command(hidden=True)
 @cli_options.url
-@click.option("--port", type=int, default=0, help="Port of the page server.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page server.")
 @cli_options.data
 @cli_options.with_parent
 def notebook(url: str, port: int, data: Path | None, with_parent: bool) -> None:
@@ -43,7 +43,7 @@ def notebook(url: str, port: int, data: Path | None, with_parent: bool) -> None:
             both.start(supervisor)
         else:
             say(f"{REST_READY}{url}")
-            command = [sys.executable, "-m", "streamvis.cli", "page", "--with-parent", "--url", url, "--port"]
+            command = [sys.executable, "-P", "-m", "streamvis.cli", "page", "--with-parent", "--url", url, "--port"]
             supervisor.start(Child("page server", command, ready=PAGE_READY, port=port))
         supervisor.watch()
 
@@ -53,7 +53,7 @@ def proxied() -> dict[str, Any]:
     # The names by which browsers reach Jupyter are not known here. Jupyter itself has checked who asks, and from which page.
     own = {"Host": f"{_HOST}:{{port}}", "Origin": f"http://{_HOST}:{{port}}"}
     return {
-        "command": [sys.executable, "-m", "streamvis.cli", "notebook", "--port", "{port}"],
+        "command": [sys.executable, "-P", "-m", "streamvis.cli", "notebook", "--port", "{port}"],
         "timeout": 60,
         "absolute_url": False,
         "request_headers_override": own,

@@ -57,7 +57,7 @@ class Both:
 
     def start(self, supervisor: Supervisor) -> tuple[str, str]:
         """Start the endpoint and the page server. Returns the endpoint's address, and the one to open."""
-        program = [sys.executable, "-m", "streamvis.cli"]
+        program = [sys.executable, "-P", "-m", "streamvis.cli"]
         shared = ["--with-parent", "--host", self.host]
         shared += [part for name in self.allowed_hosts for part in ("--allow-host", name)]
         if self.certificate:

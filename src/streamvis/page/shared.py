@@ -31,7 +31,12 @@ _DOCUMENT_NAME = "streamvis_shared"
 
 
 class Shared:
-    """What sessions share: `executor` runs what they read, `served` has their documents, `heap` is the memory that they use."""
+    """What sessions share: `executor` runs what they read, `served` has their documents, `heap` is the memory that they use.
+
+    `rests` says that what costs the endpoint much is asked for now and then only.
+    """
+
+    rests = True
 
     def __init__(self, *, feeds: Feeds | None = None, executor: Executor | None = None, heap: Heap | None = None) -> None:
         self.feeds = feeds or Feeds()

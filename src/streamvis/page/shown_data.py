@@ -49,7 +49,7 @@ class ShownData:
         runs, then = [its.run for its in followings], reader.as_of(at)
         executor, loop = shared.executor, IOLoop.current()
         self._fillers = Fillers(doc, then, runs, executor=executor, loop=loop, wake=wake)
-        self._live = LiveSources(doc, then, runs, executor=executor, loop=loop, wake=wake)
+        self._live = LiveSources(doc, then, runs, executor=executor, loop=loop, wake=wake, rests=shared.rests)
         self.control = self._live.control
         self._missing = Missing(reader, [run.id for run in runs], executor=executor, loop=loop, wake=wake)
         self._missing.look(at)

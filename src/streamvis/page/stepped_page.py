@@ -84,6 +84,8 @@ class _SteppedFeeds(Feeds):
 
 
 class _SteppedShared(Shared):
+    rests = False
+
     def __init__(self, reader: EndpointReader, feeds: Feeds) -> None:
         super().__init__(feeds=feeds, executor=_AtOnce(), heap=_OthersHeap())
         self._only = reader

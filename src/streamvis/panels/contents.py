@@ -10,7 +10,7 @@ import numpy as np
 
 from streamvis.panels.png_images import are_pictures
 
-__all__ = ["Key", "contents_of"]
+__all__ = ["Key", "contents_of", "number_array"]
 
 _MOST_MATRIX = 40
 _RATES = ("rate", "sample_rate", "sampling_rate", "sr")
@@ -33,6 +33,7 @@ class Key:
 
 def contents_of(data: Mapping[str, Any]) -> str:
     """What a value holds, by the names, the shapes and the dtypes of its columns."""
+    data = {name: cells if (array := number_array(cells)) is None else array for name, cells in data.items()}
     arrays = {name: cells for name, cells in data.items() if isinstance(cells, np.ndarray)}
     if {"counts", "edges"} <= data.keys() and _length(data["edges"]) == _length(data["counts"]) + 1:
         return "histogram"
@@ -55,6 +56,22 @@ def contents_of(data: Mapping[str, Any]) -> str:
     if len(lengths) == 1 and lengths != {-1} and all(cells.ndim == 1 for cells in arrays.values()):
         return "table"
     return "tree"
+
+
+def number_array(cells: Any) -> np.ndarray | None:
+    """Cells as an array of numbers, whether they came as one or as lists, as from JSON; None for anything else."""
+    if isinstance(cells, (list, tuple)) and cells and not isinstance(_first(cells), np.ndarray):
+        try:
+            cells = np.asarray(cells)
+        except (ValueError, OverflowError):
+            return None
+    return cells if isinstance(cells, np.ndarray) and _is_number(cells) else None
+
+
+def _first(cells: Any) -> Any:
+    while isinstance(cells, (list, tuple)) and cells:
+        cells = cells[0]
+    return cells
 
 
 def _length(cells: Any) -> int:

@@ -15,6 +15,7 @@ from streamvis.page.documents.look import CARD, PANEL_HEIGHT
 from streamvis.page.fillers import attach
 from streamvis.palette import PALETTE
 from streamvis.panels.boxes import plot_frame, title_of
+from streamvis.panels.contents import number_array
 from streamvis.panels.side_by_side import for_each_run
 from streamvis.panels.value_filler import ValueFiller
 from streamvis.records import Value
@@ -80,7 +81,8 @@ class _Histograms(ValueFiller):
         self._found = {step: self._found[step] for step in kept_steps(self._found, _MOST_STEPS)}
         if binned is None:
             there = ", ".join(map(repr, data))
-            raise UsageError(f"The value of {self.key!r} has no numbers in {self._column or 'any column'!r}. It has {there}.")
+            where = f"no numbers in the column {self._column!r}" if self._column else "no column of numbers"
+            raise UsageError(f"The value of {self.key!r} has {where}. Its columns: {there}.")
         counts, edges = binned
         self._bars.data = {"left": edges[:-1], "right": edges[1:], "count": counts}
         if isinstance(self._now.title, Title):
@@ -122,10 +124,9 @@ class _Histograms(ValueFiller):
         counts, edges = (next((data[name] for name in names if name in data), None) for names in (_COUNTS, _EDGES))
         if self._column is None and counts is not None and edges is not None and len(edges) == len(counts) + 1:
             return np.asarray(counts, np.float64), np.asarray(edges, np.float64)
-        name = self._column or next((name for name, cells in data.items() if is_numbers(cells)), None)
-        if name is None or name not in data or not is_numbers(data[name]):
-            return None
-        return _counted(np.asarray(data[name], np.float64).ravel(), self._bins)
+        named = {name: number_array(cells) for name, cells in data.items() if self._column in (None, name)}
+        numbers = next((array for array in named.values() if array is not None), None)
+        return None if numbers is None else _counted(numbers.astype(np.float64).ravel(), self._bins)
 
     def _draw(self) -> None:
         self._found = {step: self._found[step] for step in kept_steps(self._found, _MOST_STEPS)}
@@ -156,8 +157,3 @@ def _counted(numbers: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
         # They differ by less than floats can divide.
         around = max(1e-300, float(np.abs(good).max()) * 1e-6)
         return np.histogram(good, bins, range=(float(good.min()) - around, float(good.max()) + around))
-
-
-def is_numbers(cells: Any) -> bool:
-    """Whether these are an array of numbers."""
-    return isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"

@@ -14,6 +14,7 @@ from bokeh.models import Div
 from streamvis.errors import UsageError
 from streamvis.page.fillers import attach
 from streamvis.panels.boxes import box, boxed, title_of
+from streamvis.panels.contents import number_array
 from streamvis.panels.side_by_side import for_each_run
 from streamvis.panels.value_filler import ValueFiller
 
@@ -47,7 +48,8 @@ class _Audio(ValueFiller):
         self._div, self._column, self._rate, self._title = div, column, rate, title
 
     def show(self, data: Mapping[str, Any], step: int) -> None:
-        name = self._column or next((name for name, cells in data.items() if isinstance(cells, np.ndarray) and cells.ndim), None)
+        arrays = {name: array for name, cells in data.items() if (array := number_array(cells)) is not None and array.ndim}
+        name = self._column or next(iter(arrays), None)
         rate = self._rate or next((int(data[name]) for name in _RATES if name in data), None)
         if name is None or name not in data:
             raise UsageError(f"The value of {self.key!r} has no samples. It has {', '.join(map(repr, data))}.")

@@ -45,7 +45,7 @@ _CSS = """
 
 
 @for_each_run
-def table(key: str, columns: Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
+def table(key: str, columns: str | Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
     """Make a table of the newest rows of a key, the newest first, or of the columns of a value.
 
     It has 1,000 rows, or fewer where there are more than 12 columns: 12,000 cells.
@@ -73,7 +73,7 @@ def table(key: str, columns: Sequence[str] | None = None, *, title: str | None =
     sheets = [InlineStyleSheet(css=_CSS), *options.get("stylesheets", ())]
     grid = DataTable(**(settings | {"source": ColumnDataSource(), "columns": [], "stylesheets": sheets}))
     panel = column_of(heading, grid, sizing_mode="stretch_width", styles=CARD, spacing=0, margin=0)
-    attach(panel, _Table(grid, key, list(columns) if columns is not None else None))
+    attach(panel, _Table(grid, key, [columns] if isinstance(columns, str) else columns and list(columns)))
     return panel
 
 

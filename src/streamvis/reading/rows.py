@@ -96,6 +96,7 @@ def _dtypes(connection: Connection, run: str, key: str, columns: Sequence[str] |
         raise UsageError(f"The key {key!r} holds values, not rows. Read them with value() or values().")
     if columns is None:
         return its["columns"]
+    columns = [columns] if isinstance(columns, str) else columns
     for name in columns:
         if name not in its["columns"]:
             like = near(name, its["columns"])

@@ -218,9 +218,9 @@ class Run:
 
         return frame_or_reason(self._connection.url, f"run={self.id}")
 
-    def follow(self, keys: Sequence[str] = (), past: bool = True) -> Iterator[Update]:
+    def follow(self, keys: str | Sequence[str] = (), past: bool = True) -> Iterator[Update]:
         """All rows and the newest values so far (unless `past` is false), then new ones, until the run has ended."""
-        return follow(self._connection, self.id, keys=keys, past=past)
+        return follow(self._connection, self.id, keys=[keys] if isinstance(keys, str) else keys, past=past)
 
 
 class Runs(Sequence[Run]):

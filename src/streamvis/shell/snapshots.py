@@ -60,7 +60,7 @@ class _Snapshot(RequestHandler):
         """Write the file; whether it is there, and nothing was refused."""
         is_default = script.any_app and script.name == DEFAULT_PAGE
         page = DEFAULT_PAGE if is_default else f"{script.name}={script.path.parent if script.is_folder else script.path}"
-        command = [sys.executable, "-m", "streamvis.cli", "snapshot", page, "-o", str(to), "--url", self._site.reader.url]
+        command = [sys.executable, "-P", "-m", "streamvis.cli", "snapshot", page, "-o", str(to), "--url", self._site.reader.url]
         command += [part for run in runs for part in ("--run", run)] + (["--at", at] if at else [])
         command += [f"--query={query}"] if query else []
         async with self._turn:

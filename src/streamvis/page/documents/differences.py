@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from os.path import commonprefix
 from typing import Any
 
@@ -53,6 +54,10 @@ def _of(live: Any, fresh: Any, where: str, seen: set[str]) -> Iterator[str]:
                 yield from _of(live[name], fresh[name], f"{where}[{name!r}]", seen)
         case ((list() | tuple() | np.ndarray()), (list() | tuple() | np.ndarray())):
             yield from _of_lists(live, fresh, where, seen)
+        case _ if is_dataclass(live) and type(live) is type(fresh):
+            # A field or a value of a glyph, whose transform is a model.
+            for part in fields(live):
+                yield from _of(getattr(live, part.name), getattr(fresh, part.name), f"{where}.{part.name}", seen)
         case _:
             if not _is_same(live, fresh):
                 one, other = _told_apart(live, fresh)

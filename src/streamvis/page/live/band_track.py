@@ -23,10 +23,13 @@ _LEAST_BUCKETS, _LEAST_WIDTH_PX = 100, 100
 
 
 class BandTrack:
-    """The rows of one source. `fetch` may run in a thread; everything else under the document lock. See `LiveTrack`."""
+    """The rows of one source. `fetch` may run in a thread; everything else under the document lock. See `LiveTrack`.
 
-    def __init__(self, spec: LiveSpec, *, log: bool) -> None:
-        self.spec, self._log = spec, log
+    Where it does not rest, they are asked for again as soon as they may have changed.
+    """
+
+    def __init__(self, spec: LiveSpec, *, log: bool, rests: bool = True) -> None:
+        self.spec, self._log, self._rests = spec, log, rests
         self._view: tuple[float, float] | None = None
         self._buckets = self._most_buckets = max(_LEAST_BUCKETS, spec.max_rows // (6 * len(spec.columns)))
         self._next_at = 0.0
@@ -38,7 +41,7 @@ class BandTrack:
     @property
     def pause_s(self) -> float:
         """How long to wait before the rows are asked for."""
-        return self._next_at - time.monotonic()
+        return self._next_at - time.monotonic() if self._rests else 0.0
 
     def refused(self, reason: str) -> None:
         """The runs have not what is asked for. They are asked again when something new comes."""

@@ -93,8 +93,10 @@ class LiveSources:
         executor: Executor,
         loop: IOLoop,
         wake: Callable[[], None],
+        rests: bool = True,
     ) -> None:
         self._doc, self._reader, self._executor, self._loop, self._wake = doc, reader, executor, loop, wake
+        self._rests = rests
         self._figures, self._runs = Figures(doc, wake), {run.id: run for run in runs}
         self._states = {run.id: run.state for run in runs}
         self._shown: dict[str, _Shown] = {}
@@ -181,7 +183,7 @@ class LiveSources:
 
     def _track(self, spec: LiveSpec, log: bool) -> _Track:
         if spec.stat:
-            return BandTrack(spec, log=log)
+            return BandTrack(spec, log=log, rests=self._rests)
         run = self._runs.get(spec.runs[0])
         return LiveTrack(spec, log=log, origin=run.started if run is not None else 0.0)
 

@@ -7,8 +7,10 @@ that `streamvis serve`, which starts the page server, needs none itself.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -128,7 +130,9 @@ def _text_of(tree: ast.Module, name: str) -> str | None:
 
 
 def add_to_path(script: PageScript) -> None:
-    """Let code find the script's modules that has only their names, such as `pickle`: after everything else."""
-    folder = str(script.path.parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    """Let code find the script's modules that has only their names, such as `pickle`, and those of the folder where the program
+    was started: after everything else, so that a file there with the name of a standard module takes the place of none."""
+    folders = [str(script.path.parent)]
+    with suppress(FileNotFoundError):  # that folder may be gone
+        folders.append(os.getcwd())
+    sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
