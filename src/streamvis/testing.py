@@ -30,6 +30,7 @@ from streamvis.errors import NoSuchName
 from streamvis.page.documents.click import click
 from streamvis.page.documents.differences import differences
 from streamvis.page.feeds.reader import EndpointReader, Piece
+from streamvis.page.fillers import PANEL_FAILED
 from streamvis.page.scripts.script import PageScript, add_to_path, read_script
 from streamvis.page.stepped_page import SteppedPage
 from streamvis.testing_run import Record, TrialRun, rows, value
@@ -154,12 +155,12 @@ class OpenedPage:
         A page that is opened now, with the same widgets and selections set, shows the same as this one. As of a step (the one
         that is shown, or one in the middle of the run) it shows the same as a page to which only the records up to that step
         were ever sent. The document can be sent to a browser. Keys that the page asks for are in the run, or at least no key
-        of the run is left unread instead. And every panel and live source has what it shows.
+        of the run is left unread instead. And every panel can show its data.
         """
         self._follow()
         self._load.doc.to_json()
         _raise(self._load)
-        found = _unknown_keys(self._load, self._run.reader.keys(self._run.id)) + _empty_parts(self._load)
+        found = _unknown_keys(self._load, self._run.reader.keys(self._run.id)) + _told(self._load, PANEL_FAILED)
         if self._at is not None:
             found += self._compared(self._load, self._run.until(self._at))
         else:
@@ -234,7 +235,7 @@ def check_page(script: PageScript, reader: EndpointReader, run: str) -> Checked:
                 break
         _raise(fresh)
         _raise(live)
-        found += _unknown_keys(fresh, reader.keys(run)) + _empty_parts(fresh)
+        found += _unknown_keys(fresh, reader.keys(run)) + _told(fresh)
         checked = Checked(found, opened_s, sorted(fresh.reads), len(fresh.doc.models))
         live.close()
         fresh.close()
@@ -300,10 +301,11 @@ def _unknown_keys(load: SteppedPage, there: Iterable[str]) -> list[str]:
     return [f"The page reads {_listed(missing)}, which the run does not have. Nothing reads {_listed(unread)}."]
 
 
-def _empty_parts(load: SteppedPage) -> list[str]:
-    """What the page says of panels and live sources that cannot show their data."""
+def _told(load: SteppedPage, title: str = "") -> list[str]:
+    """What the page says of panels that cannot show their data, and of live sources that have none; or only what has this title."""
     notices = json.loads(load.notices)
-    return [f"{its['title']}: {its['text']}" for its in notices if its["kind"] == "reading" and its["text"]]
+    is_told = lambda its: its["title"] == title if title else its["kind"] == "reading" and its["text"]  # noqa: E731
+    return [f"{its['title']}: {its['text']}" for its in notices if is_told(its)]
 
 
 def _listed(names: Sequence[str]) -> str:

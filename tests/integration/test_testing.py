@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from streamvis import Client
 from streamvis.cli import cli
-from streamvis.errors import InvalidData, NoSuchName, PageScriptError
+from streamvis.errors import InvalidData, NoSuchName, PageScriptError, UnknownRun
 from streamvis.page import stepped_page
 from streamvis.page.documents.link import StreamvisLink
 from streamvis.page.scripts.application import page_application
@@ -173,9 +173,9 @@ def test_streamvis_check_says_what_is_wrong_with_a_page_on_a_real_run(write, sha
             client.sendl(step, "train", {"loss": [float(step)]})
             assert client.flush()
 
-    def check(source):
-        words = ["check", str(write(source)), "--url", shared_endpoint.url, "--app", "checked"]
-        found = CliRunner().invoke(cli, words)
+    def check(source, *more):
+        words = ["check", str(write(source)), "--url", shared_endpoint.url, "--app", "checked", *more]
+        found = CliRunner().invoke(cli, words, catch_exceptions=False)
         return found.exit_code, found.output
 
     status, told = check(PAGE)
@@ -184,6 +184,13 @@ def test_streamvis_check_says_what_is_wrong_with_a_page_on_a_real_run(write, sha
     assert status == 1 and "'train'.data['loss']: live has 1 items" in told and "fresh has 3" in told, told
     status, told = check(PAGE.replace("import sizes", "import sizess"))
     assert status == 1 and "ModuleNotFoundError" in told and ">    4  import sizess" in told, told
+    live = "from streamvis import live_source\n" + PAGE.replace("name='train'", "").replace(
+        "    plot.line(", "    plot.line('step', 'los', source=live_source('train', columns=['los']))\n    plot.line("
+    )
+    status, told = check(live)
+    assert status == 1 and "Wrong: The live source of “train” has nothing to show: columns: there is no column 'los'" in told, told
+    with pytest.raises(UnknownRun, match="'nosuch'"):
+        check(PAGE, "--run", "nosuch")
 
 
 def test_a_save_that_is_heard_of_twice_reloads_no_page_that_was_made_of_it(tmp_path, monkeypatch):
@@ -277,25 +284,6 @@ def test_a_band_has_what_was_sent_when_the_call_returns(tmp_path, streamvis_page
     for step in range(1, 4):
         page.sendl(step, "k", {"y": float(step)})
         assert list(page["band"].data["step"]) == list(range(step + 1))
-
-
-@pytest.mark.parametrize(
-    ("made", "said"),
-    [
-        ("live_source('k', columns=['los'])", "nothing to show.*'los'"),
-        ("live_source('v', columns=['y'])", "nothing to show"),
-    ],
-)
-def test_a_live_source_with_nothing_to_show_fails_the_check(tmp_path, streamvis_page, made, said):
-    source = (
-        f"from bokeh.plotting import figure\nfrom streamvis import live_source\n\ndef init_page(doc, config):\n    its = {made}\n"
-    )
-    (tmp_path / "page.py").write_text(
-        f"{source}    plot = figure()\n    plot.line('step', its.column_names[-1], source=its)\n    doc.add_root(plot)\n"
-    )
-    page = streamvis_page(tmp_path / "page.py", records=[rows(0, "k", {"y": 0.0}), value(0, "v", {"y": 1})])
-    with pytest.raises(AssertionError, match=said):
-        page.check()
 
 
 def test_a_panel_that_cannot_show_its_data_fails_the_check(tmp_path, streamvis_page):

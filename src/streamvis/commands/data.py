@@ -70,7 +70,7 @@ def check(what: Path | DatabaseAddress, is_repair: bool, run: str | None, url: s
     Exits with status 1 if something is wrong.
     """
     if isinstance(what, Path) and not what.exists():
-        raise UsageError(f"There is no {what}.")
+        raise UsageError(f"{what} does not exist. Give a data folder, a database or a page script.")
     if isinstance(what, Path) and (what.is_file() or (what / "main.py").is_file()):
         _check_page(what, run, url, app, token)
     elif is_repair:
@@ -92,6 +92,7 @@ def _check_page(path: Path, run: str | None, url: str, app: str | None, token: s
     run = run or reader.app_tail(shown, after=None, wait_s=0).newest
     if run is None:
         raise UsageError(f"The app {shown!r} has no run at {url} yet. Start its producer, or name a run with --run.")
+    reader.run(run)  # a wrong id is not the author's mistake
     try:
         checked = check_page(script, reader, run)
     except Exception as error:  # noqa: BLE001  # around an author's code

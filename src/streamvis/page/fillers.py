@@ -30,11 +30,12 @@ from streamvis.page.new_data import NewData
 from streamvis.page.runs import PageRun
 from streamvis.records import KeyInfo, Value
 
-__all__ = ["Filler", "Fillers", "Page", "attach", "is_panel"]
+__all__ = ["PANEL_FAILED", "Filler", "Fillers", "Page", "attach", "is_panel"]
 
 _log = logging.getLogger("streamvis.page")
 
 _RETRY_S = 0.5
+PANEL_FAILED = "A panel cannot show its data"
 _FILLER = "_streamvis_filler"
 
 
@@ -349,7 +350,7 @@ class Fillers:
                 function(*args)
         except Exception as error:  # noqa: BLE001  # one panel's data must not take the others along
             _log.exception("a panel failed")
-            notice = Notice("reading", "A panel cannot show its data", f"{type(error).__name__}: {str(error)[:200]}")
+            notice = Notice("reading", PANEL_FAILED, f"{type(error).__name__}: {str(error)[:200]}")
             self._troubles[id(getattr(function, "__self__", None))] = notice
             return False
         return True
