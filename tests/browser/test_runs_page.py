@@ -177,6 +177,20 @@ def test_a_run_with_every_kind_of_value_shows_each_as_what_it_is(show):
     assert tab.page.get_by_text("cannot show").count() == 0
 
 
+def test_a_page_of_several_runs_shows_panels_of_all_of_them(site, open_page):
+    for i in range(3):
+        with Client(site[0], "three") as client:
+            client.init({"lr": 0.1 if i else 0.01}, name=f"run {i}")
+            for step in range(50):
+                client.sendl(step, "train", {"loss": 1 / (step + 1 + i)})
+            client.send(0, "scores", {"name": ["a", "b"], "score": [0.5, float(i)]})
+    count = "(type) => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? []).filter((m) => m.type == type).length"
+    for _ in range(3):
+        tab = open_page(f"{site[1]}/runs?app=three&group=config.lr")
+        drawn = lambda tab=tab: (tab.evaluate(count, "DataTable"), tab.evaluate(count, "Line"))  # noqa: E731
+        wait_until(lambda drawn=drawn: drawn() == (3, 2), within_s=20, what="a table of each run", pause=tab._pause_s)
+
+
 def test_the_first_charts_and_their_data_are_there_before_the_browser_has_its_scripts(show, open_page):
     tab = show("ahead", lambda client: [client.sendl(step, "k", {"a": 1.5, "b": 2.5}) for step in range(3)])
     page, held, frames = tab.page.context.new_page(), [], []

@@ -30,7 +30,7 @@ from streamvis.page.author.code import Failures
 from streamvis.page.author.requests import Asking
 from streamvis.page.diagnosis import Counts, Diagnosis
 from streamvis.page.documents import look
-from streamvis.page.documents.callbacks import call_later, call_next
+from streamvis.page.documents.callbacks import call_later, call_next, current
 from streamvis.page.documents.document import on_unsendable
 from streamvis.page.documents.link import BrowserLink, Notice, Shown, ShownRun
 from streamvis.page.feeds.following import Following
@@ -141,7 +141,8 @@ class Session:
 
     async def _begin_after(self, rest: Awaitable[object]) -> None:
         await rest
-        self._begin()
+        with current(self._doc):
+            self._begin()
 
     def _begin(self) -> None:
         if self._followings:
@@ -238,7 +239,9 @@ class Session:
             # It may have been set just as the time was up: no other callback continues then.
             if not woken.is_set():
                 return
-            rest = self._step()
+            # No callback of Bokeh's is under way here, which would say so.
+            with current(self._doc):
+                rest = self._step()
             if rest is not None:
                 await rest
 

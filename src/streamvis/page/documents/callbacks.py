@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from bokeh.document import Document
+from bokeh.io.doc import patch_curdoc
 
-__all__ = ["call_later", "call_next"]
+__all__ = ["call_later", "call_next", "current"]
+
+
+@contextmanager
+def current(doc: Document) -> Iterator[None]:
+    """Within this, it is the document that is being made or changed, as in every callback of Bokeh.
+
+    Bokeh's `patch_curdoc` does not put things back after an exception, so none leaves it.
+    """
+    raised = None
+    with patch_curdoc(doc):
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # raised again right below
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 def call_next(doc: Document, function: Callable[[], object]) -> None:
