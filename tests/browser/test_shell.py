@@ -34,6 +34,7 @@ def init_page(doc, config, runs):
     shown = sorted([run.name, run.group, run.config["net"]] for run in runs)
     doc.add_root(Div(name="shown", text=repr(shown), render_as_text=True))
 """
+IMPORTS = "import there_is_none\ndef init_page(doc, config):\n    pass\n"
 FAILS = "def init_page(doc, config):\n    1 / 0\ndef update_page(doc, new_data):\n    pass\n"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -43,11 +44,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 def site(tmp_path_factory):
     """An endpoint and a page server for all tests of this file."""
     folder = tmp_path_factory.mktemp("shell")
-    for name, text in {"lines": PAGE, "fails": FAILS, "many": MANY}.items():
+    for name, text in {"lines": PAGE, "fails": FAILS, "many": MANY, "imports": IMPORTS}.items():
         (folder / f"{name}.py").write_text(text)
     endpoint = processes.endpoint(folder / "data", log=folder / "endpoint.log")
     try:
-        scripts = [folder / f"{name}.py" for name in ("lines", "fails", "many")]
+        scripts = [folder / f"{name}.py" for name in ("lines", "fails", "many", "imports")]
         pages = processes.page_server(*scripts, url=endpoint.url, log=folder / "pages.log")
         try:
             yield endpoint, pages
@@ -121,6 +122,21 @@ def test_a_page_that_fails_leaves_the_shell_usable(site, open_page):
         assert tab.page.url == f"{pages.root}/lines?app=failing"
 
 
+@pytest.mark.parametrize("opened", ["imports?app=before", "lines?app=before&at=x"])
+def test_the_shell_around_a_page_that_failed_before_it_knew_its_run_has_its_list_and_no_error(site, open_page, opened):
+    endpoint, pages = site
+    with Client(endpoint.url, "before") as client:
+        client.init(name="a run")
+        send(client, 0)
+        tab = open_page(f"{pages.root}/{opened}")
+        tab.expect_errors()
+        told = "document.querySelector('#streamvis-notices')?.shadowRoot?.textContent ?? ''"
+        until(tab, lambda: "No module" in tab.in_page(told) or "not valid" in tab.in_page(told), "the error")
+        tab.page.get_by_label("The past").click()
+        tab.page.get_by_text("a run").first.wait_for()
+        assert not [error for error in tab.errors if "TypeError" in error] and "undefined" not in tab.page.content()
+
+
 def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_back_to_live(site, open_page):
     endpoint, pages = site
     with Client(endpoint.url, "timed") as client:
@@ -144,6 +160,12 @@ def test_the_time_bar_shows_the_page_as_of_a_step_in_the_address_too_and_goes_ba
         other.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(8)))
         until(other, lambda: other.page.get_by_label("Step number").input_value() == "7", "the step in the other's bar")
         assert tab.source("main_plot")["x"] == list(range(8))
+        typed = tab.page.get_by_label("Step number")
+        for text, shown in (("-5", 0), ("6.6", 7), ("", 7), ("99999999999999999999", 10)):
+            typed.fill(text)
+            typed.press("Enter")
+            tab.wait_for_source("main_plot", lambda columns, shown=shown: columns["x"] == list(range(shown + 1)))
+            until(tab, lambda shown=shown: typed.input_value() == str(shown), "the step in the bar")
         tab.page.get_by_role("button", name="Live", exact=True).click()
         tab.wait_for_source("main_plot", lambda columns: columns["x"] == list(range(11)))
         assert "at=" not in tab.page.url

@@ -261,9 +261,20 @@ def test_a_page_lists_other_runs_of_its_app_and_a_wrong_filter_is_the_author_s_m
         streamvis.runs()
 
 
-def test_an_address_that_asks_for_what_there_is_not_is_said_in_the_page(open_page, sweep):
-    page = open_page("many", run=sweep[2], stat="odd")
-    page.wait_for(lambda: "Use one of std, sem" in page.told())
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"stat": "odd"}, "Use one of std, sem"),
+        ({"at": "-1"}, "Use a whole number from 0"),
+        ({"follow": "me"}, "Use one of newest, oldest, pinned"),
+        ({"where": "config.lr >"}, "where='config.lr >'"),
+        ({"where": "config.lr = 1 and state"}, "It is at '= 1 and state'"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_said_in_the_page_and_is_not_its_author_s_mistake(open_page, sweep, query, told):
+    page = open_page("many", **query)
+    page.wait_for(lambda: told in page.told())
+    assert "Fix the script" not in page.told() and "Traceback" not in page.told()
 
 
 def test_a_page_follows_what_its_script_says_unless_its_address_says_otherwise(open_page, sweep):

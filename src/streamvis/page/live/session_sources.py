@@ -148,11 +148,12 @@ class LiveSources:
     @property
     def notices(self) -> list[Notice]:
         """What the page has to say of sources that ask for what is not there."""
-        return [
+        found = (
             Notice("reading", f"The live source of “{shown.spec.key}” has nothing to show", shown.track.trouble)
             for shown in self._shown.values()
             if shown.track.trouble
-        ]
+        )
+        return list(dict.fromkeys(found))  # many figures of a page may ask for the same
 
     # Which sources there are
 

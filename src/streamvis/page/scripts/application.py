@@ -24,7 +24,8 @@ from bokeh.document import Document
 from bokeh.io.doc import patch_curdoc
 from tornado.httputil import HTTPServerRequest
 
-from streamvis.errors import UsageError
+from streamvis.errors import FilterError, StreamvisError, UsageError
+from streamvis.filters import Filter
 from streamvis.page.author.code import Failures
 from streamvis.page.documents.callbacks import call_next
 from streamvis.page.documents.link import BrowserLink, Notice, say_edited
@@ -158,7 +159,7 @@ class _PageHandler(Handler):
         try:
             selection = selection_of(session_context, app, self._script.follow)
         except UsageError:
-            return  # the script's server says so, in the page
+            return  # which the page says
         feeds = self._shared.feeds.chosen(self._shared.reader(self._url, self._token), selection, self, _ignore)
         until = time.monotonic() + _FIRST_ANSWER_S
         for feed in feeds:
@@ -166,6 +167,21 @@ class _PageHandler(Handler):
                 left_s = until - time.monotonic()
                 await asyncio.get_running_loop().run_in_executor(None, feed.known.wait, max(0.0, left_s))
             feed.leave(self)
+
+    def _fault_of_address(self, session_context: SessionContext) -> StreamvisError | None:
+        """Why no page can be made for what the address asks for, which is no fault of its author."""
+        try:
+            selection = selection_of(session_context, self._app)
+            if selection.where:
+                Filter.parse(selection.where)
+        except FilterError as error:
+            where, at = selection.where, error.position
+            return UsageError(
+                f"where={where!r}: {error} It is at {where[at : at + 20]!r}." if where[at:] else f"where={where!r}: {error}"
+            )
+        except UsageError as error:
+            return error
+        return None
 
     async def _make(self, session_context: SessionContext, page: _Page, doc: Document) -> None:
         page.doc = doc
@@ -176,6 +192,11 @@ class _PageHandler(Handler):
             title = f"{self._script.path.name} hung, and held up all pages"
             text = f"It is not run until {until}. Fix the script, then reload the page."
             _link(doc).show([Notice("error", title, text, self._held_back.doing)])
+            return
+        if (fault := self._fault_of_address(session_context)) is not None:
+            if self._heard is not None:
+                self._heard(fault)
+            _link(doc).show([Notice("error", "The address of this page is not valid", str(fault))])
             return
         page.failures.guard(doc)
         page.version = self._versions.join()

@@ -98,7 +98,7 @@ const Marks = ({attempts, alerts, ...its}) => html`<div class="marks">
 
 export const PastBar = ({viewer}) => {
   useStore(viewer)
-  const [span, learn] = useState(null), [speed, pace] = useState(10), [loops, loop] = useState(false)
+  const [span, learn] = useState(null), [typed, type] = useState(null), [speed, pace] = useState(10), [loops, loop] = useState(false)
   const [is_playing, play] = usePlaying(viewer, span, {speed, loops}), ids = [...viewer.shown_ids].join(" ")
   const [chosen, choose] = useState(kept.get("past-scale") ?? ""), {past, scale: its, problem} = useScale([...viewer.shown_ids][0], chosen)
   useEffect(() => {
@@ -115,7 +115,15 @@ export const PastBar = ({viewer}) => {
   }, [ids])
   if (span == null) return html`<footer class="past"><span class="muted">No steps yet</span></footer>`
   const scale = its == null ? null : extended(its, span)
-  const at = viewer.at ?? span.last, move = (event) => viewer.seek(Number(event.target.value))
+  const at = viewer.at ?? span.last
+  // What is typed may be anything: the nearest step there is, and what is shown already where it is no number.
+  const move = ({target}) => {
+    const step = target.value == "" || Number.isNaN(target.valueAsNumber) ? at : Math.round(target.valueAsNumber)
+    const nearest = Math.min(Math.max(step, span.first), span.last)
+    type(null)
+    target.value = nearest
+    if (nearest != at) viewer.seek(nearest)
+  }
   const [low, high] = scale == null ? [span.first, span.last] : [scale.x[0], scale.x[scale.x.length - 1]]
   const x_of = (step) => scale == null ? step : between(scale.steps, scale.x, step)
   const drag = (event) => viewer.seek(scale == null ? Number(event.target.value) : Math.round(between(scale.x, scale.steps, Number(event.target.value))))
@@ -134,7 +142,7 @@ export const PastBar = ({viewer}) => {
     <span class="track"><${Marks} attempts=${past.attempts} alerts=${past.alerts} share_of=${(step) => (x_of(step) - low) / (high - low || 1)} seek=${(step) => viewer.seek(step)} />
       <input type="range" aria-label="Step" aria-valuetext=${`step ${at}${told && `, ${told}`}`} min=${low} max=${high} step=${scale == null ? 1 : "any"} value=${x_of(at)} onInput=${drag} /></span>
     ${told && html`<output>${told}</output>`}
-    <label>Step <input type="number" aria-label="Step number" min=${span.first} max=${span.last} value=${at} onChange=${move} /></label>
+    <label>Step <input type="number" aria-label="Step number" min=${span.first} max=${span.last} value=${typed ?? at} onInput=${({target}) => type(target.value)} onChange=${move} onBlur=${() => type(null)} /></label>
     <button class="live" aria-pressed=${viewer.at == null} onClick=${() => { play(false); viewer.seek(null) }}>Live</button>
   </footer>`
 }

@@ -37,7 +37,7 @@ export class Viewer extends Store {
     if (all.length == 0) return null
     // Runs of one group have one colour on the page.
     const known = ({id}) => this.group == null ? this.listed.get(id) : this.listed.has(id) ? {name: this.listed.get(id).name} : {}
-    return {...all[0], runs: all.flatMap(({runs}) => runs).map((run) => ({...run, ...known(run)}))}
+    return {...all[0], runs: all.flatMap(({runs}) => runs ?? []).map((run) => ({...run, ...known(run)}))}
   }
 
   get shown_colors() { return new Map((this.shown?.runs ?? []).map(({id, color}) => [id, color])) }
