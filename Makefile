@@ -70,7 +70,7 @@ lint: $(VENV)/.installed-lint
 	@$(VENV)/bin/pyright
 
 docs: $(VENV)/.installed-docs
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict $(ARGS)
 	@echo "The docs are in build/site: open build/site/index.html in a browser."
 
 # With what their own metadata names, in the newest releases: as people get them.

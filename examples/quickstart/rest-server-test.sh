@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole REST API with curl alone: bash rest-server-test.sh [URL]
+# The REST API with curl alone: bash rest-server-test.sh [URL]
 # Each call prints what it expects; the first answer without it ends the script with status 1.
 set -euo pipefail
 URL=${1:-http://localhost:8080}

@@ -128,15 +128,15 @@ class UnknownRun(StoreError):
 
     def __init__(self, run: str, *, near: Sequence[str] = (), listing: str = "GET /api/v1/runs") -> None:
         self.run, self.near = run, tuple(near)
-        super().__init__(f"There is no run {run!r}.{_did_you_mean(near)} {listing} lists the runs that there are.")
+        super().__init__(f"There is no run {run!r}.{_did_you_mean(near)} {listing} lists all runs.")
 
 
 class DeletedRun(StoreError):
-    """The run `run` was deleted, and is never made again."""
+    """The run `run` was deleted. Its id cannot be used again."""
 
     def __init__(self, run: str) -> None:
         self.run = run
-        super().__init__(f"The run {run!r} was deleted. Start another run; a deleted one is never made again.")
+        super().__init__(f"The run {run!r} was deleted. Start another run: the id of a deleted one cannot be used again.")
 
 
 class UnknownKey(StoreError):

@@ -302,7 +302,7 @@ def _unknown_keys(load: SteppedPage, there: Iterable[str]) -> list[str]:
 
 
 def _told(load: SteppedPage, title: str = "") -> list[str]:
-    """What the page says of panels that cannot show their data and of live sources that have none, or only what has this title."""
+    """What the page says of panels that cannot show their data and of live sources without any, or only what has this title."""
     notices = json.loads(load.notices)
     is_told = lambda its: its["title"] == title if title else its["kind"] == "reading" and its["text"]  # noqa: E731
     return [f"{its['title']}: {its['text']}" for its in notices if is_told(its)]

@@ -154,7 +154,7 @@ class Transport:
             raise EndpointUnreachable(f"No answer from {url} ({_reason(error, timeout_s)}).", url=url) from error
         told = {name.lower(): value for name, value in answer.headers.items()}
         if answer.version == 11 and _is_cut_off(answer.status, told):
-            raise EndpointUnreachable(f"No answer from {url} (it was cut off in its head).", url=url)
+            raise EndpointUnreachable(f"No answer from {url} (the connection closed in the middle of the headers).", url=url)
         return Response(answer.status, told, answer.data)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ block says what to do with it:
     <!-- file: NAME after OTHER --> a script for `bokeh serve`, which uses OTHER
     <!-- serves: PAGE -->           run it, with ports of its own; the page PAGE of it shows growing data
     <!-- make -->                   each line is a target of the Makefile that make can plan
-    <!-- quickstart -->             the quickstart, which tests/browser/test_quickstart.py runs as it stands here
+    <!-- quickstart -->             the quickstart, whose files in examples/quickstart tests/browser/test_live_pages.py runs
     <!-- not run: WHY -->           for what cannot end by itself and is run elsewhere
 
 A block without a comment is Python to execute (in one namespace per document), or bash to run.

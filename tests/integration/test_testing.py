@@ -188,9 +188,8 @@ def test_streamvis_check_says_what_is_wrong_with_a_page_on_a_real_run(write, sha
         "    plot.line(", "    plot.line('step', 'los', source=live_source('train', columns=['los']))\n    plot.line("
     )
     status, told = check(live)
-    assert status == 1 and "Wrong: The live source of “train” has nothing to show: columns: there is no column 'los'" in told, (
-        told
-    )
+    assert status == 1, told
+    assert "Wrong: The live source of “train” has nothing to show: columns: there is no column 'los'" in told
     with pytest.raises(UnknownRun, match="'nosuch'"):
         check(PAGE, "--run", "nosuch")
 

@@ -445,6 +445,36 @@ def test_the_named_text_of_a_value_is_followed():
 # Sound
 
 
+@pytest.mark.parametrize(
+    ("sent", "holds"),
+    [
+        ({"samples": [0.0, 0.5, -0.5] * 500, "rate": 8000}, "audio"),
+        ({"weights": [0.1 * i for i in range(50)]}, "histogram"),
+        ({"weights": [[1, 2, 3]] * 50}, "histogram"),
+        ({"x": [1, 2, 3], "y": [0.5, 0.25, 0]}, "points"),
+        ({"name": ["a", "b"], "score": [1, 2]}, "table"),
+        ({"parts": [[1, 2], [3]]}, "table"),
+        ({"words": ["a", "b"]}, "text"),
+        ({"mixed": [1, "a"]}, "table"),
+    ],
+)
+def test_lists_of_numbers_are_shown_as_arrays_of_them_are(sent, holds):
+    arrays = {name: np.asarray(cells) if holds in ("audio", "histogram", "points") else cells for name, cells in sent.items()}
+    assert contents_of(sent) == contents_of(arrays) == holds
+    if holds in ("audio", "histogram"):
+        panel = (panels.audio if holds == "audio" else panels.histograms)("k")
+        site = Panels(panel)
+        site.send(k=sent)
+        assert not site.troubles()
+
+
+def test_one_column_may_be_named_without_a_list():
+    panel = panels.table("k", "loss")
+    site = Panels(panel)
+    site.send(k={"loss": [1.0, 2.0], "other": [3.0, 4.0]})
+    assert [column.field for column in panel.children[1].columns] == ["loss"]
+
+
 def test_what_is_no_sound_is_not_taken_for_one():
     assert contents_of({"samples": np.zeros(100), "rate": 8000}) == "audio"
     assert contents_of({"samples": np.zeros((100, 2), np.int16), "sample_rate": np.int64(44100)}) == "audio"

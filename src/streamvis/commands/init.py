@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,9 +45,10 @@ def init(name: str, source: str, app: str | None) -> None:
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")
         click.echo(f"Wrote {path}")
-    click.echo(f"Watch it:  streamvis serve {folder / 'page.py'}")
+    page, producer = (shlex.quote(str(folder / name)) for name in ("page.py", "producer.py"))
+    click.echo(f"Watch it:  streamvis serve {page}")
     if "producer.py" in _SOURCES[source]:
-        click.echo(f"Send to it: python {folder / 'producer.py'}")
+        click.echo(f"Send to it: python {producer}")
 
 
 def _text(path: str, app: str) -> str:

@@ -179,7 +179,7 @@ def export(
     from streamvis.reading.export import export_run
 
     if bool(runs) == bool(where or app):
-        raise UsageError("Name runs, or choose them with --where or --app.")
+        raise UsageError("Name runs, or choose them with --where or --app, not both.")
     with _open(url, token) as reader:
         chosen = [reader.run(run) for run in runs] if runs else list(reader.runs(app, where))
         if not chosen:

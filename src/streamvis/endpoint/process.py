@@ -117,7 +117,7 @@ def _database_store(address: DatabaseAddress, keep: KeepValues, allow_async_comm
     store = PostgresStore(address, may_lose=allow_async_commit, keep_values=keep)
     _log.warning("The runs are in %s. %s", address, store.durability.told)
     if store.is_pooled:
-        _log.warning("A pooler is between: news of other endpoints is looked for each second.")
+        _log.warning("A connection pooler is in use: this endpoint polls for commits of other endpoints once a second.")
     return store
 
 

@@ -40,6 +40,11 @@ class Names(dict[str, Any]):
     def __missing__(self, name: object) -> Any:
         raise NoSuchName(self.what, name, [str(found) for found in self])
 
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            raise AttributeError(f"{self.what} is a dict. Write {self.what}[{name!r}].")
+        raise AttributeError(f"{self.what} is a dict and has no attribute {name!r}.")
+
 
 class NewData(Mapping[str, Mapping[str, Any]]):
     """The new data since the last call of `update_page`: maps each key that has new data to its columns.

@@ -142,7 +142,7 @@ class _EventFile:
 
     def _fail(self, problem: str) -> NoReturn:
         self._is_broken = True
-        raise BrokenFile(f"{self._path} is damaged from byte {self._offset:,} on: {problem}. What is before that was read.")
+        raise BrokenFile(f"{self._path} is damaged from byte {self._offset:,} on: {problem}. Everything before it was imported.")
 
 
 class _Rows:

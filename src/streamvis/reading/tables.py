@@ -117,9 +117,10 @@ class TableFile:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise StreamvisError(f"{self._path}, line {at + 1:,} is not JSON: {error}. What is before that was read.") from None
+            told = f"{self._path}, line {at + 1:,} is not JSON: {error}. Everything before it was imported."
+            raise StreamvisError(told) from None
         if not isinstance(row, dict):
-            raise StreamvisError(f"{self._path}, line {at + 1:,} is not an object of JSON. What is before that was read.")
+            raise StreamvisError(f"{self._path}, line {at + 1:,} is not an object of JSON. Everything before it was imported.")
         step, time = (
             self._column(given, usual, list(row), must=False) for given, usual in ((self._step, _STEPS), (self._time, _TIMES))
         )
@@ -140,7 +141,8 @@ class TableFile:
             steps = np.floor(column.to_numpy(zero_copy_only=False))
             if np.isfinite(steps).all() and (steps >= 0).all():
                 return steps.astype(np.int64)
-        raise UsageError(f"{self._path}: the column {name!r} has cells that are not a step. Choose another with --step.")
+        told = f"{self._path}: the column {name!r} has cells that are not steps (whole numbers from 0)."
+        raise UsageError(f"{told} Choose another with --step.")
 
     def _times(self, column: pa.Array, name: str) -> np.ndarray:
         try:

@@ -147,7 +147,7 @@ def _records(path: Path) -> Iterator[Fields]:
             is_first = kind in (_FULL, _FIRST)
             if zlib.crc32(content, zlib.crc32(bytes([kind]))) != checksum or not (is_first or parts):
                 told = f"{path} is damaged from byte {at:,} on: a record that does not fit its checksum"
-                raise StreamvisError(f"{told}. What is before that was read.")
+                raise StreamvisError(f"{told}. Everything before it was imported.")
             at += _HEAD.size + length
             parts = [content] if is_first else [*parts, content]
             if kind in (_FULL, _LAST):

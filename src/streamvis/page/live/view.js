@@ -1,4 +1,4 @@
-// The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
+// The views of live sources in the browser (see session_sources.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument is `control`. What the viewer sees is decided here: ranges that follow are moved when data arrive, and a range that
 // anybody else moved is not touched again until it is told to follow. Figures come and go by `control.news`.
 const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, PADDING = 0.05

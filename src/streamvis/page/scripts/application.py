@@ -169,7 +169,7 @@ class _PageHandler(Handler):
             feed.leave(self)
 
     def _fault_of_address(self, session_context: SessionContext) -> StreamvisError | None:
-        """Why no page can be made for what the address asks for, which is no fault of its author."""
+        """Why no page can be made for what the address asks for, though its author's page is right."""
         try:
             selection = selection_of(session_context, self._app)
             if selection.where:

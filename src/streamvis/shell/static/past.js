@@ -116,7 +116,7 @@ export const PastBar = ({viewer}) => {
   if (span == null) return html`<footer class="past"><span class="muted">No steps yet</span></footer>`
   const scale = its == null ? null : extended(its, span)
   const at = viewer.at ?? span.last
-  // What is typed may be anything: the nearest step there is, and what is shown already where it is no number.
+  // What is typed may be anything: the nearest step there is, or, without a number, the one that is shown.
   const move = ({target}) => {
     const step = target.value == "" || Number.isNaN(target.valueAsNumber) ? at : Math.round(target.valueAsNumber)
     const nearest = Math.min(Math.max(step, span.first), span.last)
