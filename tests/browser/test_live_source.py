@@ -316,3 +316,54 @@ def test_figures_that_come_and_go_in_an_open_page_fill_follow_and_zoom(tmp_path,
         wait_until(lambda: view(tab, "later") == [0, 1099], within_s=10, what="the others follow")
         assert view(tab, "late") == [100, 110]
         wait_until(lambda: view(tab, "early") == [0, 1099], within_s=20, what="the first key's figure is made again")
+
+
+WINDOWS = """
+from bokeh.plotting import figure
+from streamvis import live_source, panels
+app = "live"
+def init_page(doc, config):
+    for x, axis, window in [("when", "datetime", 40), ("ms", "datetime", 40_000), ("took", "linear", 40)]:
+        plot = figure(name=x, x_axis_type=axis, width=300, height=150)
+        plot.line(x, "y", source=live_source("timed", x=x, columns=["y"], window=window))
+        doc.add_root(plot)
+    doc.add_root(panels.curves("timed", "y", x="when", window=40, name="panel", x_axis_type="datetime"))
+    doc.add_root(panels.curves("timed", "y", x="time", window=0.05, name="sent"))
+def update_page(doc, new_data):
+    pass
+"""
+
+
+def test_a_window_has_the_same_length_on_every_kind_of_axis_in_a_live_page_and_a_fresh_one(
+    tmp_path, start_endpoint, start_pages, open_page
+):
+    script = tmp_path / "live.py"
+    script.write_text(WINDOWS)
+    url = start_endpoint().url
+    address = f"{start_pages(script, url=url).url}/live"
+    start = np.datetime64("2024-05-01T12:00:00", "ms")
+
+    def send(client, first, last):
+        for i in range(first, last):
+            took = np.timedelta64(i * 500, "ms")
+            client.sendl(i, "timed", {"when": [start + took], "ms": 1.7e12 + i * 500.0, "took": [took], "y": math.sin(i)})
+        assert client.flush(timeout_s=30)
+
+    def spans(tab):
+        return tab.evaluate("""() => ["when", "ms", "took", "panel", "sent"].map(name => {
+            const range = window.Bokeh?.documents[0]?.get_model_by_name(name)?.x_range
+            return range == null ? [0, 0] : [range.start, range.end] })""")
+
+    def lengths(tab):
+        return [end - start for start, end in spans(tab)[:4]]
+
+    with Client(url, "live") as client:
+        client.init()
+        send(client, 0, 10)
+        tab = open_page(address)
+        wait_until(lambda: lengths(tab) == [4500] * 4, within_s=30, what="the page shows the run, shorter than the window")
+        send(client, 10, 300)
+        wait_until(lambda: spans(tab)[1][1] == 1.7e12 + 149_500, within_s=10, what="the page follows")
+        wait_until(lambda: lengths(tab) == [40_000] * 4, within_s=10, what="the page shows the window alone")
+        fresh = open_page(address)
+        wait_until(lambda: spans(fresh) == spans(tab), within_s=20, what="a fresh page shows the same")

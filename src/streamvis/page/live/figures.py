@@ -17,14 +17,13 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.document.events import DocumentChangedEvent, ModelChangedEvent, RootAddedEvent, RootRemovedEvent
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, GlyphRenderer, LogScale, Plot, Range, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, GlyphRenderer, LogScale, Plot, Range, Range1d
 from bokeh.models.glyph import Glyph
 
 from streamvis.page.live.sources import LiveSpec, spec_of
 
 __all__ = ["Changes", "Figures", "computed_once", "moved_range"]
 
-_SECONDS_TO_MS = 1000.0
 _MOVED_TAG = "streamvis moves this range"
 _X_FIELDS = ("x", "x0", "x1", "left", "right", "xs")
 _Y_FIELDS = ("y", "y0", "y1", "y2", "top", "bottom", "upper", "lower")
@@ -193,7 +192,8 @@ class Figures:
                 continue
             spec = spec_of(self._sources[renderer.data_source.id])
             assert spec is not None  # else it would not be among them
-            for side, found, window in (("x", x, _window(plot, spec)), ("y", y, None)):
+            # A window is in the endpoint's units of x: which units the browser has, only the rows tell.
+            for side, found, window in (("x", x, spec.window), ("y", y, None)):
                 facts = {"is_x": side == "x", "log": _is_log(plot, side, getattr(renderer, f"{side}_range_name"))}
                 ranges.setdefault(found.id, {**facts, "window": window, "follows": _MOVED_TAG in found.tags})
             curve = {"renderer": renderer.id, "source": renderer.data_source.id, "x": x.id, "y": y.id}
@@ -262,12 +262,6 @@ def _ranges(plot: Plot) -> Iterator[Range]:
 
 def _range(plot: Plot, side: str, name: str) -> Range | None:
     return getattr(plot, f"{side}_range") if name == "default" else getattr(plot, f"extra_{side}_ranges").get(name)
-
-
-def _window(plot: Plot, spec: LiveSpec) -> float | None:
-    """How much of x the figure follows, in the browser's units: times are milliseconds there."""
-    is_time = spec.x == "time" or any(isinstance(axis, DatetimeAxis) for axis in plot.xaxis)
-    return spec.window * _SECONDS_TO_MS if spec.window is not None and is_time else spec.window
 
 
 def _is_log(plot: Plot, side: str, name: str) -> bool:
