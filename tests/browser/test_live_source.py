@@ -367,3 +367,51 @@ def test_a_window_has_the_same_length_on_every_kind_of_axis_in_a_live_page_and_a
         wait_until(lambda: lengths(tab) == [40_000] * 4, within_s=10, what="the page shows the window alone")
         fresh = open_page(address)
         wait_until(lambda: spans(fresh) == spans(tab), within_s=20, what="a fresh page shows the same")
+
+
+FACTORS = """
+from bokeh.plotting import figure
+from streamvis import live_source
+app = "live"
+def init_page(doc, config):
+    kinds = ["cat", "dog", "emu"]
+    flat = figure(name="flat", y_range=kinds, width=400, height=200)
+    flat.scatter("step", "kind", source=live_source("seen", columns=["kind"], name="flat source"))
+    doc.add_root(flat)
+    high = figure(name="high", x_range=kinds, width=400, height=200)
+    high.scatter("kind", "weight", source=live_source("seen", columns=["kind", "weight"], name="high source"))
+    doc.add_root(high)
+def update_page(doc, new_data):
+    pass
+"""
+
+
+def test_a_range_of_numbers_follows_beside_one_of_factors(tmp_path, start_endpoint, start_pages, open_page):
+    script = tmp_path / "live.py"
+    script.write_text(FACTORS)
+    url = start_endpoint().url
+    address = f"{start_pages(script, url=url).url}/live"
+
+    def send(client, first, last):
+        for step in range(first, last):
+            client.sendl(step, "seen", {"kind": ["cat", "dog", "emu"][step % 3], "weight": step / 10})
+        assert client.flush(timeout_s=30)
+
+    def shown(tab):
+        return tab.evaluate("""() => {
+            const [flat, high] = ["flat", "high"].map(name => window.Bokeh?.documents[0]?.get_model_by_name(name))
+            return flat == null ? null : [flat.x_range.start, flat.x_range.end, Math.round(high.y_range.end * 1000) / 1000] }""")
+
+    with Client(url, "live") as client:
+        client.init()
+        send(client, 0, 61)
+        tab = open_page(address)
+        wait_until(lambda: shown(tab) == [0, 60, 6.3], within_s=30, what="a fresh page shows all rows")
+        send(client, 61, 121)
+        wait_until(lambda: shown(tab) == [0, 120, 12.6], within_s=10, what="a live page follows")
+        assert len(tab.source("high source")["kind"]) == len(tab.source("flat source")["kind"]) == 121
+        tab.evaluate("() => Bokeh.documents[0].get_model_by_name('flat').x_range.setv({start: 10, end: 20})")
+        send(client, 121, 151)
+        wait_until(lambda: shown(tab) == [10, 20, 15.75], within_s=10, what="what a person set stays")
+        tab.page.locator(".streamvis-follow:visible").click()
+        wait_until(lambda: shown(tab) == [0, 150, 15.75], within_s=10, what="it follows again")

@@ -188,6 +188,17 @@ def test_a_range_that_the_author_set_stays(site):
     assert not changes.plots[plot.id]["ranges"][fixed.id]["follows"]
 
 
+@pytest.mark.parametrize("side", ["x", "y"])
+def test_beside_a_range_of_factors_the_other_one_follows(site, side):
+    source = live_source("loss", columns=["kind", "y"])
+    plot = figure(**{f"{side}_range": ["cat", "dog"]})
+    plot.scatter(*(("kind", "y") if side == "x" else ("step", "kind")), source=source)
+    (found,) = site.begin(plot).plots.values()
+    factors, numbers = (plot.x_range, plot.y_range) if side == "x" else (plot.y_range, plot.x_range)
+    assert not found["ranges"][factors.id]["follows"] and not found["ranges"][factors.id]["is_number"]
+    assert found["ranges"][numbers.id]["follows"] and found["ranges"][numbers.id]["is_number"]
+
+
 def test_a_change_that_fails_leaves_the_document_released(site):
     plot = figure()
     site.begin(plot)

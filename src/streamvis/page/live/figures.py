@@ -17,7 +17,7 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.document.events import DocumentChangedEvent, ModelChangedEvent, RootAddedEvent, RootRemovedEvent
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, DataRange1d, GlyphRenderer, LogScale, Plot, Range, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, FactorRange, GlyphRenderer, LogScale, Plot, Range, Range1d
 from bokeh.models.glyph import Glyph
 
 from streamvis.page.live.sources import LiveSpec, spec_of
@@ -188,14 +188,15 @@ class Figures:
         for renderer in self._live_renderers(plot):
             x, y = (_range(plot, side, getattr(renderer, f"{side}_range_name")) for side in ("x", "y"))
             x_fields, y_fields = (list(_fields(renderer, names)) for names in (_X_FIELDS, _Y_FIELDS))
-            if not (isinstance(x, Range1d) and isinstance(y, Range1d) and x_fields):
+            if x is None or y is None or not x_fields:
                 continue
             spec = spec_of(self._sources[renderer.data_source.id])
             assert spec is not None  # else it would not be among them
             # A window is in the endpoint's units of x: which units the browser has, only the rows tell.
             for side, found, window in (("x", x, spec.window), ("y", y, None)):
                 facts = {"is_x": side == "x", "log": _is_log(plot, side, getattr(renderer, f"{side}_range_name"))}
-                ranges.setdefault(found.id, {**facts, "window": window, "follows": _MOVED_TAG in found.tags})
+                facts |= {"window": window, "follows": _MOVED_TAG in found.tags}
+                ranges.setdefault(found.id, {**facts, "is_number": not isinstance(found, FactorRange)})
             curve = {"renderer": renderer.id, "source": renderer.data_source.id, "x": x.id, "y": y.id}
             curves.append({**curve, "x_fields": x_fields, "y_fields": y_fields})
         return {"ranges": ranges, "curves": curves} if curves else None

@@ -39,7 +39,8 @@ const fit_y = (one) => {
   const found = [Infinity, -Infinity]
   for (const curve of one.curves) {
     if (curve.y != one || !curve.renderer.visible) continue
-    const source = curve.source.model, x = source.data[curve.x_fields[0]], {start, end} = curve.x.model
+    // Of factors all are shown, and so are their rows.
+    const source = curve.source.model, x = curve.x.is_number ? source.data[curve.x_fields[0]] : null, {start, end} = curve.x.model
     const low = Math.min(start, end), high = Math.max(start, end)
     span(source, curve.y_fields, one.log, (i) => x == null || (x[i] >= low && x[i] <= high), found)
   }
@@ -66,8 +67,8 @@ const fit = (curves) => {
 const view_of = (source) => {
   let view = [Infinity, -Infinity]
   for (const curve of source.curves) {
-    const {model, follows} = curve.x
-    if (follows) return null
+    const {model, follows, is_number} = curve.x
+    if (follows || !is_number) return null
     view = [Math.min(view[0], model.start, model.end), Math.max(view[1], model.start, model.end)]
   }
   return view.every(Number.isFinite) && view[0] < view[1] ? view : null
@@ -105,7 +106,7 @@ const moved = (one) => {
 }
 const follow = (chosen) => {
   const curves = new Set()
-  for (const one of chosen) { one.follows = true; one.is_moved = false; for (const curve of one.curves) curves.add(curve) }
+  for (const one of chosen) { one.follows = one.is_number; one.is_moved = false; for (const curve of one.curves) curves.add(curve) }
   fit(curves)
   ask_for(curves)
   ask()
@@ -147,7 +148,8 @@ const range_of = (id, facts) => {
   if (model == null) return null
   let one = ranges.get(id)
   if (one == null || one.model != model) ranges.set(id, one = {model, follows: facts.follows, can_reset: facts.follows, is_moved: false, curves: new Set()})
-  Object.assign(one, {is_x: facts.is_x, log: facts.log, window: facts.window})
+  Object.assign(one, {is_x: facts.is_x, is_number: facts.is_number, log: facts.log, window: facts.window})
+  if (!one.is_number) return one // a range of factors is Bokeh's: there is nothing to fit
   const tell = () => { const its = ranges.get(id); if (its?.model == model) moved(its) }
   hear(model, () => { model.properties.start.change.connect(tell); model.properties.end.change.connect(tell) })
   return one
@@ -212,8 +214,8 @@ const read = () => {
   else if (is_whole) control.read = number
 }
 
-// Whether somebody has moved a range; undefined for one that no live source is drawn in.
-window.streamvis = {...window.streamvis, is_moved: (model) => [...ranges.values()].find((one) => one.model == model)?.is_moved}
+// Whether somebody has moved a range; undefined for one of factors, or that no live source is drawn in.
+window.streamvis = {...window.streamvis, is_moved: (model) => [...ranges.values()].find((one) => one.model == model && one.is_number)?.is_moved}
 
 // Within a patch, models that came with it are not in the document yet.
 control.properties.news.change.connect(() => setTimeout(read, 0))
