@@ -1,7 +1,7 @@
 // The views of live sources in the browser (see view.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument is `control`. What the viewer sees is decided here: ranges that follow are moved when data arrive, and a range that
 // anybody else moved is not touched again until it is told to follow. Figures come and go by `control.news`.
-const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, PADDING = 0.05
+const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, X_PADDING = 0, Y_PADDING = 0.1
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
 let busy = false, timer = null, number = -1, misses = 0, moved_at = -Infinity
@@ -24,6 +24,27 @@ const span = (source, fields, log, inside, into) => {
     }
   }
 }
+// Where a range starts and ends that shows what lies between `low` and `high`: the rules of moved_ranges.py.
+const spread = ({is_x, log, kept}, low, high) => {
+  const usable = (value) => value == null || (log && value <= 0) ? null : value
+  const floor = usable(kept.flipped ? kept.end : kept.start), ceiling = usable(kept.flipped ? kept.start : kept.end)
+  low = floor ?? low
+  high = ceiling ?? high
+  if (low > high) [low, high] = floor != null ? [low, low] : [high, high]
+  const [bottom, top] = log ? [Math.log10(low), Math.log10(high)] : [low, high]
+  const alone = log ? (is_x ? Math.log10(2) : 0.3) : is_x ? 0.5 : Math.abs(high) * Y_PADDING / 2 || 0.5
+  const padding = kept.range_padding ?? (is_x ? X_PADDING : Y_PADDING)
+  const around = bottom == top ? (kept.default_span / 2 || alone) : kept.is_absolute ? padding : (top - bottom) * padding / 2
+  let below = floor != null ? 0 : around, above = ceiling != null ? 0 : around
+  const length = top - bottom + below + above
+  const more = Math.min(Math.max(length, kept.min_interval ?? 0), kept.max_interval ?? Infinity) - length
+  if (floor != null) above += more
+  else if (ceiling != null || (is_x && more < 0)) below += more
+  else { below += more / 2; above += more / 2 }
+  const start = below == 0 ? low : log ? 10 ** (bottom - below) : low - below
+  const end = above == 0 ? high : log ? 10 ** (top + above) : high + above
+  return kept.flipped ? [end, start] : [start, end]
+}
 const fit_x = (one) => {
   const found = [Infinity, -Infinity]
   for (const curve of one.curves) if (curve.x == one) span(curve.source.model, curve.x_fields, one.log, () => true, found)
@@ -32,8 +53,7 @@ const fit_x = (one) => {
   // A window is in the endpoint's units of x, where times are seconds.
   const scales = JSON.parse(control.scales), curve = [...one.curves].find((curve) => curve.x == one)
   if (one.window != null) low = Math.max(low, high - one.window * (scales[curve.source.model.id] ?? 1))
-  if (low == high) [low, high] = one.log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]
-  move(one.model, low, high)
+  move(one.model, ...spread(one, low, high))
 }
 const fit_y = (one) => {
   const found = [Infinity, -Infinity]
@@ -44,15 +64,7 @@ const fit_y = (one) => {
     const low = Math.min(start, end), high = Math.max(start, end)
     span(source, curve.y_fields, one.log, (i) => x == null || (x[i] >= low && x[i] <= high), found)
   }
-  let [low, high] = found
-  if (low > high) return
-  if (one.log) {
-    const pad = Math.max(Math.log10(high / low) * PADDING, low == high ? 0.3 : 0)
-    move(one.model, low / 10 ** pad, high * 10 ** pad)
-  } else {
-    const pad = (high - low) * PADDING || Math.abs(high) * PADDING || 0.5
-    move(one.model, low - pad, high + pad)
-  }
+  if (found[0] <= found[1]) move(one.model, ...spread(one, ...found))
 }
 // Moves the ranges that follow and on which something new may be to be seen: those of the curves.
 const fit = (curves) => {
@@ -148,7 +160,7 @@ const range_of = (id, facts) => {
   if (model == null) return null
   let one = ranges.get(id)
   if (one == null || one.model != model) ranges.set(id, one = {model, follows: facts.follows, can_reset: facts.follows, is_moved: false, curves: new Set()})
-  Object.assign(one, {is_x: facts.is_x, is_number: facts.is_number, log: facts.log, window: facts.window})
+  Object.assign(one, {is_x: facts.is_x, is_number: facts.is_number, log: facts.log, window: facts.window, kept: facts.kept})
   if (!one.is_number) return one // a range of factors is Bokeh's: there is nothing to fit
   const tell = () => { const its = ranges.get(id); if (its?.model == model) moved(its) }
   hear(model, () => { model.properties.start.change.connect(tell); model.properties.end.change.connect(tell) })
