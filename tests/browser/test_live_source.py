@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from streamvis import Client
+from streamvis.page.live.moved_ranges import spread
 from support.conditions import wait_until
 
 PAGE = """
@@ -316,3 +319,195 @@ def test_figures_that_come_and_go_in_an_open_page_fill_follow_and_zoom(tmp_path,
         wait_until(lambda: view(tab, "later") == [0, 1099], within_s=10, what="the others follow")
         assert view(tab, "late") == [100, 110]
         wait_until(lambda: view(tab, "early") == [0, 1099], within_s=20, what="the first key's figure is made again")
+
+
+WINDOWS = """
+from bokeh.plotting import figure
+from streamvis import live_source, panels
+app = "live"
+def init_page(doc, config):
+    for x, axis, window in [("when", "datetime", 40), ("ms", "datetime", 40_000), ("took", "linear", 40)]:
+        plot = figure(name=x, x_axis_type=axis, width=300, height=150)
+        plot.line(x, "y", source=live_source("timed", x=x, columns=["y"], window=window))
+        doc.add_root(plot)
+    doc.add_root(panels.curves("timed", "y", x="when", window=40, name="panel", x_axis_type="datetime"))
+    doc.add_root(panels.curves("timed", "y", x="time", window=0.05, name="sent"))
+def update_page(doc, new_data):
+    pass
+"""
+
+
+def test_a_window_has_the_same_length_on_every_kind_of_axis_in_a_live_page_and_a_fresh_one(
+    tmp_path, start_endpoint, start_pages, open_page
+):
+    script = tmp_path / "live.py"
+    script.write_text(WINDOWS)
+    url = start_endpoint().url
+    address = f"{start_pages(script, url=url).url}/live"
+    start = np.datetime64("2024-05-01T12:00:00", "ms")
+
+    def send(client, first, last):
+        for i in range(first, last):
+            took = np.timedelta64(i * 500, "ms")
+            client.sendl(i, "timed", {"when": [start + took], "ms": 1.7e12 + i * 500.0, "took": [took], "y": math.sin(i)})
+        assert client.flush(timeout_s=30)
+
+    def spans(tab):
+        return tab.evaluate("""() => ["when", "ms", "took", "panel", "sent"].map(name => {
+            const range = window.Bokeh?.documents[0]?.get_model_by_name(name)?.x_range
+            return range == null ? [0, 0] : [range.start, range.end] })""")
+
+    def lengths(tab):
+        return [end - start for start, end in spans(tab)[:4]]
+
+    with Client(url, "live") as client:
+        client.init()
+        send(client, 0, 10)
+        tab = open_page(address)
+        wait_until(lambda: lengths(tab) == [4500] * 4, within_s=30, what="the page shows the run, shorter than the window")
+        send(client, 10, 300)
+        wait_until(lambda: spans(tab)[1][1] == 1.7e12 + 149_500, within_s=10, what="the page follows")
+        wait_until(lambda: lengths(tab) == [40_000] * 4, within_s=10, what="the page shows the window alone")
+        fresh = open_page(address)
+        wait_until(lambda: spans(fresh) == spans(tab), within_s=20, what="a fresh page shows the same")
+
+
+FACTORS = """
+from bokeh.plotting import figure
+from streamvis import live_source
+app = "live"
+def init_page(doc, config):
+    kinds = ["cat", "dog", "emu"]
+    flat = figure(name="flat", y_range=kinds, width=400, height=200)
+    flat.scatter("step", "kind", source=live_source("seen", columns=["kind"], name="flat source"))
+    doc.add_root(flat)
+    high = figure(name="high", x_range=kinds, width=400, height=200)
+    high.scatter("kind", "weight", source=live_source("seen", columns=["kind", "weight"], name="high source"))
+    doc.add_root(high)
+def update_page(doc, new_data):
+    pass
+"""
+
+
+def test_a_range_of_numbers_follows_beside_one_of_factors(tmp_path, start_endpoint, start_pages, open_page):
+    script = tmp_path / "live.py"
+    script.write_text(FACTORS)
+    url = start_endpoint().url
+    address = f"{start_pages(script, url=url).url}/live"
+
+    def send(client, first, last):
+        for step in range(first, last):
+            client.sendl(step, "seen", {"kind": ["cat", "dog", "emu"][step % 3], "weight": step / 10})
+        assert client.flush(timeout_s=30)
+
+    def shown(tab):
+        return tab.evaluate("""() => {
+            const [flat, high] = ["flat", "high"].map(name => window.Bokeh?.documents[0]?.get_model_by_name(name))
+            return flat == null ? null : [flat.x_range.start, flat.x_range.end, Math.round(high.y_range.end * 1000) / 1000] }""")
+
+    with Client(url, "live") as client:
+        client.init()
+        send(client, 0, 61)
+        tab = open_page(address)
+        wait_until(lambda: shown(tab) == [0, 60, 6.3], within_s=30, what="a fresh page shows all rows")
+        send(client, 61, 121)
+        wait_until(lambda: shown(tab) == [0, 120, 12.6], within_s=10, what="a live page follows")
+        assert len(tab.source("high source")["kind"]) == len(tab.source("flat source")["kind"]) == 121
+        tab.evaluate("() => Bokeh.documents[0].get_model_by_name('flat').x_range.setv({start: 10, end: 20})")
+        send(client, 121, 151)
+        wait_until(lambda: shown(tab) == [10, 20, 15.75], within_s=10, what="what a person set stays")
+        tab.page.locator(".streamvis-follow:visible").click()
+        wait_until(lambda: shown(tab) == [0, 150, 15.75], within_s=10, what="it follows again")
+
+
+OWN_RANGES = """
+from bokeh.models import DataRange1d
+from bokeh.plotting import figure
+from streamvis import live_source, panels
+app = "live"
+def init_page(doc, config):
+    source = live_source("main", x="x", columns=["y"], name="main")
+    def add(name, **options):
+        plot = figure(name=name, width=300, height=150, **options)
+        plot.line("x", "y", source=source)
+        doc.add_root(plot)
+        return plot
+    add("from zero").y_range.start = 0
+    add("flipped").x_range.flipped = True
+    add("cut", x_range=DataRange1d(end=20, bounds=(0, 50)))
+    add("short", x_range=DataRange1d(max_interval=30, range_padding=0))
+    doc.add_root(panels.curves("main", "y", x="x", name="panel", y_range=DataRange1d(end=1000)))
+def update_page(doc, new_data):
+    pass
+"""
+
+
+def test_a_range_that_follows_keeps_to_what_its_author_set(tmp_path, start_endpoint, start_pages, open_page):
+    script = tmp_path / "live.py"
+    script.write_text(OWN_RANGES)
+    url = start_endpoint().url
+    address = f"{start_pages(script, url=url).url}/live"
+
+    def shown(tab):
+        return tab.evaluate("""() => ["from zero", "flipped", "cut", "short", "panel"].map(name => {
+            const plot = window.Bokeh?.documents[0]?.get_model_by_name(name)
+            return plot == null ? [] : [plot.x_range.start, plot.x_range.end, plot.y_range.start, plot.y_range.end]
+              .map(value => Math.round(value * 1000) / 1000) })""")
+
+    def expected(last):
+        top, pad = 100 + last, last * 0.05
+        return [
+            [0, last, 0, top * 1.05],
+            [last, 0, 100 - pad, top + pad],
+            [0, 20, 99, 121],
+            [last - 30, last, top - 31.5, top + 1.5],
+            [0, last, 55, 1000],
+        ]
+
+    with Client(url, "live") as client:
+        client.init()
+        tab = open_page(address)
+        for first, last in ((0, 40), (40, 80)):
+            x = np.arange(first, last + 1.0)
+            client.sendl(first, "main", {"x": x, "y": 100 + x})
+            wait_until(lambda last=last: shown(tab) == expected(last), within_s=30, what=f"what is shown follows to {last}")
+        assert tab.evaluate("() => Bokeh.documents[0].get_model_by_name('cut').x_range.bounds") == [0, 50]
+        fresh = open_page(address)
+        wait_until(lambda: shown(fresh) == expected(80), within_s=20, what="a fresh page shows the same")
+
+        tab.evaluate("() => Bokeh.documents[0].get_model_by_name('from zero').y_range.setv({start: 90, end: 95})")
+        client.sendl(81, "main", {"x": [90.0], "y": [190.0]})
+        wait_until(lambda: shown(tab)[1][0] == 90, within_s=10, what="the page follows")
+        assert shown(tab)[0] == [0, 90, 90, 95]
+        tab.page.locator(".streamvis-follow:visible").click()
+        wait_until(lambda: shown(tab)[0] == [0, 90, 0, 199.5], within_s=10, what="y is as its author wants it again")
+
+
+def test_the_first_picture_and_the_browser_agree_on_where_a_range_lies(live, open_page):
+    code = files("streamvis.page.live").joinpath("view.js").read_text(encoding="utf-8")
+    constants, function = (
+        re.search(r"^const ASK_AFTER_MS.*$", code, re.M),
+        re.search(r"^const spread = .*?^}$", code, re.M | re.S),
+    )
+    assert constants and function
+    rng, cases = np.random.default_rng(5), []
+    for _ in range(3000):
+        log = bool(rng.random() < 0.4)
+        low, high = sorted(rng.choice([1e-3, 0.5, 3.0, 40.0, 2e5] if log else [-300.0, -2.0, 0.0, 7.5, 1e4], 2))
+        choices = {
+            "start": [-50.0, 0.0, 2.0, 900.0],
+            "end": [-50.0, 2.0, 900.0],
+            "flipped": [0.0, 1.0],
+            "range_padding": [0, 0.5, 3],
+        }
+        choices |= {"default_span": [0.0, 4.0], "min_interval": [6.0], "max_interval": [3.0, 5000.0]}
+        kept = {name: float(rng.choice(its)) for name, its in choices.items() if rng.random() < 0.3}
+        kept.pop("end" if "start" in kept else "", None)
+        if not log and "range_padding" in kept and rng.random() < 0.5:
+            kept["is_absolute"] = True
+        cases.append([{"is_x": bool(rng.random() < 0.5), "log": log, "kept": kept}, float(low), float(high)])
+    tab = open_page(live[1])
+    script = f"cases => {{ {constants[0]}\n{function[0]}\nreturn cases.map(its => spread(...its)) }}"
+    for case, found in zip(cases, tab.evaluate(script, cases), strict=True):
+        facts, low, high = case
+        assert found == pytest.approx(spread(low, high, **facts), rel=1e-9, abs=1e-9), case

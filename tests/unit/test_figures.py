@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
+import numpy as np
 import pytest
 from bokeh.document import Document
 from bokeh.document.models import DocumentModelManager
@@ -11,6 +15,8 @@ from bokeh.plotting import figure
 
 from streamvis import live_source
 from streamvis.page.live.figures import Figures, computed_once
+from streamvis.page.live.first_ranges import fit_once
+from streamvis.page.live.moved_ranges import kept_by, range_instead_of, spread
 
 MANY = 40
 
@@ -171,13 +177,13 @@ def test_a_source_is_logarithmic_while_one_of_its_figures_is(site):
     assert not site.figures.is_log(source.id)
 
 
-@pytest.mark.parametrize(("x", "axis", "window"), [("step", "linear", 600), ("time", "datetime", 6e5), ("when", "datetime", 6e5)])
-def test_a_window_of_seconds_is_in_milliseconds_where_x_is_a_time(site, x, axis, window):
+@pytest.mark.parametrize(("x", "axis"), [("step", "linear"), ("time", "datetime"), ("when", "datetime")])
+def test_the_browser_is_told_of_a_window_as_the_author_gave_it(site, x, axis):
     source = live_source("loss", x=x, columns=["y"], window=600)
     plot = figure(x_axis_type=axis)
     plot.line(x, "y", source=source)
     (found,) = site.begin(plot).plots.values()
-    assert found["ranges"][plot.x_range.id]["window"] == window
+    assert found["ranges"][plot.x_range.id]["window"] == 600
 
 
 def test_a_range_that_the_author_set_stays(site):
@@ -186,6 +192,88 @@ def test_a_range_that_the_author_set_stays(site):
     changes = site.begin(plot)
     assert plot.x_range is fixed
     assert not changes.plots[plot.id]["ranges"][fixed.id]["follows"]
+
+
+@pytest.mark.parametrize("side", ["x", "y"])
+def test_beside_a_range_of_factors_the_other_one_follows(site, side):
+    source = live_source("loss", columns=["kind", "y"])
+    plot = figure(**{f"{side}_range": ["cat", "dog"]})
+    plot.scatter(*(("kind", "y") if side == "x" else ("step", "kind")), source=source)
+    (found,) = site.begin(plot).plots.values()
+    factors, numbers = (plot.x_range, plot.y_range) if side == "x" else (plot.y_range, plot.x_range)
+    assert not found["ranges"][factors.id]["follows"] and not found["ranges"][factors.id]["is_number"]
+    assert found["ranges"][numbers.id]["follows"] and found["ranges"][numbers.id]["is_number"]
+
+
+def test_what_the_author_set_of_an_automatic_range_is_kept_and_nothing_else(site):
+    plot, _ = live_figure(x_range=DataRange1d(flipped=True, end=-3, min_interval=timedelta(seconds=2)))
+    plot.y_range.start = 0
+    plot.y_range.bounds = (-1, None)
+    plain, _ = live_figure("plain")
+    told = site.begin(row(plot, plain)).plots
+    kept = [told[its.id]["ranges"][side.id]["kept"] for its in (plot, plain) for side in (its.x_range, its.y_range)]
+    assert kept == [{"flipped": 1, "end": -3, "min_interval": 2000}, {"start": 0}, {}, {}]
+    assert (plot.x_range.min_interval, plot.x_range.bounds) == (timedelta(seconds=2), None)
+    assert (plot.y_range.min_interval, plot.y_range.bounds) == (None, (-1, None))
+    json.dumps(told)
+
+
+def test_where_bokeh_put_a_range_in_the_browser_is_not_what_its_author_set(site):
+    plot = figure(y_range=DataRange1d(end=50), x_range=DataRange1d(start=4))
+    plot.line([1, 2], [3, 4])
+    site.begin(plot)
+    for side, start, end in ((plot.x_range, 4.0, 2.1), (plot.y_range, 2.9, 50.0)):
+        for name, value in (("start", start), ("end", end)):
+            if getattr(side, name) != value:
+                site.doc.apply_json_patch({"events": [changed(side, name, value)]}, setter=object())
+    plot.x_range.end = 9  # by the author, later
+    plot.line("step", "y", source=live_source("late", columns=["y"]))
+    (found,) = site.look().plots.values()
+    assert found["ranges"][plot.y_range.id]["kept"] == {"end": 50}
+    assert (plot.x_range.start, plot.x_range.end) == (4, 9)
+    assert not found["ranges"][plot.x_range.id]["follows"]
+
+
+def changed(model, attr, value):
+    return {"kind": "ModelChanged", "model": {"id": model.id}, "attr": attr, "new": value}
+
+
+@pytest.mark.parametrize(
+    ("range_", "axis", "shown"),
+    [
+        (DataRange1d(), "linear", (9.5, 20.5)),
+        (DataRange1d(start=0), "linear", (0, 21)),
+        (DataRange1d(end=15), "linear", (9.75, 15)),
+        (DataRange1d(start=40), "linear", (40, 42)),  # above all data: as for one value
+        (DataRange1d(flipped=True), "linear", (20.5, 9.5)),
+        (DataRange1d(flipped=True, start=30), "linear", (30, 9)),
+        (DataRange1d(range_padding=0), "linear", (10, 20)),
+        (DataRange1d(range_padding=3, range_padding_units="absolute"), "linear", (7, 23)),
+        (DataRange1d(range_padding=3, range_padding_units="absolute", end=25), "linear", (7, 25)),
+        (DataRange1d(min_interval=30), "linear", (0, 30)),
+        (DataRange1d(min_interval=30, start=0), "linear", (0, 30)),
+        (DataRange1d(max_interval=4), "linear", (13, 17)),
+        (DataRange1d(start=1, range_padding=0), "log", (1, 20)),
+        (DataRange1d(start=-1, range_padding=0), "log", (10, 20)),
+        (DataRange1d(start=-5, end=5), "linear", (-5, 5)),
+    ],
+)
+def test_a_fitted_range_respects_its_author(range_, axis, shown):
+    found = range_instead_of(range_, log=axis == "log")
+    kept = kept_by(found)
+    is_there = (found.start, found.end)
+    assert (is_there if kept is None else spread(10, 20, is_x=False, log=axis == "log", kept=kept)) == pytest.approx(shown)
+
+
+def test_the_first_picture_fits_y_to_the_rows_that_x_shows(site):
+    cut, source = live_figure(x_range=DataRange1d(end=3))
+    fixed, _ = live_figure(source=source, x_range=Range1d(6, 9))
+    whole, _ = live_figure(source=source)
+    site.begin(row(cut, fixed, whole))
+    source.data = {"step": np.arange(11), "y": np.arange(11) * 10.0}
+    fit_once(site.doc, site.figures.drawn)
+    shown = [[(side.start, side.end) for side in (plot.x_range, plot.y_range)] for plot in (cut, fixed, whole)]
+    assert shown == [[(0, 3), (-1.5, 31.5)], [(6, 9), (58.5, 91.5)], [(0, 10), (-5, 105)]]
 
 
 def test_a_change_that_fails_leaves_the_document_released(site):

@@ -31,7 +31,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from streamvis.page.documents.look import CARD, PANEL_HEIGHT
-from streamvis.page.live.figures import moved_range
+from streamvis.page.live.moved_ranges import moved_range
 
 __all__ = ["GREY", "Parts", "box", "html_table", "keep_sources", "plain_number", "plot_frame", "short", "whole_view"]
 

@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from bokeh.document import Document
 from bokeh.document.events import DocumentChangedEvent, ModelChangedEvent, RootAddedEvent, RootRemovedEvent
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, DataRange1d, DatetimeAxis, GlyphRenderer, LogScale, Plot, Range, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, FactorRange, GlyphRenderer, LogScale, Plot, Range, Range1d
 from bokeh.models.glyph import Glyph
 
+from streamvis.page.live.moved_ranges import kept_by, range_instead_of
 from streamvis.page.live.sources import LiveSpec, spec_of
 
-__all__ = ["Changes", "Figures", "computed_once", "moved_range"]
+__all__ = ["Changes", "Figures", "computed_once"]
 
-_SECONDS_TO_MS = 1000.0
-_MOVED_TAG = "streamvis moves this range"
 _X_FIELDS = ("x", "x0", "x1", "left", "right", "xs")
 _Y_FIELDS = ("y", "y0", "y1", "y2", "top", "bottom", "upper", "lower")
 _RANGE_NAMES = ("x_range_name", "y_range_name")
@@ -64,6 +64,7 @@ class Figures:
         self._sources: dict[str, ColumnDataSource] = {}
         self._automatic: dict[str, dict[str, Plot]] = {}
         self._moved: dict[str, Range1d] = {}
+        self._fitted: WeakKeyDictionary[Model, set[str]] = WeakKeyDictionary()
         self._drawn: dict[str, dict[str, Any]] = {}
         self._log_plots: dict[str, dict[str, bool]] = {}
         self._seen: set[str] = set()
@@ -83,6 +84,10 @@ class Figures:
 
     def _note(self, event: DocumentChangedEvent) -> None:
         if isinstance(event, ModelChangedEvent):
+            if isinstance(event.model, DataRange1d):
+                # Where Bokeh has put a range in the browser is nothing that its author wants to keep.
+                change = set.discard if event.setter is None else set.add
+                change(self._fitted.setdefault(event.model, set()), event.attr)
             is_ours = self._is_replacing and isinstance(event.model, Plot) and event.attr in _RANGES_OF_PLOTS
             if is_ours or not _may_bring_models(event):
                 return
@@ -163,7 +168,8 @@ class Figures:
                 for side in ("x", "y"):
                     found = _range(plot, side, getattr(renderer, f"{side}_range_name"))
                     if isinstance(found, DataRange1d) and found.id not in self._moved:
-                        self._moved[found.id] = moved_range(log=_is_log(plot, side, getattr(renderer, f"{side}_range_name")))
+                        log, fitted = _is_log(plot, side, getattr(renderer, f"{side}_range_name")), self._fitted.get(found, set())
+                        self._moved[found.id] = range_instead_of(found, log=log, fitted=fitted)
             for found in _ranges(plot):
                 if found.id in self._moved:
                     to_change |= self._automatic.pop(found.id, {})
@@ -189,13 +195,16 @@ class Figures:
         for renderer in self._live_renderers(plot):
             x, y = (_range(plot, side, getattr(renderer, f"{side}_range_name")) for side in ("x", "y"))
             x_fields, y_fields = (list(_fields(renderer, names)) for names in (_X_FIELDS, _Y_FIELDS))
-            if not (isinstance(x, Range1d) and isinstance(y, Range1d) and x_fields):
+            if x is None or y is None or not x_fields:
                 continue
             spec = spec_of(self._sources[renderer.data_source.id])
             assert spec is not None  # else it would not be among them
-            for side, found, window in (("x", x, _window(plot, spec)), ("y", y, None)):
+            # A window is in the endpoint's units of x: which units the browser has, only the rows tell.
+            for side, found, window in (("x", x, spec.window), ("y", y, None)):
                 facts = {"is_x": side == "x", "log": _is_log(plot, side, getattr(renderer, f"{side}_range_name"))}
-                ranges.setdefault(found.id, {**facts, "window": window, "follows": _MOVED_TAG in found.tags})
+                kept = kept_by(found)
+                facts |= {"window": window, "follows": kept is not None, "kept": kept or {}}
+                ranges.setdefault(found.id, {**facts, "is_number": not isinstance(found, FactorRange)})
             curve = {"renderer": renderer.id, "source": renderer.data_source.id, "x": x.id, "y": y.id}
             curves.append({**curve, "x_fields": x_fields, "y_fields": y_fields})
         return {"ranges": ranges, "curves": curves} if curves else None
@@ -215,12 +224,6 @@ class Figures:
             its = self._log_plots.setdefault(curve["source"], {})
             its[plot] = its.get(plot, False) or ranges[curve["x"]]["log"]
         return concerned
-
-
-def moved_range(*, log: bool = False) -> Range1d:
-    """A range that the browser moves, so that it fits what live sources hold."""
-    start, end = (1, 10) if log else (0, 1)
-    return Range1d(start=start, end=end, tags=[_MOVED_TAG])
 
 
 @contextmanager
@@ -262,12 +265,6 @@ def _ranges(plot: Plot) -> Iterator[Range]:
 
 def _range(plot: Plot, side: str, name: str) -> Range | None:
     return getattr(plot, f"{side}_range") if name == "default" else getattr(plot, f"extra_{side}_ranges").get(name)
-
-
-def _window(plot: Plot, spec: LiveSpec) -> float | None:
-    """How much of x the figure follows, in the browser's units: times are milliseconds there."""
-    is_time = spec.x == "time" or any(isinstance(axis, DatetimeAxis) for axis in plot.xaxis)
-    return spec.window * _SECONDS_TO_MS if spec.window is not None and is_time else spec.window
 
 
 def _is_log(plot: Plot, side: str, name: str) -> bool:

@@ -1,7 +1,7 @@
 // The views of live sources in the browser (see session_sources.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument is `control`. What the viewer sees is decided here: ranges that follow are moved when data arrive, and a range that
 // anybody else moved is not touched again until it is told to follow. Figures come and go by `control.news`.
-const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, PADDING = 0.05
+const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, X_PADDING = 0, Y_PADDING = 0.1
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
 let busy = false, timer = null, number = -1, misses = 0, moved_at = -Infinity
@@ -24,6 +24,27 @@ const span = (source, fields, log, inside, into) => {
     }
   }
 }
+// Where a range starts and ends that shows what lies between `low` and `high`: the rules of moved_ranges.py.
+const spread = ({is_x, log, kept}, low, high) => {
+  const usable = (value) => value == null || (log && value <= 0) ? null : value
+  const floor = usable(kept.flipped ? kept.end : kept.start), ceiling = usable(kept.flipped ? kept.start : kept.end)
+  low = floor ?? low
+  high = ceiling ?? high
+  if (low > high) [low, high] = floor != null ? [low, low] : [high, high]
+  const [bottom, top] = log ? [Math.log10(low), Math.log10(high)] : [low, high]
+  const alone = log ? (is_x ? Math.log10(2) : 0.3) : is_x ? 0.5 : Math.abs(high) * Y_PADDING / 2 || 0.5
+  const padding = kept.range_padding ?? (is_x ? X_PADDING : Y_PADDING)
+  const around = bottom == top ? (kept.default_span / 2 || alone) : kept.is_absolute ? padding : (top - bottom) * padding / 2
+  let below = floor != null ? 0 : around, above = ceiling != null ? 0 : around
+  const length = top - bottom + below + above
+  const more = Math.min(Math.max(length, kept.min_interval ?? 0), kept.max_interval ?? Infinity) - length
+  if (floor != null) above += more
+  else if (ceiling != null || (is_x && more < 0)) below += more
+  else { below += more / 2; above += more / 2 }
+  const start = below == 0 ? low : log ? 10 ** (bottom - below) : low - below
+  const end = above == 0 ? high : log ? 10 ** (top + above) : high + above
+  return kept.flipped ? [end, start] : [start, end]
+}
 const fit_x = (one) => {
   const found = [Infinity, -Infinity]
   for (const curve of one.curves) if (curve.x == one) span(curve.source.model, curve.x_fields, one.log, () => true, found)
@@ -32,26 +53,18 @@ const fit_x = (one) => {
   // A window is in the endpoint's units of x, where times are seconds.
   const scales = JSON.parse(control.scales), curve = [...one.curves].find((curve) => curve.x == one)
   if (one.window != null) low = Math.max(low, high - one.window * (scales[curve.source.model.id] ?? 1))
-  if (low == high) [low, high] = one.log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]
-  move(one.model, low, high)
+  move(one.model, ...spread(one, low, high))
 }
 const fit_y = (one) => {
   const found = [Infinity, -Infinity]
   for (const curve of one.curves) {
     if (curve.y != one || !curve.renderer.visible) continue
-    const source = curve.source.model, x = source.data[curve.x_fields[0]], {start, end} = curve.x.model
+    // Of factors all are shown, and so are their rows.
+    const source = curve.source.model, x = curve.x.is_number ? source.data[curve.x_fields[0]] : null, {start, end} = curve.x.model
     const low = Math.min(start, end), high = Math.max(start, end)
     span(source, curve.y_fields, one.log, (i) => x == null || (x[i] >= low && x[i] <= high), found)
   }
-  let [low, high] = found
-  if (low > high) return
-  if (one.log) {
-    const pad = Math.max(Math.log10(high / low) * PADDING, low == high ? 0.3 : 0)
-    move(one.model, low / 10 ** pad, high * 10 ** pad)
-  } else {
-    const pad = (high - low) * PADDING || Math.abs(high) * PADDING || 0.5
-    move(one.model, low - pad, high + pad)
-  }
+  if (found[0] <= found[1]) move(one.model, ...spread(one, ...found))
 }
 // Moves the ranges that follow and on which something new may be to be seen: those of the curves.
 const fit = (curves) => {
@@ -66,8 +79,8 @@ const fit = (curves) => {
 const view_of = (source) => {
   let view = [Infinity, -Infinity]
   for (const curve of source.curves) {
-    const {model, follows} = curve.x
-    if (follows) return null
+    const {model, follows, is_number} = curve.x
+    if (follows || !is_number) return null
     view = [Math.min(view[0], model.start, model.end), Math.max(view[1], model.start, model.end)]
   }
   return view.every(Number.isFinite) && view[0] < view[1] ? view : null
@@ -105,7 +118,7 @@ const moved = (one) => {
 }
 const follow = (chosen) => {
   const curves = new Set()
-  for (const one of chosen) { one.follows = true; one.is_moved = false; for (const curve of one.curves) curves.add(curve) }
+  for (const one of chosen) { one.follows = one.is_number; one.is_moved = false; for (const curve of one.curves) curves.add(curve) }
   fit(curves)
   ask_for(curves)
   ask()
@@ -147,7 +160,8 @@ const range_of = (id, facts) => {
   if (model == null) return null
   let one = ranges.get(id)
   if (one == null || one.model != model) ranges.set(id, one = {model, follows: facts.follows, can_reset: facts.follows, is_moved: false, curves: new Set()})
-  Object.assign(one, {is_x: facts.is_x, log: facts.log, window: facts.window})
+  Object.assign(one, {is_x: facts.is_x, is_number: facts.is_number, log: facts.log, window: facts.window, kept: facts.kept})
+  if (!one.is_number) return one // a range of factors is Bokeh's: there is nothing to fit
   const tell = () => { const its = ranges.get(id); if (its?.model == model) moved(its) }
   hear(model, () => { model.properties.start.change.connect(tell); model.properties.end.change.connect(tell) })
   return one
@@ -212,8 +226,8 @@ const read = () => {
   else if (is_whole) control.read = number
 }
 
-// Whether somebody has moved a range; undefined for one that no live source is drawn in.
-window.streamvis = {...window.streamvis, is_moved: (model) => [...ranges.values()].find((one) => one.model == model)?.is_moved}
+// Whether somebody has moved a range; undefined for one of factors, or that no live source is drawn in.
+window.streamvis = {...window.streamvis, is_moved: (model) => [...ranges.values()].find((one) => one.model == model && one.is_number)?.is_moved}
 
 // Within a patch, models that came with it are not in the document yet.
 control.properties.news.change.connect(() => setTimeout(read, 0))
