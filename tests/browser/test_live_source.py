@@ -493,7 +493,9 @@ def test_the_first_picture_and_the_browser_agree_on_where_a_range_lies(live, ope
     rng, cases = np.random.default_rng(5), []
     for _ in range(3000):
         log = bool(rng.random() < 0.4)
-        low, high = sorted(rng.choice([1e-3, 0.5, 3.0, 40.0, 2e5] if log else [-300.0, -2.0, 0.0, 7.5, 1e4], 2))
+        low, high = sorted(
+            rng.choice([1e-3, 0.5, 3.0, 40.0, 2e5] if log else [-300.0, -2.0, 0.0, 7.5, 7.5 * (1 + 1e-15), 1e4], 2)
+        )
         choices = {
             "start": [-50.0, 0.0, 2.0, 900.0],
             "end": [-50.0, 2.0, 900.0],

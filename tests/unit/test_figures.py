@@ -17,6 +17,7 @@ from streamvis import live_source
 from streamvis.page.live.figures import Figures, computed_once
 from streamvis.page.live.first_ranges import fit_once
 from streamvis.page.live.moved_ranges import kept_by, range_instead_of, spread
+from streamvis.series.exponential_mean import DebiasedMean
 
 MANY = 40
 
@@ -263,6 +264,15 @@ def test_a_fitted_range_respects_its_author(range_, axis, shown):
     kept = kept_by(found)
     is_there = (found.start, found.end)
     assert (is_there if kept is None else spread(10, 20, is_x=False, log=axis == "log", kept=kept)) == pytest.approx(shown)
+
+
+@pytest.mark.parametrize("value", [1.0, -5e7, 1e-9])
+def test_a_constant_that_was_smoothed_is_shown_as_a_constant(value):
+    smoothed = DebiasedMean(0.9).add(np.full(1000, value))
+    low, high = float(smoothed.min()), float(smoothed.max())
+    assert low < high, "rounding"
+    start, end = spread(low, high, is_x=False, log=False, kept={})
+    assert end - start > 0.05 * abs(value) and start < value < end
 
 
 def test_the_first_picture_fits_y_to_the_rows_that_x_shows(site):

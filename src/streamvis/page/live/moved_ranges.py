@@ -23,6 +23,8 @@ _KEPT = ("start", "end", "flipped", "range_padding", "default_span", "min_interv
 _LIMITS = ("bounds", "min_interval", "max_interval")
 _X_PADDING, _Y_PADDING = 0.0, 0.1
 """By how much a range is longer than what it shows."""
+_FLAT = 1e-12
+"""Numbers that differ by less, as a share of them, differ by rounding: those of a constant that was smoothed."""
 
 
 def moved_range(*, log: bool = False, kept: Mapping[str, Any] | None = None, **settings: Any) -> Range1d:
@@ -69,7 +71,7 @@ def spread(low: float, high: float, *, is_x: bool, log: bool, kept: Mapping[str,
     if low > high:  # no data lie on the side that the author wants to see
         low, high = (low, low) if floor is not None else (high, high)
     bottom, top = (math.log10(low), math.log10(high)) if log else (low, high)
-    if bottom == top:
+    if top - bottom <= (0 if is_x else _FLAT * max(abs(bottom), abs(top))):
         usual = (math.log10(2) if is_x else 0.3) if log else 0.5 if is_x else abs(high) * _Y_PADDING / 2 or 0.5
         below = above = kept["default_span"] / 2 if kept.get("default_span") else usual
     else:

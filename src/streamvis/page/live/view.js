@@ -1,7 +1,7 @@
 // The views of live sources in the browser (see session_sources.py). Runs once, when the document is ready, as the body of a CustomJS whose
 // argument is `control`. What the viewer sees is decided here: ranges that follow are moved when data arrive, and a range that
 // anybody else moved is not touched again until it is told to follow. Figures come and go by `control.news`.
-const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, X_PADDING = 0, Y_PADDING = 0.1
+const ASK_AFTER_MS = 30, RETRY_MS = 100, WIDTH_STEP_PX = 200, X_PADDING = 0, Y_PADDING = 0.1, FLAT = 1e-12
 const plots = new Map(), ranges = new Map(), sources = new Map()
 const heard = new WeakSet(), fresh = new Set(), to_ask = new Set()
 let busy = false, timer = null, number = -1, misses = 0, moved_at = -Infinity
@@ -34,7 +34,8 @@ const spread = ({is_x, log, kept}, low, high) => {
   const [bottom, top] = log ? [Math.log10(low), Math.log10(high)] : [low, high]
   const alone = log ? (is_x ? Math.log10(2) : 0.3) : is_x ? 0.5 : Math.abs(high) * Y_PADDING / 2 || 0.5
   const padding = kept.range_padding ?? (is_x ? X_PADDING : Y_PADDING)
-  const around = bottom == top ? (kept.default_span / 2 || alone) : kept.is_absolute ? padding : (top - bottom) * padding / 2
+  const is_flat = top - bottom <= (is_x ? 0 : FLAT * Math.max(Math.abs(bottom), Math.abs(top)))
+  const around = is_flat ? (kept.default_span / 2 || alone) : kept.is_absolute ? padding : (top - bottom) * padding / 2
   let below = floor != null ? 0 : around, above = ceiling != null ? 0 : around
   const length = top - bottom + below + above
   const more = Math.min(Math.max(length, kept.min_interval ?? 0), kept.max_interval ?? Infinity) - length
