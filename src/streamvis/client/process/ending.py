@@ -33,7 +33,7 @@ from types import FrameType
 from typing import Any
 
 from streamvis.client.outbox import Marker
-from streamvis.client.process import unheard
+from streamvis.client.process import imports, unheard
 from streamvis.client.road import Road
 from streamvis.thread_frames import frame_of
 
@@ -90,7 +90,8 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
         if not road.is_untouched and not road.producer.ended:
             road.end(state)
             marker = road.mark()
-            if road.producer.can_wait:  # else the road delivers, and ends, when the call that it is in returns
+            # Else the road delivers, and ends, when the call that it is in returns.
+            if road.producer.can_wait and not imports.are_under_way():
                 waiting.append((road, marker))
         road.producer.stop()
     try:
@@ -311,6 +312,10 @@ def _end(number: int, frame: FrameType | None) -> None:
     if signal.getsignal(number) is not _end:
         return  # the program has a handler, which calls the one that it found
     signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    imports.when_over(functools.partial(_end_now, number))
+
+
+def _end_now(number: int) -> None:
     try:
         _close_at_sigterm()
     finally:
@@ -346,6 +351,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    imports.forget()
     unheard.stop()
     _release_sigterm()
     for road in list(_roads):
