@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from streamvis.client.notices import say
 from streamvis.client.outbox import Marker
 from streamvis.client.process import imports, unheard
 from streamvis.client.road import Road
@@ -88,8 +89,7 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
     waiting: list[tuple[Road, Marker]] = []
     for road in roads:
         if not road.is_untouched and not road.producer.ended:
-            road.end(state)
-            marker = road.mark()
+            marker = _finish(road, state)
             # Else the road delivers, and ends, when the call that it is in returns.
             if road.producer.can_wait and not imports.are_under_way():
                 waiting.append((road, marker))
@@ -105,6 +105,14 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
         for road in roads:
             _roads.discard(road)  # not before: a signal that ends the process meanwhile waits for it too
     return all(road.has_reached(marker) for road, marker in waiting) and all(road.has_delivered for road in roads)
+
+
+def _finish(road: Road, state: str) -> Marker:
+    try:
+        road.end(state)
+    except Exception:  # noqa: BLE001 - what was sent is delivered all the same, and no other run is held up
+        say("an unexpected error while a run was finished.", exc_info=True)
+    return road.mark()
 
 
 def _wait(waiting: Sequence[tuple[Road, Marker]], timeout_s: float | None) -> None:
@@ -272,6 +280,8 @@ def _close_quietly(roads: Sequence[Road], state: str, *, timeout_s: float | None
         close(roads, state, timeout_s=timeout_s)
     except KeyboardInterrupt:
         pass  # the second Ctrl-C: the process is ending already
+    except Exception:  # noqa: BLE001 - no error of ours changes how the process ends
+        say("an unexpected error while the client was closed.", exc_info=True)
 
 
 def close_with_process(road: Road) -> None:
