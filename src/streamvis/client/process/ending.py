@@ -1,7 +1,8 @@
 """The end of a producer: deliver what waits, within a time limit, say what became of it, and in which state its runs ended.
 
 An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), SIGTERM, the end of a worker of
-`multiprocessing`, or a client that no one holds any more. Around a fork the child's roads become producers of their own.
+`multiprocessing` or of a child that was forked in a thread (`last_thread`), or a client that no one holds any more. Around a
+fork the child's roads become producers of their own.
 
 At exit the interpreter does not say with which status. So what `sys.exit` and `exit` were called with is noted, and the program's
 bottom frame tells whether that ended the program: it either returned, or an exception left it. An exception that is not an exit
@@ -34,7 +35,7 @@ from typing import Any
 
 from streamvis.client.notices import say
 from streamvis.client.outbox import Marker
-from streamvis.client.process import imports, unheard
+from streamvis.client.process import imports, last_thread, unheard
 from streamvis.client.road import Road
 from streamvis.thread_frames import frame_of
 
@@ -275,6 +276,11 @@ def _close_in_worker(ref: weakref.ref[Road]) -> None:
         _close_quietly([road], state_of(sys.exc_info()[1]))
 
 
+def _close_after_threads() -> None:
+    _close_quietly(list(_roads), _program.state)
+    unheard.hear_no_more()
+
+
 def _close_quietly(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) -> None:
     try:
         close(roads, state, timeout_s=timeout_s)
@@ -292,6 +298,7 @@ def close_with_process(road: Road) -> None:
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
         util.Finalize(None, _close_in_worker, args=(weakref.ref(road),), exitpriority=100)
+    last_thread.after_the_programs(_close_after_threads)
 
 
 def _catch_sigterm() -> None:
