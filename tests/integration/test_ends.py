@@ -322,3 +322,25 @@ def test_a_pool_that_is_terminated_does_not_interrupt_the_run(start_script, stor
     assert sorted(stored.rows(run, "k", "x")) == list(range(8))
     assert wait_until(lambda: stored.run(run)["state"] != "running", what="the run to end")
     assert stored.run(run)["state"] == "finished"
+
+
+def test_what_goes_wrong_as_one_run_is_finished_holds_up_no_other(start_script, stored):
+    program = start_script(
+        """
+        def fail(state):
+            raise ZeroDivisionError("of ours")
+
+        client.sendl(0, "k", {"x": 0})
+        client._road.end = fail
+        other = Client(url, app)
+        print("second", other.init(), flush=True)
+        other.sendl(1, "k", {"x": 1})
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        """
+    )
+    assert program.wait() == -15
+    assert "of ours" in program.output() and "unexpected error" in program.output()
+    second = program.wait_for_line(r"second (\S+)")[1]
+    assert stored.rows(run_of(program), "k", "x") == [0] and stored.rows(second, "k", "x") == [1]
+    assert stored.run(second)["state"] == "interrupted"

@@ -17,6 +17,7 @@ from typing import Any
 
 from streamvis.client.notices import say_once
 from streamvis.client.outbox import Outbox
+from streamvis.client.process.imports import undisturbed
 from streamvis.client.process.threads import Threads
 from streamvis.client.producer_log import Log, Settings
 from streamvis.client.sender import Sender
@@ -97,13 +98,16 @@ class Producer:
 
         Other libraries look for Arrow among the loaded modules, as scikit-learn does, and must not find half of it.
         """
-        # A signal's handler may begin a run within an import for whose end the sender waits: not forever.
-        if not self.cannot_start and self._sender.importing.acquire(timeout=_LONGEST_IMPORT_S):
-            try:
-                with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
-                    self._sender.load()
-            finally:
-                self._sender.importing.release()
+        if self.cannot_start:
+            return
+        with undisturbed():
+            # A signal's handler may begin a run within an import for whose end the sender waits: not forever.
+            if self._sender.importing.acquire(timeout=_LONGEST_IMPORT_S):
+                try:
+                    with suppress(Exception):  # whatever an import raises: the sender meets it too, and says so
+                        self._sender.load()
+                finally:
+                    self._sender.importing.release()
 
     def forget(self, run: str) -> None:
         """Send nothing of `run` any more, unless it is begun again."""

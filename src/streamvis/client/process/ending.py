@@ -1,7 +1,8 @@
 """The end of a producer: deliver what waits, within a time limit, say what became of it, and in which state its runs ended.
 
 An end is a call of `close`, the exit of the program (by itself, by an exception, by Ctrl-C), SIGTERM, the end of a worker of
-`multiprocessing`, or a client that no one holds any more. Around a fork the child's roads become producers of their own.
+`multiprocessing` or of a child that was forked in a thread (`last_thread`), or a client that no one holds any more. Around a
+fork the child's roads become producers of their own.
 
 At exit the interpreter does not say with which status. So what `sys.exit` and `exit` were called with is noted, and the program's
 bottom frame tells whether that ended the program: it either returned, or an exception left it. An exception that is not an exit
@@ -32,8 +33,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from streamvis.client.notices import say
 from streamvis.client.outbox import Marker
-from streamvis.client.process import unheard
+from streamvis.client.process import imports, last_thread, unheard
 from streamvis.client.road import Road
 from streamvis.thread_frames import frame_of
 
@@ -88,9 +90,9 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
     waiting: list[tuple[Road, Marker]] = []
     for road in roads:
         if not road.is_untouched and not road.producer.ended:
-            road.end(state)
-            marker = road.mark()
-            if road.producer.can_wait:  # else the road delivers, and ends, when the call that it is in returns
+            marker = _finish(road, state)
+            # Else the road delivers, and ends, when the call that it is in returns.
+            if road.producer.can_wait and not imports.are_under_way():
                 waiting.append((road, marker))
         road.producer.stop()
     try:
@@ -104,6 +106,14 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
         for road in roads:
             _roads.discard(road)  # not before: a signal that ends the process meanwhile waits for it too
     return all(road.has_reached(marker) for road, marker in waiting) and all(road.has_delivered for road in roads)
+
+
+def _finish(road: Road, state: str) -> Marker:
+    try:
+        road.end(state)
+    except Exception:  # noqa: BLE001 - what was sent is delivered all the same, and no other run is held up
+        say("an unexpected error while a run was finished.", exc_info=True)
+    return road.mark()
 
 
 def _wait(waiting: Sequence[tuple[Road, Marker]], timeout_s: float | None) -> None:
@@ -266,11 +276,18 @@ def _close_in_worker(ref: weakref.ref[Road]) -> None:
         _close_quietly([road], state_of(sys.exc_info()[1]))
 
 
+def _close_after_threads() -> None:
+    _close_quietly(list(_roads), _program.state)
+    unheard.hear_no_more()
+
+
 def _close_quietly(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) -> None:
     try:
         close(roads, state, timeout_s=timeout_s)
     except KeyboardInterrupt:
         pass  # the second Ctrl-C: the process is ending already
+    except Exception:  # noqa: BLE001 - no error of ours changes how the process ends
+        say("an unexpected error while the client was closed.", exc_info=True)
 
 
 def close_with_process(road: Road) -> None:
@@ -281,6 +298,7 @@ def close_with_process(road: Road) -> None:
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
         util.Finalize(None, _close_in_worker, args=(weakref.ref(road),), exitpriority=100)
+    last_thread.after_the_programs(_close_after_threads)
 
 
 def _catch_sigterm() -> None:
@@ -311,6 +329,10 @@ def _end(number: int, frame: FrameType | None) -> None:
     if signal.getsignal(number) is not _end:
         return  # the program has a handler, which calls the one that it found
     signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    imports.when_over(functools.partial(_end_now, number))
+
+
+def _end_now(number: int) -> None:
     try:
         _close_at_sigterm()
     finally:
@@ -346,6 +368,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    imports.forget()
     unheard.stop()
     _release_sigterm()
     for road in list(_roads):

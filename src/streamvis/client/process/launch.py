@@ -22,6 +22,7 @@ from typing import Any
 
 from streamvis.client.notices import tell
 from streamvis.client.outbox import Begin
+from streamvis.client.process.imports import undisturbed
 from streamvis.client.spool.folders import boot
 from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
@@ -96,7 +97,8 @@ def launch_of(environment: Mapping[str, str]) -> str | None:
 
 def _starter(rank: str) -> str:
     """The nearest ancestor without the variable: between it and the ranks there may be shells and other wrappers."""
-    import psutil
+    with undisturbed():
+        import psutil
 
     started = psutil.Process()
     for ancestor in started.parents():

@@ -17,13 +17,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
-__all__ = ["interrupt_waits", "stop"]
+__all__ = ["hear_no_more", "interrupt_waits", "stop"]
 
 _HEARD_WITHIN_S = 0.1
 _MOST_TRIES = 100
 _NONE = -1
+_OVER = 0
+"""No signal has this number."""
 
 _pipe: tuple[int, int] | None = None
 
@@ -71,6 +74,13 @@ def stop() -> None:
     _close(pipe)
 
 
+def hear_no_more() -> None:
+    """The main thread has ended, as it can in a forked child: end ours too, which would keep the process."""
+    if _pipe is not None:
+        with suppress(OSError):
+            os.write(_pipe[1], bytes([_OVER]))
+
+
 def _close(pipe: tuple[int, int]) -> None:
     for end in pipe:
         os.close(end)
@@ -82,9 +92,11 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 def _listen(reading: int, number: int, handler: Callable[[int, FrameType | None], object]) -> None:
     main = threading.main_thread().ident
-    while main is not None and (came := os.read(reading, 256)):
+    while main is not None and (came := os.read(reading, 256)) and _OVER not in came:
         tries = _MOST_TRIES if number in came else 0
         while tries and signal.getsignal(number) is handler:
             time.sleep(_HEARD_WITHIN_S)
+            if not threading.main_thread().is_alive():
+                break
             signal.pthread_kill(main, signal.SIGURG)
             tries -= 1

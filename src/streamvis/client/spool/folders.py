@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from streamvis.client.notices import say
+from streamvis.client.process.imports import undisturbed
 
 try:
     import fcntl
@@ -80,11 +81,13 @@ class Owner(NamedTuple):
         """Whether the process is there, has not ended, and is not another one that has its number now."""
         if hasattr(os, "getppid") and self.pid == os.getppid():
             return True  # a process that has ended is not a parent
-        import psutil
-
         try:
+            with undisturbed():
+                import psutil
             process = psutil.Process(self.pid)
             return process.create_time() <= self.since + _CLOCKS_DIFFER_S and process.status() != psutil.STATUS_ZOMBIE
+        except (ImportError, AttributeError):
+            return True  # asked by a signal's handler that came in the middle of the import: nothing is known
         except psutil.Error:
             return False
 
