@@ -375,6 +375,9 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
         except UnicodeEncodeError:
             problem = f"the {what} {name!r} is not valid Unicode"
             raise InvalidData(problem, where=where, allowed="no halves of surrogate pairs") from None
+        if "\0" in name:  # PostgreSQL has no such text, and SQLite's JSON functions cut it there
+            problem = f"the {what} {name[:40]!r} has the character NUL"
+            raise InvalidData(problem, where=where, allowed="names without it")
     return name
 
 
