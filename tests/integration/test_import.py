@@ -116,6 +116,23 @@ def test_a_file_with_cells_that_nothing_stores_is_named_and_the_others_are_store
     assert runs["whole"].rows("metrics")["loss"].to_pylist() == [1.0]
 
 
+@pytest.mark.parametrize("times", [[1e12, 5], [5, 1_577_836_801_000], [-1_577_836_801_000_000, 0], [1.0, "inf"], ["nan", 2.0]])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_whose_times_are_not_in_seconds_is_named_with_its_column_and_not_stored(imported, tmp_path, times, suffix):
+    file = tmp_path / f"wrong.{suffix}"
+    numbers = list(map(float, times))
+    if suffix == "csv":
+        file.write_text("timestamp,loss\n" + "".join(f"{time},0.5\n" for time in times))
+    elif suffix == "jsonl":
+        file.write_text("".join(json.dumps({"timestamp": time, "loss": 0.5}) + "\n" for time in numbers))
+    else:
+        pa.parquet.write_table(pa.table({"timestamp": numbers, "loss": [0.5, 0.5]}), file)
+    for _ in range(2):
+        told, runs = imported(file, status=1)
+        assert f"{file}: the column 'timestamp' has the time " in told and "milliseconds" in told, told
+    assert suffix == "jsonl" or not runs
+
+
 def test_the_half_of_a_surrogate_pair_in_a_line_of_json_is_kept_and_exported(imported, tmp_path):
     (tmp_path / "half.jsonl").write_text('{"what": "a\\udbff"}\n{"what": "whole"}\n{"what": {"in": ["\\udc00"]}}\n')
     _, runs = imported(tmp_path / "half.jsonl")

@@ -156,6 +156,14 @@ def test_a_time_is_one_in_json_too(time):
         chunks_from_json({"records": [{"kind": "clear", "time": time}]}, now=0.0)
 
 
+@pytest.mark.parametrize("time", [1e12, -1e12, 1_700_000_000_000.0, float("nan"), float("inf"), float("-inf")])
+def test_each_row_s_time_is_one_in_arrow_form_too(time):
+    for times in ([time], [0.0, time, 1.0], [9e11, -1.0, time]):
+        with pytest.raises(InvalidData, match="is not a valid time"):
+            decode_batch_body(encode_rows("k", range(len(times)), times, {"x": [1] * len(times)}).body)
+    assert decode_batch_body(encode_rows("k", [0, 1], [9.9e11, -9.9e11], {"x": [1, 2]}).body)
+
+
 def test_what_is_within_the_limits_comes_back_whole():
     chunk = encode_rows("k", [0, 1], [0.0, 1.0], {"a": [np.zeros((2, 0)), None], "j": [{"b": ["x"]}, None], "n": [None, None]})
     (back,) = decode_batch_body(chunk.body)

@@ -21,6 +21,7 @@ from streamvis.errors import StreamvisError, UsageError
 from streamvis.metrics import place_of
 from streamvis.reading.incremental_import import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
 from streamvis.wire.columns import Unjoinable, arrow_column, json_column, numpy_column
+from streamvis.wire.limits import MAX_TIME_S
 
 __all__ = ["TABLES", "TableFile"]
 
@@ -165,9 +166,16 @@ class TableFile:
             if pa.types.is_timestamp(column.type):
                 micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz)), pa.int64()).cast("double")
                 column = pc.divide(micros, 1e6)  # pyright: ignore[reportAttributeAccessIssue]  # made when it is imported
-            return column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
+            times = column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
         except (pa.ArrowException, ValueError) as error:
             raise UsageError(f"{self._path}: the column {name!r} has no times ({error}). Choose another with --time.") from None
+        wrong = times[~(np.abs(times) < MAX_TIME_S)]
+        if len(wrong):
+            raise UsageError(
+                f"{self._path}: the column {name!r} has the time {wrong[0]:.15g}, which is out of range for seconds since 1970. "
+                "If it is in milliseconds or a finer unit, convert it to seconds, or choose another column with --time."
+            )
+        return times
 
 
 def _stored_form(name: str, column: pa.Array) -> tuple[pa.Field, pa.Array]:
