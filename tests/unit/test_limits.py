@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import tracemalloc
 
 import numpy as np
@@ -171,3 +172,71 @@ def test_what_is_within_the_limits_comes_back_whole():
     sent = {"t": np.array(["a", "bb"]), "m": np.array(["2026-01-01"], "M8[D]"), "l": list(range(20)), "e": np.zeros((3, 0))}
     assert decode_batch_body(encode_value("v", 0, 0.0, sent).body)
     assert table_of(chunk.body)[1].num_rows == 2
+
+
+def in_json(dtype, data, kind="rows"):
+    record = {"kind": kind, "key": "k", "step": 0, "data": {"x": {"dtype": dtype, "data": data}}}
+    (chunk,) = chunks_from_json({"records": [record]}, now=0.0)
+    found = body_to_json(chunk.body)
+    return found["columns"]["x"] if kind == "rows" else found["data"]["x"]
+
+
+UNFIT = {
+    "bool": ["x", 1, 0.0, [True], {}],
+    "string": [1, True, ["a"], {"a": 1}, 0.5],
+    "null": [0, "a", False, []],
+    "int8": ["x", "1", 1.5, 128, True, [1], 2**70],
+    "uint64": [-1, 2**64, "NaN", False],
+    "float16": ["1.5", "nan", 1e6, True, {}],
+    "float32": [1e39, "0", [0.5]],
+    "float64": ["now", 10**400],
+    "datetime64[us]": ["now", "today", "", "yesterday", 1.5, True, -(2**63), "2024-13-01", {}],
+    "datetime64[s]": ["2024-01-01T00:00:00.5", " now"],
+    "datetime64[ms, UTC]": ["now", "", 5, "2024-01-01T00:00:00.0005Z", True],
+    "timedelta64[ns]": ["5", "x", 1.5, True, 2**63, -(2**63)],
+    "array<int8>": [["a"], [1.5], [True], [None], [200]],
+    "array<bool>": [[1], ["x"]],
+    "array<float32>": [["1"], [[1e39]], [False]],
+}
+
+
+@pytest.mark.parametrize("dtype", UNFIT)
+def test_a_cell_that_does_not_fit_its_dtype_in_json_is_an_error_with_or_without_gaps(dtype):
+    for cell in UNFIT[dtype]:
+        for data in ([cell], [None, cell], [cell, cell, None]):
+            with pytest.raises(InvalidData) as error:
+                in_json(dtype, data)
+            assert error.value.where == "records[0].data.x", (dtype, cell)
+        if dtype in ("bool", "int8", "float32", "datetime64[us]", "timedelta64[ns]") and not isinstance(cell, list):
+            with pytest.raises(InvalidData):
+                in_json(dtype, [cell], "value")
+
+
+FIT = {
+    "bool": [True, None, False],
+    "string": ["now", None, ""],
+    "null": [None, None],
+    "int8": [-128, 127],
+    "uint64": [2**64 - 1, None],
+    "float64": [0.5, "NaN", "-Infinity", None],
+    "datetime64[us]": ["2024-01-01T00:00:00.000001", None, "9999-12-31T23:59:59.000000"],
+    "datetime64[us, UTC]": ["2024-01-01T00:00:00.000001Z", None],
+    "timedelta64[ns]": [-(2**63) + 1000, None, 5],
+    "array<uint8>": [[1, 255], [[0]], None],
+    "json": [1, "a", None, {"b": [True]}],
+}
+
+
+@pytest.mark.parametrize("dtype", FIT)
+def test_cells_that_fit_their_dtype_in_json_come_back_as_they_were(dtype):
+    assert in_json(dtype, FIT[dtype]) == {"dtype": dtype, "data": FIT[dtype]}
+
+
+def test_a_time_without_a_zone_is_in_utc_wherever_the_endpoint_is(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert in_json("datetime64[us, UTC]", ["2024-01-01T05:00"])["data"] == ["2024-01-01T05:00:00.000000Z"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
