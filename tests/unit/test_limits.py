@@ -240,3 +240,13 @@ def test_a_time_without_a_zone_is_in_utc_wherever_the_endpoint_is(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("cell", [-(2**63) - 1, 2**64 + 1, -(10**30) - 1, 10**400])
+def test_a_whole_number_beyond_64_bits_is_named_with_its_column(cell):
+    for cells in ([cell], cell, [0.5, cell], [1, None, cell, -1], {"dtype": "json", "data": [cell]}):
+        count = len(cells["data"] if isinstance(cells, dict) else cells) if isinstance(cells, (dict, list)) else 1
+        record = {"kind": "rows", "key": "k", "step": 0, "data": {"fine": [1] * count, "v": cells}}
+        with pytest.raises(InvalidData, match="64-bit integers") as error:
+            chunks_from_json({"records": [{"kind": "clear"}, record]}, now=0.0)
+        assert error.value.where == "records[1].data.v" and "beside others" not in str(error.value)

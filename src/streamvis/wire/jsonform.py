@@ -136,7 +136,20 @@ def _chunks(record: Mapping[str, Any], *, now: float, where: str) -> Sequence[Ch
     count = next(iter(counts.values()))
     if not count:
         raise InvalidData("no rows", where=f"{where}.data", allowed="at least one")
-    return encode_rows_apart(key, [step] * count, [time] * count, columns)
+    try:
+        return encode_rows_apart(key, [step] * count, [time] * count, columns)
+    except InvalidData as error:
+        name = next((name for name, cells in columns.items() if not _is_storable(cells)), None)
+        place = f"{where}.data" if name is None else f"{where}.data.{name}"
+        raise InvalidData(error.problem, where=place, allowed=error.allowed) from error
+
+
+def _is_storable(cells: Any) -> bool:
+    try:
+        encode_rows_apart("", range(len(cells)), [0.0] * len(cells), {"": cells})
+    except InvalidData:
+        return False
+    return True
 
 
 def _value(part: Any) -> Any:
