@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import streamvis
 from streamvis.cli import cli
 from streamvis.errors import UsageError
+from streamvis.reading.export import export_run
 
 
 @pytest.fixture
@@ -66,6 +67,80 @@ def test_a_parquet_file_keeps_its_types(imported, tmp_path):
     assert rows["kind"].to_pylist() == ["a", "b", "a"] and rows["price"].to_pylist() == [1.25, None, 3.0]
     told, _ = imported(tmp_path, "--step", "nothing", status=1)
     assert "has no column 'nothing'. It has count, small" in told
+
+
+def test_times_and_durations_of_parquet_keep_their_nanoseconds_in_whatever_zone_and_list_they_are(imported, tmp_path):
+    counts = [1_700_000_000_123_456_789, None, -1]
+    table = pa.table(
+        {
+            "tokyo": pa.array(counts, pa.timestamp("ns", "Asia/Tokyo")),
+            "offset": pa.array(counts, pa.timestamp("ms", "+02:00")),
+            "plain": pa.array(counts, pa.timestamp("ns")),
+            "took": pa.array(counts, pa.duration("ns")),
+            "waited": pa.array([1, None, -5], pa.duration("s")),
+            "marks": pa.array([[1_001, None], None, [-1_000]], pa.list_(pa.timestamp("ns", "America/Lima"))),
+            "laps": pa.array([{"of": [5, 2_001]}, {"of": []}, None], pa.struct([("of", pa.large_list(pa.duration("ns")))])),
+        }
+    )
+    pa.parquet.write_table(table, tmp_path / "zones.parquet")
+    _, runs = imported(tmp_path)
+    rows = runs["zones"].rows("metrics")
+    for name, kind in {
+        "tokyo": pa.timestamp("ns", "UTC"),
+        "offset": pa.timestamp("ms", "UTC"),
+        "plain": pa.timestamp("ns"),
+        "took": pa.duration("ns"),
+        "waited": pa.duration("s"),
+    }.items():
+        assert rows[name].type == kind and rows[name].cast(pa.int64()).equals(table[name].cast(pa.int64())), name
+    assert [json.loads(text or "null") for text in rows["marks"].to_pylist()] == [
+        [{"~t": "1970-01-01T00:00:00.000001001"}, None],
+        None,
+        [{"~t": "1969-12-31T23:59:59.999999"}],
+    ]
+    assert [json.loads(text or "null") for text in rows["laps"].to_pylist()] == [
+        {"of": [{"~d": [5, "ns"]}, {"~d": [2_001, "ns"]}]},
+        {"of": []},
+        None,
+    ]
+
+
+def test_a_file_with_cells_that_nothing_stores_is_named_and_the_others_are_stored(imported, tmp_path):
+    for name, cells in (("clock", pa.array([3_000_000_001], pa.time64("ns"))), ("bytes", pa.array([b"\xff"]))):
+        pa.parquet.write_table(pa.table({name: cells}), tmp_path / f"{name}.parquet")
+    (tmp_path / "name.jsonl").write_text('{"a\\udc00": 1}\n')
+    (tmp_path / "whole.csv").write_text("loss\n1.0\n")
+    told, runs = imported(tmp_path, status=1)
+    for name in ("clock.parquet", "bytes.parquet", "name.jsonl"):
+        assert f"{name} " in told, told
+    assert runs["whole"].rows("metrics")["loss"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize("times", [[1e12, 5], [5, 1_577_836_801_000], [-1_577_836_801_000_000, 0], [1.0, "inf"], ["nan", 2.0]])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_whose_times_are_not_in_seconds_is_named_with_its_column_and_not_stored(imported, tmp_path, times, suffix):
+    file = tmp_path / f"wrong.{suffix}"
+    numbers = list(map(float, times))
+    if suffix == "csv":
+        file.write_text("timestamp,loss\n" + "".join(f"{time},0.5\n" for time in times))
+    elif suffix == "jsonl":
+        file.write_text("".join(json.dumps({"timestamp": time, "loss": 0.5}) + "\n" for time in numbers))
+    else:
+        pa.parquet.write_table(pa.table({"timestamp": numbers, "loss": [0.5, 0.5]}), file)
+    for _ in range(2):
+        told, runs = imported(file, status=1)
+        assert f"{file}: the column 'timestamp' has the time " in told and "milliseconds" in told, told
+    assert suffix == "jsonl" or not runs
+
+
+def test_the_half_of_a_surrogate_pair_in_a_line_of_json_is_kept_and_exported(imported, tmp_path):
+    (tmp_path / "half.jsonl").write_text('{"what": "a\\udbff"}\n{"what": "whole"}\n{"what": {"in": ["\\udc00"]}}\n')
+    _, runs = imported(tmp_path / "half.jsonl")
+    cells = [json.loads(text) for text in runs["half"].rows("metrics")["what"].to_pylist()]
+    assert cells == ["a\udbff", "whole"], cells
+    for format in ("jsonl", "csv"):
+        text = (export_run(runs["half"], tmp_path / format, format=format) / f"metrics.{format}").read_text()
+        assert r"a\udbff" in text
 
 
 def test_lines_of_json_become_rows_and_values_and_what_is_appended_is_added(imported, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from streamvis.naming import readable_name
 from streamvis.transport import Transport, path
-from streamvis.wire.arrow import ARROW, table_of
+from streamvis.wire.arrow import ARROW, encode_rows, table_of
 
 
 class Api:
@@ -95,6 +95,33 @@ def test_a_description_that_is_wrong_changes_nothing(api):
     api.ask("PATCH", "runs", body={"runs": ["r0", "none such"], "set": {"note": "n"}}, status=404)
     api.ask("PATCH", "runs", body={"runs": "r0"}, status=422)
     assert api.ask("GET", "runs", "r0") == whole
+
+
+@pytest.mark.parametrize("name", ["y\0", "\0y"])
+def test_a_name_with_nul_is_refused_wherever_it_stands_and_nothing_is_stored(api, name):
+    record = {"kind": "rows", "key": "k", "step": 0, "data": {"y": [1]}}
+    for wrong in (
+        {"records": [{**record, "key": name}]},
+        {"records": [{**record, "data": {"y": [1], name: [2]}}]},
+        {"records": [{**record, "kind": "value", "key": name}]},
+        {"records": [{"kind": "start", "config": {}, "name": name}]},
+        {"records": [record], "app": name},
+        {"records": [record], "producer": name, "number": 1},
+    ):
+        for run in ("r1", "new"):
+            told = api.ask("POST", "runs", run, "batches", body={"app": "app", **wrong}, status=422)["error"]
+            assert "NUL" in told["message"] and told["where"], told
+    for key, column in ((name, "y"), ("k", name)):
+        body = encode_rows(key, [0], [0.0], {column: [1]}).body
+        where = path("runs", "r1", "batches")
+        for params, sent in (({}, body), ({"app": name}, encode_rows("k", [0], [0.0], {"y": [1]}).body)):
+            answer = api._transport.request("POST", where, params=params, body=sent, headers={"Content-Type": ARROW})
+            assert answer.status == 422 and b"NUL" in answer.body, answer
+    api.ask("POST", "runs", body={"app": name, "config": {}}, status=422)
+    api.ask("PATCH", "runs", "r1", body={"tags": ["good", name]}, status=422)
+    api.ask("PATCH", "runs", "r1", body={"name": name}, status=422)
+    assert api.ask("GET", "runs", "r1")["keys"] == {} and ids(api.ask("GET", "runs", run=["r1\0", "r2"])) == ["r2"]
+    assert len(api.ask("GET", "runs")["runs"]) == 4
 
 
 def test_runs_are_deleted_and_restored_and_those_who_follow_hear_of_it(api):

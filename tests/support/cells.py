@@ -41,4 +41,4 @@ def as_moment(cell):
     if found := re.fullmatch(r"(-?)PT(\d+)(?:\.(\d+))?S", cell):
         sign, seconds, fraction = found.groups(default="")
         return ("m", int(f"{sign}1") * (int(seconds) * 10**9 + int(fraction.ljust(9, "0"))))
-    return plain(np.datetime64(cell.removesuffix("Z"))) if re.match(r"\d{4,}-\d\d-", cell) else cell
+    return plain(np.datetime64(cell.removesuffix("Z").removesuffix("+00:00"))) if re.match(r"\d{4,}-\d\d-", cell) else cell

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamvis.client.encoding import encode
-from streamvis.client.intake import Intake
+from streamvis.client.intake import Intake, checked_text
 from streamvis.client.outbox import ROW, ROWS, VALUE
 from streamvis.client.values import copying
 from streamvis.errors import InvalidData, UsageError
@@ -150,6 +150,18 @@ def test_what_is_changed_after_the_call_does_not_change_what_was_sent(intake):
     sent["list"][0] = sent["array"][0] = sent["cells"][0][0] = 99
     got = stored(entry)
     assert got["list"].tolist() == [1, 2] and got["array"].tolist() == [1, 2] and got["cells"][0].tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["\0", "loss\0", "a\0b", "\0ü"])
+def test_a_name_with_nul_is_refused_in_the_call(intake, name):
+    for call in (intake.rows, intake.value):
+        for key, column, where in ((name, "x", "key"), ("k", name, "data")):
+            with pytest.raises(InvalidData, match="NUL") as refused:
+                call(0, key, {column: 1})
+            assert refused.value.where == where and refused.value.allowed
+    with pytest.raises(InvalidData, match="the app .* NUL"):
+        checked_text(name, "app")
+    intake.value(0, "k", {"text": name})
 
 
 @pytest.mark.parametrize("step", [-1, 1.0, True, "1", None, np.float64(1), np.bool_(True), 2**63, np.array(1.0)])

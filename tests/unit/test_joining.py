@@ -89,3 +89,14 @@ def test_no_rows_have_the_columns_of_the_key():
     dtypes = {name: name for name in CELLS if name.split()[0] == name} | {"mixed": "array<json>"}
     found = rows_to_json(join_rows([], dtypes))["columns"]
     assert {name: column["dtype"] for name, column in found.items()} == {**dtypes, "mixed": "json"}
+
+
+@pytest.mark.parametrize("one", CELLS)
+def test_rows_that_were_joined_before_are_joined_again_without_a_change(one):
+    for other in CELLS:
+        parts = [table(CELLS[one]), table(CELLS[other]), table(CELLS[one])]
+        dtype = unify_dtypes(*(column_dtype(part.schema[2]) for part in parts[:2]))
+        once = join_rows(parts[:2], {"x": dtype})
+        expected = [cell for part in parts for cell in meant(part)]
+        assert meant(join_rows([once], {"x": dtype})) == expected[:4], (one, other)
+        assert meant(join_rows([once, parts[2]], {"x": dtype})) == expected, (one, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import tracemalloc
 
 import numpy as np
@@ -156,6 +157,14 @@ def test_a_time_is_one_in_json_too(time):
         chunks_from_json({"records": [{"kind": "clear", "time": time}]}, now=0.0)
 
 
+@pytest.mark.parametrize("time", [1e12, -1e12, 1_700_000_000_000.0, float("nan"), float("inf"), float("-inf")])
+def test_each_row_s_time_is_one_in_arrow_form_too(time):
+    for times in ([time], [0.0, time, 1.0], [9e11, -1.0, time]):
+        with pytest.raises(InvalidData, match="is not a valid time"):
+            decode_batch_body(encode_rows("k", range(len(times)), times, {"x": [1] * len(times)}).body)
+    assert decode_batch_body(encode_rows("k", [0, 1], [9.9e11, -9.9e11], {"x": [1, 2]}).body)
+
+
 def test_what_is_within_the_limits_comes_back_whole():
     chunk = encode_rows("k", [0, 1], [0.0, 1.0], {"a": [np.zeros((2, 0)), None], "j": [{"b": ["x"]}, None], "n": [None, None]})
     (back,) = decode_batch_body(chunk.body)
@@ -163,3 +172,81 @@ def test_what_is_within_the_limits_comes_back_whole():
     sent = {"t": np.array(["a", "bb"]), "m": np.array(["2026-01-01"], "M8[D]"), "l": list(range(20)), "e": np.zeros((3, 0))}
     assert decode_batch_body(encode_value("v", 0, 0.0, sent).body)
     assert table_of(chunk.body)[1].num_rows == 2
+
+
+def in_json(dtype, data, kind="rows"):
+    record = {"kind": kind, "key": "k", "step": 0, "data": {"x": {"dtype": dtype, "data": data}}}
+    (chunk,) = chunks_from_json({"records": [record]}, now=0.0)
+    found = body_to_json(chunk.body)
+    return found["columns"]["x"] if kind == "rows" else found["data"]["x"]
+
+
+UNFIT = {
+    "bool": ["x", 1, 0.0, [True], {}],
+    "string": [1, True, ["a"], {"a": 1}, 0.5],
+    "null": [0, "a", False, []],
+    "int8": ["x", "1", 1.5, 128, True, [1], 2**70],
+    "uint64": [-1, 2**64, "NaN", False],
+    "float16": ["1.5", "nan", 1e6, True, {}],
+    "float32": [1e39, "0", [0.5]],
+    "float64": ["now", 10**400],
+    "datetime64[us]": ["now", "today", "", "yesterday", 1.5, True, -(2**63), "2024-13-01", {}],
+    "datetime64[s]": ["2024-01-01T00:00:00.5", " now"],
+    "datetime64[ms, UTC]": ["now", "", 5, "2024-01-01T00:00:00.0005Z", True],
+    "timedelta64[ns]": ["5", "x", 1.5, True, 2**63, -(2**63)],
+    "array<int8>": [["a"], [1.5], [True], [None], [200]],
+    "array<bool>": [[1], ["x"]],
+    "array<float32>": [["1"], [[1e39]], [False]],
+}
+
+
+@pytest.mark.parametrize("dtype", UNFIT)
+def test_a_cell_that_does_not_fit_its_dtype_in_json_is_an_error_with_or_without_gaps(dtype):
+    for cell in UNFIT[dtype]:
+        for data in ([cell], [None, cell], [cell, cell, None]):
+            with pytest.raises(InvalidData) as error:
+                in_json(dtype, data)
+            assert error.value.where == "records[0].data.x", (dtype, cell)
+        if dtype in ("bool", "int8", "float32", "datetime64[us]", "timedelta64[ns]") and not isinstance(cell, list):
+            with pytest.raises(InvalidData):
+                in_json(dtype, [cell], "value")
+
+
+FIT = {
+    "bool": [True, None, False],
+    "string": ["now", None, ""],
+    "null": [None, None],
+    "int8": [-128, 127],
+    "uint64": [2**64 - 1, None],
+    "float64": [0.5, "NaN", "-Infinity", None],
+    "datetime64[us]": ["2024-01-01T00:00:00.000001", None, "9999-12-31T23:59:59.000000"],
+    "datetime64[us, UTC]": ["2024-01-01T00:00:00.000001Z", None],
+    "timedelta64[ns]": [-(2**63) + 1000, None, 5],
+    "array<uint8>": [[1, 255], [[0]], None],
+    "json": [1, "a", None, {"b": [True]}],
+}
+
+
+@pytest.mark.parametrize("dtype", FIT)
+def test_cells_that_fit_their_dtype_in_json_come_back_as_they_were(dtype):
+    assert in_json(dtype, FIT[dtype]) == {"dtype": dtype, "data": FIT[dtype]}
+
+
+def test_a_time_without_a_zone_is_in_utc_wherever_the_endpoint_is(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert in_json("datetime64[us, UTC]", ["2024-01-01T05:00"])["data"] == ["2024-01-01T05:00:00.000000Z"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("cell", [-(2**63) - 1, 2**64 + 1, -(10**30) - 1, 10**400])
+def test_a_whole_number_beyond_64_bits_is_named_with_its_column(cell):
+    for cells in ([cell], cell, [0.5, cell], [1, None, cell, -1], {"dtype": "json", "data": [cell]}):
+        count = len(cells["data"] if isinstance(cells, dict) else cells) if isinstance(cells, (dict, list)) else 1
+        record = {"kind": "rows", "key": "k", "step": 0, "data": {"fine": [1] * count, "v": cells}}
+        with pytest.raises(InvalidData, match="64-bit integers") as error:
+            chunks_from_json({"records": [{"kind": "clear"}, record]}, now=0.0)
+        assert error.value.where == "records[1].data.v" and "beside others" not in str(error.value)

@@ -301,6 +301,7 @@ def test_a_tail_has_the_keys_that_are_asked_for_and_goes_on_to_the_end_without_t
     assert keys(only=["b", "d", "no such key"]) == ["b", "d"]
     assert keys(kind="rows") == ["a", "b"] and keys(kind="value") == ["c", "d"]
     assert keys(only=["a", "c"], exclude=["a"]) == ["c"] and keys(only=["a"], kind="value") == []
+    assert keys(only=["a\0", "c\0x", "d"]) == ["d"] and keys(only=["b\0"]) == [] and keys(exclude=["a\0", "c"]) == ["a", "b", "d"]
 
 
 def test_the_newest_run_is_the_one_made_live_last(store):

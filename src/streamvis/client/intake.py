@@ -205,6 +205,8 @@ def _check_name(name: Any, what: str, where: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidData(f"the {what} {name!a} has a lone surrogate", where=where, allowed="text that UTF-8 can say") from None
+    if "\0" in name:
+        raise InvalidData(f"the {what} {_shown(name)} has the character NUL", where=where, allowed="names without it")
 
 
 def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None]) -> tuple[str, int]:

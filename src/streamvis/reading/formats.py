@@ -105,7 +105,12 @@ class _Writer:
         columns = [rows["steps"], rows["times"], *(column["data"] for column in rows["columns"].values())]
         for cells in zip(*columns, strict=True):
             line = json.dumps(dict(zip(names, cells, strict=True)), ensure_ascii=False, allow_nan=False)
-            self._file.write(line.encode() + b"\n")
+            self._file.write(_in_utf8(line) + b"\n")
+
+
+def _in_utf8(text: str) -> bytes:
+    """JSON in UTF-8. The half of a surrogate pair, which UTF-8 cannot say, is escaped, as JSON allows."""
+    return text.encode(errors="backslashreplace")
 
 
 def _as_texts(table: pa.Table) -> pa.Table:
@@ -115,7 +120,8 @@ def _as_texts(table: pa.Table) -> pa.Table:
         array = pa.concat_arrays(column.chunks)
         if field.metadata:
             cells = plain_cells(field, array)
-            texts = [None if cell is None else json.dumps(cell, ensure_ascii=False, allow_nan=False) for cell in cells]
+            made = [None if cell is None else json.dumps(cell, ensure_ascii=False, allow_nan=False) for cell in cells]
+            texts = [None if text is None else _in_utf8(text).decode() for text in made]
             array = pa.array(texts, pa.string())
         elif pa.types.is_timestamp(field.type):
             array = pa.array(plain_cells(field, array), pa.string())

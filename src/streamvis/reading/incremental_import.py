@@ -200,7 +200,7 @@ def _rows_of_dicts(key: str, its: Sequence[tuple[int, float, Mapping[str, Any]]]
         cells = [row.get(name) for _, _, row in its]
         try:
             columns.append(arrow_column(name, cells))
-        except Unjoinable:
+        except (Unjoinable, UnicodeEncodeError):  # JSON escapes the half of a surrogate pair, which Arrow's texts cannot hold
             columns.append(json_column(name, cells))
     return ArrivingRows(key, np.array([one[0] for one in its]), np.array([one[1] for one in its]), columns)
 

@@ -89,6 +89,8 @@ def import_source(connection: Connection, source: Source) -> tuple[str, bool]:
     try:
         _take(arrival, source)
         is_whole = True
+    except UnicodeEncodeError as error:
+        raise StreamvisError(f"{source} has a name that is not valid Unicode: {error}") from error
     finally:
         arrival.finish(is_whole=is_whole)
     return origin.id, arrival.is_stored

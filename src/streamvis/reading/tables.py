@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from streamvis.errors import InvalidData, StreamvisError, UsageError
+from streamvis.errors import StreamvisError, UsageError
 from streamvis.metrics import place_of
 from streamvis.reading.incremental_import import ArrivingRows, ArrivingValue, Origin, id_of, pieces_of, with_numbers
-from streamvis.wire.columns import Unjoinable, arrow_column, json_column
+from streamvis.wire.columns import Unjoinable, arrow_column, json_column, numpy_column
+from streamvis.wire.limits import MAX_TIME_S
 
 __all__ = ["TABLES", "TableFile"]
 
@@ -30,6 +31,17 @@ _TIMES = ("time", "timestamp", "_timestamp", "wall_time", "Wall time", "datetime
 _MOST_ROWS = 2**16
 _HEAD_BYTES = 2**12
 _MISSING = ["", "null", "NULL", "None"]
+_KNOWN = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_boolean,
+    pa.types.is_string,
+    pa.types.is_null,
+    pa.types.is_timestamp,
+    pa.types.is_duration,
+)
+"""Types that are stored as they are."""
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 class TableFile:
@@ -68,7 +80,12 @@ class TableFile:
             for batch in self._batches():
                 yield from self._of_batch(batch, at)
                 at += batch.num_rows
-        except (pa.ArrowException, OSError, UnicodeDecodeError, InvalidData) as error:
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+            OverflowError,
+        ) as error:  # ValueError: also a cell that Python lacks
             raise StreamvisError(f"{self._path} cannot be read: {error}") from error
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
@@ -151,9 +168,16 @@ class TableFile:
             if pa.types.is_timestamp(column.type):
                 micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz)), pa.int64()).cast("double")
                 column = pc.divide(micros, 1e6)  # pyright: ignore[reportAttributeAccessIssue]  # made when it is imported
-            return column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
+            times = column.cast(pa.float64()).fill_null(self._written).to_numpy(zero_copy_only=False)
         except (pa.ArrowException, ValueError) as error:
             raise UsageError(f"{self._path}: the column {name!r} has no times ({error}). Choose another with --time.") from None
+        wrong = times[~(np.abs(times) < MAX_TIME_S)]
+        if len(wrong):
+            raise UsageError(
+                f"{self._path}: the column {name!r} has the time {wrong[0]:.15g}, which is out of range for seconds since 1970. "
+                "If it is in milliseconds or a finer unit, convert it to seconds, or choose another column with --time."
+            )
+        return times
 
 
 def _stored_form(name: str, column: pa.Array) -> tuple[pa.Field, pa.Array]:
@@ -167,12 +191,26 @@ def _stored_form(name: str, column: pa.Array) -> tuple[pa.Field, pa.Array]:
         column = column.cast(pa.float64())
     elif pa.types.is_date(kind):
         column = column.cast(pa.timestamp("us"))
-    elif not any(
-        known(kind)
-        for known in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string, pa.types.is_null)
-    ) and not (pa.types.is_timestamp(kind) and kind.tz in (None, "UTC")):
+    elif pa.types.is_timestamp(kind) and kind.tz is not None:
+        column = column.cast(pa.timestamp(kind.unit, "UTC"))
+    elif not any(known(kind) for known in _KNOWN):
+        cells = _cells(column)
         try:
-            return arrow_column(name, column.to_pylist())
+            return arrow_column(name, cells)
         except Unjoinable:
-            return json_column(name, column.to_pylist())
+            return json_column(name, cells)
     return pa.field(name, column.type), column
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    """The cells of lists and structs. Times and durations in them are scalars of NumPy: those of Python lack nanoseconds."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
+        return [None if np.isnat(cell) else cell for cell in numpy_column(pa.field("", kind), column)]
+    if any(known(kind) for known in _LISTS):
+        return [_cells(cell.values) if cell.is_valid else None for cell in column]
+    if pa.types.is_struct(kind):
+        parts = {field.name: _cells(part) for field, part in zip(kind, column.flatten(), strict=True)}
+        valid = column.is_valid().to_pylist()
+        return [{name: part[i] for name, part in parts.items()} if is_there else None for i, is_there in enumerate(valid)]
+    return column.to_pylist()

@@ -29,7 +29,7 @@ from streamvis.errors import InvalidData
 from streamvis.records import ARROW, STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
 from streamvis.wire.columns import Unjoinable, arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
 from streamvis.wire.joining import family_of, measured_cells
-from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS
+from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS, MAX_TIME_S
 from streamvis.wire.messages import check_messages
 from streamvis.wire.tree import pack, unpack
 
@@ -355,8 +355,8 @@ def _checked_rows(meta: dict[str, Any], table: pa.Table, part: memoryview, *, wh
     chunk = _rows_chunk(meta["key"], table.combine_chunks()) if table.column(0).num_chunks > 1 else None
     steps = table.column(0).to_numpy()
     checked_step(int(steps.min()), where=where)
-    if not np.isfinite(table.column(1).to_numpy()).all():
-        raise InvalidData("a time is not finite", where=where, allowed="seconds since 1970 UTC")
+    times = table.column(1).to_numpy()
+    checked_time(float(times[np.argmax(np.abs(times))]), where=where)  # the first NaN, if there is one
     for field, column in zip(schema, table.columns, strict=True):
         check_cells(field, _one_array(column))
     return chunk or RowsChunk(meta["key"], columns, table.num_rows, int(steps.min()), int(steps.max()), bytes(part))
@@ -375,6 +375,9 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
         except UnicodeEncodeError:
             problem = f"the {what} {name!r} is not valid Unicode"
             raise InvalidData(problem, where=where, allowed="no halves of surrogate pairs") from None
+        if "\0" in name:  # PostgreSQL has no such text, and SQLite's JSON functions cut it there
+            problem = f"the {what} {name[:40]!r} has the character NUL"
+            raise InvalidData(problem, where=where, allowed="names without it")
     return name
 
 
@@ -394,7 +397,7 @@ def checked_attempt(attempt: Any, resume_at: Any, *, where: str) -> tuple[str, i
 
 def checked_time(time: Any, *, where: str) -> float:
     """The time in seconds since 1970 UTC, if it is one."""
-    if isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < 1e12:
+    if isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < MAX_TIME_S:
         raise InvalidData(f"{time!r} is not a valid time", where=where, allowed="seconds since 1970 UTC")
     return float(time)
 

@@ -50,7 +50,8 @@ _EXACT_WHOLE = 2**53
 
 
 class Unjoinable(InvalidData):
-    """Cells of a column that no one dtype can say exactly. A single cell never is: fewer rows together may do."""
+    """Cells of a column that no one dtype can say exactly: fewer rows together may do. A single cell is only where it is a whole
+    number beyond 64 bits."""
 
 
 def arrow_column(name: str, cells: Sequence[Any] | np.ndarray) -> tuple[pa.Field, pa.Array]:
@@ -263,13 +264,22 @@ def _from_numbers(cells: Sequence[Any], *, whole: bool) -> pa.Array:
     if whole and min(cells) >= 0 and max(cells) < 2**64:
         return number_array(np.array(cells, dtype=np.uint64), missing)
     if not _all_doubles(cells):
+        far = next(
+            (cell for cell in cells if type(cell) is int and not -(2**63) <= cell < 2**64 and not _all_doubles([cell])), None
+        )
+        if far is not None:
+            problem = f"a whole number of {far.bit_length()} bits, which is out of the range of 64-bit integers"
+            raise Unjoinable(problem, allowed="whole numbers from -2**63 to 2**64-1, or a text")
         raise Unjoinable("whole numbers that no double holds, beside others", allowed="a column of their own")
     return number_array(np.array(cells, dtype=np.float64), missing)
 
 
 def _all_doubles(cells: Sequence[Any]) -> bool:
     """Whether every whole number among the cells is exactly a double."""
-    return all(int(float(cell)) == cell for cell in cells if type(cell) is int and abs(cell) > _EXACT_WHOLE)
+    try:
+        return all(int(float(cell)) == cell for cell in cells if type(cell) is int and abs(cell) > _EXACT_WHOLE)
+    except OverflowError:
+        return False
 
 
 def _from_scalars(kinds: set[type], cells: Sequence[Any]) -> pa.Array | None:

@@ -72,6 +72,9 @@ def join_column(parts: Sequence[Part], dtype: str | None = None) -> tuple[pa.Fie
     name = parts[0][0].name
     if dtype in ("json", "array<json>"):
         return None if any(column_dtype(field) not in ("json", "null") for field, _ in parts) else _as_json(parts)
+    # A part that was joined before may be JSON, whatever the word of its key: no number or time can be read from its texts.
+    if any(column_dtype(field) == "json" for field, _ in parts):
+        return None
     for word in _candidates(dtype):
         field = _field(name, word)
         arrays: list[pa.Array] = []

@@ -40,6 +40,22 @@ from streamvis.wire.tree import pack, to_plain
 __all__ = ["body_to_json", "chunks_from_json", "config_text", "load_json", "plain_cells", "rows_to_json"]
 
 _WORD = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|(datetime64|timedelta64)\[(s|ms|us|ns)\]")
+_ZONED = re.compile(r"datetime64\[(s|ms|us|ns), UTC\]")
+_TIME = re.compile(r"[+-]?\d.*|NaT", re.DOTALL)
+"""How texts of times begin. NumPy takes others too: "now" for the clock of the endpoint, and nothing for NaT."""
+_CELLS = {
+    "bool": {bool},
+    "string": {str},
+    "null": set[type](),
+    "int": {int, float},
+    "uint": {int, float},
+    "float": {int, float},
+    "datetime": {str, int, type(None)},
+    "timedelta": {str, int, type(None)},
+}
+"""What JSON says the cells of a dtype by, by how its word begins."""
+_NAT = -(2**63)
+"""The count that NumPy takes for NaT."""
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -120,7 +136,20 @@ def _chunks(record: Mapping[str, Any], *, now: float, where: str) -> Sequence[Ch
     count = next(iter(counts.values()))
     if not count:
         raise InvalidData("no rows", where=f"{where}.data", allowed="at least one")
-    return encode_rows_apart(key, [step] * count, [time] * count, columns)
+    try:
+        return encode_rows_apart(key, [step] * count, [time] * count, columns)
+    except InvalidData as error:
+        name = next((name for name, cells in columns.items() if not _is_storable(cells)), None)
+        place = f"{where}.data" if name is None else f"{where}.data.{name}"
+        raise InvalidData(error.problem, where=place, allowed=error.allowed) from error
+
+
+def _is_storable(cells: Any) -> bool:
+    try:
+        encode_rows_apart("", range(len(cells)), [0.0] * len(cells), {"": cells})
+    except InvalidData:
+        return False
+    return True
 
 
 def _value(part: Any) -> Any:
@@ -154,20 +183,40 @@ def _checked_word(dtype: Any) -> str:
 
 
 def _typed_cells(dtype: Any, data: list[Any]) -> Any:
-    if dtype in ("bool", "string", "json", "null"):
+    if isinstance(dtype, str) and not dtype.startswith(("array<", "json")) and list in set(map(type, data)):
+        raise ValueError(f"a list does not fit {dtype:.40}")
+    if dtype in ("bool", "string", "null"):
+        _check_kinds([cell for cell in data if cell is not None], dtype)
+        return data
+    if dtype == "json":
         return data
     if isinstance(dtype, str) and (inner := re.fullmatch(r"array<(\w+)>", dtype)):
         word = _checked_word(inner[1])
         return [None if cell is None else _typed(_finite(cell), word) for cell in data]
-    if isinstance(dtype, str) and re.fullmatch(r"datetime64\[\w+, UTC\]", dtype):
-        return [None if cell is None else _zoned(cell) for cell in data]
+    if isinstance(dtype, str) and (found := _ZONED.fullmatch(dtype)):
+        moments = [None if cell is None else _zoned(cell) for cell in data]
+        _moments([None if one is None else one.replace(tzinfo=None).isoformat() for one in moments], f"datetime64[{found[1]}]")
+        return moments
     dtype = _checked_word(dtype)
     if dtype.startswith(("datetime64", "timedelta64")):
         return _typed(data, dtype)
-    if dtype.startswith("float"):
-        numbers = _finite(data)
-        return [None if cell is None else float(cell) for cell in numbers] if None in numbers else _typed(numbers, dtype)
-    return data if None in data else _typed(data, dtype)
+    numbers = _finite(data) if dtype.startswith("float") else data
+    if None not in numbers:
+        return _typed(numbers, dtype)
+    there = iter(_typed([cell for cell in numbers if cell is not None], dtype).tolist())
+    return [None if cell is None else next(there) for cell in numbers]
+
+
+def _check_kinds(data: Any, dtype: str) -> None:
+    """Raise ValueError where a cell, or what is in nested lists, is of a kind that does not say cells of the dtype."""
+    right, *_ = (kinds for begin, kinds in _CELLS.items() if dtype.startswith(begin))
+    cells = data if isinstance(data, list) else [data]
+    if not set(map(type, cells)) <= right:
+        for cell in cells:
+            if isinstance(cell, list):
+                _check_kinds(cell, dtype)
+            elif type(cell) not in right:
+                raise ValueError(f"the cell {json.dumps(cell)[:40]} does not fit {dtype}")
 
 
 def _typed(data: Any, dtype: str) -> np.ndarray:
@@ -175,10 +224,11 @@ def _typed(data: Any, dtype: str) -> np.ndarray:
 
     Only the digits of a number that a float lacks go.
     """
+    _check_kinds(data, dtype)
     if dtype.startswith("datetime64"):
         return _moments(data, dtype)
     if dtype.startswith("timedelta64"):
-        return np.array(_with_nat(data), dtype=dtype)
+        return _durations(data, dtype)
     with np.errstate(over="ignore"):
         made = np.array(data, dtype=dtype)
     free = np.array(data)
@@ -192,9 +242,20 @@ def _with_nat(data: Any) -> Any:
     return [_with_nat(part) for part in data] if isinstance(data, list) else "NaT" if data is None else data
 
 
+def _durations(data: Any, dtype: str) -> np.ndarray:
+    cells = np.array(_with_nat(data), dtype=object)
+    for cell in cells.ravel().tolist():
+        if isinstance(cell, str) and cell != "NaT" or cell == _NAT:
+            raise ValueError(f"the duration {cell!r:.40} does not fit {dtype}")
+    return np.array(_with_nat(data), dtype=dtype)
+
+
 def _moments(data: Any, dtype: str) -> np.ndarray:
-    made = np.array(_with_nat(data), dtype=dtype)
     cells = np.array(_with_nat(data), dtype=object).ravel().tolist()
+    for cell in cells:
+        if isinstance(cell, str) and not _TIME.fullmatch(cell) or cell == _NAT:
+            raise ValueError(f"the time {cell!r:.40} does not fit {dtype}")
+    made = np.array(_with_nat(data), dtype=dtype)
     for cell, text in zip(cells, np.datetime_as_string(made).ravel().tolist(), strict=True):
         if isinstance(cell, str) and not _is_same_moment(cell, text) and converted(np.array([cell], "M8"), dtype[11:-1]) is None:
             raise ValueError(f"the time {cell[:40]!r} does not fit {dtype}")
@@ -208,7 +269,9 @@ def _is_same_moment(text: str, made: str) -> bool:
 
 
 def _zoned(text: str) -> dt.datetime:
-    made = dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+    made = dt.datetime.fromisoformat(text)
+    # A text without a zone is not in that of the endpoint.
+    made = made.astimezone(dt.UTC) if made.tzinfo else made.replace(tzinfo=dt.UTC)
     _, _, fraction = text.partition(".")
     digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
     if digits[6:].strip("0"):

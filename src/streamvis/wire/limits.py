@@ -20,6 +20,7 @@ __all__ = [
     "MAX_RUNS_AT_ONCE",
     "MAX_TAGS",
     "MAX_TAG_CHARS",
+    "MAX_TIME_S",
     "RUN_ID",
 ]
 
@@ -40,6 +41,8 @@ MAX_DEPTH = 100
 """How deep lists and dicts may be nested: whatever is stored can be read again without running out of stack."""
 RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """What the id of a run may be: it becomes a part of addresses and of names of files."""
+MAX_TIME_S = 1e12
+"""Seconds from 1970, to both sides, of the time of a record: to the year 33,658. Milliseconds since 2001 are beyond it."""
 MAX_RECORDS = 100_000
 """Records of a batch in JSON."""
 MAX_MESSAGES = 100_000

@@ -27,6 +27,8 @@ UNITS = ("s", "ms", "us", "ns")
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _MOST_SECONDS = {"m": 60, "h": 3600, "D": 86_400, "W": 7 * 86_400, "M": 31 * 86_400, "Y": 366 * 86_400}
 """How long the units of NumPy that are coarser than seconds are at the most."""
+_SECONDS = {**_MOST_SECONDS, "M": 2_629_746, "Y": 31_556_952}
+"""How long NumPy makes durations in these units when it converts them: months and years are those of the calendar's mean."""
 _MOMENT = re.compile(r"(?:-\d{3,}|\d{4,})(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?")
 _DURATION = re.compile(r"(-?)PT(\d+)(?:\.(\d{1,9}))?S")
 
@@ -77,9 +79,10 @@ def scalar_of(text: str) -> np.datetime64:
     return made
 
 
-def seconds(count: int, unit: str) -> float | str:
-    """A duration in seconds, or as an ISO text where no double says it."""
-    per_second = _PER_SECOND[unit]
+def seconds(count: int, unit: str, multiple: int = 1) -> float | str:
+    """A duration of any unit of NumPy in seconds, or as an ISO text where no double says it. Without a unit it is in seconds."""
+    per_second = _PER_SECOND.get(unit, 1)
+    count *= multiple * _SECONDS.get(unit, 1)
     made = count / per_second
     if round(made * per_second) == count:
         return made

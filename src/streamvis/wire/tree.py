@@ -19,7 +19,7 @@ import numpy as np
 
 from streamvis.errors import InvalidData
 from streamvis.wire.limits import MAX_DEPTH
-from streamvis.wire.moments import UNITS, converted, scalar_of, seconds, unit_of
+from streamvis.wire.moments import UNITS, converted, scalar_of, seconds
 
 __all__ = ["MAX_DEPTH", "pack", "to_plain", "unpack"]
 
@@ -139,7 +139,7 @@ def _plain_scalar(scalar: np.datetime64 | np.timedelta64) -> Any:
         return None
     if isinstance(scalar, np.datetime64):
         return str(scalar)
-    return seconds(int(scalar.astype(np.int64)), unit_of(np.array([scalar])))
+    return seconds(int(scalar.astype(np.int64)), *np.datetime_data(scalar.dtype))
 
 
 def _check_depth(depth: int) -> None:

@@ -139,10 +139,16 @@ def _tags(tags: Any, where: str) -> list[str] | None:
     if tags is None:
         return None
     fit = isinstance(tags, list) and len(tags) <= MAX_TAGS
-    if not fit or not all(isinstance(tag, str) and 0 < len(tag) <= MAX_TAG_CHARS and _is_unicode(tag) for tag in tags):
-        allowed = f"a list of at most {MAX_TAGS} texts of 1 to {MAX_TAG_CHARS} characters"
+    if not fit or not all(
+        isinstance(tag, str) and 0 < len(tag) <= MAX_TAG_CHARS and _is_unicode(tag) and "\0" not in tag for tag in tags
+    ):
+        allowed = f"a list of at most {MAX_TAGS} texts of 1 to {MAX_TAG_CHARS} characters, without NUL"
         raise InvalidData("these are not tags", where=where, allowed=allowed)
     return tags
+
+
+def _is_tag(tag: Any) -> bool:
+    return isinstance(tag, str) and 0 < len(tag) <= MAX_TAG_CHARS and _is_unicode(tag) and "\0" not in tag
 
 
 def _is_unicode(text: str) -> bool:

@@ -55,7 +55,8 @@ async def append(
 
     def decode() -> Batch:
         if is_arrow:
-            return Batch(_run_id(run), app, producer, number, decode_batch_body(body), live, dropped, imported)
+            its_app, its_producer = _text(app, "app"), _text(producer, "producer")
+            return Batch(_run_id(run), its_app, its_producer, number, decode_batch_body(body), live, dropped, imported)
         data = load_json(body)
         chunks = chunks_from_json(data, now=time.time())
         its_app, its_producer = (_text(data.get(name, given), name) for name, given in (("app", app), ("producer", producer)))

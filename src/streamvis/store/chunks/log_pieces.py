@@ -43,7 +43,7 @@ def read_parts(
 
     With `at`, as they were at that step. What is damaged is left out; of each key that it is met in, the first is given back too.
     """
-    chosen = (json.dumps(list(exclude)), json.dumps(list(only)) if only else None, kind, at)
+    chosen = (_names(exclude), _names(only) if only else None, kind, at)
     stop = _stop(db, (log, start, end, *chosen), max_bytes)
     piece = (log, start, stop, *chosen)
     parts: list[Part] = []
@@ -63,6 +63,11 @@ def read_parts(
         else:
             parts += [Part(key, body)] if body is not None else []
     return stop, parts, list(broken.values())
+
+
+def _names(names: Sequence[str]) -> str:
+    """Names of keys as JSON. No key has one with NUL: SQLite would cut it there, and find another key; PostgreSQL fails."""
+    return json.dumps([name for name in names if "\0" not in name])
 
 
 def _parts(chunk: StoredChunk, start: int, stop: int, at: int | None) -> list[Part]:

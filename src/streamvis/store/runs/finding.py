@@ -98,7 +98,8 @@ def _which(query: RunQuery) -> tuple[str, list[Any]]:
         given.append(query.app)
     if query.runs is not None:
         where.append("runs.id IN (SELECT value FROM json_each(?))")
-        given.append(json.dumps(list(query.runs)))
+        # No id has NUL, where SQLite would cut it and PostgreSQL fails.
+        given.append(json.dumps([run for run in query.runs if "\0" not in run]))
     if query.archived is not None:
         where.append("archived = ?")
         given.append(int(query.archived))
