@@ -427,6 +427,41 @@ def test_behind_pgbouncer_in_transaction_mode_all_works_and_news_come_by_looking
         store.close()
 
 
+def test_tidying_behind_a_pooler_ends_while_every_other_connection_waits_for_the_runs_that_it_holds(
+    pooled_database, postgres_server, monkeypatch
+):
+    stores = [open_store(pooled_database), open_store(pooled_database)]
+    for run in ("one", "two"):
+        begun(stores[0], run)
+        for number in range(1, 40):
+            stores[0].append([Batch(run, "app", "p", number, [rows(number)])])
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'streamvis' AND wait_event_type = 'Lock'"
+    put, posting = tidying.Tidier._put_in_place, []
+
+    def beside_posts(self, db, key, work):
+        put(self, db, key, work)
+        if not posting:
+            db.execute("SELECT 1").fetchone()
+            for number, store in enumerate(stores, 40):
+                batches = [Batch(run, "app", f"q{number}", number, [rows(number)]) for run in ("one", "two")]
+                posting.append(threading.Thread(target=store.append, args=[batches], daemon=True))
+                posting[-1].start()
+            wait_until(lambda: postgres_server.execute(waiting), what="a post to wait for the runs")
+
+    def tidy():
+        while stores[0].tidy():
+            pass
+
+    monkeypatch.setattr(tidying.Tidier, "_put_in_place", beside_posts)
+    work = threading.Thread(target=tidy, daemon=True)
+    work.start()
+    wait_until(lambda: not any(thread.is_alive() for thread in (work, *posting)), what="all to be tidied and stored")
+    assert posting and len(stores[0].rows("one", "k").bodies) < 10
+    assert {run: sorted(steps(stores[1], run)) for run in ("one", "two")} == dict.fromkeys(("one", "two"), list(range(1, 42)))
+    for store in stores:
+        store.close()
+
+
 def test_tables_of_a_newer_version_are_refused_and_those_who_start_at_once_make_one_store(database, postgres_server):
     made = []
     threads = [threading.Thread(target=lambda: made.append(open_store(database))) for _ in range(3)]

@@ -187,8 +187,8 @@ class PostgresStore(Writes):
                 continue
         return call()
 
-    def tidy(self, *, only_merge: bool = False) -> bool:
-        """Do a short piece of housekeeping, unless another endpoint does; True when there may be more to do."""
+    def _tidy(self, *, only_merge: bool) -> bool:
+        """Do the piece, unless another endpoint does one."""
         try:
             with self._tidy_lock, self._writing() as (db, changes):
                 if not db.execute(_MAY_TIDY, (self._lock_number,)).fetchone()[0]:
@@ -196,7 +196,7 @@ class PostgresStore(Writes):
                 db.execute(_MAY_TAKE_LONG)
                 self._tidied = (db, changes)
                 try:
-                    return super().tidy(only_merge=only_merge)
+                    return super()._tidy(only_merge=only_merge)
                 finally:
                     self._tidied = None
         except _Collided:
