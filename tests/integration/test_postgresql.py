@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import re
 import sys
 import threading
@@ -292,6 +293,22 @@ def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkey
     monkeypatch.setattr(stores[0], "_append_one", failing)
     answers = stores[0].append([Batch("run", "app", "p", 2, [rows(2)]), Batch("run", "app", "q", 3, [rows(3)])])
     assert isinstance(answers[0], InvalidData) and isinstance(answers[1], Ack) and steps(stores[0]) == [1, 3]
+
+
+def test_a_name_that_is_too_long_for_an_index_refuses_its_own_batch_alone(stores):
+    store, chooses = stores[0], random.Random(3)
+    long = "".join(chr(chooses.randrange(0xAC00, 0xD7A3)) for _ in range(990))  # nothing that PostgreSQL could compress
+    begun(store)
+    start = [Start("{}", 1.0)]
+    good = [Batch("run", "app", f"p{i}", 1, [rows(i)]) for i in range(4)]
+    bad = [
+        Batch("run", "app", "q", 1, [rows(9, long)]),
+        Batch("run", "app", long, 1, [rows(9)]),
+        Batch("new", long, "p", 0, start),
+    ]
+    answers = store.append([good[0], bad[0], good[1], bad[1], good[2], bad[2], good[3]])
+    assert [type(answer) for answer in answers] == [Ack, InvalidData] * 3 + [Ack]
+    assert steps(store) == [0, 1, 2, 3] and list(store.keys("run")) == ["k"]
 
 
 def test_a_batch_that_is_refused_leaves_no_app(stores):

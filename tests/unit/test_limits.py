@@ -163,3 +163,21 @@ def test_what_is_within_the_limits_comes_back_whole():
     sent = {"t": np.array(["a", "bb"]), "m": np.array(["2026-01-01"], "M8[D]"), "l": list(range(20)), "e": np.zeros((3, 0))}
     assert decode_batch_body(encode_value("v", 0, 0.0, sent).body)
     assert table_of(chunk.body)[1].num_rows == 2
+
+
+@pytest.mark.parametrize("place", ["key", "column", "attempt", "name of the run"])
+def test_names_of_more_bytes_than_every_store_can_hold_are_refused_in_both_forms(place):
+    def bodies(name):
+        key, column = [name if place == one else "k" for one in ("key", "column")]
+        if place in ("key", "column"):
+            record = {"kind": "rows", "step": 1, "key": key, "data": {column: 1.0}}
+            return encode_rows(key, [1], [0.0], {column: [1.0]}).body, record
+        its = {"attempt": name} if place == "attempt" else {"name": name}
+        return encode_control(Start("{}", 0.0, **its)), {"kind": "start", **its}
+
+    body, record = bodies("𝔘" * 500)
+    assert len(decode_batch_body(body)) == len(chunks_from_json({"records": [record]}, now=0.0)) == 1
+    body, record = bodies("𝔘" * 500 + "x")
+    for read in (lambda: decode_batch_body(body), lambda: chunks_from_json({"records": [record]}, now=0.0)):
+        with pytest.raises(InvalidData, match=rf"the {place} '𝔘+'\.\.\. has 2,001 bytes in UTF-8.*at most 2,000"):
+            read()

@@ -232,7 +232,7 @@ class PostgresStore(Writes):
             return _Collided(f"Other endpoints kept changing the same: {_one_line(error)}")
         if state in _AFTER_AN_ERROR:
             return _Unclear(f"The database cannot be used now: {_one_line(error)}")
-        if isinstance(error, psycopg.DataError):
+        if isinstance(error, PostgresDatabase.Refused):
             return InvalidData(f"PostgreSQL does not take it ({_one_line(error)})")
         if state == _FULL:
             told = "The disk of the database is full. Make room; producers keep their data and try again."

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import Any, cast
 
 import psycopg
+from psycopg import errors
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
@@ -58,6 +59,8 @@ _LEAVE_KNOWN = frozenset({sql.ADD_APP, sql.ADD_KEY, sql.ADD_STRETCH, sql.TOUCH_A
 """What writes nothing that `HeldRuns` knows."""
 _KEPT_BYTES = 16 * 2**20
 """With bodies of so many bytes what was kept is sent: a message of PostgreSQL has a limit, and this process has one."""
+_LIMITS = (errors.ProgramLimitExceeded, errors.StatementTooComplex, errors.TooManyArguments, errors.TooManyColumns)
+"""Class 54: what is given is beyond what PostgreSQL can hold, such as a name that is too long for an index."""
 _AHEAD = 16
 """How many statements a reader sends before it waits for the first: each may find a megabyte."""
 
@@ -149,6 +152,7 @@ class PostgresDatabase:
     """A transaction on a connection, see `store.database.Database`."""
 
     Error = psycopg.Error
+    Refused = (InvalidData, psycopg.DataError, *_LIMITS)
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
