@@ -346,6 +346,26 @@ def test_what_one_deletes_or_clears_is_gone_at_the_other_at_once(stores):
     assert other.restore("run").id == "run"
 
 
+def test_a_column_whose_summary_the_database_refuses_costs_no_other_column_its_own(stores, caplog):
+    store, chooses = stores[0], random.Random(5)
+    long = "".join(chr(chooses.randrange(0xAC00, 0xD7A3)) for _ in range(990))
+    for run in ("before", "odd", "after"):
+        begun(store, run)
+    for number in range(1, 8):
+        columns = {"x": [float(number)], "lo\0ss": [1.0], long: [2.0], **{f"c{i}": [1.0] for i in range(20)}}
+        odd = encode_rows("odd", [number], [0.0], columns)
+        chunks = [("before", rows(number)), ("odd", odd), ("odd", rows(number)), ("after", rows(number))]
+        for n, (run, chunk) in enumerate(chunks):
+            assert isinstance(store.append([Batch(run, "app", f"q{n}", number, [chunk])])[0], Ack)
+        while store.tidy():
+            pass
+    found = [store.find(RunQuery(app="app", where=Filter.parse(f"{name}.count == 7"))) for name in ("k.x", "odd.x", "odd.c19")]
+    assert [sorted(run.info.id for run in one.runs) for one in found] == [["after", "before", "odd"], ["odd"], ["odd"]]
+    told = [record.getMessage() for record in caplog.records if "gets no summary" in record.getMessage()]
+    assert len(told) == 2 and all("key 'odd' of the run 'odd'" in line for line in told), "each is told once"
+    assert "lo\\x00ss" in told[0] + told[1] and long[:40] in told[0] + told[1]
+
+
 def test_only_one_tidies_at_a_time_and_another_goes_on_when_it_dies(stores, postgres_server):
     begun(stores[0])
     for number in range(1, 70):

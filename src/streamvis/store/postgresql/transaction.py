@@ -16,6 +16,7 @@ from typing import Any, cast
 import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
 
@@ -323,6 +324,9 @@ class WritingDatabase(PostgresDatabase):
         if is_back:
             with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
                 _sync(self._connection, self._pipeline)
+            if self._connection.pgconn.transaction_status == TransactionStatus.INERROR:
+                # psycopg may count statements as prepared that were passed over in the pipeline.
+                self._connection.prepare_threshold = None
         return self._set(statement)
 
     def finish(self) -> None:
