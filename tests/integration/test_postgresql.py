@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -22,7 +23,7 @@ from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
 from streamvis.records import Ack, Batch, Description, Finish, Start
-from streamvis.store import RunQuery, SqliteStore, check_place, end_copying, tidying, writes
+from streamvis.store import RunQuery, SqliteStore, check_place, copy_places, copying, end_copying, tidying, writes
 from streamvis.store.postgresql import connections, messages, transaction
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
@@ -607,23 +608,72 @@ def test_an_address_is_shown_without_its_password():
         DatabaseAddress.of("postgresql://h/d", schema='x"; DROP')
 
 
-def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(database, postgres_server, start_streamvis):
-    address = DatabaseAddress.of(database)
-    postgres_server.execute("DROP ROLE IF EXISTS keeper")
-    postgres_server.execute("CREATE ROLE keeper LOGIN")
+@pytest.fixture
+def kept_database(database, postgres_server, start_streamvis):
+    """The address of a store for the role that docs/scaling.md makes for endpoints."""
+    schema = DatabaseAddress.of(database).schema
     made = start_streamvis("migrate", "--data", database)
     assert made.wait() == 0 and "has the tables of this version" in made.output()
-    tables, sequences = f"ALL TABLES IN SCHEMA {address.schema}", f"ALL SEQUENCES IN SCHEMA {address.schema}"
-    postgres_server.execute(f"GRANT USAGE ON SCHEMA {address.schema} TO keeper")
-    postgres_server.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO keeper")
-    postgres_server.execute(f"GRANT USAGE ON {sequences} TO keeper")
-    store = open_store(database.replace("postgres@", "keeper@"))
+    docs = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    script = re.search(r"```sql\n(CREATE ROLE keeper.*?)```", docs, re.DOTALL)[1]
+    postgres_server.execute(script.replace("SCHEMA streamvis", f"SCHEMA {schema}").replace("ROLE streamvis", "ROLE postgres"))
+    yield database.replace("postgres@", "keeper@")
+    postgres_server.execute("DROP OWNED BY keeper; DROP ROLE keeper")
+
+
+def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(kept_database):
+    store = open_store(kept_database)
     begun(store)
     assert store.run("run").state == "running" and store.tidy() in (True, False)
     store.close()
-    postgres_server.execute(f"REVOKE ALL ON {tables} FROM keeper")
-    postgres_server.execute(f"REVOKE ALL ON {sequences} FROM keeper")
-    postgres_server.execute(f"REVOKE ALL ON SCHEMA {address.schema} FROM keeper")
+
+
+def test_a_copy_by_a_role_that_may_only_use_its_schema_takes_new_data(kept_database, tmp_path, start_streamvis):
+    source = copied_from(tmp_path / "data", ["a", "b"])
+    program = start_streamvis("copy", source, kept_database)
+    assert program.wait() == 0 and "Copied 2 runs" in program.output()
+    store = open_store(kept_database)
+    end_copying(store)
+    assert isinstance(begun(store, "c", app="other"), Ack) and steps(store, "b") == [1, 2, 3]
+    store.close()
+
+
+@pytest.mark.parametrize("starting", ["one endpoint", "two at once"])
+def test_a_copy_that_was_killed_takes_new_data_once_an_endpoint_starts_on_it(starting, stores, tmp_path, monkeypatch):
+    source = copied_from(tmp_path / "data", ["a", "b", "c"])
+    copy_run, left = copying._copy_run, [2]
+
+    def killed(*given):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        copy_run(*given)
+
+    monkeypatch.setattr(copying, "_copy_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        copy_places(source, stores[0].address, progress=lambda *_: None)
+    starts = [threading.Thread(target=end_copying, args=[store]) for store in stores[: 1 + (starting == "two at once")]]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    for app in ("other", "app"):
+        assert isinstance(begun(stores[0], f"new of {app}", app=app), Ack)
+    assert isinstance(stores[1].append([Batch("a", "app", "q", 0, [rows(9)])])[0], Ack)
+    assert {app.name: app.runs for app in stores[1].apps()} == {"app": 3, "other": 1}
+    assert [run.id for run in stores[1].runs("app", limit=9)][0] == "new of app" and steps(stores[1], "a") == [1, 2, 3, 9]
+
+
+def copied_from(folder, runs):
+    """A data folder with these runs."""
+    folder.mkdir()
+    store = SqliteStore(folder)
+    for run in runs:
+        begun(store, run)
+        for number in range(1, 4):
+            store.append([Batch(run, "app", "p", number, [rows(number)])])
+    store.close()
+    return folder
 
 
 @pytest.fixture

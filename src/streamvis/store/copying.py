@@ -16,6 +16,7 @@ from typing import Any
 from streamvis.errors import StoreError
 from streamvis.store import statements as sql
 from streamvis.store.database import Database
+from streamvis.store.runs.labels import set_newest
 from streamvis.store.writes import Writes
 
 __all__ = ["Copied", "copy_store", "end_copying"]
@@ -77,26 +78,41 @@ def copy_store(source: Snapshot, target: Writes, progress: Callable[[int, int], 
         (store,) = db.execute(sql.GET_META, ("id",)).fetchone()
         numbers = [no for (no,) in db.execute("SELECT no FROM runs ORDER BY no")]
     _begin(target, store)
+    _copy_apps(source, target)  # first too: a copy that ends early has the apps of its runs
     copied = Copied()
     for done, no in enumerate(numbers):
         progress(done, len(numbers))
         with source() as db:
             _copy_run(db, target, no, copied)
-    with source() as db, target._writing() as (to, _):
-        for row in _rows(db, "apps", _APPS, "1", 1):
-            to.execute("DELETE FROM apps WHERE no = ?", (row[0],))
-            to.execute(_insert("apps", _APPS), row)
+    _copy_apps(source, target)
     progress(len(numbers), len(numbers))
     return copied
 
 
 def end_copying(store: Writes) -> None:
-    """From now on the store is one of its own, should it have been a copy."""
+    """From now on the store is one of its own, should it have been a copy, however far that came."""
     with store._reading() as db:
         is_copy = db.execute(sql.GET_META, (_COPY_OF,)).fetchone() is not None
-    if is_copy:
-        with store._writing() as (db, _):
-            db.execute("DELETE FROM meta WHERE name = ?", (_COPY_OF,))
+    if not is_copy:
+        return
+    with store._writing() as (db, _):
+        # Of two endpoints that start at once the second waits here, and then finds that it was done.
+        db.execute("UPDATE meta SET value = value WHERE name = ?", (_COPY_OF,))
+        if db.execute(sql.GET_META, (_COPY_OF,)).fetchone() is None:
+            return
+        store._continue_numbers(db)
+        db.execute("UPDATE apps SET runs = (SELECT count(*) FROM runs WHERE app = apps.no AND deleted = 0)")
+        gone = "SELECT no FROM apps WHERE newest IS NOT NULL AND newest NOT IN (SELECT no FROM runs)"
+        for (app,) in db.execute(gone).fetchall():
+            set_newest(db, app)
+        db.execute("DELETE FROM meta WHERE name = ?", (_COPY_OF,))
+
+
+def _copy_apps(source: Snapshot, target: Writes) -> None:
+    with source() as db, target._writing() as (to, _):
+        for row in _rows(db, "apps", _APPS, "1", 1):
+            to.execute("DELETE FROM apps WHERE no = ?", (row[0],))
+            to.execute(_insert("apps", _APPS), row)
 
 
 def _begin(target: Writes, store: str) -> None:

@@ -73,6 +73,9 @@ class Writes(Reads):
         """More that tidying has to do in this database, each a short piece: see `Tidier`."""
         return ()
 
+    def _continue_numbers(self, db: Database) -> None:
+        """Have the next rows get numbers above those of rows that came with theirs, as from a copy, where they would not."""
+
     def listen(self, listener: Callable[[Changes], None]) -> None:
         """Call `listener` after every commit with what it changed."""
         self._listeners.append(listener)

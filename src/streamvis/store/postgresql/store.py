@@ -23,7 +23,7 @@ from streamvis.store import statements as sql
 from streamvis.store.interface import RESTORABLE_S, Changes
 from streamvis.store.postgresql.alerts import AlertTable
 from streamvis.store.postgresql.connections import READING, WRITING, Connections, connect, is_pooled, usable
-from streamvis.store.postgresql.installing import check_durability, install, lock_number
+from streamvis.store.postgresql.installing import check_durability, continue_numbers, install, lock_number
 from streamvis.store.postgresql.messages import Messages
 from streamvis.store.postgresql.transaction import PostgresDatabase
 from streamvis.store.removing.retention import KeepValues
@@ -157,6 +157,9 @@ class PostgresStore(Writes):
         if time.monotonic() >= self._count_at:
             self._count_at = time.monotonic() + _COUNT_EVERY_S
             super()._note_unmerged(db)
+
+    def _continue_numbers(self, db: PostgresDatabase) -> None:
+        continue_numbers(db, self.address.schema)
 
     def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
         """Change what people say of the runs, in one commit."""
