@@ -664,6 +664,28 @@ def test_a_copy_that_was_killed_takes_new_data_once_an_endpoint_starts_on_it(sta
     assert [run.id for run in stores[1].runs("app", limit=9)][0] == "new of app" and steps(stores[1], "a") == [1, 2, 3, 9]
 
 
+def test_runs_that_a_database_cannot_hold_are_named_and_all_others_copied(database, tmp_path, start_streamvis):
+    source, chooses = copied_from(tmp_path / "data", ["first", "noted", "long", "middle"]), random.Random(7)
+    long = "".join(chr(chooses.randrange(0xAC00, 0xD7A3)) for _ in range(950))
+    store = SqliteStore(source)
+    store.describe(["noted"], Description(note="be\0fore"))
+    store.append([Batch("long", "app", "p", 9, [rows(9, long)])])
+    begun(store, "apart", app="o\0ther")
+    begun(store, "last", app="more")
+    store.close()
+    program = start_streamvis("copy", source, database)
+    assert program.wait() == 1
+    told = program.output()
+    assert "Copied 3 runs" in told and "cannot hold 3 of the runs" in told
+    lines = {line.split("'")[1]: line for line in told.splitlines() if line.startswith("Not copied: ")}
+    assert sorted(lines) == ["apart", "long", "noted"] and "the app 'app'" in lines["long"] and "NUL" in lines["noted"]
+    copied = open_store(database)
+    end_copying(copied)
+    assert {app.name: (app.runs, app.newest) for app in copied.apps()} == {"app": (2, "middle"), "more": (1, "last")}
+    assert all(steps(copied, run) == [1, 2, 3] for run in ("first", "middle")) and isinstance(begun(copied, "new"), Ack)
+    copied.close()
+
+
 def copied_from(folder, runs):
     """A data folder with these runs."""
     folder.mkdir()
