@@ -277,7 +277,7 @@ class _Parser:
             elif opened == "[" and part.kind == "text":
                 parts.append(_text(part))
             elif opened == "[" and part.kind == "number" and part.text.isdecimal():
-                parts.append(str(int(part.text)))
+                parts.append(str(_whole(part)))
             else:
                 what = "a word" if opened == "." else "a text in quotes or a whole number"
                 raise self._fault(f"Expected {what} after `{opened}`, not {self._shown}.")
@@ -346,6 +346,10 @@ def _number(token: _Token) -> int | float:
         return float(token.text)
     if len(token.text) > 1 and token.text[0] == "0" and token.text.strip("0"):
         raise FilterError("A whole number does not begin with 0.", position=token.position, length=len(token.text))
+    return _whole(token)
+
+
+def _whole(token: _Token) -> int:
     if len(token.text) > 400:
         raise FilterError("This number is too long.", position=token.position, length=len(token.text))
     return int(token.text)
@@ -360,7 +364,13 @@ def _text(token: _Token) -> str:
             raise FilterError(f"There is no escape \\{found[3]}.", position=token.position + 1 + found.start(), length=2)
         return _ESCAPES[found[3]]
 
-    return _ESCAPE.sub(unescaped, token.text[1:-1])
+    text = _ESCAPE.sub(unescaped, token.text[1:-1])
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        told = "This text has half of a surrogate pair, which no name or text can have."
+        raise FilterError(told, position=token.position, length=len(token.text)) from None
+    return text
 
 
 def _first(parts: Collection[Callable[[Resolve], Any]], names: Resolve, *, stop: bool) -> Any:

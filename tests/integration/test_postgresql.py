@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import re
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -21,7 +23,7 @@ from streamvis.endpoint.news import News
 from streamvis.errors import DeletedRun, InvalidData, RunConflict, StoreError, StoreUnavailable, UsageError
 from streamvis.filters import Filter
 from streamvis.records import Ack, Batch, Description, Finish, Start
-from streamvis.store import RunQuery, SqliteStore, check_place, end_copying, tidying, writes
+from streamvis.store import RunQuery, SqliteStore, check_place, copy_places, copying, end_copying, tidying, writes
 from streamvis.store.postgresql import connections, messages, transaction
 from streamvis.store.postgresql.schema import SCHEMA_VERSION
 from streamvis.store.postgresql.store import PostgresStore
@@ -294,6 +296,22 @@ def test_a_batch_that_the_database_does_not_take_is_refused_alone(stores, monkey
     assert isinstance(answers[0], InvalidData) and isinstance(answers[1], Ack) and steps(stores[0]) == [1, 3]
 
 
+def test_a_name_that_is_too_long_for_an_index_refuses_its_own_batch_alone(stores):
+    store, chooses = stores[0], random.Random(3)
+    long = "".join(chr(chooses.randrange(0xAC00, 0xD7A3)) for _ in range(990))  # nothing that PostgreSQL could compress
+    begun(store)
+    start = [Start("{}", 1.0)]
+    good = [Batch("run", "app", f"p{i}", 1, [rows(i)]) for i in range(4)]
+    bad = [
+        Batch("run", "app", "q", 1, [rows(9, long)]),
+        Batch("run", "app", long, 1, [rows(9)]),
+        Batch("new", long, "p", 0, start),
+    ]
+    answers = store.append([good[0], bad[0], good[1], bad[1], good[2], bad[2], good[3]])
+    assert [type(answer) for answer in answers] == [Ack, InvalidData] * 3 + [Ack]
+    assert steps(store) == [0, 1, 2, 3] and list(store.keys("run")) == ["k"]
+
+
 def test_a_batch_that_is_refused_leaves_no_app(stores):
     store = stores[0]
     begun(store)
@@ -327,6 +345,26 @@ def test_what_one_deletes_or_clears_is_gone_at_the_other_at_once(stores):
         other.run("run")
     assert isinstance(other.append([Batch("run", "app", "p", 2, [rows(2)])])[0], DeletedRun)
     assert other.restore("run").id == "run"
+
+
+def test_a_column_whose_summary_the_database_refuses_costs_no_other_column_its_own(stores, caplog):
+    store, chooses = stores[0], random.Random(5)
+    long = "".join(chr(chooses.randrange(0xAC00, 0xD7A3)) for _ in range(990))
+    for run in ("before", "odd", "after"):
+        begun(store, run)
+    for number in range(1, 8):
+        columns = {"x": [float(number)], "lo\0ss": [1.0], long: [2.0], **{f"c{i}": [1.0] for i in range(20)}}
+        odd = encode_rows("odd", [number], [0.0], columns)
+        chunks = [("before", rows(number)), ("odd", odd), ("odd", rows(number)), ("after", rows(number))]
+        for n, (run, chunk) in enumerate(chunks):
+            assert isinstance(store.append([Batch(run, "app", f"q{n}", number, [chunk])])[0], Ack)
+        while store.tidy():
+            pass
+    found = [store.find(RunQuery(app="app", where=Filter.parse(f"{name}.count == 7"))) for name in ("k.x", "odd.x", "odd.c19")]
+    assert [sorted(run.info.id for run in one.runs) for one in found] == [["after", "before", "odd"], ["odd"], ["odd"]]
+    told = [record.getMessage() for record in caplog.records if "gets no summary" in record.getMessage()]
+    assert len(told) == 2 and all("key 'odd' of the run 'odd'" in line for line in told), "each is told once"
+    assert "lo\\x00ss" in told[0] + told[1] and long[:40] in told[0] + told[1]
 
 
 def test_only_one_tidies_at_a_time_and_another_goes_on_when_it_dies(stores, postgres_server):
@@ -423,6 +461,41 @@ def test_behind_pgbouncer_in_transaction_mode_all_works_and_news_come_by_looking
     while stores[0].tidy() or stores[1].tidy():
         pass
     assert steps(stores[1]) == list(range(1, 40))
+    for store in stores:
+        store.close()
+
+
+def test_tidying_behind_a_pooler_ends_while_every_other_connection_waits_for_the_runs_that_it_holds(
+    pooled_database, postgres_server, monkeypatch
+):
+    stores = [open_store(pooled_database), open_store(pooled_database)]
+    for run in ("one", "two"):
+        begun(stores[0], run)
+        for number in range(1, 40):
+            stores[0].append([Batch(run, "app", "p", number, [rows(number)])])
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'streamvis' AND wait_event_type = 'Lock'"
+    put, posting = tidying.Tidier._put_in_place, []
+
+    def beside_posts(self, db, key, work):
+        put(self, db, key, work)
+        if not posting:
+            db.execute("SELECT 1").fetchone()
+            for number, store in enumerate(stores, 40):
+                batches = [Batch(run, "app", f"q{number}", number, [rows(number)]) for run in ("one", "two")]
+                posting.append(threading.Thread(target=store.append, args=[batches], daemon=True))
+                posting[-1].start()
+            wait_until(lambda: postgres_server.execute(waiting), what="a post to wait for the runs")
+
+    def tidy():
+        while stores[0].tidy():
+            pass
+
+    monkeypatch.setattr(tidying.Tidier, "_put_in_place", beside_posts)
+    work = threading.Thread(target=tidy, daemon=True)
+    work.start()
+    wait_until(lambda: not any(thread.is_alive() for thread in (work, *posting)), what="all to be tidied and stored")
+    assert posting and len(stores[0].rows("one", "k").bodies) < 10
+    assert {run: sorted(steps(stores[1], run)) for run in ("one", "two")} == dict.fromkeys(("one", "two"), list(range(1, 42)))
     for store in stores:
         store.close()
 
@@ -535,23 +608,94 @@ def test_an_address_is_shown_without_its_password():
         DatabaseAddress.of("postgresql://h/d", schema='x"; DROP')
 
 
-def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(database, postgres_server, start_streamvis):
-    address = DatabaseAddress.of(database)
-    postgres_server.execute("DROP ROLE IF EXISTS keeper")
-    postgres_server.execute("CREATE ROLE keeper LOGIN")
+@pytest.fixture
+def kept_database(database, postgres_server, start_streamvis):
+    """The address of a store for the role that docs/scaling.md makes for endpoints."""
+    schema = DatabaseAddress.of(database).schema
     made = start_streamvis("migrate", "--data", database)
     assert made.wait() == 0 and "has the tables of this version" in made.output()
-    tables, sequences = f"ALL TABLES IN SCHEMA {address.schema}", f"ALL SEQUENCES IN SCHEMA {address.schema}"
-    postgres_server.execute(f"GRANT USAGE ON SCHEMA {address.schema} TO keeper")
-    postgres_server.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO keeper")
-    postgres_server.execute(f"GRANT USAGE ON {sequences} TO keeper")
-    store = open_store(database.replace("postgres@", "keeper@"))
+    docs = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    script = re.search(r"```sql\n(CREATE ROLE keeper.*?)```", docs, re.DOTALL)[1]
+    postgres_server.execute(script.replace("SCHEMA streamvis", f"SCHEMA {schema}").replace("ROLE streamvis", "ROLE postgres"))
+    yield database.replace("postgres@", "keeper@")
+    postgres_server.execute("DROP OWNED BY keeper; DROP ROLE keeper")
+
+
+def test_a_role_that_may_only_use_its_schema_can_run_an_endpoint(kept_database):
+    store = open_store(kept_database)
     begun(store)
     assert store.run("run").state == "running" and store.tidy() in (True, False)
     store.close()
-    postgres_server.execute(f"REVOKE ALL ON {tables} FROM keeper")
-    postgres_server.execute(f"REVOKE ALL ON {sequences} FROM keeper")
-    postgres_server.execute(f"REVOKE ALL ON SCHEMA {address.schema} FROM keeper")
+
+
+def test_a_copy_by_a_role_that_may_only_use_its_schema_takes_new_data(kept_database, tmp_path, start_streamvis):
+    source = copied_from(tmp_path / "data", ["a", "b"])
+    program = start_streamvis("copy", source, kept_database)
+    assert program.wait() == 0 and "Copied 2 runs" in program.output()
+    store = open_store(kept_database)
+    end_copying(store)
+    assert isinstance(begun(store, "c", app="other"), Ack) and steps(store, "b") == [1, 2, 3]
+    store.close()
+
+
+@pytest.mark.parametrize("starting", ["one endpoint", "two at once"])
+def test_a_copy_that_was_killed_takes_new_data_once_an_endpoint_starts_on_it(starting, stores, tmp_path, monkeypatch):
+    source = copied_from(tmp_path / "data", ["a", "b", "c"])
+    copy_run, left = copying._copy_run, [2]
+
+    def killed(*given):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        copy_run(*given)
+
+    monkeypatch.setattr(copying, "_copy_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        copy_places(source, stores[0].address, progress=lambda *_: None)
+    starts = [threading.Thread(target=end_copying, args=[store]) for store in stores[: 1 + (starting == "two at once")]]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    for app in ("other", "app"):
+        assert isinstance(begun(stores[0], f"new of {app}", app=app), Ack)
+    assert isinstance(stores[1].append([Batch("a", "app", "q", 0, [rows(9)])])[0], Ack)
+    assert {app.name: app.runs for app in stores[1].apps()} == {"app": 3, "other": 1}
+    assert [run.id for run in stores[1].runs("app", limit=9)][0] == "new of app" and steps(stores[1], "a") == [1, 2, 3, 9]
+
+
+def test_runs_that_a_database_cannot_hold_are_named_and_all_others_copied(database, tmp_path, start_streamvis):
+    source, chooses = copied_from(tmp_path / "data", ["first", "noted", "long", "middle"]), random.Random(7)
+    long = "".join(chr(chooses.randrange(0xAC00, 0xD7A3)) for _ in range(950))
+    store = SqliteStore(source)
+    store.describe(["noted"], Description(note="be\0fore"))
+    store.append([Batch("long", "app", "p", 9, [rows(9, long)])])
+    begun(store, "apart", app="o\0ther")
+    begun(store, "last", app="more")
+    store.close()
+    program = start_streamvis("copy", source, database)
+    assert program.wait() == 1
+    told = program.output()
+    assert "Copied 3 runs" in told and "cannot hold 3 of the runs" in told
+    lines = {line.split("'")[1]: line for line in told.splitlines() if line.startswith("Not copied: ")}
+    assert sorted(lines) == ["apart", "long", "noted"] and "the app 'app'" in lines["long"] and "NUL" in lines["noted"]
+    copied = open_store(database)
+    end_copying(copied)
+    assert {app.name: (app.runs, app.newest) for app in copied.apps()} == {"app": (2, "middle"), "more": (1, "last")}
+    assert all(steps(copied, run) == [1, 2, 3] for run in ("first", "middle")) and isinstance(begun(copied, "new"), Ack)
+    copied.close()
+
+
+def copied_from(folder, runs):
+    """A data folder with these runs."""
+    folder.mkdir()
+    store = SqliteStore(folder)
+    for run in runs:
+        begun(store, run)
+        for number in range(1, 4):
+            store.append([Batch(run, "app", "p", number, [rows(number)])])
+    store.close()
+    return folder
 
 
 @pytest.fixture

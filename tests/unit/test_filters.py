@@ -185,6 +185,9 @@ def test_a_dunder_in_a_config_is_a_name_like_any_other():
         ("step && note", 5, 2, "`and`"),
         ("step < 3 and", 12, 1, "the end"),
         ("resnet 0.003", 0, 6, "no name `resnet`"),
+        (f"config.layers[{'7' * 6000}].size == 1", 14, 6000, "too long"),
+        (r'name == "a\udfff"', 8, 9, "surrogate"),
+        (r'summary["train"]["\ud83d\ude00"].max > 1', 17, 14, "surrogate"),
     ],
 )
 def test_a_fault_is_told_with_its_place(text, position, length, told):

@@ -141,6 +141,19 @@ def test_the_next_piece_goes_on_where_the_last_ended_whatever_came_or_went_meanw
     assert [one.info.id for one in store.find(RunQuery(**order, after=first.after)).runs] == ["r1", "later", "r5", "r2"]
 
 
+@pytest.mark.parametrize("falling", [False, True])
+def test_whole_numbers_that_no_float_can_hold_stand_in_their_order_too(store, falling):
+    sizes = [0.5, 7**450, -(7**450), float("inf"), float("nan"), 7**450 + 1]
+    for i, size in enumerate(sizes):
+        start(store, f"r{i}", {"size": size}, time=float(i))
+    query, ids, after = {"order": parse_path("config.size"), "is_falling": falling}, [], ""
+    while after is not None:
+        piece = store.find(RunQuery(app="app", limit=1, after=after, **query))
+        ids, after = [*ids, piece.runs[0].info.id], piece.after
+    order = ["r2", "r0", "r1", "r5", "r3"]
+    assert ids == [*(reversed(order) if falling else order), "r4"]
+
+
 @pytest.mark.parametrize("after", ["x", "W10", "WyIiLDEsMiwzLDRd", "bnVsbA", "\x00", "WyJjb25maWcubHIiLGZhbHNlLDAsImEiLDEsMV0"])
 def test_a_place_that_was_not_given_for_this_order_is_refused(store, after):
     start(store, "one", {"lr": 1})

@@ -177,13 +177,20 @@ def test_whole_numbers_of_numpy_are_steps(intake):
     assert entry[1] == 7 and type(entry[1]) is int
 
 
-@pytest.mark.parametrize("name", ["", 1, None, b"x", "x" * 1_001, "\ud800"])
+@pytest.mark.parametrize("name", ["", 1, None, b"x", "x" * 1_001, "\ud800", "é" * 999 + "\u4e00"])
 def test_names_that_are_none_are_refused(intake, name):
     for call in (intake.rows, intake.value):
         with pytest.raises(InvalidData):
             call(0, name, {"x": 1})
         with pytest.raises(InvalidData):
             call(0, "k", {name: 1})
+
+
+def test_a_name_may_have_as_many_bytes_as_every_store_can_hold(intake):
+    longest = "\u4e00" * 666 + "xx"
+    assert intake.rows(0, longest, {longest: 1})[3] == checked_text(longest, "app") == longest
+    with pytest.raises(InvalidData, match="the app has 2,001 bytes in UTF-8.*at most 2,000 bytes in UTF-8"):
+        checked_text("\u4e00" * 667, "app")
 
 
 class NoArray:

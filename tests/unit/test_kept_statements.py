@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from streamvis.store import statements as sql
@@ -19,7 +21,7 @@ class Pipeline:
 class Connection:
     """One whose server takes all at once."""
 
-    pgconn = None
+    pgconn = SimpleNamespace(transaction_status=None)
 
     def wait(self, sending):
         sending.close()

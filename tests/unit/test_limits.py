@@ -250,3 +250,21 @@ def test_a_whole_number_beyond_64_bits_is_named_with_its_column(cell):
         with pytest.raises(InvalidData, match="64-bit integers") as error:
             chunks_from_json({"records": [{"kind": "clear"}, record]}, now=0.0)
         assert error.value.where == "records[1].data.v" and "beside others" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["key", "column", "attempt", "name of the run"])
+def test_names_of_more_bytes_than_every_store_can_hold_are_refused_in_both_forms(place):
+    def bodies(name):
+        key, column = [name if place == one else "k" for one in ("key", "column")]
+        if place in ("key", "column"):
+            record = {"kind": "rows", "step": 1, "key": key, "data": {column: 1.0}}
+            return encode_rows(key, [1], [0.0], {column: [1.0]}).body, record
+        its = {"attempt": name} if place == "attempt" else {"name": name}
+        return encode_control(Start("{}", 0.0, **its)), {"kind": "start", **its}
+
+    body, record = bodies("𝔘" * 500)
+    assert len(decode_batch_body(body)) == len(chunks_from_json({"records": [record]}, now=0.0)) == 1
+    body, record = bodies("𝔘" * 500 + "x")
+    for read in (lambda: decode_batch_body(body), lambda: chunks_from_json({"records": [record]}, now=0.0)):
+        with pytest.raises(InvalidData, match=rf"the {place} '𝔘+'\.\.\. has 2,001 bytes in UTF-8.*at most 2,000"):
+            read()

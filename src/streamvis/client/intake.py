@@ -16,7 +16,7 @@ from streamvis.client.notices import tell
 from streamvis.client.outbox import ROW, ROWS, VALUE, Entry, Kept
 from streamvis.client.values.copying import HIGHEST, LOWEST, Copier, Refused, Unfetched
 from streamvis.errors import InvalidData, UsageError
-from streamvis.wire.limits import MAX_COLUMNS, MAX_NAME_CHARS
+from streamvis.wire.limits import MAX_COLUMNS, MAX_NAME_BYTES, MAX_NAME_CHARS
 
 __all__ = ["Intake", "checked_step", "checked_text"]
 
@@ -29,7 +29,7 @@ _ARRAY_BYTES = 320
 _MAX_KNOWN_NAMES = 100_000
 """So many names are remembered. Who uses more learns from the endpoint that a key has too many columns."""
 _MAX_STEP = 2**63 - 1
-_NAME = f"a string of 1 to {MAX_NAME_CHARS:,} characters"
+_NAME = f"a string of 1 to {MAX_NAME_CHARS:,} characters, of at most {MAX_NAME_BYTES:,} bytes in UTF-8"
 _KIND = {ROWS: "rows (`sendl`)", VALUE: "a value (`send`)"}
 
 
@@ -202,11 +202,13 @@ def _check_name(name: Any, what: str, where: str) -> None:
         shown = "empty" if not name else f"{len(name)} characters long"
         raise InvalidData(f"the {what} is {shown}", where=where, allowed=_NAME)
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError:
         raise InvalidData(f"the {what} {name!a} has a lone surrogate", where=where, allowed="text that UTF-8 can say") from None
     if "\0" in name:
         raise InvalidData(f"the {what} {_shown(name)} has the character NUL", where=where, allowed="names without it")
+    if size > MAX_NAME_BYTES:
+        raise InvalidData(f"the {what} has {size:,} bytes in UTF-8", where=where, allowed=_NAME)
 
 
 def _checked_lengths(columns: dict[str, Any], lengths: Mapping[str, int | None]) -> tuple[str, int]:

@@ -142,13 +142,18 @@ def copy(source: Path | DatabaseAddress, target: Path | DatabaseAddress) -> None
 
     FROM may be in use meanwhile; TO must be empty, or an earlier copy that no endpoint has used. Called again, it continues where
     it ended and copies what has changed: to move, copy, end the endpoint, copy again, and start an endpoint on TO. Everything
-    that is copied is counted and compared.
+    that is copied is counted and compared. Runs that TO cannot hold are named at the end, and the exit status is 1.
     """
     from streamvis.store import copy_places
 
     with _progress("Copying") as progress:
         copied = copy_places(source, target, progress=progress)
     click.echo(f"Copied {copied.runs:,} runs with {copied.bodies:,} pieces; {copied.same:,} were the same already.")
+    for one in copied.left_out:
+        click.echo(f"Not copied: the run {one.run!r} of the app {one.app[:80]!r}. {one.reason}")
+    if copied.left_out:
+        click.echo(f"The other store cannot hold {len(copied.left_out):,} of the runs.")
+        sys.exit(1)
 
 
 @click.command()

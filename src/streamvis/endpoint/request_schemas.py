@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamvis.wire.limits import MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_RECORDS, MAX_RUNS_AT_ONCE, MAX_TAG_CHARS, MAX_TAGS, RUN_ID
+from streamvis.wire.limits import (
+    MAX_NAME_BYTES,
+    MAX_NAME_CHARS,
+    MAX_NOTE_CHARS,
+    MAX_RECORDS,
+    MAX_RUNS_AT_ONCE,
+    MAX_TAG_CHARS,
+    MAX_TAGS,
+    RUN_ID,
+)
 
 __all__ = [
     "Count",
@@ -27,7 +36,8 @@ __all__ = [
     "TypedCells",
 ]
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+_LENGTH = f"Of at most {MAX_NAME_BYTES:,} bytes in UTF-8."
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS, description=_LENGTH)]
 RunId = Annotated[str, Field(pattern=f"^{RUN_ID}$", description="1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit.")]
 Step = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=0)]
@@ -40,7 +50,7 @@ EndState = Literal["finished", "interrupted", "failed"]
 class Description(BaseModel):
     """What to change of how people describe a run. An empty name or color gives it the one back that it had of its own."""
 
-    name: Annotated[str, Field(max_length=MAX_NAME_CHARS)] | None = None
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS, description=_LENGTH)] | None = None
     tags: Tags | None = None
     note: Annotated[str, Field(max_length=MAX_NOTE_CHARS)] | None = None
     color: Annotated[str, Field(pattern="^(#[0-9a-fA-F]{6})?$")] | None = None
@@ -71,7 +81,7 @@ class Ending(BaseModel):
 class Resuming(BaseModel):
     """From which step on an attempt takes the place of earlier ones, once for each `attempt`."""
 
-    attempt: Annotated[str, Field(max_length=MAX_NAME_CHARS, description="A name of your choice.")] | None = None
+    attempt: Annotated[str, Field(max_length=MAX_NAME_CHARS, description=f"A name of your choice. {_LENGTH}")] | None = None
     resume_at: Step | None = None
 
 
@@ -158,7 +168,7 @@ class JsonBatch(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"producer": "me", "number": 1, "records": [_ROWS]}]})
 
-    app: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
-    producer: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
+    app: Annotated[str, Field(max_length=MAX_NAME_CHARS, description=_LENGTH)] = ""
+    producer: Annotated[str, Field(max_length=MAX_NAME_CHARS, description=_LENGTH)] = ""
     number: Annotated[int, Field(ge=0, lt=2**63)] = 0
     records: Annotated[list[Record], Field(max_length=MAX_RECORDS)]

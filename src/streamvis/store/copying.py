@@ -1,5 +1,7 @@
 """Copying a store into another one of either kind, while the first is in use: run by run, each as it is at one moment.
 
+A run that the target cannot hold, such as one with the character NUL in a name, is left out and told of; the others are copied.
+
 Rows keep their numbers, so that what is copied is the same to the last byte and its checksums hold. So the target is empty, or an
 earlier copy of the same source, which is brought up to date: runs that are the same are passed over. An endpoint that begins to
 use a copy makes it a store of its own. A copy has an id of its own too: cursors of the source start over in it.
@@ -8,17 +10,18 @@ use a copy makes it a store of its own. A copy has an id of its own too: cursors
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from streamvis.errors import StoreError
+from streamvis.errors import InvalidData, StoreError
 from streamvis.store import statements as sql
 from streamvis.store.database import Database
+from streamvis.store.runs.labels import set_newest
 from streamvis.store.writes import Writes
 
-__all__ = ["Copied", "copy_store", "end_copying"]
+__all__ = ["Copied", "LeftOut", "copy_store", "end_copying"]
 
 _COPY_OF = "copy_of"
 _AT_ONCE = 64
@@ -59,16 +62,28 @@ _BODIES = {
     "summaries": ("key", ("no", "key", "level", "first_row", "checksum", "body")),
 }
 
+_NAMES = "SELECT id, app, coalesce(apps.name, '') FROM runs LEFT JOIN apps ON apps.no = runs.app WHERE runs.no = ?"
+
 Snapshot = Callable[[], AbstractContextManager[Database]]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that the target cannot hold, by its id and app, and why."""
+
+    run: str
+    app: str
+    reason: str
 
 
 @dataclass(slots=True)
 class Copied:
-    """What was done: runs copied, those that were the same already, and bodies that were copied and compared."""
+    """What was done: runs copied, those that were the same already, bodies that were copied and compared, and runs left out."""
 
     runs: int = 0
     same: int = 0
     bodies: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def copy_store(source: Snapshot, target: Writes, progress: Callable[[int, int], None]) -> Copied:
@@ -77,26 +92,63 @@ def copy_store(source: Snapshot, target: Writes, progress: Callable[[int, int], 
         (store,) = db.execute(sql.GET_META, ("id",)).fetchone()
         numbers = [no for (no,) in db.execute("SELECT no FROM runs ORDER BY no")]
     _begin(target, store)
+    refused = _copy_apps(source, target)  # first too: a copy that ends early has the apps of its runs
     copied = Copied()
     for done, no in enumerate(numbers):
         progress(done, len(numbers))
         with source() as db:
-            _copy_run(db, target, no, copied)
-    with source() as db, target._writing() as (to, _):
-        for row in _rows(db, "apps", _APPS, "1", 1):
-            to.execute("DELETE FROM apps WHERE no = ?", (row[0],))
-            to.execute(_insert("apps", _APPS), row)
+            run, app, name = db.execute(_NAMES, (no,)).fetchone()
+            try:
+                if app in refused:
+                    raise refused[app]
+                _copy_run(db, target, no, copied)
+            except InvalidData as error:
+                copied.left_out.append(LeftOut(run, name, str(error)))
+    _copy_apps(source, target)
     progress(len(numbers), len(numbers))
     return copied
 
 
 def end_copying(store: Writes) -> None:
-    """From now on the store is one of its own, should it have been a copy."""
+    """From now on the store is one of its own, should it have been a copy, however far that came."""
     with store._reading() as db:
         is_copy = db.execute(sql.GET_META, (_COPY_OF,)).fetchone() is not None
-    if is_copy:
-        with store._writing() as (db, _):
-            db.execute("DELETE FROM meta WHERE name = ?", (_COPY_OF,))
+    if not is_copy:
+        return
+    with store._writing() as (db, _):
+        # Of two endpoints that start at once the second waits here, and then finds that it was done.
+        db.execute("UPDATE meta SET value = value WHERE name = ?", (_COPY_OF,))
+        if db.execute(sql.GET_META, (_COPY_OF,)).fetchone() is None:
+            return
+        store._continue_numbers(db)
+        db.execute("UPDATE apps SET runs = (SELECT count(*) FROM runs WHERE app = apps.no AND deleted = 0)")
+        gone = "SELECT no FROM apps WHERE newest IS NOT NULL AND newest NOT IN (SELECT no FROM runs)"
+        for (app,) in db.execute(gone).fetchall():
+            set_newest(db, app)
+        db.execute("DELETE FROM meta WHERE name = ?", (_COPY_OF,))
+
+
+def _copy_apps(source: Snapshot, target: Writes) -> Mapping[int, InvalidData]:
+    """Copy all apps. Returns those that the target cannot hold, by their numbers."""
+    with source() as db:
+        apps = list(_rows(db, "apps", _APPS, "1", 1))
+    refused = {}
+    try:
+        _put_apps(target, apps)
+    except InvalidData:
+        for app in apps:
+            try:
+                _put_apps(target, [app])
+            except InvalidData as error:
+                refused[app[0]] = error
+    return refused
+
+
+def _put_apps(target: Writes, apps: Sequence[Sequence[Any]]) -> None:
+    with target._writing() as (to, _):
+        for app in apps:
+            to.execute("DELETE FROM apps WHERE no = ?", (app[0],))
+            to.execute(_insert("apps", _APPS), app)
 
 
 def _begin(target: Writes, store: str) -> None:

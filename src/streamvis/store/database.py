@@ -48,6 +48,11 @@ class Database(Protocol):
         """What is raised, or a kind of it."""
         ...
 
+    @property
+    def Refused(self) -> tuple[type[Exception], ...]:
+        """What is raised for values that the database cannot hold."""
+        ...
+
     def execute(self, statement: str, given: Sequence[Any] = ..., /) -> Found:
         """Run a statement of `statements`, with its values."""
         ...
@@ -77,6 +82,8 @@ class Database(Protocol):
 
 class SqliteDatabase(sqlite3.Connection):
     """A connection to SQLite, whose one write transaction at a time holds all runs."""
+
+    Refused = (sqlite3.DataError, OverflowError, UnicodeEncodeError)
 
     def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found]:
         """Run a statement that reads once for each of these."""

@@ -41,15 +41,7 @@ def check_place(place: Path | DatabaseAddress, *, progress: Progress) -> Checked
 def copy_places(source: Path | DatabaseAddress, target: Path | DatabaseAddress, *, progress: Progress) -> Copied:
     """Copy a store, see `copying`. Raises StoreError where either cannot be opened, FolderInUse for a target in use."""
     with _reading(source) as snapshot, _writing(target) as store:
-        try:
-            return copy_store(snapshot, store, progress)
-        finally:
-            if isinstance(target, DatabaseAddress):
-                from streamvis.store.postgresql.connections import connect, usable
-                from streamvis.store.postgresql.installing import continue_numbers
-
-                with usable(target), connect(target) as connection:
-                    continue_numbers(connection, target.schema)
+        return copy_store(snapshot, store, progress)
 
 
 def migrate_place(place: Path | DatabaseAddress) -> None:

@@ -73,6 +73,9 @@ class Writes(Reads):
         """More that tidying has to do in this database, each a short piece: see `Tidier`."""
         return ()
 
+    def _continue_numbers(self, db: Database) -> None:
+        """Have the next rows get numbers above those of rows that came with theirs, as from a copy, where they would not."""
+
     def listen(self, listener: Callable[[Changes], None]) -> None:
         """Call `listener` after every commit with what it changed."""
         self._listeners.append(listener)
@@ -93,10 +96,16 @@ class Writes(Reads):
 
     def tidy(self, *, only_merge: bool = False) -> bool:
         """Do a short piece of housekeeping; True when there may be more to do."""
-        is_more = self._tidier.tidy(only_merge=only_merge)
+        is_more = self._tidy(only_merge=only_merge)
+        # After the commit: behind a pooler whoever holds runs must not wait for a second connection, which others may have that
+        # wait for these runs.
         with self._reading() as db:
             self._unmerged = self._tidier.unmerged(db)
         return is_more
+
+    def _tidy(self, *, only_merge: bool) -> bool:
+        """Do the piece, and commit it."""
+        return self._tidier.tidy(only_merge=only_merge)
 
     def append(self, batches: Sequence[Batch]) -> list[Ack | StreamvisError]:
         """Store each batch whole or not at all, all of them in one durable commit."""

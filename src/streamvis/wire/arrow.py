@@ -29,7 +29,7 @@ from streamvis.errors import InvalidData
 from streamvis.records import ARROW, STATES, Chunk, Clear, Finish, Rows, RowsChunk, Start, Value, ValueChunk
 from streamvis.wire.columns import Unjoinable, arrow_column, check_cells, checked_dtype, column_dtype, number_array, numpy_column
 from streamvis.wire.joining import family_of, measured_cells
-from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_CHARS, MAX_TIME_S
+from streamvis.wire.limits import MAX_CELLS, MAX_COLUMNS, MAX_CONFIG_BYTES, MAX_NAME_BYTES, MAX_NAME_CHARS, MAX_TIME_S
 from streamvis.wire.messages import check_messages
 from streamvis.wire.tree import pack, unpack
 
@@ -369,6 +369,9 @@ def checked_name(name: Any, *, what: str, where: str) -> str:
     if len(name) > MAX_NAME_CHARS:
         problem = f"the {what} {name[:40]!r}... has {len(name):,} characters"
         raise InvalidData(problem, where=where, allowed=f"at most {MAX_NAME_CHARS:,}")
+    if 4 * len(name) > MAX_NAME_BYTES and (size := len(name.encode(errors="surrogatepass"))) > MAX_NAME_BYTES:
+        problem = f"the {what} {name[:40]!r}... has {size:,} bytes in UTF-8"
+        raise InvalidData(problem, where=where, allowed=f"at most {MAX_NAME_BYTES:,}")
     if not name.isprintable():
         try:
             name.encode()

@@ -14,6 +14,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_JSON_BYTES",
     "MAX_MESSAGES",
+    "MAX_NAME_BYTES",
     "MAX_NAME_CHARS",
     "MAX_NOTE_CHARS",
     "MAX_RECORDS",
@@ -29,8 +30,8 @@ MAX_BODY_BYTES = 64 * 2**20
 MAX_JSON_BYTES = 16 * 2**20
 """JSON takes some twenty times its length while it is read."""
 
-MAX_NAME_CHARS = 1_000
-"""How long names of apps, runs, keys and columns may be."""
+MAX_NAME_CHARS, MAX_NAME_BYTES = 1_000, 2_000
+"""How long names of apps, runs, keys and columns may be, and in UTF-8: an index of PostgreSQL takes no more than 2,700 bytes."""
 MAX_COLUMNS = 10_000
 """Columns of rows that are sent together."""
 MAX_CELLS = 2**27

@@ -144,6 +144,8 @@ class Connections:
                     ended = connection.execute("COMMIT")
                 if ended.statusmessage != "COMMIT":
                     raise psycopg.OperationalError(f"the transaction ended with {ended.statusmessage}")
+                if connection.prepare_threshold != self._prepare_threshold:  # an error was rolled back: see `WritingDatabase`
+                    connection.close()
         except psycopg.Error:
             # psycopg may count statements as prepared that were passed over in the pipeline.
             connection.close()

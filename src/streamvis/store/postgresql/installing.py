@@ -12,6 +12,7 @@ import psycopg
 from streamvis.errors import StoreError
 from streamvis.store.postgresql.connections import the_one
 from streamvis.store.postgresql.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
+from streamvis.store.postgresql.transaction import PostgresDatabase
 from streamvis.store.postgresql.wording import own
 
 __all__ = ["Durability", "check_durability", "check_installed", "continue_numbers", "install", "lock_number"]
@@ -103,12 +104,15 @@ def check_installed(connection: psycopg.Connection[Any], schema: str) -> None:
         raise StoreError(f"The tables in the schema {schema!r} are of version {version}, not {SCHEMA_VERSION}. {told}")
 
 
-def continue_numbers(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Have the next rows get numbers above those of rows that came with theirs, as from a copy."""
+def continue_numbers(db: PostgresDatabase, schema: str) -> None:
+    """Have the next rows get numbers above those of rows that came with theirs. A role needs UPDATE on sequences for it."""
     for table in _NUMBERED:
         place = f'"{schema}".{table}'
-        newest = f"SELECT coalesce(max(no), 0) + 1 FROM {place}"
-        connection.execute(own(f"SELECT setval(pg_get_serial_sequence($1, 'no'), ({newest}), false)"), (place,))
+        newest = f"(SELECT max(no) AS no FROM {place}) AS newest"
+        sequence = "pg_get_serial_sequence($1, 'no')::regclass"
+        # Only where it is behind: the owner may have seen to it.
+        behind = f"newest.no > coalesce(pg_sequence_last_value({sequence}), 0)"
+        db.execute(f"SELECT setval({sequence}, newest.no) FROM {newest} WHERE {behind}", (place,))
 
 
 def _version(connection: psycopg.Connection[Any], schema: str) -> int:

@@ -23,7 +23,7 @@ from streamvis.store import statements as sql
 from streamvis.store.interface import RESTORABLE_S, Changes
 from streamvis.store.postgresql.alerts import AlertTable
 from streamvis.store.postgresql.connections import READING, WRITING, Connections, connect, is_pooled, usable
-from streamvis.store.postgresql.installing import check_durability, install, lock_number
+from streamvis.store.postgresql.installing import check_durability, continue_numbers, install, lock_number
 from streamvis.store.postgresql.messages import Messages
 from streamvis.store.postgresql.transaction import PostgresDatabase
 from streamvis.store.removing.retention import KeepValues
@@ -158,6 +158,9 @@ class PostgresStore(Writes):
             self._count_at = time.monotonic() + _COUNT_EVERY_S
             super()._note_unmerged(db)
 
+    def _continue_numbers(self, db: PostgresDatabase) -> None:
+        continue_numbers(db, self.address.schema)
+
     def describe(self, runs: Sequence[str], description: Description) -> list[RunInfo]:
         """Change what people say of the runs, in one commit."""
         return self._repeated(lambda: super(PostgresStore, self).describe(runs, description))
@@ -187,8 +190,8 @@ class PostgresStore(Writes):
                 continue
         return call()
 
-    def tidy(self, *, only_merge: bool = False) -> bool:
-        """Do a short piece of housekeeping, unless another endpoint does; True when there may be more to do."""
+    def _tidy(self, *, only_merge: bool) -> bool:
+        """Do the piece, unless another endpoint does one."""
         try:
             with self._tidy_lock, self._writing() as (db, changes):
                 if not db.execute(_MAY_TIDY, (self._lock_number,)).fetchone()[0]:
@@ -196,7 +199,7 @@ class PostgresStore(Writes):
                 db.execute(_MAY_TAKE_LONG)
                 self._tidied = (db, changes)
                 try:
-                    return super().tidy(only_merge=only_merge)
+                    return super()._tidy(only_merge=only_merge)
                 finally:
                     self._tidied = None
         except _Collided:
@@ -232,7 +235,7 @@ class PostgresStore(Writes):
             return _Collided(f"Other endpoints kept changing the same: {_one_line(error)}")
         if state in _AFTER_AN_ERROR:
             return _Unclear(f"The database cannot be used now: {_one_line(error)}")
-        if isinstance(error, psycopg.DataError):
+        if isinstance(error, PostgresDatabase.Refused):
             return InvalidData(f"PostgreSQL does not take it ({_one_line(error)})")
         if state == _FULL:
             told = "The disk of the database is full. Make room; producers keep their data and try again."

@@ -14,7 +14,9 @@ from itertools import chain, islice
 from typing import Any, cast
 
 import psycopg
+from psycopg import errors
 from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
 
@@ -58,6 +60,8 @@ _LEAVE_KNOWN = frozenset({sql.ADD_APP, sql.ADD_KEY, sql.ADD_STRETCH, sql.TOUCH_A
 """What writes nothing that `HeldRuns` knows."""
 _KEPT_BYTES = 16 * 2**20
 """With bodies of so many bytes what was kept is sent: a message of PostgreSQL has a limit, and this process has one."""
+_LIMITS = (errors.ProgramLimitExceeded, errors.StatementTooComplex, errors.TooManyArguments, errors.TooManyColumns)
+"""Class 54: what is given is beyond what PostgreSQL can hold, such as a name that is too long for an index."""
 _AHEAD = 16
 """How many statements a reader sends before it waits for the first: each may find a megabyte."""
 
@@ -149,6 +153,7 @@ class PostgresDatabase:
     """A transaction on a connection, see `store.database.Database`."""
 
     Error = psycopg.Error
+    Refused = (InvalidData, psycopg.DataError, *_LIMITS)
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -319,6 +324,9 @@ class WritingDatabase(PostgresDatabase):
         if is_back:
             with suppress(psycopg.Error):  # the one that is rolled back for: what follows it in the pipeline was passed over
                 _sync(self._connection, self._pipeline)
+            if self._connection.pgconn.transaction_status == TransactionStatus.INERROR:
+                # psycopg may count statements as prepared that were passed over in the pipeline.
+                self._connection.prepare_threshold = None
         return self._set(statement)
 
     def finish(self) -> None:

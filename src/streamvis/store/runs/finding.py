@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import bisect
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +129,7 @@ def _place(query: RunQuery, run: _Run) -> Place:
     after = (-run.created, -run.no)
     if not query.order:
         return (not (query.app and run.is_newest), 0, 0, *after)
-    if isinstance(value, (bool, int, float)) and not math.isnan(value):
+    if isinstance(value, (bool, int, float)) and value == value:  # not NaN; `math.isnan` takes no int above 1.8e308
         return (False, 1 if query.is_falling else 0, -value if query.is_falling else value, *after)
     if value is MISSING or value is None or isinstance(value, float):
         return (True, 0, 0, *after)

@@ -2,12 +2,14 @@
 
 Of a column: how many numbers it has, the one stored last, the lowest and the highest, each with its step. A NaN is not a
 number, but may be the last. A digest covers the first rows of a key, as many as the key's row says; what came since is added in
-the background, a moment after it was stored. A cut changes rows that were digested: that key starts again.
+the background, a moment after it was stored. A cut changes rows that were digested: that key starts again. A column that the
+database refuses, such as one whose name is too long for an index, has no digest.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,6 +28,8 @@ from streamvis.store.repairing.damage import Broken
 from streamvis.wire.columns import column_dtype
 
 __all__ = ["Digest", "Digesting", "digests_of", "joined", "read_digests", "value_in"]
+
+_log = logging.getLogger("streamvis")
 
 _KEYS_AT_ONCE = 64
 _BYTES_AT_ONCE = 16 * 2**20
@@ -131,6 +135,8 @@ class Digesting:
     ) -> None:
         self._reading, self._writing = reading, writing
         self._last_key = 0
+        self._refused: set[tuple[int, str]] = set()
+        """Keys and columns whose digests the database does not take."""
 
     def go_on(self) -> bool:
         """Do a piece; False where nothing is to be done."""
@@ -143,11 +149,41 @@ class Digesting:
             if db.execute(sql.GET_META, ("id",)).fetchone() != store:  # a backup was put in its place meanwhile
                 return True
             db.hold_logs(key.log for key, _, _ in found)
-            for key, rows, digests in found:
-                if db.execute(sql.GET_CUTS_OF_LIVE, (key.log,)).fetchone() == (key.cuts,):
-                    db.executemany(sql.SAVE_DIGEST, [(key.no, column, *astuple(digest)) for column, digest in digests.items()])
-                    db.execute(sql.SET_DIGESTED, (rows, key.no))
+            cuts = [db.execute(sql.GET_CUTS_OF_LIVE, (key.log,)) for key, _, _ in found]
+            cuts = [one.fetchone() for one in cuts]  # all were asked for first: together they cost one round trip
+            live = [one for one, its in zip(found, cuts, strict=True) if its == (one[0].cuts,)]
+            self._save(db, [(key.no, column, digest) for key, _, digests in live for column, digest in digests.items()])
+            db.executemany(sql.SET_DIGESTED, [(rows, key.no) for key, rows, _ in live])
         return True
+
+    def _save(self, db: Database, digests: Sequence[tuple[int, str, Digest]]) -> None:
+        """Save the digests, each of a key's column. Those that the database refuses are found by halves, and given up."""
+        digests = [one for one in digests if one[:2] not in self._refused]
+        if not digests:
+            return
+        db.execute("SAVEPOINT digests")
+        try:
+            db.executemany(sql.SAVE_DIGEST, [(key, column, *astuple(digest)) for key, column, digest in digests])
+            db.execute("SELECT 1").fetchone()  # where errors show late, it is waited for here
+            refusal = None
+        except db.Refused as error:
+            db.execute("ROLLBACK TO digests")
+            refusal = error
+        db.execute("RELEASE digests")
+        if refusal is None:
+            return
+        if len(digests) == 1:
+            self._give_up(db, *digests[0][:2], refusal)
+            return
+        middle = len(digests) // 2
+        self._save(db, digests[:middle])
+        self._save(db, digests[middle:])
+
+    def _give_up(self, db: Database, key: int, column: str, refusal: Exception) -> None:
+        self._refused.add((key, column))
+        run, name = db.execute(sql.GET_KEY_NAMES, (key,)).fetchone() or ("", "")
+        told = "The column %r of the key %r of the run %r gets no summary; its rows are stored, and can be read. The reason: %s"
+        _log.warning(told, column[:40], name, run, str(refusal).partition("\n")[0])
 
     def _prepared(self, db: Database) -> Iterator[tuple[_Key, int, dict[str, Digest]]]:
         """Keys with how many rows are digested then, and the digests that changed: after those of the last time, in turn."""
