@@ -24,6 +24,8 @@ CARD = {"background": "var(--panel)", "border": "1px solid var(--line)", "border
 PANEL_HEIGHT = 300
 """How high a panel is, in pixels, that its author gave no height."""
 _GREY = "#76808a"
+_CONTENTS = ("children", "tabs", "child")
+"""What a container holds others in. One that is not as wide as its place leaves no width to a figure in it that fills it."""
 _ATTRIBUTES = {
     "Plot": {"min_border": 12, "toolbar_location": "above", "styles": CARD},
     "Toolbar": {"autohide": True, "logo": None},
@@ -97,7 +99,7 @@ def _stretch(model: LayoutDOM, mode: str) -> None:
     if model.sizing_mode is None and not its_own & {"width", "width_policy", "sizing_mode"}:
         if mode == "stretch_both" and its_own & {"height", "height_policy"}:
             mode = "stretch_width"
-        if isinstance(model, Plot) or hasattr(model, "children"):
+        if isinstance(model, Plot) or any(hasattr(model, its) for its in _CONTENTS):
             model.update(sizing_mode=mode)
 
 
