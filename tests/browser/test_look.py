@@ -64,3 +64,32 @@ doc.add_root(column(
     assert len(widths) == 9
     halves = {name for name in widths if name.endswith(("row", "grid"))}
     assert {name: width for name, width in widths.items() if width < (500 if name in halves else 1100)} == {}
+
+
+def test_a_size_that_the_author_sets_is_the_size_that_is_drawn(show):
+    tab = show("""
+doc.add_root(drawn("small", width=300, height=200))
+doc.add_root(drawn("fixed", width=310, height=210, sizing_mode="fixed"))
+doc.add_root(column(drawn("in a column"), width=400, name="column"))
+doc.add_root(drawn("low", height=150))
+doc.add_root(drawn("low at least", min_height=120, height=120, sizing_mode="stretch_width"))
+doc.add_root(drawn("free", min_height=310))
+doc.add_root(TextInput(name="input"))""")
+    places = tab.evaluate(_PLACES)
+    assert (places["small"][:2], places["fixed"][:2]) == ([300, 200], [310, 210])
+    assert places["column"][0] == places["in a column"][0] == 400
+    assert (places["low"][1], places["low at least"][1]) == (150, 120)
+    filling = {places[name][0] for name in ("low", "low at least", "free", "input")}
+    assert min(filling) > 400 and places["free"][1] >= 310
+
+
+def test_what_an_author_made_wide_lies_over_no_other_figure(show):
+    tab = show("[doc.add_root(drawn(str(i), width=620, height=250)) for i in range(4)]", viewport={"width": 1400, "height": 700})
+    lefts = {name: left for name, (width, _, left) in tab.evaluate(_PLACES).items() if width == 620}
+    assert len(lefts) == 4 and len(set(lefts.values())) == 2, lefts
+    assert max(lefts.values()) - min(lefts.values()) >= 620
+
+
+def test_an_authors_own_theme_leaves_its_sizes_too(show):
+    tab = show('doc.theme = "caliber"\ndoc.add_root(drawn("small", width=300, height=200))')
+    assert tab.evaluate(_PLACES)["small"][:2] == [300, 200]

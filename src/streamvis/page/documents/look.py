@@ -78,7 +78,12 @@ def has_house_template(doc: Document) -> bool:
 
 def dress(doc: Document) -> None:
     """After `init_page`: let what has no size of its own fill its cell, and the wheel and double clicks work as in panels."""
-    if doc.theme is not _theme() or doc.template is not _template():
+    if doc.template is not _template():
+        return
+    for root in doc.roots:
+        if isinstance(root, LayoutDOM):
+            _mark_sizes(root)
+    if doc.theme is not _theme():
         return
     for root in doc.roots:
         if isinstance(root, LayoutDOM) and is_panel(root) and root.height in (None, PANEL_HEIGHT):
@@ -92,6 +97,16 @@ def dress(doc: Document) -> None:
             _stretch(model, "stretch_width")
         if isinstance(model, Plot):
             _equip(model)
+
+
+def _mark_sizes(root: LayoutDOM) -> None:
+    """Tell the template which sizes are the author's: it sets no other over these. Along a side that stretches, none counts."""
+    its_own, mode = own_names(root), root.sizing_mode or ""
+    for side, policy in (("width", root.width_policy), ("height", root.height_policy)):
+        stretches = mode.endswith((side, "both")) or policy == "max"
+        counts = mode == "fixed" or (side in its_own and not stretches)
+        if counts or (side == "height" and "min_height" in its_own):
+            root.update(css_classes=[*root.css_classes, f"streamvis-own-{side}"])
 
 
 def _stretch(model: LayoutDOM, mode: str) -> None:
