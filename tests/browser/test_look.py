@@ -93,3 +93,92 @@ def test_what_an_author_made_wide_lies_over_no_other_figure(show):
 def test_an_authors_own_theme_leaves_its_sizes_too(show):
     tab = show('doc.theme = "caliber"\ndoc.add_root(drawn("small", width=300, height=200))')
     assert tab.evaluate(_PLACES)["small"][:2] == [300, 200]
+
+
+WIDGETS = """
+options, source = ["a", "b"], ColumnDataSource({"x": [1, 2, 3]})
+source.selected.indices = [1]
+doc.add_root(column(
+    TextInput(value="v", prefix="p"), TextInput(value="off", disabled=True), TextAreaInput(value="v"), PasswordInput(value="v"),
+    Spinner(value=1), NumericInput(value=1), Select(options=options, value="a"), MultiSelect(options=options, value=["a"]),
+    AutocompleteInput(value="", completions=options, min_characters=0), MultiChoice(options=options),
+    DatePicker(value="2024-01-02"), FileInput(),
+    Button(label="b"), Button(label="b", button_type="light"), Toggle(label="t", active=True),
+    Dropdown(label="d", menu=options), RadioButtonGroup(labels=options, active=0), in_tabs(GroupBox(child=Div(text="t"))),
+    DataTable(source=source, columns=[TableColumn(field="x")], width=250, height=120), CheckboxGroup(labels=options),
+    TextInput(name="sheet", stylesheets=[":host { --background-color: rgb(1, 2, 3) }"]),
+    TextInput(name="variables", css_variables={"--background-color": "rgb(4, 5, 6)"}), drawn("plot"),
+))"""
+# How much each text of the page stands out from what is behind it, by the formula of WCAG 2, where it is, and in which colours.
+_TEXTS = """() => {
+  const painter = document.createElement("canvas").getContext("2d", {willReadFrequently: true})
+  const rgba = (colour) => {
+    painter.clearRect(0, 0, 1, 1)
+    painter.fillStyle = colour
+    painter.fillRect(0, 0, 1, 1)
+    return [...painter.getImageData(0, 0, 1, 1).data].map((one) => one / 255)
+  }
+  const light = (colour) => {
+    const [r, g, b] = rgba(colour).map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const behind = (node) => {
+    for (; node != null; node = node.assignedSlot ?? node.parentElement ?? node.getRootNode().host) {
+      const colour = getComputedStyle(node).backgroundColor
+      if (rgba(colour)[3] > 0.5) return colour
+    }
+    return "white"
+  }
+  const texts = ".bk-input, .bk-input-prefix, .bk-btn, .slick-cell, .slick-column-name, .bk-tab.bk-active, " +
+    ".choices__item--choice, .bk-menu > div, .bk-label, legend, label, option"
+  const found = []
+  const roots = [document]
+  while (roots.length > 0) {
+    for (const node of roots.pop().querySelectorAll("*")) {
+      if (node.shadowRoot != null) roots.push(node.shadowRoot)
+      if (!node.matches(texts)) continue
+      const {color, borderColor} = getComputedStyle(node), [a, b] = [color, behind(node)].map(light)
+      const place = `${node.getRootNode().host?.className} ${node.className}`
+      found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), place, color, behind(node), borderColor])
+    }
+  }
+  return found
+}"""
+_BACKGROUND = """name => {
+  const views = [...Bokeh.index.roots]
+  while (views.length > 0) {
+    const view = views.pop()
+    if (view.model.name == name) return getComputedStyle(view.shadow_el.querySelector(".bk-input")).backgroundColor
+    views.push(...view.children_views())
+  }
+}"""
+
+
+@pytest.mark.parametrize("theme", ["", 'doc.theme = "caliber"\n'], ids=["house-theme", "own-theme"])
+def test_the_texts_of_all_widgets_are_readable_on_a_dark_screen(show, theme):
+    tab = show(theme + WIDGETS.strip(), color_scheme="dark", viewport={"width": 1000, "height": 3000})
+    page = tab.page
+    page.locator(".bk-Dropdown .bk-btn").click()
+    opened = [tab.evaluate(_TEXTS)]
+    for place, button in (
+        (".bk-AutocompleteInput input", "left"),
+        (".bk-MultiChoice .choices__inner", "left"),
+        (".bk-Figure", "right"),
+    ):
+        page.keyboard.press("Escape")  # what was opened before
+        page.locator(place).last.click(button=button)
+        opened.append(tab.evaluate(_TEXTS))
+    where = {place.split()[0] for texts in opened for _, place, *_ in texts}
+    assert {"bk-DataTable", "bk-ToolMenu", "bk-Menu", "bk-MultiChoice", "bk-AutocompleteInput", "bk-Tabs"} <= where
+    # On an orange button, Bokeh's own white has 2; what is white on white has 1.
+    assert [text for texts in opened for text in texts if text[0] < 3] == []
+    assert tab.evaluate(_BACKGROUND, "sheet") == "rgb(1, 2, 3)"
+    assert tab.evaluate(_BACKGROUND, "variables") == "rgb(4, 5, 6)"
+
+
+def test_on_a_light_screen_widgets_keep_bokehs_own_colours(show):
+    tab = show(WIDGETS.strip(), color_scheme="light")
+    house = [text for text in tab.evaluate(_TEXTS) if text[3] != "rgb(1, 2, 3)"]
+    tab.evaluate("() => { for (const its of Bokeh.documents[0].all_models) if (its.stylesheets?.length) its.stylesheets = [] }")
+    bokehs = tab.evaluate(_TEXTS)
+    assert len(house) > 40 and [text for text in house if text not in bokehs] == []

@@ -15,6 +15,7 @@ from bokeh.document import DEFAULT_TITLE, Document
 from bokeh.models import CustomJS, LayoutDOM, Plot, WheelZoomTool
 from bokeh.themes import Theme, default
 
+from streamvis.page.documents import widgets
 from streamvis.page.documents.models import own_names
 from streamvis.page.fillers import is_panel
 
@@ -53,7 +54,8 @@ _ATTRIBUTES = {
 
 @cache
 def _theme() -> Theme:
-    return Theme(json={"attrs": _ATTRIBUTES})
+    sheets = {name: {**_ATTRIBUTES.get(name, {}), "stylesheets": its} for name, its in widgets.SHEETS.items()}
+    return Theme(json={"attrs": {**_ATTRIBUTES, **sheets}})
 
 
 @cache
@@ -83,6 +85,7 @@ def dress(doc: Document) -> None:
     for root in doc.roots:
         if isinstance(root, LayoutDOM):
             _mark_sizes(root)
+    widgets.colour(doc)
     if doc.theme is not _theme():
         return
     for root in doc.roots:
