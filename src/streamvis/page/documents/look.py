@@ -15,6 +15,7 @@ from bokeh.document import DEFAULT_TITLE, Document
 from bokeh.models import CustomJS, LayoutDOM, Plot, WheelZoomTool
 from bokeh.themes import Theme, default
 
+from streamvis.page.documents import widgets
 from streamvis.page.documents.models import own_names
 from streamvis.page.fillers import is_panel
 
@@ -24,6 +25,8 @@ CARD = {"background": "var(--panel)", "border": "1px solid var(--line)", "border
 PANEL_HEIGHT = 300
 """How high a panel is, in pixels, that its author gave no height."""
 _GREY = "#76808a"
+_CONTENTS = ("children", "tabs", "child")
+"""What a container holds others in. One that is not as wide as its place leaves no width to a figure in it that fills it."""
 _ATTRIBUTES = {
     "Plot": {"min_border": 12, "toolbar_location": "above", "styles": CARD},
     "Toolbar": {"autohide": True, "logo": None},
@@ -51,7 +54,8 @@ _ATTRIBUTES = {
 
 @cache
 def _theme() -> Theme:
-    return Theme(json={"attrs": _ATTRIBUTES})
+    sheets = {name: {**_ATTRIBUTES.get(name, {}), "stylesheets": its} for name, its in widgets.SHEETS.items()}
+    return Theme(json={"attrs": {**_ATTRIBUTES, **sheets}})
 
 
 @cache
@@ -76,7 +80,13 @@ def has_house_template(doc: Document) -> bool:
 
 def dress(doc: Document) -> None:
     """After `init_page`: let what has no size of its own fill its cell, and the wheel and double clicks work as in panels."""
-    if doc.theme is not _theme() or doc.template is not _template():
+    if doc.template is not _template():
+        return
+    for root in doc.roots:
+        if isinstance(root, LayoutDOM):
+            _mark_sizes(root)
+    widgets.colour(doc)
+    if doc.theme is not _theme():
         return
     for root in doc.roots:
         if isinstance(root, LayoutDOM) and is_panel(root) and root.height in (None, PANEL_HEIGHT):
@@ -92,12 +102,22 @@ def dress(doc: Document) -> None:
             _equip(model)
 
 
+def _mark_sizes(root: LayoutDOM) -> None:
+    """Tell the template which sizes are the author's: it sets no other over these. Along a side that stretches, none counts."""
+    its_own, mode = own_names(root), root.sizing_mode or ""
+    for side, policy in (("width", root.width_policy), ("height", root.height_policy)):
+        stretches = mode.endswith((side, "both")) or policy == "max"
+        counts = mode == "fixed" or (side in its_own and not stretches)
+        if counts or (side == "height" and "min_height" in its_own):
+            root.update(css_classes=[*root.css_classes, f"streamvis-own-{side}"])
+
+
 def _stretch(model: LayoutDOM, mode: str) -> None:
     its_own = own_names(model)
     if model.sizing_mode is None and not its_own & {"width", "width_policy", "sizing_mode"}:
         if mode == "stretch_both" and its_own & {"height", "height_policy"}:
             mode = "stretch_width"
-        if isinstance(model, Plot) or hasattr(model, "children"):
+        if isinstance(model, Plot) or any(hasattr(model, its) for its in _CONTENTS):
             model.update(sizing_mode=mode)
 
 
