@@ -127,6 +127,32 @@ def test_a_chart_enlarges_goes_back_with_escape_and_gives_all_its_rows(show, sit
     assert refused.value.code == 404 and "There is no run 'no-such-run'" in refused.value.read().decode()
 
 
+def test_behind_an_enlarged_card_the_page_is_dark_until_a_click_beside_it(show, open_page):
+    steps = np.arange(40)
+    tab = show("dark", lambda client: [client.sendl(0, f"k{i}", {"step": steps, "db": -steps}) for i in range(30)])
+    page, cover = tab.page, tab.page.locator(".cover")
+    page.locator(".bk-Figure").first.hover()
+    page.get_by_title("Enlarge").click()
+    cover.wait_for(state="visible")
+    page.mouse.move(683, 384)
+    page.mouse.wheel(0, 500)
+    page.mouse.click(6, 384)
+    cover.wait_for(state="hidden")
+    assert "big=" not in page.url
+
+    there = open_page(f"{page.url}&big=metrics%2Fk7%2Fdb")
+    shade = there.page.locator(".cover")
+    shade.wait_for(state="visible")
+    there.page.mouse.wheel(0, 500)
+    there.page.keyboard.press("Escape")
+    shade.wait_for(state="hidden")
+    wait_until(lambda: "big=" not in there.page.url, what="the card is back", pause=there._pause_s)
+
+    none = open_page(f"{page.url}&big=metrics%2Fabsent")
+    none.page.locator(".bk-Figure").first.wait_for()
+    assert not none.page.locator(".cover").is_visible()
+
+
 # Where the board's cards are, from the window's left and top edge.
 _BOXES = """() => { const models = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
     const control = models.find((m) => "layout" in m.attributes && "settings" in m.attributes)
