@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.live.sources import source_for, spec_of
 from streamvis.page.new_data import NUMBER, column_form
-from streamvis.panels.boxes import GREY, plain_number, plot_frame, short, title_of
+from streamvis.panels.boxes import GREY, keep_sources, plain_number, plot_frame, short, title_of
 from streamvis.panels.curve import Curve, Drawing
 from streamvis.panels.side_by_side import Thing, things_shown
 
@@ -21,6 +23,8 @@ __all__ = ["best_of", "curves", "mark_best", "number_columns"]
 _MOST_CURVES = 40
 _MOST_NAMED = 12
 """With more lines of several runs than this, the legend would be larger than the figure."""
+_BEST_ROWS = 400
+"""As few as show a best value: the lowest and the highest of every part of a run are among any number of rows."""
 _LABEL = 48
 _LEGEND_CHARACTERS = 64
 _LEGEND = {
@@ -268,10 +272,12 @@ def _x_of_bands(x: str) -> str:
 def mark_best(plot: Plot, best: str) -> None:
     """Let the title say the best value of all curves and its step; `best` is "min" or "max"."""
     # The first line of a source is the one as it was sent.
-    sources = {}
+    lines = {}
     for line in reversed(plot.renderers):
         if isinstance(line, GlyphRenderer) and isinstance(line.glyph, Line) and isinstance(line.data_source, ColumnDataSource):
-            sources[line.data_source] = line.glyph.y
+            lines[line.data_source] = line.glyph.y
+    sources = {_whole(source): column for source, column in lines.items()}
+    keep_sources(plot, list(sources))
     heading = plot.title
     title = heading.text if isinstance(heading, Title) else ""
 
@@ -284,6 +290,15 @@ def mark_best(plot: Plot, best: str) -> None:
 
     for source in sources:
         source.on_change("data", show)
+
+
+def _whole(source: ColumnDataSource) -> ColumnDataSource:
+    """A source of the same columns that has the best of all rows. What a figure draws is, after a zoom, only a part of them."""
+    spec = spec_of(source)
+    if spec is None:
+        return source
+    rows = spec.max_rows if spec.stat else _BEST_ROWS
+    return source_for(replace(spec, x="step", max_rows=rows, window=None, smooth=0.0))
 
 
 def best_of(data: Mapping[str, Any], column: str, best: str) -> tuple[float, int] | None:
