@@ -190,7 +190,8 @@ def short(text: str, most: int) -> str:
 
 
 def plain_number(value: Any, *, digits: int = 4) -> str:
-    """A number as people read it: at most `digits` significant digits, whole numbers in full."""
+    """A number as people read it: at most `digits` significant digits. Whole numbers are in full: floats below 1e12, and integers
+    of up to 20 digits, such as seeds."""
     if value is None or value != value:
         return "–"
     if isinstance(value, str):
@@ -199,7 +200,7 @@ def plain_number(value: Any, *, digits: int = 4) -> str:
         size = abs(float(value))
     except OverflowError:
         return short(str(value), 24)
-    if size < 1e12 and float(value).is_integer():
+    if size < (1e20 if isinstance(value, int) else 1e12) and float(value).is_integer():
         return f"{int(value):,}".replace(",", "\u202f")
     return f"{value:.2e}" if size >= 1e7 or size < 1e-3 else f"{value:.{digits}g}"
 
