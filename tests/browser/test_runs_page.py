@@ -153,6 +153,43 @@ def test_behind_an_enlarged_card_the_page_is_dark_until_a_click_beside_it(show, 
     assert not none.page.locator(".cover").is_visible()
 
 
+# Of each legend: how many names stand beside each other, and by how many pixels its names reach beyond the figure.
+_LEGENDS = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
+    .filter((model) => model.type == "Legend" && Bokeh.index.find_one(model)?.el.isConnected && model.items.length)
+    .map((model) => {
+        const view = Bokeh.index.find_one(model), figure = view.parent.el.getBoundingClientRect()
+        const names = Array.from((view.el.shadowRoot ?? view.el).querySelectorAll("*"), (one) => one.getBoundingClientRect().right)
+        return [model.ncols, Math.max(...names) - figure.right]
+    })"""
+
+
+def test_the_names_in_a_legend_fit_into_a_narrow_card_and_stand_side_by_side_in_a_wide_one(site, open_page):
+    ids = []
+    for name in ("spectrometer-17", "interferometer", "magnetometer-ii"):
+        with Client(site[0], "legends") as client:
+            ids.append(client.init(name=name))
+            client.sendl(0, "k", {"step": np.arange(9), "a": np.arange(9.0), "b": np.arange(9.0), "c": np.arange(9.0)})
+            assert client.flush(timeout_s=30)
+    tab = open_page(f"{site[1]}/runs?{'&'.join(f'run={one}' for one in ids)}", viewport={"width": 1366, "height": 768})
+
+    def legends(*columns):
+        def fit():
+            found = tab.evaluate(_LEGENDS)
+            assert [ncols for ncols, _ in found] == list(columns) and all(over <= 0 for _, over in found), f"they are {found}"
+            return True
+
+        wait_until(fit, within_s=20, what=f"legends of {columns} columns", pause=tab._pause_s)
+
+    legends(2, 2, 2)
+    tab.page.locator(".bk-Figure").first.hover()
+    tab.page.get_by_title("Enlarge").click()
+    legends(3, 2, 2)
+    tab.page.keyboard.press("Escape")
+    legends(2, 2, 2)
+    tab.page.set_viewport_size({"width": 2560, "height": 1440})
+    legends(3, 3, 3)
+
+
 # Where the board's cards are, from the window's left and top edge.
 _BOXES = """() => { const models = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
     const control = models.find((m) => "layout" in m.attributes && "settings" in m.attributes)
