@@ -127,6 +127,95 @@ def test_a_chart_enlarges_goes_back_with_escape_and_gives_all_its_rows(show, sit
     assert refused.value.code == 404 and "There is no run 'no-such-run'" in refused.value.read().decode()
 
 
+def test_behind_an_enlarged_card_the_page_is_dark_until_a_click_beside_it(show, open_page):
+    steps = np.arange(40)
+    tab = show("dark", lambda client: [client.sendl(0, f"k{i}", {"step": steps, "db": -steps}) for i in range(30)])
+    page, cover = tab.page, tab.page.locator(".cover")
+    page.locator(".bk-Figure").first.hover()
+    page.get_by_title("Enlarge").click()
+    cover.wait_for(state="visible")
+    page.mouse.move(683, 384)
+    page.mouse.wheel(0, 500)
+    page.mouse.click(6, 384)
+    cover.wait_for(state="hidden")
+    assert "big=" not in page.url
+
+    there = open_page(f"{page.url}&big=metrics%2Fk7%2Fdb")
+    shade = there.page.locator(".cover")
+    shade.wait_for(state="visible")
+    there.page.mouse.wheel(0, 500)
+    there.page.keyboard.press("Escape")
+    shade.wait_for(state="hidden")
+    wait_until(lambda: "big=" not in there.page.url, what="the card is back", pause=there._pause_s)
+
+    none = open_page(f"{page.url}&big=metrics%2Fabsent")
+    none.page.locator(".bk-Figure").first.wait_for()
+    assert not none.page.locator(".cover").is_visible()
+
+
+# Of each legend: how many names stand beside each other, and by how many pixels its names reach beyond the figure.
+_LEGENDS = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
+    .filter((model) => model.type == "Legend" && Bokeh.index.find_one(model)?.el.isConnected && model.items.length)
+    .map((model) => {
+        const view = Bokeh.index.find_one(model), figure = view.parent.el.getBoundingClientRect()
+        const parts = Array.from((view.el.shadowRoot ?? view.el).querySelectorAll("*"))
+        return [model.ncols, Math.max(...parts.map((part) => part.getBoundingClientRect().right)) - figure.right]
+    })"""
+
+
+def test_the_names_in_a_legend_fit_into_a_narrow_card_and_stand_side_by_side_in_a_wide_one(site, open_page):
+    ids = []
+    for name in ("spectrometer-17", "interferometer", "magnetometer-ii"):
+        with Client(site[0], "legends") as client:
+            ids.append(client.init(name=name))
+            client.sendl(0, "k", {"step": np.arange(9), "a": np.arange(9.0), "b": np.arange(9.0), "c": np.arange(9.0)})
+            assert client.flush(timeout_s=30)
+    tab = open_page(f"{site[1]}/runs?{'&'.join(f'run={one}' for one in ids)}", viewport={"width": 1366, "height": 768})
+
+    def legends(*columns):
+        def fit():
+            found = tab.evaluate(_LEGENDS)
+            assert [ncols for ncols, _ in found] == list(columns) and all(over <= 0 for _, over in found), f"they are {found}"
+            return True
+
+        wait_until(fit, within_s=20, what=f"legends of {columns} columns", pause=tab._pause_s)
+
+    legends(2, 2, 2)
+    tab.page.locator(".bk-Figure").first.hover()
+    tab.page.get_by_title("Enlarge").click()
+    legends(3, 2, 2)
+    tab.page.keyboard.press("Escape")
+    legends(2, 2, 2)
+    tab.page.set_viewport_size({"width": 2560, "height": 1440})
+    legends(3, 3, 3)
+
+
+# Of each chart: where its ticks of y are, as shares of the axis, and how high the axis is.
+_TICKS = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
+    .filter((model) => model.type == "Figure" && Bokeh.index.find_one(model)?.el.isConnected).map((plot) => {
+        const {start, end} = plot.y_range, {major} = plot.left[0].ticker.get_ticks(start, end, plot.y_range, 0)
+        const share = (y) => (Math.log(y) - Math.log(start)) / (Math.log(end) - Math.log(start))
+        return [plot.title.text, major, major.map(share), plot.inner_height, start]
+    })"""
+
+
+@pytest.mark.parametrize(("size", "least"), [("s", 2), ("m", 3), ("l", 3)])
+def test_a_logarithmic_axis_has_readable_ticks_in_both_halves_at_any_span(show, size, least):
+    ends = {"a": (0.07, 0.62), "b": (3.0, 7.5), "c": (8.0, 260.0), "d": (0.002, 150.0), "e": (4e-9, 7.0), "f": (1.0, 1.3e12)}
+    rows = {name: np.geomspace(low, high, 50) for name, (low, high) in ends.items()}
+    tab = show("logarithmic", lambda client: client.sendl(0, "k", {"step": np.arange(50), **rows}), f"&log=1&size={size}")
+
+    def readable():
+        found = tab.evaluate(_TICKS)
+        assert found and {name for name, *_ in found} <= set(ends), f"the charts are {found}"
+        for name, ticks, shares, height, start in found:
+            assert start < ends[name][0] * 1.001 and len(ticks) >= least, f"{name} has {ticks} from {start}"
+            assert min(shares) < 0.5 < max(shares) and np.diff(shares).min() * height >= 25, f"{name} has {ticks}, {shares}"
+        return True
+
+    wait_until(readable, within_s=20, what="ticks on all charts", pause=tab._pause_s)
+
+
 # Where the board's cards are, from the window's left and top edge.
 _BOXES = """() => { const models = Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
     const control = models.find((m) => "layout" in m.attributes && "settings" in m.attributes)

@@ -282,6 +282,40 @@ def test_what_a_producer_says_of_its_columns_is_followed_whenever_it_says_so(sta
     reader.close()
 
 
+def test_the_best_of_a_run_stays_in_the_title_while_its_viewer_looks_at_another_part(start_endpoint):
+    endpoint = start_endpoint()
+    reader, feeds = EndpointReader(endpoint.url), Feeds()
+
+    def titles(page):
+        return {one.title.text for one in page.site.doc.models if isinstance(one, Plot)}
+
+    with Client(endpoint.url, "zoomed") as client:
+        client.init()
+        client.describe("fit/error", best="min")
+        client.describe("fit/score", best="max")
+        steps = np.arange(6000)
+        client.sendl(0, "fit", {"step": steps, "error": np.abs(steps - 321) + 7.5, "score": -np.abs(steps - 5000) / 8})
+        assert client.flush()
+        page = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
+        assert titles(page) == {"error · best 7.5 at step 321", "score · best 0 at step 5,000"}
+
+        drawn = [one for one in page.site.doc.models if isinstance(one, ColumnDataSource) and len(one.data["step"]) > 1000]
+        page.site.live.control.views = json.dumps({one.id: ([2000, 2400], 900) for one in drawn})
+        page.site.settle()
+        assert len(drawn) == 2 and all(one.data["step"].max() < 3000 for one in drawn)
+        assert titles(page) == {"error · best 7.5 at step 321", "score · best 0 at step 5,000"}
+
+        client.sendl(6000, "fit", {"step": 6000, "error": 9.0, "score": 2.0})
+        assert client.flush()
+        page.look(reader.run(client.run).cursor)
+        assert titles(page) == {"error · best 7.5 at step 321", "score · best 2 at step 6,000"}
+        fresh = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
+        assert titles(fresh) == titles(page)
+        page.close()
+        fresh.close()
+    reader.close()
+
+
 def plot_of(page, title):
     (plot,) = (plot for plot in page.site.doc.models if isinstance(plot, Plot) and plot.title.text == title)
     return plot

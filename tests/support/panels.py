@@ -68,17 +68,21 @@ class Shelf:
 
 
 class Panels:
-    """A document with panels, and what fills them. With `live`, its live sources are filled too, which asks a real reader."""
+    """A document with panels, and what fills them. With `live`, its live sources are filled too, which asks a real reader.
 
-    def __init__(self, *roots: LayoutDOM, reader: Any = None, run: PageRun = RUN, live: bool = False) -> None:
-        self.reader, self.run, self.doc, self.step = reader or Shelf(), run, Document(), 0
+    Of several runs, data are of the first.
+    """
+
+    def __init__(self, *roots: LayoutDOM, reader: Any = None, run: PageRun | list[PageRun] = RUN, live: bool = False) -> None:
+        runs = run if isinstance(run, list) else [run]
+        self.reader, self.run, self.doc, self.step = reader or Shelf(), runs[0], Document(), 0
         adopt(self.doc)
         with self.doc.models.freeze():
             for root in roots:
                 self.doc.add_root(root)
         shared = {"executor": AtOnce(), "loop": Loop(), "wake": lambda: None}
-        self.fillers = Fillers(self.doc, self.reader, [run], **shared)
-        self.live = LiveSources(self.doc, self.reader, [run], **shared) if live else None
+        self.fillers = Fillers(self.doc, self.reader, runs, **shared)
+        self.live = LiveSources(self.doc, self.reader, runs, **shared) if live else None
         if self.live is not None:
             self.doc.add_root(self.live.control)
             self.live.sync()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import re
 
 import numpy as np
 import pytest
@@ -564,6 +565,45 @@ def test_arrays_of_few_numbers_are_written_out():
 def test_numbers_too_large_for_floats_are_written_somehow():
     site = Panels(panels.config(), run=PageRun("run", "", {"n": 10**400, "m": -(10**30), "f": INF, "z": NAN}, "running"))
     assert not site.troubles and "inf" in site.html()
+
+
+def beside(*configs):
+    """The HTML of the configs of several runs: what differs, and what is the same in all."""
+    site = Panels(
+        panels.config(), run=[PageRun(f"r{i}", "", config, "running", label=f"r{i}") for i, config in enumerate(configs)]
+    )
+    differing, _, same = site.html().partition("The same in all")
+    return differing, same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        (31415926535897, 31415926535898, ["31\u202f415\u202f926\u202f535\u202f897", "31\u202f415\u202f926\u202f535\u202f898"]),
+        (2**64 - 1, 2**64 - 2, ["18\u202f446\u202f744\u202f073\u202f709\u202f551\u202f615", "\u202f551\u202f614"]),
+        (0.2, 0.2 + 2**-54, ["0.2<", "0.20000000000000007"]),
+        (1.5e9 + 0.5, 1.5e9 + 0.75, ["1500000000.5", "1500000000.75"]),
+        (1e13, 1e13 + 1, ["10000000000000.0", "10000000000001.0"]),
+        ("a" * 4000 + "left" + "b" * 4000, "a" * 4000 + "right" + "b" * 4000, ["aleft", "aright", "(8,004 characters)"]),
+        ("q" * 3000, "q" * 3001, ["(3,000 characters)", "(3,001 characters)"]),
+        ("7", 7, ["&#x27;7&#x27;", ">7<"]),
+        (None, "None", [">None<", "&#x27;None&#x27;"]),
+        (NAN, "–", [">nan<", "&#x27;–&#x27;"]),
+        (np.arange(5000.0), np.arange(5000.0) + (np.arange(5000) == 2500), ["2.500e+03, 2.501e+03", "2.501e+03, 2.501e+03"]),
+    ],
+)
+def test_values_of_configs_that_differ_in_anything_are_shown_as_different(one, other, shown):
+    differing, same = beside({"its": one, "all": 5}, {"its": other, "all": 5}, {"its": one, "all": 5})
+    assert all(text in differing for text in shown) and "its" not in same and ">5<" in same and len(differing) < 20_000
+    cells = re.findall(r"<b>(?!r\d<)(.*?)</b>", differing, re.DOTALL)
+    assert len(cells) == 3 and cells[0] == cells[2] != cells[1]
+
+
+def test_a_config_without_a_value_is_not_taken_for_one_whose_value_is_nan():
+    differing, same = beside({"x": NAN}, {"x": NAN}, {})
+    assert differing.count(">nan<") == 2 and differing.count(">–<") == 1 and not same
+    differing, same = beside({"x": NAN, "long": "z" * 5000}, {"x": NAN, "long": "z" * 5000})
+    assert ">–<" in same and "(5,000 characters)" in same and "<b>–" not in differing
 
 
 def test_the_trouble_of_one_panel_leaves_the_others_alone():

@@ -171,6 +171,7 @@ if (window.streamvisPanels == null) {
     const tools = element("div"), cover = element("div"), heads = element("div")
     const tell = () => {
       control.settings = JSON.stringify(settings)
+      shade()
       const url = new URL(location.href), said = url.searchParams
       const folds = Object.keys(settings.fold).length ? JSON.stringify(settings.fold) : ""
       const plain = {q: settings.q, x: settings.x == "step" ? "" : settings.x, smooth: settings.smooth || "", log: settings.log ? "1" : "",
@@ -215,6 +216,8 @@ if (window.streamvisPanels == null) {
     addEventListener("keydown", (event) => { if (event.key == "Escape" && settings.big) { settings.big = ""; tell() } })
 
     let layout = {heads: [], cards: []}
+    // Only behind a card that is there: a link may name one that the run does not have.
+    const shade = () => { cover.hidden = !layout.cards.some(({name}) => name == settings.big) }
     const draw = () => {
       layout = {heads: [], cards: [], ...JSON.parse(control.layout)}
       const options = ["step", "time", "elapsed", ...(layout.columns ?? []).filter((name) => !["step", "time", "elapsed"].includes(name))]
@@ -223,7 +226,7 @@ if (window.streamvisPanels == null) {
         x.value = settings.x
       }
       count.textContent = layout.total == null ? "" : settings.q ? `${layout.found} of ${layout.total}` : `${layout.total} ${layout.total == 1 ? "panel" : "panels"}`
-      cover.hidden = !settings.big
+      shade()
       heads.replaceChildren(...layout.heads.map((head) => {
         const made = element("button")
         made.className = "head"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,10 @@ _MOST_ENTRIES = 200
 _MOST_IN_LINE = 12
 _MOST_BESIDE = 20
 _LONG = 2_000
+_BEFORE = 20
+_MOST_WHOLE = 1e12
+_MISSING = object()
+_NOTHING = "–"
 _CSS = """
   .state { font-weight: 600 } .running { color: #1a9a55 } .failed, .vanished { color: #d9541a } td { overflow-wrap: anywhere }
   p { margin: 10px 0 2px } .dot { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 6px }
@@ -76,11 +84,12 @@ def _beside(runs: Sequence[PageRun]) -> str:
     """Several runs: of each what differs, then what all have."""
     configs = [flat(run.config) for run in runs]
     names = list(dict.fromkeys(name for config in configs for name in config))
-    differing = [name for name in names if len({config.get(name, "–") for config in configs}) > 1]
-    same = {name: escape(configs[0][name]) for name in names if name not in differing}
+    texts = {name: told_apart([config.get(name, _MISSING) for config in configs]) for name in names}
+    differing = [name for name in names if len(set(texts[name])) > 1]
+    same = {name: escape(texts[name][0]) for name in names if name not in differing}
     found = []
-    for run, config in zip(runs[:_MOST_BESIDE], configs, strict=False):
-        own = {name: f"<b>{escape(config.get(name, '–'))}</b>" for name in differing[:_MOST_ENTRIES]}
+    for i, run in enumerate(runs[:_MOST_BESIDE]):
+        own = {name: f"<b>{escape(texts[name][i])}</b>" for name in differing[:_MOST_ENTRIES]}
         dot = f'<i class="dot" style="background:{escape(run.color)}"></i>' if run.color else ""
         found.append(f"<p>{dot}<b>{escape(run.label)}</b> {_state(run)}</p>{html_table(own)}")
     if len(runs) > _MOST_BESIDE:
@@ -89,15 +98,50 @@ def _beside(runs: Sequence[PageRun]) -> str:
     return "".join(found) + common
 
 
-def flat(config: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """A nested config as dotted names, each with its value as text."""
-    found: dict[str, str] = {}
+def flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A nested config as dotted names, each with its value."""
+    found: dict[str, Any] = {}
     for name, node in config.items():
         if isinstance(node, Mapping) and node:
             found |= flat(node, f"{before}{name}.")
         else:
-            found[f"{before}{name}"] = _plain(node)
+            found[f"{before}{name}"] = node
     return found
+
+
+def told_apart(values: Sequence[Any]) -> list[str]:
+    """What to show of each value: the same text of the same values, and different texts of those that differ in anything."""
+    exact = [_exact(value) for value in values]
+    whole = {its: _whole(value) for its, value in zip(exact, values, strict=True)}
+    times = Counter(whole.values())
+    whole = {its: text if times[text] == 1 else its for its, text in whole.items()}
+    shown = _shortened(list(dict.fromkeys(whole.values())))
+    return [shown[whole[its]] for its in exact]
+
+
+def _exact(value: Any) -> str:
+    if value is _MISSING:
+        return _NOTHING
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        return repr(value)
+
+
+def _shortened(texts: Sequence[str], start: int = 0) -> dict[str, str]:
+    """Different texts as short ones that differ too: those that begin alike are shown from shortly before they differ."""
+    found = {text: _short_from(text, start) for text in texts}
+    parts = {text: text[start : start + _LONG] for text in texts}
+    for part, many in Counter(parts.values()).items():
+        if many > 1:
+            alike = [text for text in texts if parts[text] == part]
+            found |= _shortened(alike, max(0, len(commonprefix(alike)) - _BEFORE))
+    return found
+
+
+def _short_from(text: str, start: int) -> str:
+    shown, is_cut = text[start : start + _LONG], len(text) > start + _LONG
+    if not start and not is_cut:
+        return text
+    return f"{'… ' if start else ''}{shown}{'…' if is_cut else ''} ({len(text):,} characters)"
 
 
 @for_each_run
@@ -155,12 +199,15 @@ def _folded(content: str, summary: str, depth: int) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, float) and 1e-6 < abs(value) < 1e6:
+    return _short_from(_whole(value), 0)
+
+
+def _whole(value: Any) -> str:
+    if value is _MISSING:
+        return _NOTHING
+    if isinstance(value, float) and math.isfinite(value) and not (value.is_integer() and abs(value) < _MOST_WHOLE):
         # As it was written: a learning rate of 0.0005.
-        return f"{value:.6g}"
-    if isinstance(value, (int, float)):
+        return f"{value:.12g}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return plain_number(value)
-    text = str(value)
-    return text if len(text) <= _LONG else f"{text[:_LONG]}… ({len(text):,} characters)"
+    return str(value)

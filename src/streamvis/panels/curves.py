@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource, GlyphRenderer, Legend, LegendItem, Line, Plot, Title
+from bokeh.models import ColumnDataSource, CustomJS, GlyphRenderer, Legend, LegendItem, Line, Plot, Title
 from bokeh.plotting import figure
 
 from streamvis.errors import UsageError
 from streamvis.page.fillers import Filler, Page, attach
+from streamvis.page.live.sources import source_for, spec_of
 from streamvis.page.new_data import NUMBER, column_form
-from streamvis.panels.boxes import GREY, plain_number, plot_frame, short, title_of
+from streamvis.panels.boxes import GREY, keep_sources, plain_number, plot_frame, short, title_of
 from streamvis.panels.curve import Curve, Drawing
 from streamvis.panels.side_by_side import Thing, things_shown
 
@@ -21,8 +23,12 @@ __all__ = ["best_of", "curves", "mark_best", "number_columns"]
 _MOST_CURVES = 40
 _MOST_NAMED = 12
 """With more lines of several runs than this, the legend would be larger than the figure."""
-_LABEL = 48
+_BEST_ROWS = 400
+"""As few as show a best value: the lowest and the highest of every part of a run are among any number of rows."""
+_LABEL, _NARROW_LABEL = 48, 36
+"""Characters of a name that fit below most charts, and below a narrow one. The end of a name may be what differs."""
 _LEGEND_CHARACTERS = 64
+"""As many fit below most charts; the browser then makes as many columns as there is room for (`_FIT_LEGEND`)."""
 _LEGEND = {
     "orientation": "horizontal",
     "click_policy": "hide",
@@ -37,6 +43,17 @@ _LEGEND = {
     "glyph_width": 16,
     "glyph_height": 12,
 }
+
+# The server is not told: it does not draw.
+_FIT_LEGEND = """
+if (plot.properties.inner_width.is_unset) return
+const {items, glyph_width, label_standoff, spacing, margin} = legend
+const pen = document.createElement("canvas").getContext("2d")
+pen.font = `${legend.label_text_font_size} ${legend.label_text_font}`
+const widest = Math.max(0, ...items.map(({label}) => pen.measureText(label?.value ?? label ?? "").width))
+const most = Math.floor((plot.inner_width - 2 * margin + spacing) / (widest + label_standoff + glyph_width + spacing))
+if (items.length && plot.inner_width) legend.setv({ncols: Math.max(1, Math.min(items.length, most))}, {sync: false})
+"""
 
 
 def curves(
@@ -164,6 +181,9 @@ class _Curves(Filler):
         """Give the figure a legend, before it is drawn: what comes later gets no room."""
         self._legend = Legend(**_LEGEND)
         self._plot.add_layout(self._legend, "below")
+        fit = CustomJS(args={"plot": self._plot, "legend": self._legend}, code=_FIT_LEGEND)
+        self._plot.js_on_change("inner_width", fit)
+        self._legend.js_on_change("items", fit)
 
     def keys_changed(self) -> None:
         passed = {self._x, *self._band}
@@ -232,7 +252,7 @@ class _Curves(Filler):
         return found
 
     def _list(self, names: list[str], legend: Legend) -> None:
-        labels = [short(name, _LABEL) for name in names]
+        labels = [short(name, _LABEL if self._plot.toolbar_location else _NARROW_LABEL) for name in names]
         # Of many runs, the list of runs has the colors, and the mouse reads the names.
         if len(labels) < 2 or (len(self.things) > 1 and len(labels) > _MOST_NAMED):
             legend.items = []
@@ -240,7 +260,8 @@ class _Curves(Filler):
         curves = zip(labels, self._drawn.values(), strict=True)
         columns = max(1, min(len(labels), _LEGEND_CHARACTERS // (max(map(len, labels)) + 4)))
         items = [LegendItem(label=label, renderers=curve.lines[::-1]) for label, curve in curves]
-        legend.update(items=items, ncols=columns)
+        # The items last: the browser then knows better.
+        legend.update(ncols=columns, items=items)
 
     def _say(self, place: int, text: str) -> None:
         """Say something above the figure. What has a lower place stands first, whenever it was said."""
@@ -268,10 +289,12 @@ def _x_of_bands(x: str) -> str:
 def mark_best(plot: Plot, best: str) -> None:
     """Let the title say the best value of all curves and its step; `best` is "min" or "max"."""
     # The first line of a source is the one as it was sent.
-    sources = {}
+    lines = {}
     for line in reversed(plot.renderers):
         if isinstance(line, GlyphRenderer) and isinstance(line.glyph, Line) and isinstance(line.data_source, ColumnDataSource):
-            sources[line.data_source] = line.glyph.y
+            lines[line.data_source] = line.glyph.y
+    sources = {_whole(source): column for source, column in lines.items()}
+    keep_sources(plot, list(sources))
     heading = plot.title
     title = heading.text if isinstance(heading, Title) else ""
 
@@ -284,6 +307,15 @@ def mark_best(plot: Plot, best: str) -> None:
 
     for source in sources:
         source.on_change("data", show)
+
+
+def _whole(source: ColumnDataSource) -> ColumnDataSource:
+    """A source of the same columns that has the best of all rows. What a figure draws is, after a zoom, only a part of them."""
+    spec = spec_of(source)
+    if spec is None:
+        return source
+    rows = spec.max_rows if spec.stat else _BEST_ROWS
+    return source_for(replace(spec, x="step", max_rows=rows, window=None, smooth=0.0))
 
 
 def best_of(data: Mapping[str, Any], column: str, best: str) -> tuple[float, int] | None:
