@@ -282,4 +282,4 @@ def test_a_page_shows_what_a_killed_producer_left_and_how_much_it_dropped(
     page.write_text(LINES)
     tab = open_page(f"{start_pages(page, url=endpoint.url).url}/lines?run={run}")
     expect_rows(tab, 40)
-    wait_until(lambda: "1 records of this run were dropped" in notices(tab), within_s=20, what="the notice")
+    wait_until(lambda: "1 record of this run was dropped" in notices(tab), within_s=20, what="the notice")

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "streamvis"
 
 # A module imports only from those before it. The last are the integrations, which no module of ours imports.
 ORDER = (
-    "errors protocol records palette naming filters selection descriptions alerts series pace addresses open_files "
+    "errors protocol records palette naming counting filters selection descriptions alerts series pace addresses open_files "
     "thread_frames log_lines pictures metrics wire transport notebook client reading store endpoint opening page panels shell "
     "snapshot testing_run testing commands cli pytest_plugin integrations"
 ).split()

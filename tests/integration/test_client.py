@@ -271,7 +271,7 @@ def test_a_program_whose_endpoint_is_gone_ends_in_time_and_says_what_is_kept(sta
     open(program.command[1] + ".go", "w").close()
     assert program.wait() == 0
     program.wait_for_line("delivering 1")
-    folder = program.wait_for_line(r"1 records did not reach .* kept in (\S+)\.")[1]
+    folder = program.wait_for_line(r"1 record did not reach .* kept in (\S+)\.")[1]
     assert os.listdir(folder) and folder.startswith(str(own_home))
 
 

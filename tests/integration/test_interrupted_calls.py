@@ -234,6 +234,6 @@ def test_in_an_interpreter_without_threads_calls_return_and_what_was_sent_is_kep
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and done.stdout.split() == ["flush", "False", "close", "False", "gone"], done
-    assert "no thread could be started" in done.stderr and "1 records did not reach" in done.stderr
+    assert "no thread could be started" in done.stderr and "1 record did not reach" in done.stderr
     (segment,) = (tmp_path / "spool").glob("*/*.spool")
     assert [batch.records for batch, _ in read_segment(segment)] == [1] and f"kept in {segment.parent}" in done.stderr

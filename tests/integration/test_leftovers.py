@@ -373,12 +373,12 @@ def test_what_is_refused_is_set_aside_and_delivered_when_asked_to(
     following = program.wait_for_line(r"next (\S+)")[1]
     assert program.wait() == 0
     output = sync(start_streamvis, spool, "--url", endpoint.url, status=1)
-    assert "1 records delivered, 1 refused" in output and "another app" in output
+    assert "1 record delivered, 1 refused" in output and "another app" in output
     assert Stored(endpoint.url).rows(following, "k", "x") == [2]
     assert "taken" in "".join(path.read_text() for path in (spool / "refused").glob("*.txt"))
     assert "0 records delivered, 0 refused" in sync(start_streamvis, spool, "--url", elsewhere.url)
     assert "0 records delivered, 1 refused" in sync(start_streamvis, spool, "--url", endpoint.url, "--refused", status=1)
-    assert "1 records delivered, 0 refused" in sync(start_streamvis, spool, "--url", elsewhere.url, "--refused")
+    assert "1 record delivered, 0 refused" in sync(start_streamvis, spool, "--url", elsewhere.url, "--refused")
     assert Stored(elsewhere.url).rows("taken", "k", "x") == [1]
     assert not list((spool / "refused").iterdir())
 

@@ -794,7 +794,7 @@ def test_a_store_is_copied_to_the_other_kind_and_back_while_it_is_used(database,
     assert status == 0 and "Copied 3 runs" in told
     store.append([Batch("two", "app", "p", 99, [rows(99)])])
     status, told = copy(folder, database)
-    assert status == 0 and "Copied 1 runs" in told and "2 were the same" in told
+    assert status == 0 and "Copied 1 run with" in told and "2 were the same" in told
     store.close()
     assert start_streamvis("check", database).wait() == 0
     copied = open_store(database)

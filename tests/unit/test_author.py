@@ -86,7 +86,7 @@ def test_text_that_an_exception_brings_along_cannot_look_like_a_line_of_the_log(
 def test_columns_of_unequal_length_are_named_with_their_lengths():
     source, failures = ColumnDataSource({"time": [], "loss": []}), Failures("the page")
     failures.run("update_page", lambda: source.stream({"time": [1, 2, 3], "loss": [0.5]}), ends_page=True)
-    assert "'time': 3 rows, 'loss': 1 rows" in failures.notices[0].text
+    assert "'time': 3 rows, 'loss': 1 row" in failures.notices[0].text
 
 
 def test_awaited_code_is_guarded_to_its_end():
@@ -114,7 +114,7 @@ def test_columns_that_an_assignment_left_unequal_are_said_and_a_step_between_is_
     failures.run("update_page", by_and_by)
     assert told(doc) == []
     failures.run("update_page", lambda: setattr(source, "data", {"x": [1, 2, 3], "y": [1]}))
-    assert "The source 'main' has columns of different lengths: 'x': 3 rows, 'y': 1 rows" in told(doc)[0]
+    assert "The source 'main' has columns of different lengths: 'x': 3 rows, 'y': 1 row" in told(doc)[0]
     assert not failures.has_ended
 
 

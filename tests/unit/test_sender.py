@@ -218,7 +218,7 @@ def test_a_refused_batch_is_set_aside_and_what_follows_goes_on(script, endpoint,
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert (batch.run, batch.number, batch.records) == ("run", 2, 1)
     assert "a reason" in next((tmp_path / "spool" / "refused").glob("*.txt")).read_text()
-    assert f"1 records were refused by {script.url}. They are in {tmp_path / 'spool' / 'refused'}." in capsys.readouterr().err
+    assert f"1 record was refused by {script.url}. It is in {tmp_path / 'spool' / 'refused'}." in capsys.readouterr().err
 
 
 def test_an_endpoint_that_lost_the_run_is_told_of_it_again(script, endpoint):
@@ -391,7 +391,7 @@ def test_a_batch_that_an_error_of_ours_stops_again_and_again_is_set_aside_and_no
     ((batch, _),) = read_segment(next((tmp_path / "spool" / "refused").glob("*.spool")))
     assert (batch.run, batch.number, batch.records) == ("run", 3, 1)
     assert "of ours" in next((tmp_path / "spool" / "refused").glob("*.txt")).read_text()
-    assert not close([script], "finished") and "1 records were refused" in capsys.readouterr().err
+    assert not close([script], "finished") and "1 record was refused" in capsys.readouterr().err
 
 
 def test_of_many_records_the_one_that_cannot_be_encoded_is_left_out_alone(script, endpoint, said):
@@ -461,7 +461,7 @@ def test_closing_gives_up_in_time_and_says_where_the_records_lie(script, endpoin
     assert not close([script], "finished", timeout_s=0.2)
     (path,) = spooled(tmp_path)
     told = capsys.readouterr().err
-    assert "1 records did not reach http://fake in time" in told and str(path.parent) in told
+    assert "1 record did not reach http://fake in time" in told and str(path.parent) in told
 
 
 def test_who_waits_while_an_end_gives_up_is_not_told_that_all_is_stored(script, endpoint):

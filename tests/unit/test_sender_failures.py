@@ -110,7 +110,7 @@ def test_a_bad_record_at_the_end_of_a_run_costs_that_record_alone(script, endpoi
         script.producer.stopping = True
     assert not close([script], "finished")
     assert steps(endpoint) == list(range(1, 5000)) and endpoint.runs["run"][-1].state == "finished"
-    assert "1 records were dropped" in capsys.readouterr().err and any("step 0: ZeroDivisionError" in text for text in said())
+    assert "1 record was dropped" in capsys.readouterr().err and any("step 0: ZeroDivisionError" in text for text in said())
 
 
 def test_an_error_that_stays_until_the_end_leaves_what_was_sent_where_it_is_said(script, endpoint, tmp_path, capsys):
@@ -268,7 +268,7 @@ def test_refused_records_that_are_kept_are_told_from_those_that_are_not(script, 
     script.sendl(1)
     assert script.flush() and not close([script], "finished")
     folder = tmp_path / "spool" / "refused"
-    assert f"2 records were refused by http://fake. 1 of them are in {folder}." in capsys.readouterr().err
+    assert f"2 records were refused by http://fake. 1 of them is in {folder}." in capsys.readouterr().err
 
 
 def test_a_batch_that_may_be_stored_is_not_set_aside_for_want_of_memory(script, endpoint, tmp_path, impatient, monkeypatch):

@@ -19,6 +19,7 @@ from streamvis.client.process.launch import tell_page
 from streamvis.client.producer_log import Log
 from streamvis.client.spool.frames import Outgoing, notes_of_begin
 from streamvis.client.spool.leftovers import Adopter, set_aside
+from streamvis.counting import agreeing, counted
 from streamvis.errors import (
     DeletedRun,
     EndpointError,
@@ -209,7 +210,8 @@ class Exchange:
         """Keep a batch that can never be delivered, because of `error`, where only a person takes it from."""
         self._formed = None
         if isinstance(error, EndpointRefused):
-            self._say(f"{batch.records} records were refused, and are left out. {error}")
+            were = agreeing(batch.records, "was", "were")
+            self._say(f"{counted(batch.records, 'record')} {were} refused, and left out. {error}")
         kept_in = set_aside(self._settings.place.writable(), batch, str(error) or type(error).__name__)
         if kept_in is None:
             self._say(f"there is no room to keep what is refused in {self._settings.place.folder}.")

@@ -12,6 +12,7 @@ import click
 
 from streamvis.addresses.database import DatabaseAddress
 from streamvis.commands import cli_options
+from streamvis.counting import agreeing, counted
 from streamvis.errors import UsageError
 from streamvis.log_lines import one_line
 
@@ -120,7 +121,8 @@ def _check_store(place: Path | DatabaseAddress, *, to_repair: Path | None = None
     for one in checked.damages:
         click.echo(f"Damaged: {_told(one)}")
     click.echo(
-        f"Read {checked.runs:,} runs with {checked.keys:,} keys: {checked.bodies:,} pieces of {checked.size_bytes:,} bytes, "
+        f"Read {counted(checked.runs, 'run')} with {counted(checked.keys, 'key')}: {counted(checked.bodies, 'piece')} of "
+        f"{counted(checked.size_bytes, 'byte')}, "
         f"{checked.unchecked:,} of them without a checksum, since they are older. "
         + ("There is damage." if checked.damages else "Nothing is damaged.")
     )
@@ -148,7 +150,8 @@ def copy(source: Path | DatabaseAddress, target: Path | DatabaseAddress) -> None
 
     with _progress("Copying") as progress:
         copied = copy_places(source, target, progress=progress)
-    click.echo(f"Copied {copied.runs:,} runs with {copied.bodies:,} pieces; {copied.same:,} were the same already.")
+    same = f"{copied.same:,} {agreeing(copied.same, 'was', 'were')} the same already"
+    click.echo(f"Copied {counted(copied.runs, 'run')} with {counted(copied.bodies, 'piece')}; {same}.")
     for one in copied.left_out:
         click.echo(f"Not copied: the run {one.run!r} of the app {one.app[:80]!r}. {one.reason}")
     if copied.left_out:
@@ -211,7 +214,8 @@ def sync(folder: Path, url: str | None, token: str | None, other_hosts: bool, re
             synced = order.run(bar.update)
     for run in sorted(synced.runs):
         click.echo(one_line(f"Delivered to the run {run}; its page is at ?run={run}"))
-    click.echo(f"{synced.records:,} records delivered, {synced.refused:,} refused, {synced.left_bytes:,} bytes left.")
+    left = counted(synced.left_bytes, "byte")
+    click.echo(f"{counted(synced.records, 'record')} delivered, {synced.refused:,} refused, {left} left.")
     for trouble in dict.fromkeys(synced.troubles):
         click.echo(one_line(trouble), err=True)
     for path in synced.running:

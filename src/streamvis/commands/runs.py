@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamvis.commands import cli_options
+from streamvis.counting import counted
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import one_line
 
@@ -117,7 +118,7 @@ def delete(runs: Sequence[str], yes: bool, url: str, token: str | None) -> None:
         if not yes:
             click.confirm(f"Delete {'this run' if len(chosen) == 1 else f'these {len(chosen)} runs'}?", abort=True)
         reader.connection.change("POST", "runs", "delete", body={"runs": list(chosen)})
-        click.echo(f"Deleted {len(chosen)} run{'s' if len(chosen) > 1 else ''}.")
+        click.echo(f"Deleted {counted(len(chosen), 'run')}.")
 
 
 @click.command()

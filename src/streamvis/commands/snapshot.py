@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import click
 
 from streamvis.commands import cli_options
+from streamvis.counting import counted
 from streamvis.errors import StreamvisError, UsageError
 from streamvis.log_lines import one_line
 
@@ -103,7 +104,8 @@ def snapshot(
         click.echo(one_line(line), err=True)
     with _written(made.html, output) as path:
         if output:
-            click.echo(f"{output}: {made.size_bytes / 1e6:.1f} MB, {len(made.steps)} moments up to step {made.steps[-1]:,}")
+            shown = f"{counted(len(made.steps), 'moment')} up to step {made.steps[-1]:,}"
+            click.echo(f"{output}: {made.size_bytes / 1e6:.1f} MB, {shown}")
         if png or gif or mp4:
             look = {"size": window, "dark": dark}
             if png:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from streamvis.counting import counted
 from streamvis.errors import NoSuchName
 from streamvis.page.runs import PageRun
 from streamvis.records import Rows, Value
@@ -99,7 +100,7 @@ class NewData(Mapping[str, Mapping[str, Any]]):
         return len(self._rows) + len(self._values)
 
     def __repr__(self) -> str:
-        rows = [f"{key!r}: {len(rows.steps)} rows" for key, rows in self._rows.items()]
+        rows = [f"{key!r}: {counted(len(rows.steps), 'row')}" for key, rows in self._rows.items()]
         values = [f"{key!r}: a value at step {value.step}" for key, value in self._values.items()]
         return f"NewData({', '.join(rows + values)})"
 

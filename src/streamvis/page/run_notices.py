@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from streamvis.counting import agreeing, counted
 from streamvis.page.documents.link import Notice
 from streamvis.page.feeds.following import Following
 from streamvis.page.time_text import moment
@@ -33,7 +34,7 @@ def of_dropped_records(followings: Sequence[Following]) -> list[Notice]:
         return []
     why = "Its producers could not keep them: the endpoint was away or too slow, and their spools were full."
     what = "this run" if len(followings) == 1 else "these runs"
-    return [Notice("slow", f"{dropped:,} records of {what} were dropped", why)]
+    return [Notice("slow", f"{counted(dropped, 'record')} of {what} {agreeing(dropped, 'was', 'were')} dropped", why)]
 
 
 def of_reading(followings: Sequence[Following]) -> list[Notice]:

@@ -26,6 +26,7 @@ from bokeh.model import Model
 from bokeh.models import ColumnDataSource, CustomJS, InlineStyleSheet, Markup, TableWidget, Widget
 from bokeh.resources import Resources
 
+from streamvis.counting import agreeing, counted
 from streamvis.errors import UsageError
 from streamvis.page.documents.link import StreamvisLink
 from streamvis.page.documents.models import all_of
@@ -204,9 +205,12 @@ class _File:
                 moments.add(graph, page.defaults(graph))
                 kept.append(page.step)
         if len(kept) < len(pages) - 1:
-            left_out.append(f"{len(pages) - 1 - len(kept)} moments at which the page has other roots are left out.")
+            other = len(pages) - 1 - len(kept)
+            are = agreeing(other, "is", "are")
+            left_out.append(f"{counted(other, 'moment')} at which the page has other roots {are} left out.")
         if len(pages) < len(self.pages):
-            left_out.append(f"{len(pages)} of {len(self.pages)} moments are kept, to limit the size.")
+            are = agreeing(len(pages), "is", "are")
+            left_out.append(f"{len(pages)} of {len(self.pages)} moments {are} kept, to limit the size.")
         steps = [*kept, shown.step]
         return self._page(shown.doc, moments, steps, left_out)
 

@@ -23,7 +23,6 @@ import builtins
 import functools
 import opcode
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -35,8 +34,9 @@ from typing import Any
 
 from streamvis.client.notices import say
 from streamvis.client.outbox import Marker
-from streamvis.client.process import imports, last_thread, unheard
+from streamvis.client.process import imports, last_thread, last_words, unheard
 from streamvis.client.road import Road
+from streamvis.counting import counted
 from streamvis.thread_frames import frame_of
 
 __all__ = ["FAILED", "FINISHED", "INTERRUPTED", "STATES", "close", "close_with_process", "state_of", "watch"]
@@ -102,7 +102,7 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
             if not (reached := road.has_reached(marker)):
                 road.producer.give_up()
             road.producer.join(1.0 if reached else 0.2)
-            _report(road)
+            last_words.report(road)
         for road in roads:
             _roads.discard(road)  # not before: a signal that ends the process meanwhile waits for it too
     return all(road.has_reached(marker) for road, marker in waiting) and all(road.has_delivered for road in roads)
@@ -111,7 +111,7 @@ def close(roads: Sequence[Road], state: str, *, timeout_s: float | None = None) 
 def _finish(road: Road, state: str) -> Marker:
     try:
         road.end(state)
-    except Exception:  # noqa: BLE001 - what was sent is delivered all the same, and no other run is held up
+    except Exception:  # noqa: BLE001 - what was sent is still delivered, and no other run is held up
         say("an unexpected error while a run was finished.", exc_info=True)
     return road.mark()
 
@@ -130,34 +130,8 @@ def _wait(waiting: Sequence[tuple[Road, Marker]], timeout_s: float | None) -> No
         if now >= tell_at:
             tell_at = now + _TELL_EVERY_S
             for road in (road for road, _ in left if road.url is not None):
-                _print(f"delivering {road.unsettled_records:,} records to {road.url} ... (Ctrl-C gives up)")
+                last_words.tell(f"delivering {counted(road.unsettled_records, 'record')} to {road.url} ... (Ctrl-C gives up)")
         left[0][1].reached.wait(min(_LOOK_AGAIN_S, give_up_at - now))
-
-
-def _report(road: Road) -> None:
-    left, kept, kept_in = road.unsettled_records, road.producer.log.kept_records, road.producer.log.kept_in
-    command = f"streamvis sync {shlex.quote(str(kept_in.parent))}" if kept_in else ""
-    if road.url is None and kept_in:
-        _print(f"{kept:,} records are kept in {kept_in}. Deliver them: {command} --url http://HOST:PORT")
-    elif left:
-        kept_there = f"They are kept in {kept_in}. The next producer delivers them, or: {command}" if kept_in else ""
-        _print(f"{left:,} records did not reach {road.url or 'the disk'} in time. {kept_there}".strip())
-    if left > kept:
-        _print(f"{left - kept:,} of them were in memory alone, and are lost.")
-    if road.lost_records:
-        _print(f"{road.lost_records:,} records were dropped.")
-    runs = road.producer.log.runs
-    if runs.refused_records:
-        kept = "They" if runs.set_aside_records == runs.refused_records else f"{runs.set_aside_records:,} of them"
-        where = f" {kept} are in {runs.set_aside_in.parent}." if runs.set_aside_in else ""
-        _print(f"{runs.refused_records:,} records were refused by {road.url}.{where}")
-
-
-def _print(text: str) -> None:
-    try:
-        print(f"Streamvis: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError, RuntimeError):
-        pass  # standard error is closed, or there is none, or a signal handler interrupted somebody who writes there
 
 
 # How the program ended

@@ -1,8 +1,8 @@
 """Imports of ours that a signal's handler must not find half done.
 
 Python runs handlers in the main thread, between two steps, so also in the middle of an import. A handler that needs the same
-module gets half of it, and one that waits for another thread waits in vain where that thread needs the module: it has to wait for
-the import, which goes on when the handler has returned. So what a handler has to do is put off until such an import is over.
+module gets half of it. One that waits for another thread, which needs the module, waits until its time is up: the import
+continues when the handler has returned. So what a handler has to do is put off until such an import is over.
 """
 
 from __future__ import annotations
@@ -45,6 +45,6 @@ def when_over(work: Callable[[], object]) -> None:
 
 
 def forget() -> None:
-    """In a forked child: what was put off is the parent's to do. Imports of the thread that forked go on, others do not."""
+    """In a forked child: what was put off is the parent's to do. Imports of the thread that forked continue, others do not."""
     _put_off.clear()
     _under_way[:] = [thread for thread in _under_way if thread == threading.get_ident()]

@@ -20,6 +20,7 @@ from streamvis.client.spool.folders import BEGIN, DROPPED, OWNER, Owner, remove,
 from streamvis.client.spool.folders import leave as leave_folder
 from streamvis.client.spool.frames import Outgoing, frames_of, open_segment, scan_segment
 from streamvis.client.spool.segments import SEGMENTS
+from streamvis.counting import counted
 from streamvis.errors import DeletedRun, EndpointError, EndpointRefused
 
 __all__ = ["Adopter", "Leftover", "forget_refused", "refused_in", "set_aside", "spools_in"]
@@ -203,7 +204,7 @@ def _dropped(folder: Path) -> dict[str, int]:
 def set_aside(folder: Path, batch: Outgoing, reason: str, *, max_bytes: int = _MAX_BYTES) -> Path | None:
     """Keep a batch that was refused, and why, in a folder of spools; where. None where there is no room for it."""
     content = frames_of(batch)
-    text = f"run {batch.run}, app {batch.app}, {batch.records} records: {reason}\n"
+    text = f"run {batch.run}, app {batch.app}, {counted(batch.records, 'record')}: {reason}\n"
     return _keep(folder, f"{batch.producer}-{batch.number}.spool", content, text, max_bytes=max_bytes)
 
 

@@ -19,6 +19,7 @@ import bokeh
 import tornado
 from bokeh.document import Document
 
+from streamvis.counting import counted
 from streamvis.errors import NoSuchName
 from streamvis.page.new_data import Names, NewData
 
@@ -158,4 +159,4 @@ def lengths_of(data: Any) -> str:
 
 def length_of(column: Any) -> str:
     """How long a column is, in words."""
-    return f"{len(column)} rows" if hasattr(column, "__len__") else f"a {type(column).__name__}"
+    return counted(len(column), "row") if hasattr(column, "__len__") else f"a {type(column).__name__}"
