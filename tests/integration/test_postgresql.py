@@ -146,6 +146,30 @@ def test_a_commit_of_many_batches_sends_as_many_statements_as_one_of_few(stores,
     assert steps(stores[0], "run 0") == [1, 0, 1, *range(25)]
 
 
+def test_a_batch_of_many_values_of_a_new_key_sends_as_many_statements_as_one_of_few(stores, monkeypatch):
+    sent, execute = [], transaction.Found.execute
+    begun(stores[0])
+    stores[0].append([Batch("run", "app", "p", 1, [rows(0)])])
+    monkeypatch.setattr(
+        transaction.Found, "execute", lambda self, *given, **options: sent.append(given) or execute(self, *given, **options)
+    )
+
+    def statements(number, count, run):
+        chunks = [chunk for n in range(count) for chunk in (encode_value(f"v{number}", n, 0.0, {"n": n}), rows(n, f"r{number}"))]
+        start = [] if run == "run" else [Start("{}", 1.0)]
+        sent.clear()
+        assert isinstance(stores[0].append([Batch(run, "app", "p", number, [*start, *chunks])])[0], Ack)
+        found = len(sent)
+        its = [len(body.steps) for body in decode_tail_body(b"".join(stores[0].rows(run, f"r{number}").bodies))]
+        assert sum(its) == count and stores[0].keys(run)[f"v{number}"].kind == "value"
+        assert stores[0].value(run, f"v{number}") == stores[0].value(run, f"v{number}", step=count - 1) is not None
+        return found
+
+    for run in ("run", "new"):
+        few, many = statements(2, 3, run), statements(3, 400, run if run == "run" else "newer")
+        assert many <= few + 2, run
+
+
 def test_what_every_batch_writes_stands_in_no_index(stores):
     columns = {
         "runs": ["updated", "first_step", "last_step", "epoch", "seq", "dropped", "late", "attempt", "ended"],

@@ -1,7 +1,7 @@
 """What a transaction knows of the runs that it holds: rows that storing batches asks for, read for all of the batches at once.
 
 While a run is held no one else changes it, its producers, or its keys, so what was read of them then stays true but for what the
-transaction itself writes: `note` is told of that, and `forget` where it cannot be known.
+transaction itself writes: `note` and `added_key` are told of that, and `forget` where it cannot be known.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ class HeldRuns:
                 no, rows, kind, columns, newest_step = row[:5]
                 self._keys[of, name] = (no, kind, columns, newest_step, rows)
                 self._key_of[no] = (of, name)
+
+    def added_key(self, no: int, log: int, name: str, kind: str, columns: str) -> None:
+        """Know a key that the transaction has just added, with the values of `sql.ADD_KEY`."""
+        self._keys[log, name] = (no, kind, columns, None, 0)
+        self._key_of[no] = (log, name)
 
     def answer(self, statement: str, given: Row) -> Row | None:
         """The row that the statement finds, where it is known."""

@@ -116,10 +116,8 @@ class Found(psycopg.RawCursor[Any]):
 class _Known:
     """What a statement finds that was not sent: one row, or none."""
 
-    lastrowid = None
-
-    def __init__(self, *rows: Sequence[Any]) -> None:
-        self._rows = iter(rows)
+    def __init__(self, *rows: Sequence[Any], lastrowid: int | None = None) -> None:
+        self._rows, self.lastrowid = iter(rows), lastrowid
 
     def fetchone(self) -> Any:
         return next(self._rows, None)
@@ -293,6 +291,10 @@ class WritingDatabase(PostgresDatabase):
         self.write_kept()
         if word not in ("SELECT", "--") and statement not in _LEAVE_KNOWN:
             self._held.forget()
+        if statement == sql.ADD_KEY:  # each of the values that follow asks for it
+            no = super().execute(statement, given).fetchone()[0]
+            self._held.added_key(no, *given)
+            return _Known(lastrowid=no)
         return super().execute(statement, given)
 
     def execute_each(self, statement: str, given: Iterable[Sequence[Any]], /) -> Iterator[Found | _Failed]:
