@@ -125,7 +125,7 @@ class Failures:
         told = Mistake(error)
         title, rest = f"{what} failed: {told.headline}", self._ended if ends_page else _GOES_ON
         detail, instead = "\n\n".join(filter(None, (told.around, told.text))), told.hint + _INSTEAD if ends_page else ""
-        notice = Notice("error", title, told.hint + rest, detail, instead)
+        notice = Notice("error", title, told.hint + rest, detail, instead, closes=not ends_page)
         if ends_page:
             self._end = self._end or notice
         self._show((what, *told.place), notice, f"{what} of {self._page} failed:\n{textwrap.indent(told.text, '    ')}")
@@ -156,7 +156,8 @@ class Failures:
             if isinstance(source, ColumnDataSource) and len({len(column) for column in source.data.values()}) > 1:
                 name = f"The source {source.name!r}" if source.name else "A source without a name"
                 told = f"{what}: {name} has columns of different lengths: {lengths_of(source.data)}"
-                self._show((what, source.id), Notice("error", readable(told), _UNEQUAL), f"{readable(told)}. ({self._page})")
+                notice = Notice("error", readable(told), _UNEQUAL, closes=True)
+                self._show((what, source.id), notice, f"{readable(told)}. ({self._page})")
 
     def guarded(self, what: str, callback: Callable[..., Any]) -> Callable[..., Any]:
         """The callback, run so that what it raises ends here."""

@@ -2,7 +2,8 @@
 // argument `link` is the model. It owns the notices over the page, the echo, reloading, and what the shell around the page is told;
 // it touches nothing else. carry.js follows it in the same function.
 const STALE_AFTER_MS = 45000, PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 5000, REST_AT_MOST_MS = 3000
-const state = {lost: false, heard: Date.now(), reloading: false, over: [], sought: 0, rests_until: 0}
+const state = {lost: false, heard: Date.now(), reloading: false, over: [], sought: 0, rests_until: 0,
+  closed: new Set(), unfolded: new Set()}
 
 const host = document.createElement("div")
 host.id = "streamvis-notices"
@@ -20,6 +21,10 @@ style.textContent = `
     display: grid; gap: 8px; pointer-events: none }
   .stack section { border-radius: 8px; padding: 10px 16px; box-shadow: 0 4px 18px #0004; pointer-events: auto;
     max-height: 70vh; overflow: auto }
+  .close { float: right; position: sticky; top: 0; width: 24px; height: 24px; margin: -2px -8px 0 8px; padding: 0; border: 0;
+    border-radius: 6px; font: 18px/1 system-ui, sans-serif; color: inherit; background: transparent; cursor: pointer }
+  .close:hover { background: #8884 } .close:focus-visible, summary:focus-visible { outline: 2px solid var(--bar) }
+  summary { margin-top: .3em; cursor: pointer; width: fit-content }
   .stale { background: var(--stale) } .stale p, .error p { color: inherit } .error { background: var(--error) }
   .corner { position: fixed; z-index: 99998; right: 10px; bottom: 10px; display: grid; gap: 6px; max-width: min(420px, 60vw);
     pointer-events: none }
@@ -40,21 +45,50 @@ const element = (tag, text, kind) => {
   return made
 }
 
+const name_of = ({title, detail}) => JSON.stringify([title, detail])
+const closer = (notice) => {
+  const button = element("button", "×", "close")
+  button.setAttribute("aria-label", "Close this notice")
+  button.title = "Close"
+  button.dataset.of = name_of(notice)
+  button.onclick = () => { state.closed.add(name_of(notice)); show() }
+  return button
+}
+// The rest of the page continues, and is worth more room than a traceback: that is shown when a viewer asks for it.
+const folded = (notice) => {
+  const details = element("details")
+  details.open = state.unfolded.has(name_of(notice))
+  details.ontoggle = () => state.unfolded[details.open ? "add" : "delete"](name_of(notice))
+  const summary = element("summary", "Traceback")
+  summary.dataset.of = name_of(notice)
+  details.append(summary, element("pre", notice.detail))
+  return details
+}
+
 const show = () => {
   const notices = [...state.over, ...JSON.parse(link.notices)]
   if (state.lost) notices.unshift({kind: "stale", title: "Out of date: no connection to the page server",
     text: `Since ${new Date(state.lost).toLocaleTimeString()}. The page reloads as soon as the server answers.`})
+  // What went and comes again is shown again.
+  const named = new Set(notices.map(name_of))
+  for (const names of [state.closed, state.unfolded]) for (const name of names) if (!named.has(name)) names.delete(name)
   const stack = element("div", null, "stack"), corner = element("div", null, "corner"), whole = []
-  for (const {kind, title, text, detail} of notices) {
+  for (const notice of notices) {
+    const {kind, title, text, detail, closes} = notice
+    if (closes && state.closed.has(name_of(notice))) continue
     const section = element("section", null, kind)
     section.setAttribute("role", kind == "error" ? "alert" : "status")
+    if (closes) section.append(closer(notice))
     section.append(element("h1", title))
     if (text) section.append(element("p", text))
-    if (detail) section.append(element("pre", detail))
+    if (detail) section.append(closes ? folded(notice) : element("pre", detail))
     if (kind == "waiting") whole.push(section)
     else (["slow", "reading", "vanished"].includes(kind) ? corner : stack).append(section)
   }
+  // Who is at a control of a notice that stays, is there still.
+  const at = shadow.activeElement
   shadow.replaceChildren(style, ...whole, stack, corner)
+  if (at != null) [...shadow.querySelectorAll(at.localName)].find(({dataset}) => dataset.of == at.dataset.of)?.focus()
 }
 
 // How often this tab reloaded in the last seconds. Storage may be missing, refused (in frames of other sites) or full: then the page

@@ -31,7 +31,8 @@ _HEARD_EVERY_S = 1.0
 class Notice:
     """Something that the page says. `kind` is waiting, stale, error, slow, reading or vanished; `detail` is shown as it is.
 
-    `instead` is there where the page has failed: the text for a viewer who still has the page as it was before an edit.
+    `instead` is there where the page has failed: the text for a viewer who still has the page as it was before an edit. With
+    `closes`, the page continues and a viewer can close the notice, which comes again only when its title or detail is another.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Notice:
     text: str = ""
     detail: str = ""
     instead: str = ""
+    closes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
