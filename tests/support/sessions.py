@@ -70,17 +70,17 @@ class OpenedPage:
         """What a browser sends when something happens there, such as a click."""
         self.do(lambda: self.doc.callbacks.send_event(event))
 
-    def notices(self) -> list[dict[str, str]]:
+    def notices(self) -> list[dict[str, Any]]:
         """What the page says besides its data."""
         return json.loads(self.link.notices) if self.link is not None else []
 
-    def faults(self) -> list[dict[str, str]]:
+    def faults(self) -> list[dict[str, Any]]:
         """What the page says is wrong; that updates are slow is the machine's fault."""
         return [notice for notice in self.notices() if notice["kind"] != "slow"]
 
     def told(self) -> str:
         """All of that as one text."""
-        return "\n".join(text for notice in self.notices() for text in notice.values())
+        return "\n".join(text for notice in self.notices() for text in notice.values() if isinstance(text, str))
 
     def wait_for(self, predicate: Callable[[], Any], *, within_s: float = 30, what: str = "") -> Any:
         """Wait until the predicate holds; what the page says is told when it does not."""

@@ -54,7 +54,7 @@ const closer = (notice) => {
   button.onclick = () => { state.closed.add(name_of(notice)); show() }
   return button
 }
-// A page that goes on is worth more room than its traceback, which comes when it is asked for.
+// The rest of the page continues, and is worth more room than a traceback: that is shown when a viewer asks for it.
 const folded = (notice) => {
   const details = element("details")
   details.open = state.unfolded.has(name_of(notice))

@@ -32,7 +32,7 @@ class Notice:
     """Something that the page says. `kind` is waiting, stale, error, slow, reading or vanished; `detail` is shown as it is.
 
     `instead` is there where the page has failed: the text for a viewer who still has the page as it was before an edit. With
-    `closes`, the page goes on and a viewer can close the notice, which comes again only when its title or detail is another.
+    `closes`, the page continues and a viewer can close the notice, which comes again only when its title or detail is another.
     """
 
     kind: str
