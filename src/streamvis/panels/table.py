@@ -73,7 +73,7 @@ def table(key: str, columns: str | Sequence[str] | None = None, *, title: str | 
     sheets = [InlineStyleSheet(css=_CSS), *options.get("stylesheets", ())]
     grid = DataTable(**(settings | {"source": ColumnDataSource(), "columns": [], "stylesheets": sheets}))
     panel = column_of(heading, grid, sizing_mode="stretch_width", styles=CARD, spacing=0, margin=0)
-    attach(panel, _Table(grid, key, [columns] if isinstance(columns, str) else columns and list(columns)))
+    attach(panel, _Table(grid, key, [columns] if isinstance(columns, str) else None if columns is None else list(columns)))
     return panel
 
 

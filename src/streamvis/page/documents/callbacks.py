@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import cast
 
@@ -13,7 +13,7 @@ __all__ = ["call_later", "call_next", "current"]
 
 
 @contextmanager
-def current(doc: Document) -> Iterator[None]:
+def current(doc: Document) -> Generator[None]:
     """Within this, it is the document that is being made or changed, as in every callback of Bokeh.
 
     Bokeh's `patch_curdoc` does not put things back after an exception, so none leaves it.
