@@ -158,8 +158,8 @@ _LEGENDS = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() 
     .filter((model) => model.type == "Legend" && Bokeh.index.find_one(model)?.el.isConnected && model.items.length)
     .map((model) => {
         const view = Bokeh.index.find_one(model), figure = view.parent.el.getBoundingClientRect()
-        const names = Array.from((view.el.shadowRoot ?? view.el).querySelectorAll("*"), (one) => one.getBoundingClientRect().right)
-        return [model.ncols, Math.max(...names) - figure.right]
+        const parts = Array.from((view.el.shadowRoot ?? view.el).querySelectorAll("*"))
+        return [model.ncols, Math.max(...parts.map((part) => part.getBoundingClientRect().right)) - figure.right]
     })"""
 
 
@@ -188,6 +188,32 @@ def test_the_names_in_a_legend_fit_into_a_narrow_card_and_stand_side_by_side_in_
     legends(2, 2, 2)
     tab.page.set_viewport_size({"width": 2560, "height": 1440})
     legends(3, 3, 3)
+
+
+# Of each chart: where its ticks of y are, as shares of the axis, and how high the axis is.
+_TICKS = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
+    .filter((model) => model.type == "Figure" && Bokeh.index.find_one(model)?.el.isConnected).map((plot) => {
+        const {start, end} = plot.y_range, {major} = plot.left[0].ticker.get_ticks(start, end, plot.y_range, 0)
+        const share = (y) => (Math.log(y) - Math.log(start)) / (Math.log(end) - Math.log(start))
+        return [plot.title.text, major, major.map(share), plot.inner_height, start]
+    })"""
+
+
+@pytest.mark.parametrize(("size", "least"), [("s", 2), ("m", 3), ("l", 3)])
+def test_a_logarithmic_axis_has_readable_ticks_in_both_halves_at_any_span(show, size, least):
+    ends = {"a": (0.07, 0.62), "b": (3.0, 7.5), "c": (8.0, 260.0), "d": (0.002, 150.0), "e": (4e-9, 7.0), "f": (1.0, 1.3e12)}
+    rows = {name: np.geomspace(low, high, 50) for name, (low, high) in ends.items()}
+    tab = show("logarithmic", lambda client: client.sendl(0, "k", {"step": np.arange(50), **rows}), f"&log=1&size={size}")
+
+    def readable():
+        found = tab.evaluate(_TICKS)
+        assert found and {name for name, *_ in found} <= set(ends), f"the charts are {found}"
+        for name, ticks, shares, height, start in found:
+            assert start < ends[name][0] * 1.001 and len(ticks) >= least, f"{name} has {ticks} from {start}"
+            assert min(shares) < 0.5 < max(shares) and np.diff(shares).min() * height >= 25, f"{name} has {ticks}, {shares}"
+        return True
+
+    wait_until(readable, within_s=20, what="ticks on all charts", pause=tab._pause_s)
 
 
 # Where the board's cards are, from the window's left and top edge.

@@ -32,6 +32,7 @@ from bokeh.plotting import figure
 
 from streamvis.page.documents.look import CARD, PANEL_HEIGHT
 from streamvis.page.live.figures import moved_range
+from streamvis.panels.log_ticks import tick_logarithmically
 
 __all__ = ["GREY", "Parts", "box", "html_table", "keep_sources", "plain_number", "plot_frame", "short", "whole_view"]
 
@@ -107,6 +108,7 @@ def plot_frame(title: str, options: Mapping[str, Any], *, reads: bool = False, *
     if reads and settings["toolbar_location"] is None:
         return _lean(settings)
     plot = figure(**settings)
+    tick_logarithmically(plot)
     plot.toolbar.autohide, plot.toolbar.logo = True, None
     plot.js_on_event("doubletap", CustomJS(args={"plot": plot}, code="plot.reset.emit()"))
     if reads:
@@ -133,6 +135,7 @@ def _lean(settings: dict[str, Any]) -> figure:
     settings.setdefault("min_border_bottom", 28)
     settings |= {"tools": [], "toolbar": Parts.part("toolbar", lambda: Toolbar(logo=None)), "context_menu": None}
     plot = figure(**settings)
+    tick_logarithmically(plot)
     sides: tuple[tuple[Literal[0, 1], str, Literal["below", "left"]], ...] = ((0, "x", "below"), (1, "y", "left"))
     for dimension, side, place in sides:
         if settings[f"{side}_axis_type"] is None:

@@ -46,6 +46,7 @@ _LEGEND = {
 
 # The server is not told: it does not draw.
 _FIT_LEGEND = """
+if (plot.properties.inner_width.is_unset) return
 const {items, glyph_width, label_standoff, spacing, margin} = legend
 const pen = document.createElement("canvas").getContext("2d")
 pen.font = `${legend.label_text_font_size} ${legend.label_text_font}`
