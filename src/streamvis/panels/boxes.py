@@ -162,7 +162,7 @@ def box(title: str, options: Mapping[str, Any], *, css: str = "", **defaults: An
     sheets = [InlineStyleSheet(css=_BOX + css), *options.get("stylesheets", ())]
     settings |= dict(options) | {"stylesheets": sheets, "text": boxed(title, "")}
     if settings.get("max_height") is not None and isinstance(settings["styles"], Mapping):
-        # Bokeh's also says 100 % of what is around, which is no limit where that is as high as its parts.
+        # Bokeh adds "at most 100 % of what is around", and browsers then ignore both where that is as high as its parts.
         settings["styles"] = {"max-height": f"{settings['max_height']}px", **settings["styles"]}
     return Div(**settings)
 
