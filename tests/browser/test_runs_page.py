@@ -190,6 +190,23 @@ def test_the_names_in_a_legend_fit_into_a_narrow_card_and_stand_side_by_side_in_
     legends(3, 3, 3)
 
 
+def test_a_long_config_scrolls_in_a_box_of_limited_height(site, open_page):
+    with Client(site[0], "long config") as client:
+        client.init({f"option_{i}": "a value of several words" for i in range(190)})
+        client.sendl(0, "k", {"y": 1.0})
+        assert client.flush(timeout_s=30)
+    tab = open_page(f"{site[1]}/runs?app=long+config")
+    last = tab.page.get_by_text("option_189")
+    last.wait_for()
+    box = last.locator("xpath=ancestor::div[contains(@class, 'box')]")
+    height, inside = box.evaluate(
+        "(box) => { const host = box.getRootNode().host; return [host.offsetHeight, host.scrollHeight] }"
+    )
+    assert height == 900 and inside > 2000
+    last.scroll_into_view_if_needed()
+    assert last.bounding_box()["y"] < 900
+
+
 # Of each chart: where its ticks of y are, as shares of the axis, and how high the axis is.
 _TICKS = """() => Array.from(window.Bokeh?.documents[0]?._all_models.values() ?? [])
     .filter((model) => model.type == "Figure" && Bokeh.index.find_one(model)?.el.isConnected).map((plot) => {

@@ -92,6 +92,38 @@ def all_panels():
     ]
 
 
+def tables_of(page):
+    """The cells of each table of a page, by column."""
+    return [dict(one.source.data) for one in page.site.doc.models if isinstance(one, DataTable)]
+
+
+def test_rows_of_mixed_or_nested_cells_stand_in_a_table_of_the_default_page(start_endpoint):
+    endpoint = start_endpoint()
+    reader, feeds = EndpointReader(endpoint.url), Feeds()
+    with Client(endpoint.url, "free") as client:
+        client.init()
+        client.sendl(0, "event", {"what": 1.5})
+        client.sendl(0, "call", {"arguments": [{"depth": [1, {"<i>": "z" * 900}]}]})
+        assert client.flush()
+        page = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
+        (cells,) = tables_of(page)
+        assert cells["step"] == [0] and cells["arguments"][0].startswith("{'depth': [1, {'<i>'")
+        assert len(cells["arguments"][0]) < 300 and not page.site.troubles
+
+        # What was a number until now turns out to be of any form.
+        for step in range(1, 260):
+            client.sendl(step, "event", {"what": "stop" if step % 3 else [{"code": step}]})
+        assert client.flush()
+        page.look(reader.run(client.run).cursor)
+        fresh = OpenPage(reader, feeds, client.run, panels.board(runs.cards))
+        what = {"step": list(range(259, 59, -1))}
+        what["what"] = ["stop" if step % 3 else f"{{'code': {step}}}" for step in what["step"]]
+        assert what in tables_of(page) and what in tables_of(fresh) and len(tables_of(page)) == len(tables_of(fresh)) == 2
+        page.close()
+        fresh.close()
+    reader.close()
+
+
 class OpenPage:
     """A page with these panels on a run, which reads the past and then what comes, as a session does."""
 

@@ -116,4 +116,4 @@ def is_text(dtype):
 
 def is_for_tables(dtype):
     """Whether a column of this dtype is neither drawn nor a text, but can stand in a table."""
-    return dtype.startswith(("bool", "datetime", "timedelta"))
+    return dtype.startswith(("bool", "datetime", "timedelta", "json"))

@@ -160,7 +160,11 @@ def box(title: str, options: Mapping[str, Any], *, css: str = "", **defaults: An
     if "width" in options and "sizing_mode" not in options:
         settings.pop("sizing_mode")
     sheets = [InlineStyleSheet(css=_BOX + css), *options.get("stylesheets", ())]
-    return Div(**(settings | dict(options) | {"stylesheets": sheets, "text": boxed(title, "")}))
+    settings |= dict(options) | {"stylesheets": sheets, "text": boxed(title, "")}
+    if settings.get("max_height") is not None and isinstance(settings["styles"], Mapping):
+        # Bokeh adds "at most 100 % of what is around", and browsers then ignore both where that is as high as its parts.
+        settings["styles"] = {"max-height": f"{settings['max_height']}px", **settings["styles"]}
+    return Div(**settings)
 
 
 def boxed(title: str, content: str) -> str:

@@ -59,5 +59,5 @@ def tick_logarithmically(plot: Plot) -> None:
     for side in ("x", "y"):
         for axis in (one for one in getattr(plot, f"{side}axis") if isinstance(one, LogAxis)):
             args: dict[str, Any] = {"plot": plot, "is_x": side == "x", "least_gap": _GAP_PX[side]}
-            axis.ticker = CustomJSTicker(args=args, major_code=_MAJOR, minor_code=_MINOR)
-            axis.formatter = CustomJSTickFormatter(code=_FORMAT)
+            ticker = CustomJSTicker(args=args, major_code=_MAJOR, minor_code=_MINOR)
+            axis.update(ticker=ticker, formatter=CustomJSTickFormatter(code=_FORMAT))

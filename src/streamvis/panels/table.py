@@ -32,7 +32,10 @@ from streamvis.panels.value_filler import ValueFiller
 __all__ = ["table"]
 
 _ROWS = 1_000
+_FREE_ROWS = 200
+"""Of a key with a column of any form, each of whose cells may be large."""
 _MOST_CELLS = 12_000
+_LONG_CELL = 200
 _MOST_COLUMNS = 60
 _CSS = """
   :host { --cell: var(--panel, #fff); border: 0 }
@@ -48,7 +51,8 @@ _CSS = """
 def table(key: str, columns: str | Sequence[str] | None = None, *, title: str | None = None, **options: Any) -> Column:
     """Make a table of the newest rows of a key, the newest first, or of the columns of a value.
 
-    It has 1,000 rows, or fewer where there are more than 12 columns: 12,000 cells.
+    It has 1,000 rows, or fewer where there are more than 12 columns: 12,000 cells. With a column of mixed or nested cells it has
+    200; what is nested is shown as short text.
 
     A click on a column's name sorts.
 
@@ -97,7 +101,8 @@ class _Table(ValueFiller):
         shown = dict(list(shown.items())[:_MOST_COLUMNS])
         if shown and shown != self._forms:
             self._forms = shown
-            self._rows = min(_ROWS, _MOST_CELLS // len(shown))
+            is_free = "json" in (info.columns[name] for name in shown)
+            self._rows = min(_FREE_ROWS if is_free else _ROWS, _MOST_CELLS // len(shown))
             # So many that each row is a bucket of its own, and none is left out for being like the others.
             most = 2 * len(shown) * self._rows
             spec = LiveSpec(self.key, "row", list(shown), most, float(self._rows), carry=("step", "time"))
@@ -137,7 +142,7 @@ class _Table(ValueFiller):
 
 
 def _forms(dtypes: Mapping[str, str]) -> dict[str, str]:
-    return {name: column_form(dtype) for name, dtype in dtypes.items() if dtype != "json" and not dtype.startswith("array<")}
+    return {name: column_form(dtype) for name, dtype in dtypes.items() if not dtype.startswith("array<")}
 
 
 def _form_of(cells: list[Any]) -> str:
@@ -158,7 +163,12 @@ def _cells(column: Any) -> list[Any]:
         cells = list(column) if column.ndim > 1 else column.tolist()
     else:
         cells = column if isinstance(column, (list, tuple)) else [column]
-    return [cell if isinstance(cell, (int, float, str)) or cell is None else str(cell) for cell in cells]
+    return [cell if isinstance(cell, (int, float, str)) or cell is None else _text(cell) for cell in cells]
+
+
+def _text(cell: Any) -> str:
+    text = str(cell)
+    return text if len(text) <= _LONG_CELL else f"{text[:_LONG_CELL]}…"
 
 
 def _column(name: str, form: str) -> TableColumn:

@@ -25,7 +25,7 @@ from streamvis.wire.columns import (
 )
 from streamvis.wire.moments import UNITS, duration_texts, durations_of, microseconds, moment_texts
 
-__all__ = ["family_of", "join_column", "join_rows", "json_of_measured", "measured_cells"]
+__all__ = ["family_of", "join_column", "join_rows", "json_of_any", "json_of_measured", "measured_cells"]
 
 _BEGIN = (pa.field("step", pa.int64(), nullable=False), pa.field("time", pa.float64(), nullable=False))
 _FAMILY = b"of"
@@ -48,7 +48,7 @@ def join_rows(tables: Sequence[pa.Table], dtypes: Mapping[str, str]) -> pa.Table
     fields, columns = [], []
     for name, dtype in dtypes.items():
         parts = [_part(table, its.get(name), name) for table, its in zip(tables, places, strict=True)]
-        field, arrays = join_column(parts, dtype) or _as_json(parts)
+        field, arrays = join_column(parts, dtype) or json_of_any(parts)
         fields.append(field)
         columns.append(pa.chunked_array(arrays, field.type))
     begin = [pa.chunked_array([chunk for table in tables for chunk in table.column(i).chunks], _BEGIN[i].type) for i in (0, 1)]
@@ -71,7 +71,7 @@ def join_column(parts: Sequence[Part], dtype: str | None = None) -> tuple[pa.Fie
         dtype = reduce(unify_dtypes, dict.fromkeys(column_dtype(field) for field, _ in parts))
     name = parts[0][0].name
     if dtype in ("json", "array<json>"):
-        return None if any(column_dtype(field) not in ("json", "null") for field, _ in parts) else _as_json(parts)
+        return None if any(column_dtype(field) not in ("json", "null") for field, _ in parts) else json_of_any(parts)
     # A part that was joined before may be JSON, whatever the word of its key: no number or time can be read from its texts.
     if any(column_dtype(field) == "json" for field, _ in parts):
         return None
@@ -135,7 +135,8 @@ def _recast_arrays(field: pa.Field, array: pa.Array, wanted: pa.Field, dtype: st
     return arrow_column(field.name, cells)[1].cast(wanted.type)
 
 
-def _as_json(parts: Sequence[Part]) -> tuple[pa.Field, list[pa.Array]]:
+def json_of_any(parts: Sequence[Part]) -> tuple[pa.Field, list[pa.Array]]:
+    """Parts of any dtypes as JSON."""
     arrays = [
         array if column_dtype(field) == "json" else json_column(field.name, _json_cells(field, array))[1]
         for field, array in parts
@@ -170,7 +171,7 @@ def family_of(field: pa.Field) -> str | None:
 
 def json_of_measured(parts: Sequence[Part], family: str) -> tuple[pa.Field, list[pa.Array]]:
     """Parts of one family that fit no one dtype, as JSON that `measured_cells` reads."""
-    field, arrays = _as_json(parts)
+    field, arrays = json_of_any(parts)
     return field.with_metadata({**JSON, _FAMILY: family.encode()}), arrays
 
 

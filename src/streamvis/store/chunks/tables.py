@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from streamvis.wire.arrow import body_of, table_of
 from streamvis.wire.columns import column_dtype, unify_dtypes
-from streamvis.wire.joining import family_of, join_column, json_of_measured, measured_cells
+from streamvis.wire.joining import family_of, join_column, json_of_any, json_of_measured, measured_cells
 
 __all__ = [
     "body_of_rows",
@@ -116,8 +116,9 @@ def has_many_gaps(tables: Iterable[tuple[int, int]], columns: int) -> bool:
     return gaps > cells + _FEW_GAPS
 
 
-def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of all tables, without the columns that hold different kinds of things here and there.
+def concat_common(tables: Sequence[pa.Table], *, mixed: bool = False) -> pa.Table:
+    """The rows of all tables, without the columns that hold different kinds of things here and there, or with `mixed`, with those
+    as JSON.
 
     No cell is another one in it: numbers and times that fit no one dtype are JSON, which `numbers_of` reads.
     """
@@ -130,7 +131,7 @@ def concat_common(tables: Sequence[pa.Table]) -> pa.Table:
         joined = None if any(field.metadata for field, _ in parts) and None not in families else join_column(parts)
         if joined is None and len(families) == 1 and (family := next(iter(families))) is not None:
             joined = json_of_measured(parts, family)
-        columns[name] = joined
+        columns[name] = json_of_any(parts) if joined is None and mixed else joined
     return _table(columns)
 
 

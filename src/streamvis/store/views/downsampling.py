@@ -131,7 +131,7 @@ class Choice:
 
     def _in_order(self) -> tuple[pa.Table, np.ndarray, np.ndarray]:
         """All rows, the position of each row in the order of their numbers and once only, and the bucket of each of these."""
-        table = concat_common(self._tables) if len(self._tables) > 1 else self._tables[0]
+        table = concat_common(self._tables, mixed=True) if len(self._tables) > 1 else self._tables[0]
         order = np.unique(numbers_of(table, "row"), return_index=True)[1]
         return table, order, np.concatenate(self._places)[order]
 
@@ -148,7 +148,7 @@ class Choice:
 
 def table_of_names(names: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
     """The rows with the columns of these names; one that no table has is missing in all of them."""
-    table = concat_common(tables).combine_chunks() if tables else pa.table({"row": pa.array([], pa.int64())})
+    table = concat_common(tables, mixed=True).combine_chunks() if tables else pa.table({"row": pa.array([], pa.int64())})
     for name in names:
         if table.schema.get_field_index(name) < 0:
             table = table.append_column(name, pa.nulls(table.num_rows, pa.float64()))

@@ -51,12 +51,14 @@ def _shown(names: Sequence[str]) -> str:
 
 def drawn_names(columns: Sequence[str] | None, dtypes: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """What the columns are called inside, and those of them that have extremes. Raises InvalidData for one that is not there."""
-    possible = [name for name, dtype in dtypes.items() if dtype != "json" and not dtype.startswith("array<")]
+    possible = [name for name, dtype in dtypes.items() if not dtype.startswith("array<")]
     for name in columns or ():
         if name not in possible:
             problem = f"the column {name!r} holds {dtypes[name]}" if name in dtypes else f"there is no column {name!r}"
             raise InvalidData(problem, where="columns", allowed=_shown(possible) or "none, so far")
-    chosen = possible if columns is None else list(dict.fromkeys(columns))
+    # What is of any form has no place in a figure: a table asks for it by name.
+    drawn = [name for name in possible if dtypes[name] != "json"]
+    chosen = drawn if columns is None else list(dict.fromkeys(columns))
     return [inner_name(name) for name in chosen], [inner_name(name) for name in chosen if _is_measured(dtypes[name])]
 
 

@@ -218,7 +218,7 @@ class Loader:
         return all(name in meta["measured"] or table.schema.get_field_index(name) < 0 for name in needed)
 
     def _part(self, level: int, block: int, tables: Sequence[pa.Table], rises: Sequence[bool]) -> Part:
-        table = concat_common(tables).combine_chunks()
+        table = concat_common(tables, mixed=True).combine_chunks()
         raw_x = as_floats(numbers_of(table, self._x))
         x = np.where(np.isfinite(raw_x), raw_x, np.nan)
         in_order = bool((x[1:] >= x[:-1]).all()) and not np.isnan(x).any()
