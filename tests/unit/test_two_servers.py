@@ -48,7 +48,7 @@ class Recorder:
 
 def understood(child, monkeypatch):
     """How a child reads its command and its environment."""
-    name, *words = child.command[3:]
+    name, *words = child.command[4:]
     with monkeypatch.context() as patch:
         for variable, text in child.environment.items():
             patch.setenv(variable, text)
