@@ -37,7 +37,7 @@ _LEGEND = {
     "border_line_color": None,
     "padding": 2,
     "spacing": 4,
-    "margin": 2,
+    "margin": 6,
     "label_text_font_size": "12px",
     "label_text_color": GREY,
     "glyph_width": 16,
