@@ -47,7 +47,7 @@ def pooled_database(postgres_server: PostgresServer, database: str) -> Iterator[
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"listen_addr": "127.0.0.1", "listen_port": port, "auth_type": "any", "pool_mode": "transaction"}
-    settings |= {"default_pool_size": 2, "unix_socket_dir": ""}
+    settings |= {"default_pool_size": 3, "unix_socket_dir": ""}
     lines = ["[databases]", f"postgres = host={postgres_server.folder} dbname=postgres user=postgres", "[pgbouncer]"]
     (folder / "settings.ini").write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items())]))
     (folder / "settings.ini").chmod(0o644)
