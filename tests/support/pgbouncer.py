@@ -37,7 +37,7 @@ def _answers(port: int) -> bool:
 
 @pytest.fixture
 def pooled_database(postgres_server: PostgresServer, database: str) -> Iterator[str]:
-    """The address of an empty store behind PgBouncer, which has two connections for all."""
+    """The address of an empty store behind PgBouncer, which has three connections for all."""
     folder = postgres_server.folder / "pgbouncer"
     folder.mkdir()
     folder.chmod(0o755)
